@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * AVX2 and F16C: strips of 8 columns. A table of 16 outputs of 16 bits is two tables of bytes, since the only look-up
+ * there is, is that of bytes in 16; larger tables and fp32 are computed code by code.
+ */
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX2__) || !defined(__F16C__)
+#error "compile with -mavx2 -mf16c"
+#endif
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define COLUMNS 8
+
+/* By column: the low and the high bytes of the outputs of codes 0 to 15, each twice, or what they are computed from. */
+struct tables {
+	__m256i low[COLUMNS];
+	__m256i high[COLUMNS];
+	float zero[COLUMNS] __attribute__((aligned(32)));
+	float scale[COLUMNS] __attribute__((aligned(32)));
+};
+
+/* By column: a block of codes as bytes, in the order that unpacking undoes: 0 to 7, 16 to 23, 8 to 15, 24 to 31. */
+struct codes {
+	__m256i column[COLUMNS];
+};
+
+#include "dequant_strip.h"
+
+ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
+{
+	static const int32_t masks[2 * COLUMNS] = {-1, -1, -1, -1, -1, -1, -1, -1};
+
+	if (n == COLUMNS)
+		return (words)_mm256_loadu_si256((const __m256i_u *)src);
+	return (words)_mm256_maskload_epi32(
+	    (const int *)src, _mm256_loadu_si256((const __m256i_u *)(masks + COLUMNS - n)));
+}
+
+ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtype dtype)
+{
+	__m128i halves = _mm_setzero_si128();
+
+	if (dtype == DTYPE_F32)
+		return (floats)load_words(src, n);
+	if (n == COLUMNS)
+		halves = _mm_loadu_si128((const __m128i_u *)src);
+	else
+		memcpy(&halves, src, n * 2);
+	if (dtype == DTYPE_F16)
+		return (floats)_mm256_cvtph_ps(halves);
+	return (floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16);
+}
+
+ALWAYS_INLINE __m256 canonical(__m256 value)
+{
+	const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+
+	return _mm256_blendv_ps(value, nan, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+}
+
+/* 8 values as fp16 or bf16. The rounding mode is in the instruction, or done by integers. */
+ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
+{
+	__m256i bits = _mm256_castps_si256(canonical(value));
+	const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+
+	if (out == DTYPE_F16)
+		return _mm256_cvtps_ph(canonical(value), _MM_FROUND_TO_NEAREST_INT);
+	bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+	bits = _mm256_srli_epi32(bits, 16);
+	return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+}
+
+ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+{
+	if (dtype == DTYPE_F32)
+		_mm256_storeu_ps((float *)dst, canonical((__m256)value));
+	else
+		_mm_storeu_si128((__m128i_u *)dst, round16((__m256)value, dtype));
+}
+
+/* --- Tables --- */
+
+ALWAYS_INLINE bool has_table(struct variant v)
+{
+	return v.out != DTYPE_F32 && v.bits <= 4;
+}
+
+ALWAYS_INLINE __m256 formula(__m256 code, __m256 zero, __m256 scale)
+{
+	return _mm256_mul_ps(_mm256_sub_ps(code, zero), scale);
+}
+
+ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
+{
+	const __m256 first = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+	const __m256 second = _mm256_add_ps(first, _mm256_set1_ps(8));
+	const __m128i byte = _mm_set1_epi16(0xff);
+
+	_mm256_store_ps(tables->zero, (__m256)group->zero);
+	_mm256_store_ps(tables->scale, (__m256)group->scale);
+	if (!has_table(v))
+		return;
+	for (uint32_t c = 0; c < columns; c++) {
+		const __m256 zero = _mm256_set1_ps(tables->zero[c]), scale = _mm256_set1_ps(tables->scale[c]);
+		const __m128i a = round16(formula(first, zero, scale), v.out);
+		const __m128i b = v.bits > 3 ? round16(formula(second, zero, scale), v.out) : a;
+		const __m128i low = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
+		const __m128i high = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
+
+		tables->low[c] = _mm256_broadcastsi128_si256(low);
+		tables->high[c] = _mm256_broadcastsi128_si256(high);
+	}
+}
+
+/* --- Codes to outputs --- */
+
+/* Element c % 4 of lane c / 4 is of column c; `low` and `high` hold the halves of a block of columns c and c + 4. */
+ALWAYS_INLINE void store_codes(struct codes *to, unsigned c, __m256i low, __m256i high)
+{
+	to->column[c] = _mm256_permute2x128_si256(low, high, 0x20);
+	to->column[c + 4] = _mm256_permute2x128_si256(low, high, 0x31);
+}
+
+ALWAYS_INLINE void transpose4(__m256i to[4], __m256i a, __m256i b, __m256i c, __m256i d)
+{
+	const __m256i ab_low = _mm256_unpacklo_epi32(a, b), ab_high = _mm256_unpackhi_epi32(a, b);
+	const __m256i cd_low = _mm256_unpacklo_epi32(c, d), cd_high = _mm256_unpackhi_epi32(c, d);
+
+	to[0] = _mm256_unpacklo_epi64(ab_low, cd_low);
+	to[1] = _mm256_unpackhi_epi64(ab_low, cd_low);
+	to[2] = _mm256_unpacklo_epi64(ab_high, cd_high);
+	to[3] = _mm256_unpackhi_epi64(ab_high, cd_high);
+}
+
+/* Eight nibbles of each column become eight bytes: columns 0, 1, 4, 5 in `low`, 2, 3, 6, 7 in `high`. */
+ALWAYS_INLINE void spread8(__m256i *low, __m256i *high, words nibbles)
+{
+	const __m256i mask = _mm256_set1_epi8(15);
+	const __m256i even = _mm256_and_si256((__m256i)nibbles, mask);
+	const __m256i odd = _mm256_and_si256(_mm256_srli_epi32((__m256i)nibbles, 4), mask);
+
+	*low = _mm256_unpacklo_epi8(even, odd);
+	*high = _mm256_unpackhi_epi8(even, odd);
+}
+
+ALWAYS_INLINE void codes_build4(struct codes *to, const words *block)
+{
+	__m256i low[4], high[4];
+
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		spread8(&low[i], &high[i], block[i]);
+	store_codes(to, 0, _mm256_unpacklo_epi64(low[0], low[2]), _mm256_unpacklo_epi64(low[1], low[3]));
+	store_codes(to, 1, _mm256_unpackhi_epi64(low[0], low[2]), _mm256_unpackhi_epi64(low[1], low[3]));
+	store_codes(to, 2, _mm256_unpacklo_epi64(high[0], high[2]), _mm256_unpacklo_epi64(high[1], high[3]));
+	store_codes(to, 3, _mm256_unpackhi_epi64(high[0], high[2]), _mm256_unpackhi_epi64(high[1], high[3]));
+}
+
+ALWAYS_INLINE __m256i code4(const words *block, unsigned i, struct variant v)
+{
+	return (__m256i)block_code4(block, i, v);
+}
+
+ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct variant v)
+{
+	__m256i low[4], high[4];
+
+	if (v.bits == 4) {
+		codes_build4(to, block);
+		return;
+	}
+	transpose4(low, code4(block, 0, v), code4(block, 1, v), code4(block, 4, v), code4(block, 5, v));
+	transpose4(high, code4(block, 2, v), code4(block, 3, v), code4(block, 6, v), code4(block, 7, v));
+	UNROLL
+	for (unsigned c = 0; c < 4; c++)
+		store_codes(to, c, low[c], high[c]);
+}
+
+/* Computes the eight outputs of the eight codes at src. */
+ALWAYS_INLINE void expand8(char *dst, const char *src, __m256 zero, __m256 scale, enum dtype out)
+{
+	const __m256i code = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)src));
+
+	store_floats(dst, (floats)formula(_mm256_cvtepi32_ps(code), zero, scale), out);
+}
+
+ALWAYS_INLINE void column_expand(
+    char *dst, const struct codes *codes, const struct tables *tables, uint32_t c, struct variant v)
+{
+	const __m256i code = codes->column[c];
+	const char *src = (const char *)&codes->column[c];
+	const size_t step = v.out == DTYPE_F32 ? 32 : 16;
+
+	if (has_table(v)) {
+		const __m256i low = _mm256_shuffle_epi8(tables->low[c], code);
+		const __m256i high = _mm256_shuffle_epi8(tables->high[c], code);
+
+		_mm256_storeu_si256((__m256i_u *)dst, _mm256_unpacklo_epi8(low, high));
+		_mm256_storeu_si256((__m256i_u *)(dst + 32), _mm256_unpackhi_epi8(low, high));
+	} else {
+		const __m256 zero = _mm256_set1_ps(tables->zero[c]), scale = _mm256_set1_ps(tables->scale[c]);
+
+		expand8(dst, src, zero, scale, v.out);
+		expand8(dst + step, src + 16, zero, scale, v.out);
+		expand8(dst + 2 * step, src + 8, zero, scale, v.out);
+		expand8(dst + 3 * step, src + 24, zero, scale, v.out);
+	}
+}
+
+ALWAYS_INLINE void tile_expand(
+    const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
+{
+	const size_t block_bytes = BLOCK * (v.out == DTYPE_F32 ? 4 : 2);
+
+	for (uint32_t c = 0; c < tile->columns; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			column_expand(tile->dst + c * tile->pitch + i * block_bytes, &codes[i], tables, c, v);
+}
+
+/* --- Values by k to outputs by column --- */
+
+ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m256i out)
+{
+	if (c < tile->columns)
+		_mm256_storeu_si256((__m256i_u *)(tile->dst + c * tile->pitch + offset), out);
+}
+
+/* Stores 8 vectors of 8 columns of fp32 as 32 bytes of each column. */
+ALWAYS_INLINE void transpose_floats(const struct tile *tile, size_t offset, const floats *value)
+{
+	__m256i in[8], low[4], high[4];
+
+	UNROLL
+	for (unsigned i = 0; i < 8; i++)
+		in[i] = _mm256_castps_si256(canonical((__m256)value[i]));
+	transpose4(low, in[0], in[1], in[2], in[3]);
+	transpose4(high, in[4], in[5], in[6], in[7]);
+	UNROLL
+	for (unsigned c = 0; c < 4; c++) {
+		store_column(tile, c, offset, _mm256_permute2x128_si256(low[c], high[c], 0x20));
+		store_column(tile, c + 4, offset, _mm256_permute2x128_si256(low[c], high[c], 0x31));
+	}
+}
+
+/* Values i and i + 1 in the elements of lane 0, i + 8 and i + 9 in those of lane 1: columns 0 to 3, and 4 to 7. */
+ALWAYS_INLINE void round_pairs(__m256i *low, __m256i *high, const floats *value, enum dtype out)
+{
+	const __m256i even = _mm256_set_m128i(round16((__m256)value[8], out), round16((__m256)value[0], out));
+	const __m256i odd = _mm256_set_m128i(round16((__m256)value[9], out), round16((__m256)value[1], out));
+
+	*low = _mm256_unpacklo_epi16(even, odd);
+	*high = _mm256_unpackhi_epi16(even, odd);
+}
+
+/* Stores 16 vectors of 8 columns as 32 bytes of each column. */
+ALWAYS_INLINE void transpose_halves(const struct tile *tile, size_t offset, const floats *value, enum dtype out)
+{
+	__m256i low[4], high[4], column[8];
+
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		round_pairs(&low[i], &high[i], value + 2 * i, out);
+	transpose4(column, low[0], low[1], low[2], low[3]);
+	transpose4(column + 4, high[0], high[1], high[2], high[3]);
+	UNROLL
+	for (unsigned c = 0; c < 8; c++)
+		store_column(tile, c, offset, column[c]);
+}
+
+ALWAYS_INLINE void tile_transpose(const struct tile *tile, const floats *value, enum dtype out)
+{
+	if (out == DTYPE_F32) {
+		for (unsigned i = 0; i < BLOCK; i += 8)
+			transpose_floats(tile, i * 4, value + i);
+		return;
+	}
+	for (unsigned i = 0; i < BLOCK; i += 16)
+		transpose_halves(tile, i * 2, value + i, out);
+}
+
+void kernels_init_avx2(struct kernels *k)
+{
+	kernels_install(k);
+}
+
+#endif

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * AVX-512 F, BW, DQ, VL: strips of 16 columns, which are one cache line of each row of qweight; the 16 or 32 entries of
+ * a table are one register, so a vpermw or vpermps looks up a whole cache line of output.
+ */
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX512F__) || !defined(__AVX512BW__) || !defined(__AVX512DQ__) || !defined(__AVX512VL__)
+#error "compile with -mavx512f -mavx512bw -mavx512dq -mavx512vl"
+#endif
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define COLUMNS 16
+
+/*
+ * By column: the outputs of codes 0 to 31, as 16 or 32 bits, or zero and scale where a table does not fit. A table of
+ * fewer than 32 codes repeats itself, so that the bits above a code do not matter.
+ */
+struct tables {
+	__m512i entry[COLUMNS];
+	float zero[COLUMNS] __attribute__((aligned(64)));
+	float scale[COLUMNS] __attribute__((aligned(64)));
+};
+
+/* The words of a stream, or codes as bytes: the first 16, the last 16. For each, column_at() finds those of a column.
+ */
+struct columns16 {
+	__m512i lanes[4];
+};
+
+struct codes {
+	struct columns16 half[2];
+};
+
+#include "dequant_strip.h"
+
+ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
+{
+	return (words)_mm512_maskz_loadu_epi32((__mmask16)(0xffff >> (16 - n)), src);
+}
+
+ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtype dtype)
+{
+	const __mmask16 mask = 0xffff >> (16 - n);
+
+	if (dtype == DTYPE_F16)
+		return (floats)_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, src));
+	if (dtype == DTYPE_BF16)
+		return (floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, src)), 16);
+	return (floats)_mm512_maskz_loadu_ps(mask, src);
+}
+
+ALWAYS_INLINE __m512 canonical(__m512 value)
+{
+	const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+
+	return _mm512_mask_mov_ps(value, nan, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
+}
+
+/* To nearest even by integers, bf16 in the upper half; a canonical NaN stays one. (VCVTNEPS2BF16 flushes subnormals.)
+ */
+ALWAYS_INLINE __m512i round_bf16(__m512 value)
+{
+	const __m512i bits = _mm512_castps_si512(canonical(value));
+	const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+
+	return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+}
+
+/* 16 values as fp16 or bf16. The rounding mode is in the instruction. */
+ALWAYS_INLINE __m256i round16(__m512 value, enum dtype out)
+{
+	if (out == DTYPE_F16)
+		return _mm512_cvtps_ph(canonical(value), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+	return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(value), 16));
+}
+
+ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+{
+	if (dtype == DTYPE_F32)
+		_mm512_storeu_ps(dst, canonical((__m512)value));
+	else
+		_mm256_storeu_si256((__m256i_u *)dst, round16((__m512)value, dtype));
+}
+
+/* --- Tables --- */
+
+ALWAYS_INLINE bool has_table(struct variant v)
+{
+	return v.out == DTYPE_F32 ? !v.planar && v.bits <= 4 : v.bits <= 5;
+}
+
+ALWAYS_INLINE __m512 formula(__m512 code, __m512 zero, __m512 scale)
+{
+	return _mm512_mul_ps(_mm512_sub_ps(code, zero), scale);
+}
+
+ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
+{
+	const __m512i iota = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	const __m512i mask = _mm512_set1_epi32((1 << v.bits) - 1);
+	const __m512 low = _mm512_cvtepi32_ps(_mm512_and_si512(iota, mask));
+	const __m512 high = _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_add_epi32(iota, _mm512_set1_epi32(16)), mask));
+
+	_mm512_store_ps(tables->zero, (__m512)group->zero);
+	_mm512_store_ps(tables->scale, (__m512)group->scale);
+	if (!has_table(v))
+		return;
+	for (uint32_t c = 0; c < columns; c++) {
+		const __m512 zero = _mm512_set1_ps(tables->zero[c]), scale = _mm512_set1_ps(tables->scale[c]);
+		const __m512 values = formula(low, zero, scale);
+		__m256i half;
+
+		if (v.out == DTYPE_F32) {
+			tables->entry[c] = _mm512_castps_si512(canonical(values));
+			continue;
+		}
+		half = round16(values, v.out);
+		tables->entry[c] = v.bits <= 4 ? _mm512_broadcast_i64x4(half)
+					       : _mm512_inserti64x4(_mm512_castsi256_si512(half),
+						     round16(formula(high, zero, scale), v.out), 1);
+	}
+}
+
+/* --- Codes to outputs --- */
+
+/* Four vectors of 16 columns become 16 bytes for each column. */
+ALWAYS_INLINE void transpose4(struct columns16 *to, __m512i a, __m512i b, __m512i c, __m512i d)
+{
+	const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
+	const __m512i cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
+
+	to->lanes[0] = _mm512_unpacklo_epi64(ab_low, cd_low);
+	to->lanes[1] = _mm512_unpackhi_epi64(ab_low, cd_low);
+	to->lanes[2] = _mm512_unpacklo_epi64(ab_high, cd_high);
+	to->lanes[3] = _mm512_unpackhi_epi64(ab_high, cd_high);
+}
+
+ALWAYS_INLINE __m128i column_at(const struct columns16 *from, uint32_t c)
+{
+	return _mm_load_si128((const __m128i *)&from->lanes[c % 4] + c / 4);
+}
+
+/*
+ * Where the 32 codes of a stream are in the 16 bytes of a column. Code i begins at bit `bits` * i, so it is in the two
+ * bytes from BYTE(i) on, SHIFT(i) bits up. In each 128-bit lane those bytes can be any of the 16.
+ */
+#define BYTE(bits, i) ((bits) * (i) / 8)
+#define NEXT(bits, i) ((bits) * (i) / 8 + 1 < 4 * (bits) ? (bits) * (i) / 8 + 1 : 0x80)
+#define SHIFT(bits, i) ((bits) * (i) % 8)
+#define PICK16(bits, i) BYTE(bits, i), NEXT(bits, i)
+#define PICK32(bits, i) BYTE(bits, i), NEXT(bits, i), 0x80, 0x80
+#define FOUR(what, bits, i) what(bits, i), what(bits, (i) + 1), what(bits, (i) + 2), what(bits, (i) + 3)
+#define SIXTEEN(what, bits, i) \
+	FOUR(what, bits, i), FOUR(what, bits, i + 4), FOUR(what, bits, i + 8), FOUR(what, bits, i + 12)
+
+static const uint8_t pick16[5][64] __attribute__((aligned(64))) = {
+    [2] = {SIXTEEN(PICK16, 2, 0), SIXTEEN(PICK16, 2, 16)},
+    [3] = {SIXTEEN(PICK16, 3, 0), SIXTEEN(PICK16, 3, 16)},
+    [4] = {SIXTEEN(PICK16, 4, 0), SIXTEEN(PICK16, 4, 16)},
+};
+
+static const uint16_t shift16[5][32] __attribute__((aligned(64))) = {
+    [2] = {SIXTEEN(SHIFT, 2, 0), SIXTEEN(SHIFT, 2, 16)},
+    [3] = {SIXTEEN(SHIFT, 3, 0), SIXTEEN(SHIFT, 3, 16)},
+    [4] = {SIXTEEN(SHIFT, 4, 0), SIXTEEN(SHIFT, 4, 16)},
+};
+
+static const uint8_t pick32[5][2][64] __attribute__((aligned(64))) = {
+    [2] = {{SIXTEEN(PICK32, 2, 0)}, {SIXTEEN(PICK32, 2, 16)}},
+    [3] = {{SIXTEEN(PICK32, 3, 0)}, {SIXTEEN(PICK32, 3, 16)}},
+    [4] = {{SIXTEEN(PICK32, 4, 0)}, {SIXTEEN(PICK32, 4, 16)}},
+};
+
+static const uint32_t shift32[5][2][16] __attribute__((aligned(64))) = {
+    [2] = {{SIXTEEN(SHIFT, 2, 0)}, {SIXTEEN(SHIFT, 2, 16)}},
+    [3] = {{SIXTEEN(SHIFT, 3, 0)}, {SIXTEEN(SHIFT, 3, 16)}},
+    [4] = {{SIXTEEN(SHIFT, 4, 0)}, {SIXTEEN(SHIFT, 4, 16)}},
+};
+
+/* Output 0 to 31 of a block of one column, as two halves for fp32. */
+ALWAYS_INLINE void expand_stream16(char *dst, __m128i column, __m512i table, unsigned bits)
+{
+	const __m512i pick = _mm512_load_si512(pick16[bits]), shift = _mm512_load_si512(shift16[bits]);
+	const __m512i code = _mm512_srlv_epi16(_mm512_shuffle_epi8(_mm512_broadcast_i32x4(column), pick), shift);
+
+	_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(code, table));
+}
+
+ALWAYS_INLINE void expand_stream32(char *dst, __m128i column, __m512i table, unsigned bits)
+{
+	for (unsigned half = 0; half < 2; half++) {
+		const __m512i pick = _mm512_load_si512(pick32[bits][half]),
+			      shift = _mm512_load_si512(shift32[bits][half]);
+		const __m512i bytes = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(column), pick);
+
+		_mm512_storeu_si512(dst + half * 64, _mm512_permutexvar_epi32(_mm512_srlv_epi32(bytes, shift), table));
+	}
+}
+
+ALWAYS_INLINE void expand_bytes(char *dst, __m128i low, __m128i high, __m512 zero, __m512 scale, enum dtype out)
+{
+	const __m512 a = formula(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low)), zero, scale);
+	const __m512 b = formula(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high)), zero, scale);
+
+	store_floats(dst, (floats)a, out);
+	store_floats(dst + (out == DTYPE_F32 ? 64 : 32), (floats)b, out);
+}
+
+ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
+{
+	return (__m512i)block_code4(block, i, v);
+}
+
+ALWAYS_INLINE bool is_short_stream(struct variant v)
+{
+	return !v.planar && v.bits <= 4;
+}
+
+ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct variant v)
+{
+	const __m512i none = _mm512_setzero_si512();
+
+	if (is_short_stream(v)) {
+		transpose4(&to->half[0], (__m512i)block[0], (__m512i)block[1], v.bits > 2 ? (__m512i)block[2] : none,
+		    v.bits > 3 ? (__m512i)block[3] : none);
+		return;
+	}
+	transpose4(&to->half[0], code4(block, 0, v), code4(block, 1, v), code4(block, 2, v), code4(block, 3, v));
+	transpose4(&to->half[1], code4(block, 4, v), code4(block, 5, v), code4(block, 6, v), code4(block, 7, v));
+}
+
+ALWAYS_INLINE void column_expand(
+    char *dst, const struct codes *codes, const struct tables *tables, uint32_t c, struct variant v)
+{
+	const __m128i low = column_at(&codes->half[0], c);
+
+	if (is_short_stream(v) && v.out == DTYPE_F32) {
+		expand_stream32(dst, low, tables->entry[c], v.bits);
+	} else if (is_short_stream(v)) {
+		expand_stream16(dst, low, tables->entry[c], v.bits);
+	} else if (has_table(v)) {
+		const __m128i high = column_at(&codes->half[1], c);
+		const __m512i code = _mm512_cvtepu8_epi16(_mm256_set_m128i(high, low));
+
+		_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(code, tables->entry[c]));
+	} else {
+		expand_bytes(dst, low, column_at(&codes->half[1], c), _mm512_set1_ps(tables->zero[c]),
+		    _mm512_set1_ps(tables->scale[c]), v.out);
+	}
+}
+
+ALWAYS_INLINE void tile_expand(
+    const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
+{
+	const size_t block_bytes = BLOCK * (v.out == DTYPE_F32 ? 4 : 2);
+
+	for (uint32_t c = 0; c < tile->columns; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			column_expand(tile->dst + c * tile->pitch + i * block_bytes, &codes[i], tables, c, v);
+}
+
+/* --- Values by k to outputs by column --- */
+
+/* Two 16-bit outputs of each column in one 32-bit element: a in the lower half. */
+ALWAYS_INLINE __m512i round_pair(__m512 a, __m512 b, enum dtype out)
+{
+	if (out == DTYPE_BF16)
+		return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_bf16(a), 16), round_bf16(b));
+	return _mm512_or_si512(
+	    _mm512_cvtepu16_epi32(round16(a, out)), _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(b, out)), 16));
+}
+
+ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m512i out)
+{
+	if (c < tile->columns)
+		_mm512_storeu_si512(tile->dst + c * tile->pitch + offset, out);
+}
+
+/* Stores 16 vectors of 16 columns as 64 bytes of each column. */
+ALWAYS_INLINE void transpose16(const struct tile *tile, size_t offset, const __m512i *in)
+{
+	struct columns16 part[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		transpose4(&part[i], in[4 * i], in[4 * i + 1], in[4 * i + 2], in[4 * i + 3]);
+	for (unsigned c = 0; c < 4; c++) {
+		const __m512i ab_even = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0x88);
+		const __m512i ab_odd = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0xdd);
+		const __m512i cd_even = _mm512_shuffle_i32x4(part[2].lanes[c], part[3].lanes[c], 0x88);
+		const __m512i cd_odd = _mm512_shuffle_i32x4(part[2].lanes[c], part[3].lanes[c], 0xdd);
+
+		store_column(tile, c, offset, _mm512_shuffle_i32x4(ab_even, cd_even, 0x88));
+		store_column(tile, c + 4, offset, _mm512_shuffle_i32x4(ab_odd, cd_odd, 0x88));
+		store_column(tile, c + 8, offset, _mm512_shuffle_i32x4(ab_even, cd_even, 0xdd));
+		store_column(tile, c + 12, offset, _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd));
+	}
+}
+
+ALWAYS_INLINE void tile_transpose(const struct tile *tile, const floats *value, enum dtype out)
+{
+	__m512i in[BLOCK];
+
+	if (out == DTYPE_F32) {
+		for (unsigned i = 0; i < BLOCK; i++)
+			in[i] = _mm512_castps_si512(canonical((__m512)value[i]));
+		transpose16(tile, 0, in);
+		transpose16(tile, 64, in + 16);
+		return;
+	}
+	for (unsigned i = 0; i < BLOCK / 2; i++)
+		in[i] = round_pair((__m512)value[2 * i], (__m512)value[2 * i + 1], out);
+	transpose16(tile, 0, in);
+}
+
+void kernels_init_avx512(struct kernels *k)
+{
+	kernels_install(k);
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "generator.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "checked.h"
+
+struct job {
+	const struct generator *g;
+	void *dst;
+	uint64_t row0, nrows;
+};
+
+/* ---- dequantized rows ---- */
+
+static void run_dequant(void *ctx)
+{
+	const struct job *job = ctx;
+	const struct generator *g = job->g;
+
+	g->kernel.dequant(job->dst, &g->tensor->module->q, (uint32_t)job->row0, (uint32_t)job->nrows);
+}
+
+/* Checked before, so that nothing is computed from a changed file; and after, so that nothing computed is used. */
+static int check_files(const struct module *m)
+{
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i < TENSOR_FILES && m->files[i]; i++)
+		rc = source_file_check(m->files[i]);
+	return rc;
+}
+
+static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+{
+	struct job job = {g, dst, row0, nrows};
+	const struct module *m = g->tensor->module;
+	int rc = check_files(m);
+
+	if (rc)
+		return rc;
+	if (source_guard(run_dequant, &job)) {
+		/* Most likely the file shrank, and the check says so; else the disk failed. */
+		rc = check_files(m);
+		return rc ? rc : source_file_fail(m->files[0], "cannot be read (I/O error)");
+	}
+	return check_files(m);
+}
+
+static uint32_t tile_rows(uint64_t row_bytes)
+{
+	uint32_t rows = 16;
+
+	while (rows > 1 && rows * row_bytes > GENERATOR_TILE_MAX)
+		rows /= 2;
+	return rows;
+}
+
+struct generator generator_dequant(const struct tensor *t, const struct kernels *kernels, enum dtype out)
+{
+	const uint64_t row_bytes = t->module->q.in_features * dtype_bytes(out);
+
+	return (struct generator){
+	    .rows = t->module->q.out_features,
+	    .row_bytes = row_bytes,
+	    .tile_rows = tile_rows(row_bytes),
+	    .fill = fill_dequant,
+	    .tensor = t,
+	    .kernel.dequant = kernels_dequant(kernels, &t->module->q, out),
+	};
+}
+
+/* ---- cast elements ---- */
+
+static void run_cast(void *ctx)
+{
+	const struct job *job = ctx;
+	const struct st_tensor *s = job->g->tensor->stored;
+
+	job->g->kernel.cast(job->dst, job->g->file->map + s->begin + job->row0 * dtype_bytes(s->dtype), job->nrows);
+}
+
+static int fill_cast(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+{
+	struct job job = {g, dst, row0, nrows};
+	int rc = source_file_check(g->file);
+
+	if (rc == 0 && source_guard(run_cast, &job)) {
+		rc = source_file_check(g->file);
+		return rc ? rc : source_file_fail(g->file, "cannot be read (I/O error)");
+	}
+	return rc ? rc : source_file_check(g->file);
+}
+
+struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,
+    enum dtype out)
+{
+	return (struct generator){
+	    .rows = t->stored->bytes / dtype_bytes(t->stored->dtype),
+	    .row_bytes = dtype_bytes(out),
+	    .tile_rows = 65536 / (uint32_t)dtype_bytes(out),
+	    .fill = fill_cast,
+	    .tensor = t,
+	    .file = f,
+	    .kernel.cast = kernels->cast[t->stored->dtype][out],
+	};
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_GENERATOR_H
+#define GPTQFS_GENERATOR_H
+
+/*
+ * A tensor that is computed, as `rows` rows of row_bytes bytes, one after the other. What computes them - a
+ * dequantizer, a cast - is no concern of whoever reads them. Constant after it was made; any number of threads.
+ *
+ * A tile is a run of tile_rows rows beginning at a multiple of tile_rows; it is the unit of the cache. A dequantized
+ * tile has 16 rows if they are not too long: 16 columns of qweight are one cache line of each of its rows.
+ */
+
+#include "source.h"
+
+#define GENERATOR_TILE_MAX ((size_t)1 << 20) /* bytes of a tile, unless one row alone is longer */
+
+struct generator {
+	uint64_t rows;
+	uint64_t row_bytes;
+	uint32_t tile_rows;
+	/* Computes nrows rows into dst. 0 or -EIO; dst is undefined then. */
+	int (*fill)(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows);
+	const struct tensor *tensor;
+	struct source_file *file; /* of a cast */
+	union {
+		dequant_fn *dequant;
+		cast_fn *cast;
+	} kernel;
+};
+
+/* Rows of a quantized tensor in the type `out`. */
+struct generator generator_dequant(const struct tensor *t, const struct kernels *kernels, enum dtype out);
+
+/* Elements of a stored tensor cast to `out`; each element is a row, because a cast knows no rows. */
+struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,
+    enum dtype out);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_H
+#define GPTQFS_H
+
+/*
+ * gptqfs, without FUSE: a GPTQ checkpoint as a read-only tree of ordinary model files.
+ *
+ * gptqfs_open reads and checks everything that can be known early and plans every virtual file; after it, all is
+ * constant but the cache and the counters, and the functions below may be called from any number of threads. Bytes
+ * are computed by gptqfs_read. Inode numbers are indices into a fixed table, 1 is the root; they are the same for
+ * the same model, options and version.
+ *
+ * Functions return 0 or -errno. gptqfs_open explains itself in struct gptqfs_error; later there is only -EIO, and
+ * one line for the log per source file that failed.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define GPTQFS_VERSION "0.1.0"
+
+#define GPTQFS_ROOT 1
+#define GPTQFS_READ_MAX ((size_t)1 << 20) /* the most bytes one gptqfs_read returns */
+#define GPTQFS_CACHE_DEFAULT ((size_t)32 << 20)
+
+struct gptqfs;
+
+/* One message: file, tensor, expected, found, the way out. Printable, terminated, without a newline. */
+struct gptqfs_error {
+	char text[2048];
+};
+
+struct gptqfs_options {
+	const char *view;     /* the view shown as the root ("fp16"), or NULL for all of them */
+	const char *cpu;      /* at most this CPU level ("avx2"), or NULL for all the machine has */
+	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps nothing beyond the reads that need it */
+	bool follow_symlinks; /* let links leave the model directory */
+	uid_t uid;            /* owner shown; (uid_t)-1 for the source's */
+	gid_t gid;            /* likewise */
+	mode_t umask;         /* permission bits taken away from mode & 0444 (0555 for directories) */
+	/* Called with a line without newline, from any thread; NULL for silence. */
+	void (*log)(void *ctx, const char *line);
+	void *log_ctx;
+};
+
+/*
+ * Opens a model directory. On success *out is a model that gptqfs_close frees. On failure *out is NULL, err tells,
+ * and the result is one of
+ *     -EINVAL                     an option is wrong (unknown view, a CPU level this machine lacks)
+ *     -ENOENT -ENOTDIR -EACCES    there is nothing readable as weights
+ *     -EBADMSG                    weights were found, but are damaged or incomplete
+ *     -ENOTSUP                    weights were found, but in a format not served, or not quantized at all
+ *     -ENOMEM -EIO -EMFILE        the machine's fault
+ * Source files stay open, and mapped, until gptqfs_close. SIGBUS is caught for the whole process from then on, so
+ * that a source truncated under a read fails the read and not the process.
+ */
+int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gptqfs **out, struct gptqfs_error *err);
+
+/* Frees a model; NULL is allowed. No other call may be in progress. */
+void gptqfs_close(struct gptqfs *m);
+
+/* The directory that was opened, canonical (a snapshot of a Hugging Face cache entry, if one was given). */
+const char *gptqfs_source(const struct gptqfs *m);
+
+/* Views by name ("fp16"), NULL past the last one. */
+const char *gptqfs_view_name(size_t index);
+
+/* ---- the tree ---- */
+
+/* All attributes of an inode, st_ino, st_blocks and st_blksize too. -ENOENT for a number that is not in use. */
+int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out);
+
+/* The child of a directory with that name. -ENOENT, or -ENOTDIR if `parent` is a file. */
+int gptqfs_lookup(const struct gptqfs *m, uint64_t parent, const char *name, struct stat *out);
+
+struct gptqfs_dirent {
+	const char *name; /* owned by the model */
+	uint64_t ino;
+};
+
+/*
+ * Entry `index` of a directory: "." and ".." are 0 and 1, then the children in bytewise order. The numbers never
+ * change. -ENOENT past the last one, -ENOTDIR for a file.
+ */
+int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct gptqfs_dirent *out);
+
+/* What df shows: the dense size of all virtual files, nothing free. */
+void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out);
+
+/* ---- reading ---- */
+
+#define GPTQFS_IOV_MAX 64
+
+/* The answer to one read: `count` pieces that follow one another, `bytes` in all. Valid until gptqfs_read_done. */
+struct gptqfs_reply {
+	size_t bytes;
+	int count;
+	struct iovec iov[GPTQFS_IOV_MAX];
+	struct buffer *buffer;
+	int pins;
+	struct cache_entry *pinned[GPTQFS_IOV_MAX];
+};
+
+/*
+ * Reads `size` bytes (at most GPTQFS_READ_MAX) at `offset`; fewer only at the end of the file, none beyond it.
+ * After success the caller must call gptqfs_read_done, after failure it must not. -EIO if a source file failed or was
+ * changed, -EISDIR, -ENOENT, -ENOMEM. No lock is held while bytes are computed.
+ */
+int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply);
+void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
+
+/* Gives memory back that nothing used since the last call. Call it every few seconds. True while some is held. */
+bool gptqfs_trim(struct gptqfs *m);
+
+/* ---- telling ---- */
+
+struct gptqfs_counters {
+	uint64_t reads, bytes_served, bytes_computed, errors;
+	uint64_t cache_hits, cache_misses, cache_bytes, cache_budget;
+};
+
+void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out);
+
+/* The module table and every warning, as text or as JSON. Reads all zeros and scales to find what open did not look
+ * at. Returns 0, or -EIO if a source could not be read. */
+int gptqfs_check(struct gptqfs *m, bool json, FILE *out);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_HALF_H
+#define GPTQFS_HALF_H
+
+/*
+ * Conversions between fp16, bf16, fp32 and fp64 with integers only: exact, subnormals included, one rounding to nearest
+ * even, whatever the processor or its modes. A NaN always becomes the canonical one of the type converted to.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define HALF_NAN 0x7e00u
+#define BF16_NAN 0x7fc0u
+#define FLOAT_NAN 0x7fc00000u
+
+static inline float float_of_bits(uint32_t bits)
+{
+	float value;
+
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+static inline uint32_t bits_of_float(float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+/* A binary interchange format: sign, exponent, mantissa. */
+struct float_format {
+	unsigned exp_bits;
+	unsigned man_bits;
+};
+
+static const struct float_format format_half = {5, 10}, format_bf16 = {8, 7}, format_float = {8, 23},
+				 format_double = {11, 52};
+
+/* Rounds a value of one format to another that has fewer mantissa bits and no more exponent bits. */
+static inline uint64_t float_narrow(uint64_t bits, struct float_format from, struct float_format to)
+{
+	const int bias_change = (1 << (from.exp_bits - 1)) - (1 << (to.exp_bits - 1));
+	const uint64_t infinity = ((1ull << to.exp_bits) - 1) << to.man_bits;
+	const uint64_t sign = bits >> (from.exp_bits + from.man_bits) << (to.exp_bits + to.man_bits);
+	int exp = (int)(bits >> from.man_bits & ((1u << from.exp_bits) - 1));
+	uint64_t man = bits & ((1ull << from.man_bits) - 1);
+	unsigned shift = from.man_bits - to.man_bits;
+	uint64_t kept, lost, half;
+
+	if (exp == (1 << from.exp_bits) - 1)
+		return man ? infinity | 1ull << (to.man_bits - 1) : sign | infinity;
+	if (exp)
+		man |= 1ull << from.man_bits;
+	exp = (exp ? exp : 1) - bias_change;
+	if (exp < 1) {
+		shift = shift + 1 - exp < 63 ? shift + 1 - exp : 63;
+		exp = 1;
+	}
+	half = 1ull << (shift - 1);
+	kept = man >> shift;
+	lost = man & ((half << 1) - 1);
+	kept += lost > half || (lost == half && (kept & 1));
+	/* The leading one, where there is one, makes up for the 1 taken off; a carry moves into the exponent by itself.
+	 */
+	kept += (uint64_t)(exp - 1) << to.man_bits;
+	return sign | (kept < infinity ? kept : infinity);
+}
+
+static inline uint16_t half_of_float(float value)
+{
+	return float_narrow(bits_of_float(value), format_float, format_half);
+}
+
+static inline uint16_t bf16_of_float(float value)
+{
+	return float_narrow(bits_of_float(value), format_float, format_bf16);
+}
+
+static inline uint16_t half_of_double(double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return float_narrow(bits, format_double, format_half);
+}
+
+static inline uint16_t bf16_of_double(double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return float_narrow(bits, format_double, format_bf16);
+}
+
+static inline uint32_t float_bits_of_double(double value)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return float_narrow(bits, format_double, format_float);
+}
+
+/* The bits of a float, a NaN made canonical. */
+static inline uint32_t float_canonical(uint32_t bits)
+{
+	return (bits & 0x7fffffff) > 0x7f800000 ? FLOAT_NAN : bits;
+}
+
+static inline float float_of_half(uint16_t half)
+{
+	uint32_t sign = (uint32_t)(half & 0x8000) << 16, exp = half >> 10 & 31, man = half & 0x3ff;
+
+	if (exp == 31)
+		return float_of_bits(man ? FLOAT_NAN : sign | 0x7f800000);
+	if (exp == 0 && man) {
+		unsigned up = __builtin_clz(man) - 21;
+
+		exp = 1 - up;
+		man = man << up & 0x3ff;
+	} else if (exp == 0) {
+		return float_of_bits(sign);
+	}
+	return float_of_bits(sign | (exp + 112) << 23 | man << 13);
+}
+
+static inline float float_of_bf16(uint16_t bf16)
+{
+	return float_of_bits(float_canonical((uint32_t)bf16 << 16));
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#include "layout.h"
+
+#include <errno.h>
+
+int layout_reserve(struct layout *layout, struct arena *arena, size_t count)
+{
+	layout->extents = arena_alloc(arena, count, sizeof(*layout->extents));
+	layout->room = layout->extents ? count : 0;
+	return layout->extents ? 0 : -ENOMEM;
+}
+
+static void append(struct layout *layout, struct extent extent)
+{
+	if (!extent.length || layout->count == layout->room)
+		return;
+	extent.offset = layout->size;
+	layout->extents[layout->count++] = extent;
+	layout->size += extent.length;
+}
+
+void layout_add_bytes(struct layout *layout, const char *bytes, uint64_t length)
+{
+	append(layout, (struct extent){.kind = EXTENT_BYTES, .length = length, .from.bytes = bytes});
+}
+
+void layout_add_source(struct layout *layout, struct source_file *file, uint64_t position, uint64_t length)
+{
+	append(layout,
+	    (struct extent){.kind = EXTENT_SOURCE, .length = length, .position = position, .from.file = file});
+}
+
+void layout_add_generator(struct layout *layout, const struct generator *generator)
+{
+	append(layout, (struct extent){.kind = EXTENT_GENERATED,
+			   .length = generator->rows * generator->row_bytes,
+			   .from.generator = generator});
+}
+
+const struct extent *layout_find(const struct layout *layout, uint64_t offset)
+{
+	size_t low = 0, high = layout->count;
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (layout->extents[middle].offset <= offset)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &layout->extents[low];
+}

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * A model: what gptqfs.h promises. Opens the checkpoint, has a source make sense of it and views plan files from it,
+ * and serves them. One read is one loop over extents; the reply points at memory where the bytes are in memory
+ * already, and at a reply buffer for those that are computed.
+ */
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "cache.h"
+#include "err.h"
+#include "report.h"
+#include "view.h"
+
+/* A read of fewer bytes than this goes through the cache, tile by tile; a larger one is decoded straight. */
+#define DIRECT_MIN ((size_t)64 << 10)
+/* Pieces of memory shorter than this are copied, not pointed at. */
+#define COPY_MAX 4096
+/* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / DIRECT_MIN, and
+ * what stands between them. */
+#define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / DIRECT_MIN) - 2)
+
+struct gptqfs {
+	struct checkpoint checkpoint;
+	struct source source;
+	struct kernels kernels;
+	struct tree tree;
+	struct cache *cache;
+	struct buffers *buffers;
+	struct {
+		atomic_uint_fast64_t reads, served, computed, errors;
+	} count;
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+};
+
+/* ---- opening ---- */
+
+static void newest_shard(const struct checkpoint *c, struct stat *out)
+{
+	*out = c->shards[0].stat;
+	for (size_t i = 1; i < c->shard_count; i++) {
+		const struct stat *st = &c->shards[i].stat;
+
+		out->st_mode &= st->st_mode | S_IFMT;
+		if (st->st_mtim.tv_sec > out->st_mtim.tv_sec ||
+		    (st->st_mtim.tv_sec == out->st_mtim.tv_sec && st->st_mtim.tv_nsec > out->st_mtim.tv_nsec))
+			out->st_mtim = st->st_mtim;
+	}
+}
+
+/* A file of the mount that is text we made. */
+static int add_text(const struct plan *p, const char *name, struct text *text)
+{
+	struct arena *arena = &p->c->arena;
+	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
+	char *bytes = text->failed ? NULL : arena_strndup(arena, text->data, text->len);
+	size_t len = text->len;
+
+	text_free(text);
+	if (!layout || !bytes || layout_reserve(layout, arena, 1))
+		return -ENOMEM;
+	layout_add_bytes(layout, bytes, len);
+	return tree_add(p->tree, GPTQFS_ROOT, name, layout, &p->weights) ? 0 : -ENOMEM;
+}
+
+/* All views, each in its directory, and what describes them. */
+static int plan_root(const struct plan *p)
+{
+	const struct view *view;
+	struct stat dir;
+	struct text readme = {0}, info = {0};
+	int rc;
+
+	if (fstat(p->c->dir.fd, &dir) < 0)
+		return -errno;
+	report_readme(p->c, &readme);
+	report_info(p->c, p->source, &info);
+	rc = add_text(p, "README", &readme);
+	if (rc == 0)
+		rc = add_text(p, "info", &info);
+	else
+		text_free(&info);
+	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
+		uint32_t ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
+
+		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
+	}
+	return rc;
+}
+
+static int plan_tree(struct gptqfs *m, const struct view *root, struct gptqfs_error *err)
+{
+	struct plan p = {.c = &m->checkpoint, .source = &m->source, .kernels = &m->kernels, .tree = &m->tree};
+	struct stat dir;
+	int rc;
+
+	newest_shard(&m->checkpoint, &p.weights);
+	rc = fstat(m->checkpoint.dir.fd, &dir) < 0 ? -errno : tree_init(&m->tree, &m->checkpoint.arena, &dir);
+	if (rc == 0)
+		rc = root ? root->plan(&p, root, GPTQFS_ROOT) : plan_root(&p);
+	if (rc == 0)
+		rc = tree_seal(&m->tree);
+	return rc == -ENOMEM ? err_memory(err) : rc ? err_set(err, rc, "%s: %s", m->checkpoint.dir.path, strerror(-rc)) : 0;
+}
+
+static int choose_cpu(const char *name, enum cpu_level *level, struct gptqfs_error *err)
+{
+	int rc;
+
+	*level = cpu_detect();
+	if (!name)
+		return 0;
+	rc = cpu_parse(name, level);
+	if (rc == -ENOTSUP)
+		return err_set(err, -EINVAL, "cpu level %.40s: this machine lacks it; the highest it has is %s", name,
+		    cpu_name(cpu_detect()));
+	if (rc)
+		return err_set(err, -EINVAL,
+		    "cpu level %.40s: not known; expected c, ssse3, neon, avx2, avx512 or avx512vbmi", name);
+	return 0;
+}
+
+static int choose_view(const char *name, const struct view **view, struct gptqfs_error *err)
+{
+	char known[256] = "";
+	size_t len = 0;
+
+	*view = name ? view_find(name) : NULL;
+	if (!name || *view)
+		return 0;
+	for (size_t i = 0; view_at(i) && len < sizeof(known); i++)
+		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "", view_at(i)->name);
+	return err_set(err, -EINVAL, "view=%.80s: no such view; expected one of %s", name, known);
+}
+
+static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
+{
+	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
+	const struct view *view;
+	enum cpu_level level;
+	int rc = choose_cpu(options->cpu, &level, err);
+
+	if (rc == 0)
+		rc = choose_view(options->view, &view, err);
+	if (rc)
+		return rc;
+	source_guard_install();
+	kernels_init(&m->kernels, level);
+	m->cache = cache_new(options->cache_bytes);
+	m->buffers = buffers_new();
+	if (!m->cache || !m->buffers)
+		return err_memory(err);
+	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
+	if (rc == 0)
+		rc = source_open(&m->checkpoint, &m->source, err);
+	return rc ? rc : plan_tree(m, view, err);
+}
+
+int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gptqfs **out, struct gptqfs_error *err)
+{
+	struct gptqfs *m = calloc(1, sizeof(*m));
+	int rc;
+
+	*out = NULL;
+	if (!m)
+		return err_memory(err);
+	m->checkpoint = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}};
+	m->uid = options->uid;
+	m->gid = options->gid;
+	m->umask = options->umask;
+	rc = open_all(m, dir, options, err);
+	if (rc) {
+		gptqfs_close(m);
+		return rc;
+	}
+	*out = m;
+	return 0;
+}
+
+void gptqfs_close(struct gptqfs *m)
+{
+	if (!m)
+		return;
+	cache_free(m->cache);
+	buffers_free(m->buffers);
+	checkpoint_close(&m->checkpoint);
+	free(m);
+}
+
+const char *gptqfs_source(const struct gptqfs *m)
+{
+	return m->checkpoint.dir.path;
+}
+
+const char *gptqfs_view_name(size_t index)
+{
+	return view_at(index) ? view_at(index)->name : NULL;
+}
+
+/* ---- the tree ---- */
+
+static const struct node *find_node(const struct gptqfs *m, uint64_t ino)
+{
+	return ino >= GPTQFS_ROOT && ino < m->tree.count ? &m->tree.nodes[ino] : NULL;
+}
+
+int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
+{
+	const struct node *n = find_node(m, ino);
+
+	if (!n)
+		return -ENOENT;
+	*out = (struct stat){
+	    .st_ino = ino,
+	    .st_mode = n->mode & ~m->umask,
+	    .st_nlink = 1,
+	    .st_uid = m->uid == (uid_t)-1 ? n->uid : m->uid,
+	    .st_gid = m->gid == (gid_t)-1 ? n->gid : m->gid,
+	    .st_mtim = n->mtime,
+	    .st_ctim = n->mtime,
+	    .st_atim = n->mtime,
+	    .st_blksize = GPTQFS_READ_MAX,
+	};
+	if (n->layout) {
+		out->st_size = (off_t)n->layout->size;
+		out->st_blocks = (blkcnt_t)((n->layout->size + 511) / 512);
+		return 0;
+	}
+	/* As directories have it: ".", the name in the parent, and ".." of each sub-directory. */
+	out->st_nlink = 2;
+	for (uint32_t i = 0; i < n->child_count; i++)
+		out->st_nlink += !m->tree.nodes[n->children[i]].layout;
+	return 0;
+}
+
+int gptqfs_lookup(const struct gptqfs *m, uint64_t parent, const char *name, struct stat *out)
+{
+	const struct node *n = find_node(m, parent);
+	uint32_t ino;
+
+	if (!n)
+		return -ENOENT;
+	if (n->layout)
+		return -ENOTDIR;
+	ino = tree_lookup(&m->tree, (uint32_t)parent, name);
+	return ino ? gptqfs_getattr(m, ino, out) : -ENOENT;
+}
+
+int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct gptqfs_dirent *out)
+{
+	const struct node *n = find_node(m, ino);
+
+	if (!n)
+		return -ENOENT;
+	if (n->layout)
+		return -ENOTDIR;
+	if (index < 2) {
+		*out = index ? (struct gptqfs_dirent){"..", n->parent} : (struct gptqfs_dirent){".", ino};
+		return 0;
+	}
+	if (index - 2 >= n->child_count)
+		return -ENOENT;
+	out->ino = n->children[index - 2];
+	out->name = m->tree.nodes[out->ino].name;
+	return 0;
+}
+
+void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out)
+{
+	const uint64_t block = 4096;
+
+	*out = (struct statvfs){
+	    .f_bsize = GPTQFS_READ_MAX,
+	    .f_frsize = block,
+	    .f_blocks = (m->tree.bytes + block - 1) / block,
+	    .f_files = m->tree.count - 1,
+	    .f_namemax = 255,
+	    .f_flag = ST_RDONLY | ST_NOSUID,
+	};
+}
+
+/* ---- reading ---- */
+
+/* A reply in the making: what it needs besides struct gptqfs_reply. */
+struct reply {
+	struct gptqfs *m;
+	struct gptqfs_reply *out;
+	size_t used; /* bytes of the buffer */
+};
+
+static void point_at(struct reply *r, const void *bytes, size_t len)
+{
+	struct gptqfs_reply *out = r->out;
+	struct iovec *last = out->count ? &out->iov[out->count - 1] : NULL;
+
+	out->bytes += len;
+	if (last && (const char *)last->iov_base + last->iov_len == bytes)
+		last->iov_len += len;
+	else
+		out->iov[out->count++] = (struct iovec){(void *)bytes, len};
+}
+
+/* Room for len bytes in the reply buffer, or NULL. Every read fits: see BUFFER_BYTES. */
+static unsigned char *reserve(struct reply *r, size_t len)
+{
+	unsigned char *at;
+
+	if (!r->out->buffer)
+		r->out->buffer = buffer_get(r->m->buffers);
+	if (!r->out->buffer || BUFFER_BYTES - r->used < len)
+		return NULL;
+	at = r->out->buffer->data + r->used;
+	r->used += len;
+	return at;
+}
+
+static int read_bytes(struct reply *r, const char *bytes, size_t len)
+{
+	unsigned char *at;
+
+	if (len > COPY_MAX && r->out->count < POINT_MAX) {
+		point_at(r, bytes, len);
+		return 0;
+	}
+	at = reserve(r, len);
+	if (!at)
+		return -ENOMEM;
+	memcpy(at, bytes, len);
+	point_at(r, at, len);
+	return 0;
+}
+
+static int read_source(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	unsigned char *at = reserve(r, len);
+	int rc = at ? source_file_read(e->from.file, at, len, e->position + from) : -ENOMEM;
+
+	if (rc == 0)
+		point_at(r, at, len);
+	return rc;
+}
+
+/*
+ * Decodes the rows around [from, from + len) into the buffer. The part of the first row before `from` is decoded in
+ * vain, and so is the rest of the last: the caller sees to it that rows are short beside len. Rows of a long piece land
+ * on addresses that are to 64 as their places in the file are: kernels write whole lines faster.
+ */
+static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	const struct generator *g = e->from.generator;
+	const uint64_t row0 = from / g->row_bytes, row1 = (from + len - 1) / g->row_bytes + 1;
+	const uint64_t before = from - row0 * g->row_bytes, place = e->offset + row0 * g->row_bytes;
+	const size_t slack = len >= DIRECT_MIN ? 64 : 0;
+	unsigned char *at = reserve(r, slack + (row1 - row0) * g->row_bytes);
+	int rc;
+
+	if (!at)
+		return -ENOMEM;
+	if (slack)
+		at += (place - (uintptr_t)at) & 63;
+	rc = g->fill(g, at, row0, row1 - row0);
+	if (rc == 0)
+		point_at(r, at + before, len);
+	atomic_fetch_add_explicit(&r->m->count.computed, (row1 - row0) * g->row_bytes, memory_order_relaxed);
+	return rc;
+}
+
+struct tile {
+	struct gptqfs *m;
+	const struct generator *g;
+	uint64_t row0, nrows;
+};
+
+static int fill_tile(void *ctx, void *dst)
+{
+	const struct tile *t = ctx;
+
+	atomic_fetch_add_explicit(&t->m->count.computed, t->nrows * t->g->row_bytes, memory_order_relaxed);
+	return t->g->fill(t->g, dst, t->row0, t->nrows);
+}
+
+/* The part of one tile that a read wants: pointed at while it is pinned, or copied. */
+static int read_tile(struct reply *r, const struct generator *g, uint64_t from, size_t len)
+{
+	const uint64_t index = from / g->row_bytes / g->tile_rows, first = index * g->tile_rows;
+	struct tile tile = {r->m, g, first, g->rows - first < g->tile_rows ? g->rows - first : g->tile_rows};
+	const struct cache_request request = {{g, index}, tile.nrows * g->row_bytes, fill_tile, &tile};
+	struct cache_entry *entry;
+	const unsigned char *bytes;
+	unsigned char *at;
+	int rc = cache_get(r->m->cache, &request, &entry);
+
+	if (rc)
+		return rc;
+	bytes = entry->data + (from - first * g->row_bytes);
+	if (len > COPY_MAX && r->out->count < POINT_MAX) {
+		r->out->pinned[r->out->pins++] = entry;
+		point_at(r, bytes, len);
+		return 0;
+	}
+	at = reserve(r, len);
+	if (at) {
+		memcpy(at, bytes, len);
+		point_at(r, at, len);
+	}
+	cache_unpin(r->m->cache, entry);
+	return at ? 0 : -ENOMEM;
+}
+
+static int read_generated(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	const struct generator *g = e->from.generator;
+	const uint64_t tile_bytes = g->tile_rows * g->row_bytes;
+	int rc = 0;
+
+	if (len >= 4 * g->row_bytes && (len >= DIRECT_MIN || g->row_bytes <= 8))
+		return read_rows(r, e, from, len);
+	while (rc == 0 && len) {
+		uint64_t left = tile_bytes - from % tile_bytes;
+		size_t piece = left < len ? (size_t)left : len;
+
+		rc = read_tile(r, g, from, piece);
+		from += piece;
+		len -= piece;
+	}
+	return rc;
+}
+
+static int read_extents(struct reply *r, const struct layout *layout, uint64_t offset, size_t size)
+{
+	const struct extent *e = layout_find(layout, offset);
+	int rc = 0;
+
+	for (; rc == 0 && size; e++) {
+		uint64_t from = offset - e->offset, left = e->length - from;
+		size_t len = left < size ? (size_t)left : size;
+
+		switch (e->kind) {
+		case EXTENT_BYTES:
+			rc = read_bytes(r, e->from.bytes + from, len);
+			break;
+		case EXTENT_SOURCE:
+			rc = read_source(r, e, from, len);
+			break;
+		case EXTENT_GENERATED:
+			rc = read_generated(r, e, from, len);
+			break;
+		}
+		offset += len;
+		size -= len;
+	}
+	return rc;
+}
+
+int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply)
+{
+	const struct node *n = find_node(m, ino);
+	struct reply r = {.m = m, .out = reply};
+	int rc;
+
+	if (!n)
+		return -ENOENT;
+	if (!n->layout)
+		return -EISDIR;
+	reply->bytes = 0;
+	reply->count = reply->pins = 0;
+	reply->buffer = NULL;
+	atomic_fetch_add_explicit(&m->count.reads, 1, memory_order_relaxed);
+	if (offset >= n->layout->size)
+		return 0;
+	if (size > GPTQFS_READ_MAX)
+		size = GPTQFS_READ_MAX;
+	if (size > n->layout->size - offset)
+		size = (size_t)(n->layout->size - offset);
+	rc = read_extents(&r, n->layout, offset, size);
+	if (rc) {
+		atomic_fetch_add_explicit(&m->count.errors, 1, memory_order_relaxed);
+		gptqfs_read_done(m, reply);
+	} else {
+		atomic_fetch_add_explicit(&m->count.served, size, memory_order_relaxed);
+	}
+	return rc;
+}
+
+void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply)
+{
+	while (reply->pins)
+		cache_unpin(m->cache, reply->pinned[--reply->pins]);
+	if (reply->buffer)
+		buffer_put(m->buffers, reply->buffer);
+	reply->buffer = NULL;
+}
+
+bool gptqfs_trim(struct gptqfs *m)
+{
+	bool cached = cache_trim(m->cache);
+
+	return buffers_trim(m->buffers) || cached;
+}
+
+/* ---- telling ---- */
+
+void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out)
+{
+	struct cache_stats cache;
+
+	cache_stats(m->cache, &cache);
+	*out = (struct gptqfs_counters){
+	    .reads = m->count.reads,
+	    .bytes_served = m->count.served,
+	    .bytes_computed = m->count.computed,
+	    .errors = m->count.errors,
+	    .cache_hits = cache.hits,
+	    .cache_misses = cache.misses,
+	    .cache_bytes = cache.bytes,
+	    .cache_budget = cache.budget,
+	};
+}
+
+int gptqfs_check(struct gptqfs *m, bool json, FILE *out)
+{
+	struct findings findings;
+	struct gptqfs_error err;
+	struct text text = {0};
+	int rc = report_examine(&m->checkpoint, &m->source, &findings, &err);
+
+	if (rc) {
+		fprintf(stderr, "gptqfs: %s\n", err.text);
+		return rc;
+	}
+	(json ? report_json : report_text)(&m->checkpoint, &m->source, &findings, &text);
+	if (text.failed)
+		rc = -ENOMEM;
+	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))
+		rc = -EIO;
+	text_free(&text);
+	return rc;
+}

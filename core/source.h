@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_SOURCE_H
+#define GPTQFS_SOURCE_H
+
+/*
+ * A source turns the stored tensors of one quantization family into the tensors of the ordinary model. Adding a
+ * family: one source_X.c, and a row in source.c.
+ */
+
+#include <stdatomic.h>
+
+#include "checkpoint.h"
+#include "dequant.h"
+
+#define TENSOR_FILES 4
+
+/* One tensor of the ordinary model. */
+struct tensor {
+	const char *name;        /* as Hugging Face's class wants it: "model.layers.0.mlp.up_proj.weight" */
+	const uint64_t *shape;   /* [ndim] */
+	uint8_t ndim;
+	/* Exactly one of the two is set. */
+	const struct st_tensor *stored; /* stands in a shard as it is, or to be cast */
+	const struct module *module;    /* to be dequantized: [out_features, in_features] */
+};
+
+/* One quantized module: what became of NAME.qweight and the tensors beside it. */
+struct module {
+	const char *name;        /* "model.layers.0.mlp.up_proj" */
+	struct qtensor q;        /* points into the maps: read it under source_guard */
+	struct source_file *files[TENSOR_FILES]; /* its shards, each once, then NULL */
+	uint64_t packed_bytes;   /* qweight, qzeros, scales and g_idx as stored */
+	uint64_t qweight_bytes;
+	bool symmetric;          /* the first row of zeros is the middle value throughout */
+};
+
+struct source {
+	const char *format;      /* "GPTQ" */
+	struct tensor *tensors;  /* those of a float type first, each part in bytewise order of names; arena */
+	size_t tensor_count;
+	struct module *modules;  /* by name */
+	size_t module_count;
+};
+
+struct source_ops {
+	const char *name;
+	/* Does the checkpoint hold anything of this family? Looks at tensor names only. */
+	bool (*probe)(const struct checkpoint *c);
+	/* Everything in *out lives in the checkpoint's arena. Codes as gptqfs_open. */
+	int (*open)(struct checkpoint *c, struct source *out, struct gptqfs_error *err);
+};
+
+extern const struct source_ops source_gptq;
+
+/* Opens the checkpoint with the family it belongs to. -ENOTSUP with the name of a format that is not served. */
+int source_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * GPTQ: a module X is stored as X.qweight, X.qzeros, X.scales and X.g_idx instead of X.weight. The four may stand in
+ * four shards; g_idx may be absent, and so may qzeros where zeros are symmetric. How wide the codes are is read from
+ * the shapes, because configurations only give a default for all modules.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checked.h"
+#include "err.h"
+#include "source.h"
+
+/* Rows of the output are buffered whole; the widest real layer has 53,248 input features. */
+#define IN_FEATURES_MAX ((uint64_t)1 << 22)
+#define OUT_FEATURES_MAX ((uint64_t)1 << 31)
+
+struct parts {
+	const char *name; /* of the module */
+	const struct st_tensor *qweight, *qzeros, *scales, *g_idx;
+};
+
+struct opener {
+	struct checkpoint *c;
+	struct source *out;
+	struct gptqfs_error *err;
+	const uint32_t *shared_g_idx; /* of the module before: q, k and v mostly have the same */
+	uint32_t shared_len;
+};
+
+static bool gptq_probe(const struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->tensor_count; i++)
+		if (ends_with(c->tensors[i].name, ".qweight"))
+			return true;
+	return false;
+}
+
+/* ---- finding the parts ---- */
+
+static const struct st_tensor *find_part(const struct opener *o, const char *module, const char *suffix)
+{
+	char name[1024];
+
+	if (snprintf(name, sizeof(name), "%s%s", module, suffix) >= (int)sizeof(name))
+		return NULL;
+	return checkpoint_find(o->c, name);
+}
+
+static const char *file_of(const struct opener *o, const struct st_tensor *t)
+{
+	return checkpoint_file(o->c, t)->name;
+}
+
+static int missing(const struct opener *o, const struct parts *p, const char *what, const char *expected)
+{
+	return err_set(o->err, -EBADMSG, "%s: tensor %.200s%s is missing (expected %s); fetch the model again",
+	    file_of(o, p->qweight), p->name, what, expected);
+}
+
+static int find_parts(const struct opener *o, struct parts *p)
+{
+	if (find_part(o, p->name, ".weight"))
+		return err_set(o->err, -EBADMSG,
+		    "%s: module %.200s has both .qweight and .weight; which one counts cannot be known: remove one",
+		    file_of(o, p->qweight), p->name);
+	p->scales = find_part(o, p->name, ".scales");
+	p->qzeros = find_part(o, p->name, ".qzeros");
+	p->g_idx = find_part(o, p->name, ".g_idx");
+	if (!p->scales)
+		return missing(o, p, ".scales", "F16, BF16 or F32 [groups, out_features]");
+	if (!p->qzeros && !o->c->quant.sym)
+		return missing(o, p, ".qzeros", "it may be absent only where the configuration says sym");
+	return 0;
+}
+
+/* A part without its qweight: a module that lost its codes would otherwise vanish without a word. */
+static int check_orphan(const struct opener *o, const struct st_tensor *t)
+{
+	static const char *const suffixes[] = {".qzeros", ".g_idx"};
+	char module[1024];
+
+	for (int i = 0; i < 2; i++) {
+		size_t len = strlen(t->name) - strlen(suffixes[i]);
+
+		if (!ends_with(t->name, suffixes[i]) || len >= sizeof(module))
+			continue;
+		memcpy(module, t->name, len);
+		module[len] = 0;
+		if (!find_part(o, module, ".qweight"))
+			return err_set(o->err, -EBADMSG,
+			    "%s: tensor %.200s.qweight is missing (%s is there); fetch the model again", file_of(o, t), module,
+			    t->name);
+	}
+	return 0;
+}
+
+/* ---- sizes ---- */
+
+static bool is_matrix(const struct st_tensor *t)
+{
+	return t->ndim == 2 && t->shape[0] && t->shape[1];
+}
+
+static int bad_shape(const struct opener *o, const struct parts *p, const struct st_tensor *t, const char *expected)
+{
+	return err_set(o->err, -EBADMSG, "%s: tensor %.200s has %s [%llu, %llu], expected %s; fetch the model again",
+	    file_of(o, t), t->name, dtype_name(t->dtype), t->ndim ? (unsigned long long)t->shape[0] : 0,
+	    t->ndim > 1 ? (unsigned long long)t->shape[1] : 0, expected ? expected : p->name);
+}
+
+static int word_bits(const struct st_tensor *t)
+{
+	switch (t->dtype) {
+	case DTYPE_I8:
+	case DTYPE_I16:
+	case DTYPE_I32:
+	case DTYPE_I64:
+		return (int)dtype_bits(t->dtype);
+	case DTYPE_U8:
+	case DTYPE_U16:
+	case DTYPE_U32:
+		return (int)dtype_bits(t->dtype);
+	default:
+		return 0;
+	}
+}
+
+static int check_shapes(const struct opener *o, const struct parts *p, struct qtensor *q)
+{
+	const struct st_tensor *w = p->qweight, *s = p->scales, *z = p->qzeros;
+
+	q->word_bits = (uint8_t)word_bits(w);
+	if (!is_matrix(w) || !q->word_bits)
+		return bad_shape(o, p, w, "I32 [in_features * bits / 32, out_features]");
+	if (!is_matrix(s) || (s->dtype != DTYPE_F16 && s->dtype != DTYPE_BF16 && s->dtype != DTYPE_F32))
+		return bad_shape(o, p, s, "F16, BF16 or F32 [groups, out_features]");
+	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
+		return err_set(o->err, -ENOTSUP,
+		    "%s: tensor %.200s is packed along out_features: this is AWQ, which is not served; fetch the GPTQ version of "
+		    "the model",
+		    file_of(o, w), w->name);
+	if (s->shape[1] != w->shape[1])
+		return err_set(o->err, -EBADMSG,
+		    "%s: tensor %.200s has %llu columns, expected the %llu of %s.qweight; fetch the model again", file_of(o, s),
+		    s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1], p->name);
+	if (z && (!is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
+		return bad_shape(o, p, z, "words as in qweight, with as many rows as scales");
+	if (p->g_idx && (p->g_idx->ndim != 1 || !p->g_idx->shape[0] || p->g_idx->dtype != DTYPE_I32))
+		return bad_shape(o, p, p->g_idx, "I32 [in_features]");
+	if (w->shape[1] > OUT_FEATURES_MAX || w->shape[0] > IN_FEATURES_MAX || s->shape[0] > IN_FEATURES_MAX)
+		return bad_shape(o, p, w, "at most 4194304 rows and 2147483648 columns");
+	q->out_features = (uint32_t)w->shape[1];
+	q->groups = (uint32_t)s->shape[0];
+	q->scale_dtype = s->dtype;
+	return 0;
+}
+
+static bool planar(const struct checkpoint *c, int bits)
+{
+	return bits == 5 || bits == 6 || bits == 7 || (bits == 3 && c->quant.planar);
+}
+
+/* in_features if codes have `bits` bits, or 0 if the shapes do not fit that. */
+static uint64_t fit_bits(const struct opener *o, const struct parts *p, const struct qtensor *q, unsigned bits)
+{
+	const uint64_t rows = p->qweight->shape[0], w = q->word_bits;
+	const uint64_t in = p->g_idx ? p->g_idx->shape[0] : rows * w / bits;
+
+	if (w % bits != 0 && (w != 32 || bits > 7))
+		return 0;
+	if (planar(o->c, (int)bits) && (w != 32 || in % 32 || q->out_features % 32))
+		return 0;
+	if (p->qzeros && div_up((uint64_t)q->out_features * bits, w) != p->qzeros->shape[1])
+		return 0;
+	return in <= IN_FEATURES_MAX && div_up(in * bits, w) == rows ? in : 0;
+}
+
+/* The width that the shapes allow; where tiny shapes allow several, the configuration's. */
+static int find_bits(const struct opener *o, const struct parts *p, struct qtensor *q)
+{
+	const int64_t wanted = o->c->quant.bits;
+	int fits = 0;
+
+	for (unsigned bits = 2; bits <= 8; bits++) {
+		uint64_t in = fit_bits(o, p, q, bits);
+
+		if (!in)
+			continue;
+		fits++;
+		if (fits == 1 || bits == wanted) {
+			q->bits = (uint8_t)bits;
+			q->in_features = (uint32_t)in;
+		}
+	}
+	if (fits == 1 || (fits && q->bits == wanted))
+		return 0;
+	return err_set(o->err, -EBADMSG,
+	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected ceil(in_features * "
+	    "bits / %u) rows and ceil(out_features * bits / %u) columns; fetch the model again",
+	    file_of(o, p->qweight), p->name, (unsigned long long)p->qweight->shape[0], q->out_features,
+	    p->qzeros ? (unsigned long long)p->qzeros->shape[0] : 0, p->qzeros ? (unsigned long long)p->qzeros->shape[1] : 0,
+	    p->g_idx ? (unsigned long long)p->g_idx->shape[0] : 0,
+	    fits ? "several widths, and the configuration names none of them" : "no width from 2 to 8 bits", q->word_bits,
+	    q->word_bits);
+}
+
+/* The group size where no g_idx gives groups: the configuration's, if the rows of scales agree with it. */
+static int find_group_size(const struct opener *o, const struct parts *p, struct qtensor *q)
+{
+	const int64_t wanted = o->c->quant.group_size;
+	const uint64_t size = wanted > 0 && wanted < q->in_features ? (uint64_t)wanted : q->in_features;
+
+	if (div_up(q->in_features, size) == q->groups) {
+		q->group_size = (uint32_t)size;
+		return 0;
+	}
+	if (q->in_features % q->groups == 0) {
+		q->group_size = q->in_features / q->groups;
+		if (!o->c->quant.dynamic)
+			checkpoint_warn(o->c, "%s: group size %u by its shapes, %lld by %s; the shapes count", p->name, q->group_size,
+			    (long long)wanted, o->c->quant.file ? o->c->quant.file : "no configuration");
+		return 0;
+	}
+	return err_set(o->err, -EBADMSG,
+	    "%s: module %.200s has %u groups for %u in_features, no g_idx, and group_size %lld in the configuration, which "
+	    "makes %llu; correct group_size or fetch the model again",
+	    file_of(o, p->scales), p->name, q->groups, q->in_features, (long long)wanted,
+	    (unsigned long long)div_up(q->in_features, size));
+}
+
+/* ---- g_idx ---- */
+
+/* Does every k belong to group k / group_size, for one group_size? Then kernels need no g_idx. */
+static bool is_trivial(const uint32_t *g_idx, struct qtensor *q)
+{
+	uint32_t size = 0;
+
+	while (size < q->in_features && g_idx[size] == 0)
+		size++;
+	for (uint32_t k = 0; k < q->in_features; k++)
+		if (!size || g_idx[k] != k / size)
+			return false;
+	q->group_size = size;
+	return true;
+}
+
+/* Reads g_idx into private memory: checked once, it must not change under a kernel's hands. */
+static int read_g_idx(struct opener *o, const struct parts *p, struct qtensor *q)
+{
+	struct source_file *f = checkpoint_file(o->c, p->g_idx);
+	uint32_t *g_idx = malloc((size_t)q->in_features * 4), *copy;
+
+	if (!g_idx)
+		return err_memory(o->err);
+	if (source_file_read(f, g_idx, (size_t)q->in_features * 4, p->g_idx->begin)) {
+		free(g_idx);
+		return err_set(o->err, -EIO, "%s: tensor %.200s cannot be read", f->name, p->g_idx->name);
+	}
+	for (uint32_t k = 0; k < q->in_features; k++)
+		if (g_idx[k] >= q->groups) {
+			int32_t found = (int32_t)g_idx[k];
+
+			free(g_idx);
+			return err_set(o->err, -EBADMSG,
+			    "%s: tensor %.200s: element %u is %d, expected 0 to %u (scales have %u rows); fetch the model again",
+			    f->name, p->g_idx->name, k, found, q->groups - 1, q->groups);
+		}
+	if (!is_trivial(g_idx, q)) {
+		if (o->shared_g_idx && o->shared_len == q->in_features &&
+		    memcmp(o->shared_g_idx, g_idx, (size_t)q->in_features * 4) == 0) {
+			q->g_idx = o->shared_g_idx;
+		} else {
+			copy = arena_alloc(&o->c->arena, q->in_features, 4);
+			if (copy)
+				q->g_idx = memcpy(copy, g_idx, (size_t)q->in_features * 4);
+		}
+		o->shared_g_idx = q->g_idx;
+		o->shared_len = q->in_features;
+		q->group_size = o->c->quant.group_size > 0 ? (uint32_t)o->c->quant.group_size : q->in_features;
+		if (!q->g_idx) {
+			free(g_idx);
+			return err_memory(o->err);
+		}
+	}
+	free(g_idx);
+	return 0;
+}
+
+/* ---- zeros ---- */
+
+struct zero_row {
+	const struct qtensor *q;
+	bool middle;
+};
+
+static void look_at_zeros(void *ctx)
+{
+	struct zero_row *row = ctx;
+	const uint32_t middle = 1u << (row->q->bits - 1);
+
+	row->middle = true;
+	for (uint32_t n = 0; n < row->q->out_features; n++)
+		row->middle &= qtensor_zero(row->q, 0, n) == middle;
+}
+
+static int check_zeros(const struct opener *o, struct module *m)
+{
+	struct zero_row row = {.q = &m->q};
+
+	if (source_guard(look_at_zeros, &row))
+		return err_set(o->err, -EIO, "%s: module %.200s: qzeros cannot be read", m->files[0]->name, m->name);
+	m->symmetric = row.middle;
+	if (o->c->quant.has_sym && o->c->quant.sym && !o->c->quant.dynamic && !row.middle)
+		checkpoint_warn(o->c, "%s: the configuration says sym, but zeros are not %u throughout; served as stored",
+		    m->name, 1u << (m->q.bits - 1));
+	return 0;
+}
+
+/* ---- modules ---- */
+
+static void add_file(struct module *m, struct source_file *f)
+{
+	size_t i = 0;
+
+	while (m->files[i] && m->files[i] != f)
+		i++;
+	m->files[i] = f;
+}
+
+/* Bits and group size that the configuration gives for all modules, against what the shapes say. */
+static void compare_config(const struct opener *o, const struct module *m)
+{
+	const struct quant_config *quant = &o->c->quant;
+
+	if (quant->bits && quant->bits != m->q.bits && !quant->dynamic)
+		checkpoint_warn(o->c, "%s: %d bits by its shapes, %lld by %s; the shapes count", m->name, m->q.bits,
+		    (long long)quant->bits, quant->file);
+}
+
+static int open_module(struct opener *o, struct parts *p, struct module *m)
+{
+	struct qtensor *q = &m->q;
+	int rc = find_parts(o, p);
+
+	m->name = p->name;
+	if (rc == 0)
+		rc = check_shapes(o, p, q);
+	if (rc == 0)
+		rc = find_bits(o, p, q);
+	if (rc == 0)
+		rc = p->g_idx ? read_g_idx(o, p, q) : find_group_size(o, p, q);
+	if (rc)
+		return rc;
+	q->packing = planar(o->c, q->bits) ? PACKING_PLANAR : PACKING_STREAM;
+	q->zeros = !p->qzeros ? ZEROS_MIDDLE : q->packing == PACKING_PLANAR ? ZEROS_V2 : o->c->quant.zeros;
+	q->qweight = checkpoint_data(o->c, p->qweight);
+	q->qzeros = p->qzeros ? checkpoint_data(o->c, p->qzeros) : NULL;
+	q->scales = checkpoint_data(o->c, p->scales);
+	add_file(m, checkpoint_file(o->c, p->qweight));
+	add_file(m, checkpoint_file(o->c, p->scales));
+	if (p->qzeros)
+		add_file(m, checkpoint_file(o->c, p->qzeros));
+	m->qweight_bytes = p->qweight->bytes;
+	m->packed_bytes = p->qweight->bytes + p->scales->bytes + (p->qzeros ? p->qzeros->bytes : 0) +
+	    (p->g_idx ? p->g_idx->bytes : 0);
+	compare_config(o, m);
+	return check_zeros(o, m);
+}
+
+static int add_module(struct opener *o, const struct st_tensor *qweight, struct tensor *t)
+{
+	struct arena *arena = &o->c->arena;
+	struct module *m = &o->out->modules[o->out->module_count];
+	struct parts p = {.qweight = qweight};
+	uint64_t *shape = arena_alloc(arena, 2, sizeof(*shape));
+	int rc;
+
+	p.name = arena_strndup(arena, qweight->name, strlen(qweight->name) - strlen(".qweight"));
+	if (!shape || !p.name)
+		return err_memory(o->err);
+	rc = open_module(o, &p, m);
+	if (rc)
+		return rc;
+	shape[0] = m->q.out_features;
+	shape[1] = m->q.in_features;
+	*t = (struct tensor){.name = arena_printf(arena, "%s.weight", p.name), .shape = shape, .ndim = 2, .module = m};
+	o->out->module_count++;
+	return t->name ? 0 : err_memory(o->err);
+}
+
+/* Is this stored tensor a part of a module, which the dense model does not have? */
+static bool is_part(const struct opener *o, const struct st_tensor *t)
+{
+	static const char *const suffixes[] = {".qzeros", ".scales", ".g_idx"};
+	char module[1024];
+
+	for (int i = 0; i < 3; i++) {
+		size_t len = strlen(t->name) - strlen(suffixes[i]);
+
+		if (!ends_with(t->name, suffixes[i]) || len >= sizeof(module))
+			continue;
+		memcpy(module, t->name, len);
+		module[len] = 0;
+		return find_part(o, module, ".qweight") != NULL;
+	}
+	return false;
+}
+
+static int by_kind_and_name(const void *a, const void *b)
+{
+	const struct tensor *x = a, *y = b;
+	const bool other_x = x->stored && !dtype_is_cast(x->stored->dtype);
+	const bool other_y = y->stored && !dtype_is_cast(y->stored->dtype);
+
+	return other_x != other_y ? other_x - other_y : strcmp(x->name, y->name);
+}
+
+static int gptq_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err)
+{
+	struct opener o = {.c = c, .out = out, .err = err};
+	int rc = 0;
+
+	out->format = "GPTQ";
+	out->tensors = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->tensors));
+	out->modules = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->modules));
+	if (!out->tensors || !out->modules)
+		return err_memory(err);
+	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++) {
+		const struct st_tensor *s = &c->tensors[i];
+		struct tensor *t = &out->tensors[out->tensor_count];
+
+		rc = check_orphan(&o, s);
+		if (rc || is_part(&o, s))
+			continue;
+		if (ends_with(s->name, ".qweight"))
+			rc = add_module(&o, s, t);
+		else
+			*t = (struct tensor){.name = s->name, .shape = s->shape, .ndim = s->ndim, .stored = s};
+		out->tensor_count++;
+	}
+	qsort(out->tensors, out->tensor_count, sizeof(*out->tensors), by_kind_and_name);
+	return rc;
+}
+
+const struct source_ops source_gptq = {"GPTQ", gptq_probe, gptq_open};

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "view.h"
+
+#include <string.h>
+
+static const struct view views[] = {
+    {"fp16", DTYPE_F16, view_dense_plan},
+    {"bf16", DTYPE_BF16, view_dense_plan},
+    {"fp32", DTYPE_F32, view_dense_plan},
+};
+
+const struct view *view_at(size_t index)
+{
+	return index < sizeof(views) / sizeof(*views) ? &views[index] : NULL;
+}
+
+const struct view *view_find(const char *name)
+{
+	const struct view *view;
+
+	for (size_t i = 0; (view = view_at(i)); i++)
+		if (strcmp(view->name, name) == 0)
+			return view;
+	return NULL;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_VIEW_H
+#define GPTQFS_VIEW_H
+
+/*
+ * A view plans a directory of virtual files from the tensors of a model. Views are rows of one table in view.c;
+ * adding one is a view_X.c and a row.
+ */
+
+#include "source.h"
+#include "tree.h"
+
+/* What views are planned from, and into. */
+struct plan {
+	struct checkpoint *c;
+	const struct source *source;
+	const struct kernels *kernels;
+	struct tree *tree;
+	struct stat weights; /* owner, permissions and newest mtime of the shards: what computed files show */
+};
+
+struct view {
+	const char *name; /* also the directory: "fp16" */
+	enum dtype dtype;
+	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
+	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);
+};
+
+/* All views, in the order in which they are listed; NULL past the last. */
+const struct view *view_at(size_t index);
+const struct view *view_find(const char *name);
+
+/* view_dense.c: a complete, ordinary model directory with one float type. */
+int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * An ordinary model directory: config.json, tokenizer and other files, and exactly one set of weights - one
+ * model.safetensors, or shards of about 5 GB with their index. Tensors stand in bytewise order of their names, so
+ * that a reader that goes by name reads from front to back; those that are not floats come last.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "config.h"
+#include "view.h"
+
+#define SHARD_BYTES ((uint64_t)5000000000) /* the convention of Hugging Face's save_pretrained */
+
+struct dense {
+	const struct plan *p;
+	const struct view *view;
+	uint32_t dir;
+	struct st_tensor *shown; /* [tensors] as the headers list them */
+	uint64_t *shard_of;      /* [tensors] */
+	uint64_t shard_count;
+};
+
+/* A layout that is one piece of memory; takes the text over into the arena. */
+static int add_text(const struct dense *d, const char *name, struct text *text, const struct stat *like)
+{
+	struct arena *arena = &d->p->c->arena;
+	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
+	char *bytes = text->failed ? NULL : arena_strndup(arena, text->data ? text->data : "", text->len);
+	size_t len = text->len;
+
+	text_free(text);
+	if (!layout || !bytes || layout_reserve(layout, arena, 1))
+		return -ENOMEM;
+	layout_add_bytes(layout, bytes, len);
+	return tree_add(d->p->tree, d->dir, name, layout, like) ? 0 : -ENOMEM;
+}
+
+/* ---- weights ---- */
+
+/* What each tensor is in this view, and in which shard. */
+static void plan_tensors(struct dense *d)
+{
+	const struct source *s = d->p->source;
+	uint64_t bytes = 0;
+
+	d->shard_count = 1;
+	for (size_t i = 0; i < s->tensor_count; i++) {
+		const struct tensor *t = &s->tensors[i];
+		bool cast = t->module || dtype_is_cast(t->stored->dtype);
+		enum dtype dtype = cast ? d->view->dtype : t->stored->dtype;
+		uint64_t elements = 1;
+
+		for (int k = 0; k < t->ndim; k++)
+			elements *= t->shape[k];
+		d->shown[i] = (struct st_tensor){.name = t->name,
+		    .shape = t->shape,
+		    .ndim = t->ndim,
+		    .dtype = (uint8_t)dtype,
+		    .bytes = cast ? elements * dtype_bytes(dtype) : t->stored->bytes};
+		if (bytes && bytes + d->shown[i].bytes > SHARD_BYTES) {
+			d->shard_count++;
+			bytes = 0;
+		}
+		bytes += d->shown[i].bytes;
+		d->shard_of[i] = d->shard_count;
+	}
+}
+
+static int add_tensor(const struct dense *d, struct layout *layout, size_t i)
+{
+	const struct tensor *t = &d->p->source->tensors[i];
+	const enum dtype out = d->shown[i].dtype;
+	struct generator *g;
+
+	if (t->stored && t->stored->dtype == out) {
+		layout_add_source(layout, checkpoint_file(d->p->c, t->stored), t->stored->begin, t->stored->bytes);
+		return 0;
+	}
+	g = arena_alloc(&d->p->c->arena, 1, sizeof(*g));
+	if (!g)
+		return -ENOMEM;
+	*g = t->module ? generator_dequant(t, d->p->kernels, out)
+		       : generator_cast(t, checkpoint_file(d->p->c, t->stored), d->p->kernels, out);
+	layout_add_generator(layout, g);
+	return 0;
+}
+
+static const char *shard_name(const struct dense *d, uint64_t shard)
+{
+	if (d->shard_count == 1)
+		return "model.safetensors";
+	return arena_printf(&d->p->c->arena, "model-%05llu-of-%05llu.safetensors", (unsigned long long)shard,
+	    (unsigned long long)d->shard_count);
+}
+
+/* One safetensors file of the tensors [first, first + count). */
+static int add_shard(const struct dense *d, size_t first, size_t count)
+{
+	struct arena *arena = &d->p->c->arena;
+	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
+	const char *name = shard_name(d, d->shard_count == 1 ? 1 : d->shard_of[first]);
+	struct text header = {0};
+	char *bytes;
+	size_t len;
+	int rc = 0;
+
+	safetensors_write(d->shown + first, count, &header);
+	bytes = header.failed ? NULL : arena_strndup(arena, header.data, header.len);
+	len = header.len;
+	text_free(&header);
+	if (!layout || !name || !bytes || layout_reserve(layout, arena, count + 1))
+		return -ENOMEM;
+	layout_add_bytes(layout, bytes, len);
+	for (size_t i = first; rc == 0 && i < first + count; i++)
+		rc = add_tensor(d, layout, i);
+	if (rc == 0 && !tree_add(d->p->tree, d->dir, name, layout, &d->p->weights))
+		rc = -ENOMEM;
+	return rc;
+}
+
+static int add_index(const struct dense *d)
+{
+	const size_t count = d->p->source->tensor_count;
+	struct text text = {0};
+	uint64_t bytes = 0, elements = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		bytes += d->shown[i].bytes;
+		elements += d->shown[i].bytes * 8 / dtype_bits(d->shown[i].dtype);
+	}
+	text_printf(&text, "{\n  \"metadata\": {\n    \"total_parameters\": %llu,\n    \"total_size\": %llu\n  },\n",
+	    (unsigned long long)elements, (unsigned long long)bytes);
+	text_printf(&text, "  \"weight_map\": {\n");
+	for (size_t i = 0; i < count; i++) {
+		text_printf(&text, "    ");
+		text_json_string(&text, d->shown[i].name);
+		text_printf(&text, ": \"model-%05llu-of-%05llu.safetensors\"%s\n", (unsigned long long)d->shard_of[i],
+		    (unsigned long long)d->shard_count, i + 1 < count ? "," : "");
+	}
+	text_printf(&text, "  }\n}\n");
+	return add_text(d, "model.safetensors.index.json", &text, &d->p->weights);
+}
+
+static int add_weights(struct dense *d)
+{
+	const size_t count = d->p->source->tensor_count;
+	int rc = d->shard_count > 1 ? add_index(d) : 0;
+
+	for (size_t i = 0, n; rc == 0 && i < count; i += n) {
+		for (n = 1; i + n < count && d->shard_of[i + n] == d->shard_of[i]; n++)
+			;
+		rc = add_shard(d, i, n);
+	}
+	return rc;
+}
+
+/* ---- the files around them ---- */
+
+static int add_config(const struct dense *d)
+{
+	struct text text = {0};
+
+	if (!d->p->c->config_text.at)
+		return 0;
+	config_rewrite(d->p->c->config_text, d->view->dtype, &text);
+	return add_text(d, "config.json", &text, &d->p->c->config.stat);
+}
+
+static int add_companions(const struct dense *d)
+{
+	struct checkpoint *c = d->p->c;
+
+	for (size_t i = 0; i < c->companion_count; i++) {
+		struct source_file *f = &c->companions[i];
+		struct layout *layout = arena_alloc(&c->arena, 1, sizeof(*layout));
+
+		if (!layout || layout_reserve(layout, &c->arena, 1))
+			return -ENOMEM;
+		layout_add_source(layout, f, 0, (uint64_t)f->stat.st_size);
+		if (!tree_add(d->p->tree, d->dir, f->name, layout, &f->stat))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
+{
+	struct dense d = {.p = p, .view = view, .dir = dir};
+	const size_t count = p->source->tensor_count;
+	int rc;
+
+	d.shown = arena_alloc(&p->c->arena, count, sizeof(*d.shown));
+	d.shard_of = arena_alloc(&p->c->arena, count, sizeof(*d.shard_of));
+	if (!d.shown || !d.shard_of)
+		return -ENOMEM;
+	plan_tensors(&d);
+	rc = add_config(&d);
+	if (rc == 0)
+		rc = add_weights(&d);
+	return rc ? rc : add_companions(&d);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+
+int daemon_guard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= 2);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int wait_for_child(int status, pid_t child)
+{
+	unsigned char code;
+	ssize_t n;
+	int how = 0;
+
+	do
+		n = read(status, &code, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return 1 + code;
+	waitpid(child, &how, 0);
+	if (WIFSIGNALED(how))
+		log_line("the server was ended by signal %d before the mount was usable", WTERMSIG(how));
+	return 1 + 5;
+}
+
+int daemon_start(int *status)
+{
+	int ends[2];
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	child = fork();
+	if (child < 0) {
+		close(ends[0]);
+		close(ends[1]);
+		return -errno;
+	}
+	if (child > 0) {
+		close(ends[1]);
+		return wait_for_child(ends[0], child);
+	}
+	close(ends[0]);
+	*status = ends[1];
+	return 0;
+}
+
+void daemon_ready(int status, int code)
+{
+	unsigned char byte = (unsigned char)code;
+	int null;
+
+	if (code == 0) {
+		setsid();
+		if (chdir("/") < 0)
+			log_line("cannot leave the current directory");
+		log_to_syslog();
+		null = open("/dev/null", O_RDWR);
+		for (int fd = 0; null >= 0 && fd <= 2; fd++)
+			dup2(null, fd);
+		if (null > 2)
+			close(null);
+	}
+	/* Written last: when the parent has gone, nobody waits for a descriptor of ours any more. */
+	if (write(status, &byte, 1) < 0)
+		log_line("the parent process is gone");
+	close(status);
+}

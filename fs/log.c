@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#define FUSE_USE_VERSION 314
+
+#include "log.h"
+
+#include <fuse_log.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <syslog.h>
+
+static atomic_bool background;
+
+static void write_line(const char *fmt, va_list args)
+{
+	if (atomic_load(&background)) {
+		vsyslog(LOG_NOTICE, fmt, args);
+		return;
+	}
+	flockfile(stderr);
+	fputs("gptqfs: ", stderr);
+	vfprintf(stderr, fmt, args);
+	fputc('\n', stderr);
+	funlockfile(stderr);
+}
+
+void log_line(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	write_line(fmt, args);
+	va_end(args);
+}
+
+void log_to_syslog(void)
+{
+	openlog("gptqfs", LOG_PID, LOG_DAEMON);
+	atomic_store(&background, true);
+}
+
+static void fuse_line(enum fuse_log_level level, const char *fmt, va_list args)
+{
+	(void)level;
+	if (atomic_load(&background))
+		vsyslog(LOG_NOTICE, fmt, args);
+	else
+		vfprintf(stderr, fmt, args);
+}
+
+void log_install(bool debug)
+{
+	if (!debug)
+		fuse_set_log_func(fuse_line);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_MOUNTPOINT_H
+#define GPTQFS_MOUNTPOINT_H
+
+#include <sys/types.h>
+
+/* The place where a model is mounted, and what can be asked of the kernel about it. */
+
+/*
+ * Can something be mounted there? 0 and *path the canonical path (caller frees; "/dev/fd/N" stays as it is), or, after
+ * having said why not and what helps: -EINVAL for a bad argument, -ENOTCONN for a stale mount, -EACCES.
+ */
+int mountpoint_check(const char *given, char **path);
+
+/* Says why a mount at `path` most likely failed, and what helps. */
+void mountpoint_explain(const char *path);
+
+/* Waits until the mount answers, and finds its device number. 0 or -errno. Not from a thread that serves it. */
+int mountpoint_wait(const char *path, dev_t *dev);
+
+/* Raises readahead to `kib`; where that is not allowed, says how somebody else may do it. */
+void mountpoint_readahead(dev_t dev, unsigned kib);
+
+/*
+ * Takes the mount away from its path while whoever uses it keeps it (umount -l), unless something else was mounted
+ * there since. 0 or -errno.
+ */
+int mountpoint_detach(const char *path, dev_t dev);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_OPS_H
+#define GPTQFS_OPS_H
+
+#include <stdbool.h>
+
+#include "../core/gptqfs.h"
+
+/* The user data of the session. */
+struct server {
+	struct gptqfs *model;
+	bool direct_io;
+	unsigned max_read;
+	int event; /* descriptor to which 'i' is written when the kernel has made contact */
+};
+
+/* The low-level operations. Between FUSE and gptqfs.h, and nothing else. */
+struct fuse_lowlevel_ops;
+extern const struct fuse_lowlevel_ops ops;
+
+#endif

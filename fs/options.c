@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#define FUSE_USE_VERSION 314
+
+#include "options.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+enum { KEY_DISCARD, KEY_FSNAME };
+
+#define OPT(name, field, value) {name, offsetof(struct options, field), value}
+
+static const struct fuse_opt table[] = {
+    OPT("-h", help, 1),
+    OPT("--help", help, 1),
+    OPT("-V", version, 1),
+    OPT("--version", version, 1),
+    OPT("--check", check, 1),
+    OPT("--json", json, 1),
+    OPT("--cpu=%s", cpu, 0),
+    OPT("cpu=%s", cpu, 0),
+    OPT("view=%s", view, 0),
+    OPT("cache=%s", cache, 0),
+    OPT("readahead=%u", readahead, 0),
+    OPT("max_read=%u", max_read, 0),
+    OPT("direct_io", direct_io, 1),
+    OPT("follow_symlinks", follow_symlinks, 1),
+    OPT("uid=%u", model.uid, 0),
+    OPT("gid=%u", model.gid, 0),
+    OPT("umask=%o", model.umask, 0),
+    FUSE_OPT_KEY("fsname=", KEY_FSNAME),
+    /* mount(8) always gives one of the two; a mount of ours is read-only in any case. */
+    FUSE_OPT_KEY("rw", KEY_DISCARD),
+    FUSE_OPT_KEY("ro", KEY_DISCARD),
+    FUSE_OPT_END,
+};
+
+static int take_argument(void *data, const char *arg, int key, struct fuse_args *outargs)
+{
+	struct options *o = data;
+	char **slot = !o->source ? &o->source : &o->mountpoint;
+
+	(void)outargs;
+	if (key == KEY_DISCARD)
+		return 0;
+	if (key == KEY_FSNAME)
+		o->has_fsname = 1;
+	if (key != FUSE_OPT_KEY_NONOPT)
+		return 1;
+	if (*slot) {
+		log_line("unexpected argument: %s (expected MODEL_DIR MOUNTPOINT; see gptqfs --help)", arg);
+		return -1;
+	}
+	*slot = strdup(arg);
+	return *slot ? 0 : -1;
+}
+
+/* "64m" is 64 MiB. */
+static int parse_size(const char *text, size_t *out)
+{
+	char *end;
+	unsigned long long n;
+	unsigned shift = 0;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (end == text || errno || *text == '-')
+		return -EINVAL;
+	if (*end)
+		shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 99;
+	if (shift == 99 || (*end && end[1]) || n > (1ull << 50) >> shift)
+		return -EINVAL;
+	*out = (size_t)n << shift;
+	return 0;
+}
+
+static int parse_fuse_words(struct options *o)
+{
+	struct fuse_cmdline_opts words;
+	int rc = fuse_parse_cmdline(&o->fuse, &words);
+
+	if (rc)
+		return -EINVAL;
+	free(words.mountpoint);
+	o->foreground = words.foreground;
+	o->debug = words.debug;
+	o->single = words.singlethread;
+	o->clone_fd = words.clone_fd;
+	o->max_threads = words.max_threads;
+	o->max_idle_threads = words.max_idle_threads;
+	return 0;
+}
+
+static int check_arguments(const struct options *o)
+{
+	if (o->help || o->version)
+		return 0;
+	if (!o->source)
+		log_line("no model given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
+	else if (!o->check && !o->mountpoint)
+		log_line("no mountpoint given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
+	else if (o->check && o->mountpoint)
+		log_line("--check mounts nothing; usage: gptqfs --check [--json] MODEL_DIR");
+	else if (o->json && !o->check)
+		log_line("--json goes with --check");
+	else if (o->max_read && (o->max_read < 4096 || o->max_read > GPTQFS_READ_MAX))
+		log_line("max_read=%u: expected 4096 to %zu", o->max_read, GPTQFS_READ_MAX);
+	else if (o->readahead > 1u << 20)
+		log_line("readahead=%u: expected at most 1048576 (KiB)", o->readahead);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+int options_parse(struct options *o, int argc, char **argv)
+{
+	*o = (struct options){
+	    .model = {.cache_bytes = GPTQFS_CACHE_DEFAULT, .uid = (uid_t)-1, .gid = (gid_t)-1},
+	    .readahead = READAHEAD_DEFAULT,
+	    .fuse = FUSE_ARGS_INIT(argc, argv),
+	};
+	if (fuse_opt_parse(&o->fuse, o, table, take_argument) == -1 || parse_fuse_words(o))
+		return -EINVAL;
+	o->model.view = o->view;
+	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
+	o->model.follow_symlinks = o->follow_symlinks;
+	o->model.umask &= 0777;
+	if (o->cache && parse_size(o->cache, &o->model.cache_bytes)) {
+		log_line("cache=%s: expected a size such as 64m or 1g", o->cache);
+		return -EINVAL;
+	}
+	return check_arguments(o);
+}
+
+void options_free(struct options *o)
+{
+	free(o->source);
+	free(o->mountpoint);
+	free(o->view);
+	free(o->cpu);
+	free(o->cache);
+	fuse_opt_free_args(&o->fuse);
+}
+
+void options_help(FILE *out)
+{
+	fprintf(out,
+	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a GPTQ model as ordinary model files\n"
+	    "       gptqfs --check [--json] MODEL_DIR         read and validate everything, mount nothing\n"
+	    "       fusermount3 -u MOUNTPOINT                 unmount\n"
+	    "\n"
+	    "MODEL_DIR is a directory with GPTQ safetensors, or an entry of the Hugging Face cache (models--org--name).\n"
+	    "\n"
+	    "    -h   --help            this text\n"
+	    "    -V   --version         version\n"
+	    "    -f                     stay in the foreground\n"
+	    "    -d   -o debug          debugging output of libfuse (implies -f)\n"
+	    "    -s                     one thread\n"
+	    "    --check [--json]       print the module table and every warning\n"
+	    "    --cpu=LEVEL            use at most: c, ssse3 or neon, avx2, avx512, avx512vbmi (also GPTQFS_CPU)\n"
+	    "    -o view=NAME           show one view as the root:");
+	for (size_t i = 0; gptqfs_view_name(i); i++)
+		fprintf(out, " %s", gptqfs_view_name(i));
+	fprintf(out,
+	    "\n"
+	    "    -o cache=SIZE          budget of the second-level cache (%zum); k, m, g\n"
+	    "    -o readahead=KiB       readahead of the mount, if allowed to set it (%u)\n"
+	    "    -o direct_io           bypass the page cache (no shared mmap)\n"
+	    "    -o follow_symlinks     let links lead out of MODEL_DIR\n"
+	    "    -o uid=N,gid=N,umask=M owner shown, and permissions taken away (octal)\n"
+	    "    -o max_read=N          bytes per request (1048576)\n"
+	    "    -o max_threads=N       threads that serve (10)\n"
+	    "    -o clone_fd            a descriptor of /dev/fuse per thread\n"
+	    "    -o allow_other         let other users read (see /etc/fuse.conf)\n"
+	    "    -o ...                 any other mount option\n"
+	    "\n"
+	    "exit: 0 mounted; 1 usage; 2 nothing readable as weights; 3 weights damaged, incomplete or of another format;\n"
+	    "      4 the mount failed; 5 failed while serving\n",
+	    GPTQFS_CACHE_DEFAULT >> 20, READAHEAD_DEFAULT);
+}
+
+void options_version(FILE *out)
+{
+	fprintf(out, "gptqfs %s, libfuse %s\n", GPTQFS_VERSION, fuse_pkgversion());
+}

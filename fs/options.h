@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_OPTIONS_H
+#define GPTQFS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <fuse_opt.h>
+
+#include "../core/gptqfs.h"
+
+#define READAHEAD_DEFAULT 1024 /* KiB */
+
+/* The command line. Zeroed at birth; options_free frees it whatever happened. */
+struct options {
+	struct gptqfs_options model;
+	char *source;     /* MODEL_DIR as given */
+	char *mountpoint; /* as given */
+	char *view, *cpu, *cache;
+	unsigned readahead; /* KiB */
+	unsigned max_read;  /* bytes, 0 for what the kernel has */
+	int direct_io;
+	int follow_symlinks;
+	int help, version, check, json;
+	int foreground, debug, single;
+	int has_fsname;
+	unsigned max_threads, max_idle_threads;
+	int clone_fd;
+	struct fuse_args fuse; /* what is left for fuse_session_new */
+};
+
+/* Parses. Returns 0, or -EINVAL after having said what is wrong. */
+int options_parse(struct options *o, int argc, char **argv);
+void options_free(struct options *o);
+
+void options_help(FILE *out);
+void options_version(FILE *out);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#define FUSE_USE_VERSION 314
+
+#include "serve.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "daemon.h"
+#include "log.h"
+#include "mountpoint.h"
+
+#define TRIM_MS 5000
+
+/* The session's loop has a thread of its own, so that this one is free for signals and for giving memory back. */
+struct loop {
+	struct fuse_session *session;
+	const struct options *options;
+	int event; /* 'x' is written to it at the end */
+	int result;
+};
+
+struct state {
+	struct serving *s;
+	struct loop loop;
+	pthread_t thread;
+	int signals; /* signalfd */
+	dev_t dev;
+	bool ready, leaving;
+};
+
+static void *run_loop(void *arg)
+{
+	struct loop *loop = arg;
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+
+	if (!config) {
+		loop->result = -ENOMEM;
+	} else if (loop->options->single) {
+		loop->result = fuse_session_loop(loop->session);
+	} else {
+		fuse_loop_cfg_set_clone_fd(config, (unsigned)loop->options->clone_fd);
+		fuse_loop_cfg_set_max_threads(config, loop->options->max_threads);
+		if (loop->options->max_idle_threads != (unsigned)-1)
+			fuse_loop_cfg_set_idle_threads(config, loop->options->max_idle_threads);
+		loop->result = fuse_session_loop_mt(loop->session, config);
+	}
+	if (config)
+		fuse_loop_cfg_destroy(config);
+	if (write(loop->event, "x", 1) < 0)
+		return NULL;
+	return NULL;
+}
+
+static int start(struct state *st)
+{
+	sigset_t set;
+	int rc;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	/* Blocked before the first thread exists, so that all threads inherit it. */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	st->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	if (st->signals < 0)
+		return -errno;
+	st->loop = (struct loop){st->s->session, st->s->options, st->s->event, 0};
+	rc = pthread_create(&st->thread, NULL, run_loop, &st->loop);
+	if (rc)
+		close(st->signals);
+	return -rc;
+}
+
+/* The kernel has made contact: from here on the mount answers. */
+static void on_contact(struct state *st)
+{
+	int rc = mountpoint_wait(st->s->mountpoint, &st->dev);
+
+	if (rc)
+		log_line("%s: the mount does not answer: %s", st->s->mountpoint, strerror(-rc));
+	else
+		mountpoint_readahead(st->dev, st->s->options->readahead);
+	st->ready = true;
+	if (st->s->status >= 0)
+		daemon_ready(st->s->status, 0);
+	st->s->status = -1;
+}
+
+static void log_counters(struct gptqfs *model)
+{
+	struct gptqfs_counters c;
+
+	gptqfs_counters(model, &c);
+	log_line("reads %llu, bytes served %llu, bytes computed %llu, errors %llu, cache hits %llu, misses %llu, bytes %llu of "
+		 "%llu",
+	    (unsigned long long)c.reads, (unsigned long long)c.bytes_served, (unsigned long long)c.bytes_computed,
+	    (unsigned long long)c.errors, (unsigned long long)c.cache_hits, (unsigned long long)c.cache_misses,
+	    (unsigned long long)c.cache_bytes, (unsigned long long)c.cache_budget);
+}
+
+/* True if it is time to leave at once. */
+static bool on_signal(struct state *st)
+{
+	struct signalfd_siginfo info;
+	int rc;
+
+	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
+		return false;
+	if (info.ssi_signo == SIGUSR1) {
+		log_counters(st->s->model);
+		return false;
+	}
+	if (st->leaving)
+		return true;
+	st->leaving = true;
+	rc = st->ready ? mountpoint_detach(st->s->mountpoint, st->dev) : -EAGAIN;
+	if (rc)
+		log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
+	return rc != 0;
+}
+
+/* Returns true when the loop has ended. */
+static bool on_event(struct state *st)
+{
+	char event;
+
+	if (read(st->s->events, &event, 1) != 1)
+		return false;
+	if (event == 'i')
+		on_contact(st);
+	return event == 'x';
+}
+
+int serve(struct serving *s)
+{
+	struct state st = {.s = s};
+	struct fuse_session *session = s->session;
+	struct pollfd polls[2];
+	int rc = start(&st);
+
+	if (rc)
+		return rc;
+	polls[0] = (struct pollfd){.fd = st.signals, .events = POLLIN};
+	polls[1] = (struct pollfd){.fd = s->events, .events = POLLIN};
+	for (;;) {
+		int n = poll(polls, 2, TRIM_MS);
+
+		if (n == 0)
+			gptqfs_trim(s->model);
+		if (n > 0 && polls[0].revents && on_signal(&st))
+			return 1;
+		if (n > 0 && polls[1].revents && on_event(&st))
+			break;
+	}
+	pthread_join(st.thread, NULL);
+	close(st.signals);
+	fuse_session_unmount(session);
+	return st.loop.result < 0 ? st.loop.result : 0;
+}
