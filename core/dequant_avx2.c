@@ -56,6 +56,19 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 	return (floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16);
 }
 
+/* Planar strips of 8 columns can need more than 8 words, of two runs of 32 columns. */
+ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
+{
+	const __m256i low = (__m256i)load_words(row, min_u32(n, COLUMNS));
+	__m256i picked = _mm256_permutevar8x32_epi32(low, (__m256i)index), high;
+
+	if (n <= COLUMNS)
+		return (words)picked;
+	high = (__m256i)load_words(row + COLUMNS * 4, n - COLUMNS);
+	high = _mm256_permutevar8x32_epi32(high, (__m256i)index);
+	return (words)_mm256_blendv_epi8(picked, high, _mm256_cmpgt_epi32((__m256i)index, _mm256_set1_epi32(7)));
+}
+
 ALWAYS_INLINE __m256 canonical(__m256 value)
 {
 	const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
@@ -171,7 +184,7 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 {
 	__m256i low[4], high[4];
 
-	if (v.bits == 4) {
+	if (v.bits == 4 && !v.bytes) {
 		codes_build4(to, block);
 		return;
 	}
@@ -216,7 +229,7 @@ ALWAYS_INLINE void column_expand(
 ALWAYS_INLINE void tile_expand(
     const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
 {
-	const size_t block_bytes = BLOCK * (v.out == DTYPE_F32 ? 4 : 2);
+	const size_t block_bytes = BLOCK * out_bytes(v.out);
 
 	for (uint32_t c = 0; c < tile->columns; c++)
 		for (uint32_t i = 0; i < blocks; i++)
@@ -231,16 +244,26 @@ ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offs
 		_mm256_storeu_si256((__m256i_u *)(tile->dst + c * tile->pitch + offset), out);
 }
 
-/* Stores 8 vectors of 8 columns of fp32 as 32 bytes of each column. */
-ALWAYS_INLINE void transpose_floats(const struct tile *tile, size_t offset, const floats *value)
+ALWAYS_INLINE words round32(floats value)
 {
-	__m256i in[8], low[4], high[4];
+	return (words)canonical((__m256)value);
+}
 
-	UNROLL
-	for (unsigned i = 0; i < 8; i++)
-		in[i] = _mm256_castps_si256(canonical((__m256)value[i]));
-	transpose4(low, in[0], in[1], in[2], in[3]);
-	transpose4(high, in[4], in[5], in[6], in[7]);
+ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
+{
+	const __m256i low = _mm256_cvtepu16_epi32(round16((__m256)a, out));
+	const __m256i high = _mm256_cvtepu16_epi32(round16((__m256)b, out));
+
+	return (words)_mm256_or_si256(low, _mm256_slli_epi32(high, 16));
+}
+
+/* Stores 8 vectors of 8 columns as 32 bytes of each column. */
+ALWAYS_INLINE void transpose8(const struct tile *tile, size_t offset, const words *in)
+{
+	__m256i low[4], high[4];
+
+	transpose4(low, (__m256i)in[0], (__m256i)in[1], (__m256i)in[2], (__m256i)in[3]);
+	transpose4(high, (__m256i)in[4], (__m256i)in[5], (__m256i)in[6], (__m256i)in[7]);
 	UNROLL
 	for (unsigned c = 0; c < 4; c++) {
 		store_column(tile, c, offset, _mm256_permute2x128_si256(low[c], high[c], 0x20));
@@ -248,40 +271,10 @@ ALWAYS_INLINE void transpose_floats(const struct tile *tile, size_t offset, cons
 	}
 }
 
-/* Values i and i + 1 in the elements of lane 0, i + 8 and i + 9 in those of lane 1: columns 0 to 3, and 4 to 7. */
-ALWAYS_INLINE void round_pairs(__m256i *low, __m256i *high, const floats *value, enum dtype out)
+ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
 {
-	const __m256i even = _mm256_set_m128i(round16((__m256)value[8], out), round16((__m256)value[0], out));
-	const __m256i odd = _mm256_set_m128i(round16((__m256)value[9], out), round16((__m256)value[1], out));
-
-	*low = _mm256_unpacklo_epi16(even, odd);
-	*high = _mm256_unpackhi_epi16(even, odd);
-}
-
-/* Stores 16 vectors of 8 columns as 32 bytes of each column. */
-ALWAYS_INLINE void transpose_halves(const struct tile *tile, size_t offset, const floats *value, enum dtype out)
-{
-	__m256i low[4], high[4], column[8];
-
-	UNROLL
-	for (unsigned i = 0; i < 4; i++)
-		round_pairs(&low[i], &high[i], value + 2 * i, out);
-	transpose4(column, low[0], low[1], low[2], low[3]);
-	transpose4(column + 4, high[0], high[1], high[2], high[3]);
-	UNROLL
-	for (unsigned c = 0; c < 8; c++)
-		store_column(tile, c, offset, column[c]);
-}
-
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const floats *value, enum dtype out)
-{
-	if (out == DTYPE_F32) {
-		for (unsigned i = 0; i < BLOCK; i += 8)
-			transpose_floats(tile, i * 4, value + i);
-		return;
-	}
-	for (unsigned i = 0; i < BLOCK; i += 16)
-		transpose_halves(tile, i * 2, value + i, out);
+	for (unsigned i = 0; i < count; i += 8)
+		transpose8(tile, i * 4, value + i);
 }
 
 void kernels_init_avx2(struct kernels *k)

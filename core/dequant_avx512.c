@@ -54,6 +54,11 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 	return (floats)_mm512_maskz_loadu_ps(mask, src);
 }
 
+ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
+{
+	return (words)_mm512_permutexvar_epi32((__m512i)index, (__m512i)load_words(row, n));
+}
+
 ALWAYS_INLINE __m512 canonical(__m512 value)
 {
 	const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
@@ -91,7 +96,7 @@ ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
 
 ALWAYS_INLINE bool has_table(struct variant v)
 {
-	return v.out == DTYPE_F32 ? !v.planar && v.bits <= 4 : v.bits <= 5;
+	return v.out == DTYPE_F32 ? !v.bytes : v.bits <= 5;
 }
 
 ALWAYS_INLINE __m512 formula(__m512 code, __m512 zero, __m512 scale)
@@ -216,16 +221,11 @@ ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
 	return (__m512i)block_code4(block, i, v);
 }
 
-ALWAYS_INLINE bool is_short_stream(struct variant v)
-{
-	return !v.planar && v.bits <= 4;
-}
-
 ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct variant v)
 {
 	const __m512i none = _mm512_setzero_si512();
 
-	if (is_short_stream(v)) {
+	if (!v.bytes) {
 		transpose4(&to->half[0], (__m512i)block[0], (__m512i)block[1], v.bits > 2 ? (__m512i)block[2] : none,
 		    v.bits > 3 ? (__m512i)block[3] : none);
 		return;
@@ -239,9 +239,9 @@ ALWAYS_INLINE void column_expand(
 {
 	const __m128i low = column_at(&codes->half[0], c);
 
-	if (is_short_stream(v) && v.out == DTYPE_F32) {
+	if (!v.bytes && v.out == DTYPE_F32) {
 		expand_stream32(dst, low, tables->entry[c], v.bits);
-	} else if (is_short_stream(v)) {
+	} else if (!v.bytes) {
 		expand_stream16(dst, low, tables->entry[c], v.bits);
 	} else if (has_table(v)) {
 		const __m128i high = column_at(&codes->half[1], c);
@@ -257,7 +257,7 @@ ALWAYS_INLINE void column_expand(
 ALWAYS_INLINE void tile_expand(
     const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
 {
-	const size_t block_bytes = BLOCK * (v.out == DTYPE_F32 ? 4 : 2);
+	const size_t block_bytes = BLOCK * out_bytes(v.out);
 
 	for (uint32_t c = 0; c < tile->columns; c++)
 		for (uint32_t i = 0; i < blocks; i++)
@@ -266,13 +266,20 @@ ALWAYS_INLINE void tile_expand(
 
 /* --- Values by k to outputs by column --- */
 
-/* Two 16-bit outputs of each column in one 32-bit element: a in the lower half. */
-ALWAYS_INLINE __m512i round_pair(__m512 a, __m512 b, enum dtype out)
+ALWAYS_INLINE words round32(floats value)
 {
+	return (words)canonical((__m512)value);
+}
+
+ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
+{
+	const __m512 low = (__m512)a, high = (__m512)b;
+
 	if (out == DTYPE_BF16)
-		return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_bf16(a), 16), round_bf16(b));
-	return _mm512_or_si512(
-	    _mm512_cvtepu16_epi32(round16(a, out)), _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(b, out)), 16));
+		return (words)_mm512_mask_blend_epi16(
+		    0xaaaaaaaa, _mm512_srli_epi32(round_bf16(low), 16), round_bf16(high));
+	return (words)_mm512_or_si512(
+	    _mm512_cvtepu16_epi32(round16(low, out)), _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(high, out)), 16));
 }
 
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m512i out)
@@ -282,12 +289,15 @@ ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offs
 }
 
 /* Stores 16 vectors of 16 columns as 64 bytes of each column. */
-ALWAYS_INLINE void transpose16(const struct tile *tile, size_t offset, const __m512i *in)
+ALWAYS_INLINE void transpose16(const struct tile *tile, size_t offset, const words *in)
 {
 	struct columns16 part[4];
 
+	UNROLL
 	for (unsigned i = 0; i < 4; i++)
-		transpose4(&part[i], in[4 * i], in[4 * i + 1], in[4 * i + 2], in[4 * i + 3]);
+		transpose4(&part[i], (__m512i)in[4 * i], (__m512i)in[4 * i + 1], (__m512i)in[4 * i + 2],
+		    (__m512i)in[4 * i + 3]);
+	UNROLL
 	for (unsigned c = 0; c < 4; c++) {
 		const __m512i ab_even = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0x88);
 		const __m512i ab_odd = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0xdd);
@@ -301,20 +311,10 @@ ALWAYS_INLINE void transpose16(const struct tile *tile, size_t offset, const __m
 	}
 }
 
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const floats *value, enum dtype out)
+ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
 {
-	__m512i in[BLOCK];
-
-	if (out == DTYPE_F32) {
-		for (unsigned i = 0; i < BLOCK; i++)
-			in[i] = _mm512_castps_si512(canonical((__m512)value[i]));
-		transpose16(tile, 0, in);
-		transpose16(tile, 64, in + 16);
-		return;
-	}
-	for (unsigned i = 0; i < BLOCK / 2; i++)
-		in[i] = round_pair((__m512)value[2 * i], (__m512)value[2 * i + 1], out);
-	transpose16(tile, 0, in);
+	for (unsigned i = 0; i < count; i += 16)
+		transpose16(tile, i * 4, value + i);
 }
 
 void kernels_init_avx512(struct kernels *k)

@@ -24,10 +24,11 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* gcc unrolls no loop at -O2 unless told to; clang does, and warns where it cannot. */
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 #endif
 
 enum {
@@ -35,6 +36,7 @@ enum {
 	BLOCK_WORDS = 8,      /* the words they take, at most */
 	BLOCKS_AT_ONCE = 4,   /* see tile_expand() */
 	GROUPS_AT_HAND = 512, /* of these the parameters are expanded once per strip */
+	PLANES = 3,	      /* parts that a field can have */
 	PREFETCH_ROWS = 16,   /* the rows of qweight are too far apart for a processor to guess the next one */
 };
 
@@ -43,12 +45,22 @@ typedef uint32_t words __attribute__((vector_size(COLUMNS * 4)));
 typedef int32_t ints __attribute__((vector_size(COLUMNS * 4)));
 typedef float floats __attribute__((vector_size(COLUMNS * 4)));
 
-/* What a kernel is made for. Always a constant, so that the compiler makes each kernel from the same functions. */
+/*
+ * What a kernel is made for: constants, so that the compiler makes each kernel from the same functions. Streams of 2, 3
+ * and 4 bits are expanded as they are. For the rest there is one kernel, which turns blocks into bytes first; only its
+ * `bits` are not constant.
+ */
 struct variant {
 	unsigned bits;
-	bool planar;
+	bool bytes;
 	bool grouped;
 	enum dtype out;
+};
+
+/* Where in its words a row of qzeros has the fields of the columns; they are made up of as many parts. */
+struct field {
+	words index;
+	words shift;
 };
 
 /* The columns [n0, n0 + columns) of a matrix and the output of the first of them. */
@@ -56,7 +68,10 @@ struct strip {
 	const struct qtensor *q;
 	char *dst;
 	uint32_t n0;
-	uint32_t columns; /* 1 to COLUMNS */
+	uint32_t columns;   /* 1 to COLUMNS */
+	uint32_t zero_word; /* the first word of a row of qzeros that has to do with them, and how many there are */
+	uint32_t zero_words;
+	struct field field[PLANES];
 };
 
 /* Where a block goes: 32 elements for each column, `pitch` bytes apart. */
@@ -86,7 +101,16 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 ALWAYS_INLINE void codes_build(struct codes *codes, const words *block, struct variant v);
 ALWAYS_INLINE void tile_expand(
     const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v);
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const floats *value, enum dtype out);
+
+/* An fp32 output of each column; two outputs of 16 bits, a in the lower half. */
+ALWAYS_INLINE words round32(floats value);
+ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out);
+
+/* Stores `count` vectors of outputs (16 or 32), which are count * 4 bytes of each column. */
+ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count);
+
+/* Element c of the result is word index[c] of a row of n words, which the strip's columns need a few of. */
+ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index);
 
 /* --- Codes --- */
 
@@ -123,28 +147,6 @@ ALWAYS_INLINE void load_block(words *block, const struct strip *s, uint32_t k, u
 	}
 }
 
-/* Code i of a block. */
-ALWAYS_INLINE words block_code(const words *block, unsigned i, struct variant v)
-{
-	unsigned bit = i * v.bits, shift = bit % 32;
-	words code = {0};
-
-	if (!v.planar) {
-		code = block[bit / 32] >> shift;
-		if (shift + v.bits > 32)
-			code |= block[bit / 32 + 1] << (32 - shift);
-		return code & ((1u << v.bits) - 1);
-	}
-	for (unsigned width = 4, done = 0, word = 0; width; width /= 2) {
-		if (!(v.bits & width))
-			continue;
-		code |= (block[word + i * width / 32] >> i * width % 32 & ((1u << width) - 1)) << done;
-		done += width;
-		word += width;
-	}
-	return code;
-}
-
 /* Spreads four neighbouring fields of `width` bits, the lowest ones of each word, to the four bytes of the word. */
 ALWAYS_INLINE words spread4(words x, unsigned width)
 {
@@ -153,79 +155,168 @@ ALWAYS_INLINE words spread4(words x, unsigned width)
 	return (x | x << (8 - width)) & (((1u << width) - 1) * 0x01010101u);
 }
 
-/* Codes 4i to 4i + 3 of a block, one in each byte. */
-ALWAYS_INLINE words block_code4(const words *block, unsigned i, struct variant v)
+/* Codes 4i to 4i + 3 of a block of a stream, one in each byte. */
+ALWAYS_INLINE words stream_code4(const words *block, unsigned i, unsigned bits)
 {
-	unsigned bit = 4 * i * v.bits, shift = bit % 32;
-	words codes = {0};
+	unsigned bit = 4 * i * bits, shift = bit % 32;
+	words codes = block[bit / 32] >> shift;
 
-	if (v.bits == 8)
-		return block[i];
-	if (!v.planar) {
-		codes = block[bit / 32] >> shift;
-		if (shift + 4 * v.bits > 32)
-			codes |= block[bit / 32 + 1] << (32 - shift);
-		return spread4(codes, v.bits);
-	}
-	for (unsigned width = 4, done = 0, word = 0; width; width /= 2) {
-		if (!(v.bits & width))
+	if (shift + 4 * bits > 32)
+		codes |= block[bit / 32 + 1] << (32 - shift);
+	return spread4(codes, bits);
+}
+
+ALWAYS_INLINE words planar_code4(const words *block, unsigned i, unsigned bits)
+{
+	words codes = {0};
+	unsigned done = 0;
+
+	for (unsigned width = 4; width; width /= 2) {
+		if (!(bits & width))
 			continue;
-		codes |= spread4(block[word + i * width / 8] >> 4 * i * width % 32, width) << done;
+		codes |= spread4(block[i * width / 8] >> 4 * i * width % 32, width) << done;
 		done += width;
-		word += width;
+		block += width;
 	}
 	return codes;
 }
 
+/* 2, 4 and 8 bits are one plane, and one plane is a stream. */
+ALWAYS_INLINE bool is_planar(const struct qtensor *q)
+{
+	return q->packing == PACKING_PLANAR && (q->bits & (q->bits - 1));
+}
+
+/* The block at k of any format, as bytes. */
+static __attribute__((noinline)) void load_bytes(words *bytes, const struct strip *s, uint32_t k)
+{
+	const unsigned bits = s->q->bits;
+	words block[BLOCK_WORDS];
+
+	if (bits == 8) {
+		load_block(bytes, s, k, 8);
+		return;
+	}
+	load_block(block, s, k, bits);
+	for (unsigned i = 0; i < BLOCK / 4; i++)
+		bytes[i] = is_planar(s->q) ? planar_code4(block, i, bits) : stream_code4(block, i, bits);
+}
+
+ALWAYS_INLINE void load_codes(words *block, const struct strip *s, uint32_t k, struct variant v)
+{
+	if (v.bytes)
+		load_bytes(block, s, k);
+	else
+		load_block(block, s, k, v.bits);
+}
+
+/* Codes 4i to 4i + 3, one in each byte, of what load_codes() gave. */
+ALWAYS_INLINE words block_code4(const words *block, unsigned i, struct variant v)
+{
+	return v.bytes ? block[i] : stream_code4(block, i, v.bits);
+}
+
 /* --- Zeros and scales --- */
 
-ALWAYS_INLINE uint32_t load_word(const unsigned char *row, size_t i)
+/* Fills in what is the same for all groups. A column that is not there has a field nevertheless, the first. */
+static void find_planar_fields(struct strip *s)
 {
-	uint32_t word;
+	const unsigned bits = s->q->bits;
+	const uint32_t first = s->n0 / 32 * bits, last = (s->n0 + s->columns - 1) / 32 * bits + bits - 1;
 
-	memcpy(&word, row + i * 4, sizeof(word));
-	return word;
+	s->zero_word = first;
+	s->zero_words = last - first + 1;
+	for (uint32_t c = 0; c < s->columns; c++) {
+		const uint32_t n = s->n0 + c;
+		uint32_t word = n / 32 * bits - first;
+		struct field *field = s->field;
+
+		for (unsigned width = 4; width; width /= 2) {
+			if (!(bits & width))
+				continue;
+			field->index[c] = word + n % 32 * width / 32;
+			field->shift[c] = n % 32 * width % 32;
+			field++;
+			word += width;
+		}
+	}
 }
 
-ALWAYS_INLINE uint32_t stream_zero(const unsigned char *row, uint32_t n, unsigned bits, enum zeros zeros)
+static void find_fields(struct strip *s)
 {
-	const uint32_t mask = (1u << bits) - 1;
-	const bool straddles = 32 % bits;
-	const size_t word = (uint64_t)n * bits / 32;
-	const unsigned shift = n * bits % 32;
-	uint32_t field;
+	const uint64_t bits = s->q->bits, last = ((s->n0 + s->columns) * bits - 1) / 32;
 
-	if (!straddles)
-		return (load_word(row, word) + (zeros == ZEROS_V1 ? ~0u / mask : 0)) >> shift & mask;
-	field = load_word(row, word) >> shift;
-	if (shift + bits > 32)
-		field |= load_word(row, word + 1) << (32 - shift);
-	return (field + (zeros == ZEROS_V1)) & mask;
+	memset(s->field, 0, sizeof(s->field));
+	if (is_planar(s->q)) {
+		find_planar_fields(s);
+		return;
+	}
+	s->zero_word = s->n0 * bits / 32;
+	s->zero_words = last - s->zero_word + 1;
+	for (uint32_t c = 0; c < s->columns; c++) {
+		s->field[0].index[c] = (s->n0 + c) * bits / 32 - s->zero_word;
+		s->field[0].shift[c] = (s->n0 + c) * bits % 32;
+	}
 }
 
-ALWAYS_INLINE void load_zeros(ints *zero, const struct strip *s, uint32_t g, struct variant v)
+ALWAYS_INLINE words planar_fields(const struct strip *s, const unsigned char *row)
+{
+	const struct field *field = s->field;
+	words value = {0};
+	unsigned done = 0;
+
+	for (unsigned width = 4; width; width /= 2) {
+		words part;
+
+		if (!(s->q->bits & width))
+			continue;
+		part = pick_words(row, s->zero_words, field->index) >> field->shift;
+		value |= (part & ((1u << width) - 1)) << done;
+		done += width;
+		field++;
+	}
+	return value;
+}
+
+/* `add` goes to each word first. */
+ALWAYS_INLINE words stream_fields(const struct strip *s, const unsigned char *row, uint32_t add)
+{
+	const words index = s->field[0].index, shift = s->field[0].shift;
+	const words value = (pick_words(row, s->zero_words, index) + add) >> shift;
+	words beyond, next;
+
+	if (32 % s->q->bits == 0)
+		return value;
+	/* The last word has no successor, and needs none. */
+	beyond = (words)(index < (words){0} + (s->zero_words - 1));
+	next = pick_words(row, s->zero_words, index + (beyond & 1)) & beyond;
+	return value | next << 1 << (31 - shift);
+}
+
+ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;
-	const size_t row_words = ((uint64_t)q->out_features * v.bits + 31) / 32;
+	const uint32_t mask = (1u << q->bits) - 1;
+	const size_t row_words = ((uint64_t)q->out_features * q->bits + 31) / 32;
+	const uint32_t v1 = q->zeros == ZEROS_V1;
+	const unsigned char *row;
 
-	*zero = (ints){0} + (1 << (v.bits - 1));
 	if (q->zeros == ZEROS_MIDDLE)
-		return;
-	for (uint32_t c = 0; c < s->columns; c++)
-		if (v.planar)
-			(*zero)[c] = qtensor_zero(q, g, s->n0 + c);
-		else
-			(*zero)[c] = stream_zero(q->qzeros + g * row_words * 4, s->n0 + c, v.bits, q->zeros);
+		return (words){0} + (1u << (q->bits - 1));
+	row = q->qzeros + (g * row_words + s->zero_word) * 4;
+	if (is_planar(q))
+		return (planar_fields(s, row) + v1) & mask;
+	if (32 % q->bits == 0)
+		return stream_fields(s, row, v1 ? ~0u / mask : 0) & mask;
+	return (stream_fields(s, row, 0) + v1) & mask;
 }
 
-ALWAYS_INLINE void load_group(struct group *group, const struct strip *s, uint32_t g, struct variant v)
+static __attribute__((noinline)) void load_group(struct group *group, const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;
 	const size_t first = (size_t)g * q->out_features + s->n0;
-	ints zero;
 
-	load_zeros(&zero, s, g, v);
-	group->zero = __builtin_convertvector(zero, floats);
+	group->zero = __builtin_convertvector((ints)load_zeros(s, g), floats);
 	if (q->scale_dtype == DTYPE_F16)
 		group->scale = load_floats(q->scales + first * 2, s->columns, DTYPE_F16);
 	else if (q->scale_dtype == DTYPE_BF16)
@@ -236,16 +327,19 @@ ALWAYS_INLINE void load_group(struct group *group, const struct strip *s, uint32
 
 /* --- Blocks --- */
 
-/* Room for a block that ends after the last k. */
+/* Room for blocks that do not go to the output at once. */
 struct spare {
-	char bytes[COLUMNS][BLOCK * sizeof(float)] __attribute__((aligned(64)));
+	char bytes[COLUMNS][BLOCKS_AT_ONCE * BLOCK * sizeof(float)] __attribute__((aligned(64)));
 };
+
+ALWAYS_INLINE size_t out_bytes(enum dtype out)
+{
+	return out == DTYPE_F32 ? 4 : 2;
+}
 
 ALWAYS_INLINE struct tile tile_at(const struct strip *s, uint32_t k, enum dtype out)
 {
-	const size_t size = out == DTYPE_F32 ? 4 : 2;
-
-	return (struct tile){s->dst + k * size, s->q->in_features * size, s->columns};
+	return (struct tile){s->dst + k * out_bytes(out), s->q->in_features * out_bytes(out), s->columns};
 }
 
 ALWAYS_INLINE struct tile spare_tile(const struct strip *s, struct spare *spare)
@@ -253,37 +347,41 @@ ALWAYS_INLINE struct tile spare_tile(const struct strip *s, struct spare *spare)
 	return (struct tile){spare->bytes[0], sizeof(spare->bytes[0]), s->columns};
 }
 
-static void spare_finish(const struct strip *s, uint32_t k, const struct spare *spare, enum dtype out)
+/* Copies `bytes` bytes of each column from where they were spared. */
+static void spare_finish(const struct tile *to, const struct spare *spare, size_t bytes)
 {
-	const size_t size = out == DTYPE_F32 ? 4 : 2, bytes = (s->q->in_features - k) * size;
-	const struct tile tile = tile_at(s, k, out);
+	for (uint32_t c = 0; c < to->columns; c++) {
+		char *dst = to->dst + c * to->pitch;
+		size_t i = 0;
 
-	for (uint32_t c = 0; c < s->columns; c++)
-		memcpy(tile.dst + c * tile.pitch, spare->bytes[c], bytes);
+		for (; i + sizeof(words) <= bytes; i += sizeof(words))
+			memcpy(dst + i, spare->bytes[c] + i, sizeof(words));
+		if (i < bytes)
+			memcpy(dst + i, spare->bytes[c] + i, bytes - i);
+	}
 }
 
 /* Blocks [k0, k1) of one group, of which only the last one of all may be short. */
 ALWAYS_INLINE void expand_blocks(
     const struct strip *s, uint32_t k0, uint32_t k1, const struct tables *tables, struct variant v)
 {
+	const uint32_t blocks = (k1 - k0 + BLOCK - 1) / BLOCK;
+	struct tile tile = tile_at(s, k0, v.out), whole;
 	struct codes codes[BLOCKS_AT_ONCE];
 	words block[BLOCK_WORDS];
-	const uint32_t blocks = (k1 - k0) / BLOCK;
-	struct tile tile = tile_at(s, k0, v.out);
 	struct spare spare;
 
 	for (uint32_t i = 0; i < blocks; i++) {
-		load_block(block, s, k0 + i * BLOCK, v.bits);
+		load_codes(block, s, k0 + i * BLOCK, v);
 		codes_build(&codes[i], block, v);
 	}
-	tile_expand(&tile, codes, blocks, tables, v);
-	if ((k1 - k0) % BLOCK == 0)
+	if ((k1 - k0) % BLOCK == 0) {
+		tile_expand(&tile, codes, blocks, tables, v);
 		return;
-	tile = spare_tile(s, &spare);
-	load_block(block, s, k0 + blocks * BLOCK, v.bits);
-	codes_build(&codes[0], block, v);
-	tile_expand(&tile, codes, 1, tables, v);
-	spare_finish(s, k0 + blocks * BLOCK, &spare, v.out);
+	}
+	whole = spare_tile(s, &spare);
+	tile_expand(&whole, codes, blocks, tables, v);
+	spare_finish(&tile, &spare, (k1 - k0) * out_bytes(v.out));
 }
 
 ALWAYS_INLINE void strip_grouped(const struct strip *s, struct variant v)
@@ -295,7 +393,7 @@ ALWAYS_INLINE void strip_grouped(const struct strip *s, struct variant v)
 	for (uint64_t k0 = 0, g = 0; k0 < end; k0 += group_size, g++) {
 		const uint64_t k1 = k0 + group_size < end ? k0 + group_size : end;
 
-		load_group(&group, s, g, v);
+		load_group(&group, s, g);
 		tables_build(&tables, &group, s->columns, v);
 		for (uint64_t k = k0; k < k1; k += BLOCK * BLOCKS_AT_ONCE)
 			expand_blocks(
@@ -303,60 +401,134 @@ ALWAYS_INLINE void strip_grouped(const struct strip *s, struct variant v)
 	}
 }
 
-/* The parameters of every group, or, where there are too many groups to keep, of the group used last. */
+/* The parameters of every group, or, where there are too many groups to keep, of those in a block. */
 struct groups {
 	bool at_hand;
-	uint32_t last;
 	struct group group[GROUPS_AT_HAND];
 };
 
-ALWAYS_INLINE const struct group *find_group(struct groups *groups, const struct strip *s, uint32_t g, struct variant v)
+/* The group of every k of the block at k0. */
+static void block_groups(uint32_t *of, const struct qtensor *q, uint32_t k0, uint32_t n)
 {
+	uint32_t g, left;
+
+	memset(of, 0, BLOCK * sizeof(*of));
+	if (q->g_idx) {
+		memcpy(of, q->g_idx + k0, n * sizeof(*of));
+		return;
+	}
+	g = k0 / q->group_size;
+	left = q->group_size - k0 % q->group_size;
+	for (uint32_t i = 0; i < n; i++) {
+		of[i] = g;
+		if (--left == 0) {
+			left = q->group_size;
+			g++;
+		}
+	}
+}
+
+/* Makes `of` indices into groups->group. */
+static void load_groups(struct groups *groups, uint32_t *of, const struct strip *s)
+{
+	uint32_t last = 0, slot = 0;
+
 	if (groups->at_hand)
-		return &groups->group[g];
-	if (g != groups->last)
-		load_group(&groups->group[0], s, g, v);
-	groups->last = g;
-	return &groups->group[0];
+		return;
+	for (uint32_t i = 0; i < BLOCK; i++) {
+		if (i == 0 || of[i] != last) {
+			slot = i;
+			last = of[i];
+			load_group(&groups->group[slot], s, last);
+		}
+		of[i] = slot;
+	}
+}
+
+ALWAYS_INLINE floats value_at(words code, const struct group *group)
+{
+	return (__builtin_convertvector((ints)code, floats) - group->zero) * group->scale;
+}
+
+/* The codes of one word, which are in the groups `of`; returns the end of what it wrote. */
+ALWAYS_INLINE words *general_word(
+    words *value, words word, const struct group *group, const uint32_t *of, struct variant v)
+{
+	const unsigned bits = v.bytes ? 8 : v.bits, mask = (1u << bits) - 1;
+
+	UNROLL
+	for (unsigned i = 0; i < 32 / bits; i += 2) {
+		const floats a = value_at(word >> i * bits & mask, &group[of[i]]);
+		const floats b = value_at(word >> (i + 1) * bits & mask, &group[of[i + 1]]);
+
+		if (v.out == DTYPE_F32) {
+			*value++ = round32(a);
+			*value++ = round32(b);
+		} else {
+			*value++ = round_pair(a, b, v.out);
+		}
+	}
+	return value;
+}
+
+ALWAYS_INLINE void general_block(
+    const struct tile *tile, const words *block, const struct group *group, const uint32_t *of, struct variant v)
+{
+	const unsigned bits = v.bytes ? 8 : v.bits;
+	words value[BLOCK], *end = value;
+
+	for (unsigned i = 0; i < bits; i++)
+		end = general_word(end, block[i], group, of + i * 32 / bits, v);
+	tile_transpose(tile, value, v.out == DTYPE_F32 ? BLOCK : BLOCK / 2);
+}
+
+/*
+ * The k from k0 on, at most BLOCKS_AT_ONCE blocks of them. By way of spare memory, because a block alone is one line of
+ * each row of output, and writing those pays only several at a time.
+ */
+ALWAYS_INLINE void general_blocks(
+    const struct strip *s, struct groups *groups, uint32_t k0, uint32_t count, struct variant v)
+{
+	const struct tile to = tile_at(s, k0, v.out);
+	struct spare spare;
+	struct tile tile = spare_tile(s, &spare);
+	words block[BLOCK_WORDS];
+	uint32_t of[BLOCK];
+
+	for (uint32_t i = 0; i < count; i += BLOCK) {
+		load_codes(block, s, k0 + i, v);
+		block_groups(of, s->q, k0 + i, min_u32(count - i, BLOCK));
+		load_groups(groups, of, s);
+		general_block(&tile, block, groups->group, of, v);
+		tile.dst += BLOCK * out_bytes(v.out);
+	}
+	spare_finish(&to, &spare, count * out_bytes(v.out));
 }
 
 ALWAYS_INLINE void strip_general(const struct strip *s, struct variant v)
 {
 	const struct qtensor *q = s->q;
 	struct groups groups;
-	struct spare spare;
-	words block[BLOCK_WORDS];
-	floats value[BLOCK];
-	struct tile tile;
+	uint32_t count;
 
 	groups.at_hand = q->groups <= GROUPS_AT_HAND;
-	groups.last = q->groups;
 	for (uint32_t g = 0; groups.at_hand && g < q->groups; g++)
-		load_group(&groups.group[g], s, g, v);
-	for (uint32_t n, k = 0; k < q->in_features; k += n) {
-		n = min_u32(q->in_features - k, BLOCK);
-		load_block(block, s, k, v.bits);
-		for (uint32_t i = 0; i < n; i++) {
-			const uint32_t g = q->g_idx ? q->g_idx[k + i] : (k + i) / q->group_size;
-			const struct group *group = find_group(&groups, s, g, v);
-			const ints code = (ints)block_code(block, i, v);
-
-			value[i] = (__builtin_convertvector(code, floats) - group->zero) * group->scale;
-		}
-		tile = n < BLOCK ? spare_tile(s, &spare) : tile_at(s, k, v.out);
-		tile_transpose(&tile, value, v.out);
-		if (n < BLOCK)
-			spare_finish(s, k, &spare, v.out);
+		load_group(&groups.group[g], s, g);
+	for (uint32_t k = 0; k < q->in_features; k += count) {
+		count = min_u32(q->in_features - k, BLOCK * BLOCKS_AT_ONCE);
+		general_blocks(s, &groups, k, count, v);
 	}
 }
 
 ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, struct variant v)
 {
-	const size_t pitch = (size_t)q->in_features * (v.out == DTYPE_F32 ? 4 : 2);
+	const size_t pitch = q->in_features * out_bytes(v.out);
 
 	for (uint32_t row = 0; row < nrows; row += COLUMNS) {
-		const struct strip s = {q, (char *)dst + row * pitch, row0 + row, min_u32(nrows - row, COLUMNS)};
+		struct strip s = {.q = q, .dst = (char *)dst + row * pitch, .n0 = row0 + row};
 
+		s.columns = min_u32(nrows - row, COLUMNS);
+		find_fields(&s);
 		if (v.grouped)
 			strip_grouped(&s, v);
 		else
@@ -366,56 +538,62 @@ ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32
 
 /* --- The kernels made of this --- */
 
-#define DEFINE_KERNEL(name, bits, planar, out)                                                        \
-	static void name##_general(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
-	{                                                                                             \
-		run(dst, q, row0, nrows, (struct variant){bits, planar, false, out});                 \
-	}                                                                                             \
-	static void name##_grouped(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
-	{                                                                                             \
-		if (q->group_size % BLOCK && q->group_size < q->in_features)                          \
-			name##_general(dst, q, row0, nrows);                                          \
-		else                                                                                  \
-			run(dst, q, row0, nrows, (struct variant){bits, planar, true, out});          \
+#define DEFINE_GENERAL(name, bits, bytes, out)                                              \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
+	{                                                                                   \
+		run(dst, q, row0, nrows, (struct variant){bits, bytes, false, out});        \
 	}
 
-#define DEFINE_KERNELS(name, bits, planar)                   \
-	DEFINE_KERNEL(name##_f16, bits, planar, DTYPE_F16)   \
-	DEFINE_KERNEL(name##_bf16, bits, planar, DTYPE_BF16) \
-	DEFINE_KERNEL(name##_f32, bits, planar, DTYPE_F32)
-
-#define KERNELS(name)                                                              \
-	{                                                                          \
-		{name##_f16_grouped, name##_bf16_grouped, name##_f32_grouped},     \
-		    {name##_f16_general, name##_bf16_general, name##_f32_general}, \
+/* Blocks must not hold the end of a group, unless it is the end of all. */
+#define DEFINE_GROUPED(name, general, bits, bytes, out)                                     \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
+	{                                                                                   \
+		if (q->group_size % BLOCK && q->group_size < q->in_features)                \
+			general(dst, q, row0, nrows);                                       \
+		else                                                                        \
+			run(dst, q, row0, nrows, (struct variant){bits, bytes, true, out}); \
 	}
 
-DEFINE_KERNELS(stream2, 2, false)
-DEFINE_KERNELS(stream3, 3, false)
-DEFINE_KERNELS(stream4, 4, false)
-DEFINE_KERNELS(stream8, 8, false)
-DEFINE_KERNELS(planar3, 3, true)
-DEFINE_KERNELS(planar5, 5, true)
-DEFINE_KERNELS(planar6, 6, true)
-DEFINE_KERNELS(planar7, 7, true)
+DEFINE_GENERAL(general4_f16, 4, false, DTYPE_F16)
+DEFINE_GENERAL(general4_bf16, 4, false, DTYPE_BF16)
+DEFINE_GENERAL(general4_f32, 4, false, DTYPE_F32)
+DEFINE_GENERAL(general_f16, q->bits, true, DTYPE_F16)
+DEFINE_GENERAL(general_bf16, q->bits, true, DTYPE_BF16)
+DEFINE_GENERAL(general_f32, q->bits, true, DTYPE_F32)
+DEFINE_GROUPED(grouped2_f16, general_f16, 2, false, DTYPE_F16)
+DEFINE_GROUPED(grouped2_bf16, general_bf16, 2, false, DTYPE_BF16)
+DEFINE_GROUPED(grouped2_f32, general_f32, 2, false, DTYPE_F32)
+DEFINE_GROUPED(grouped3_f16, general_f16, 3, false, DTYPE_F16)
+DEFINE_GROUPED(grouped3_bf16, general_bf16, 3, false, DTYPE_BF16)
+DEFINE_GROUPED(grouped3_f32, general_f32, 3, false, DTYPE_F32)
+DEFINE_GROUPED(grouped4_f16, general4_f16, 4, false, DTYPE_F16)
+DEFINE_GROUPED(grouped4_bf16, general4_bf16, 4, false, DTYPE_BF16)
+DEFINE_GROUPED(grouped4_f32, general4_f32, 4, false, DTYPE_F32)
+DEFINE_GROUPED(grouped_f16, general_f16, q->bits, true, DTYPE_F16)
+DEFINE_GROUPED(grouped_bf16, general_bf16, q->bits, true, DTYPE_BF16)
+DEFINE_GROUPED(grouped_f32, general_f32, q->bits, true, DTYPE_F32)
 
-/* 2, 4 and 8 bits are one plane, and one plane is a stream. */
+#define OUTPUTS(name)                               \
+	{                                           \
+		name##_f16, name##_bf16, name##_f32 \
+	}
+
 static const struct {
 	unsigned bits;
 	enum packing packing;
 	dequant_fn *dequant[2][DTYPE_VIEWS];
 } kernels_made[] = {
-    {2, PACKING_STREAM, KERNELS(stream2)},
-    {2, PACKING_PLANAR, KERNELS(stream2)},
-    {3, PACKING_STREAM, KERNELS(stream3)},
-    {3, PACKING_PLANAR, KERNELS(planar3)},
-    {4, PACKING_STREAM, KERNELS(stream4)},
-    {4, PACKING_PLANAR, KERNELS(stream4)},
-    {5, PACKING_PLANAR, KERNELS(planar5)},
-    {6, PACKING_PLANAR, KERNELS(planar6)},
-    {7, PACKING_PLANAR, KERNELS(planar7)},
-    {8, PACKING_STREAM, KERNELS(stream8)},
-    {8, PACKING_PLANAR, KERNELS(stream8)},
+    {2, PACKING_STREAM, {OUTPUTS(grouped2), OUTPUTS(general)}},
+    {2, PACKING_PLANAR, {OUTPUTS(grouped2), OUTPUTS(general)}},
+    {3, PACKING_STREAM, {OUTPUTS(grouped3), OUTPUTS(general)}},
+    {3, PACKING_PLANAR, {OUTPUTS(grouped), OUTPUTS(general)}},
+    {4, PACKING_STREAM, {OUTPUTS(grouped4), OUTPUTS(general4)}},
+    {4, PACKING_PLANAR, {OUTPUTS(grouped4), OUTPUTS(general4)}},
+    {5, PACKING_PLANAR, {OUTPUTS(grouped), OUTPUTS(general)}},
+    {6, PACKING_PLANAR, {OUTPUTS(grouped), OUTPUTS(general)}},
+    {7, PACKING_PLANAR, {OUTPUTS(grouped), OUTPUTS(general)}},
+    {8, PACKING_STREAM, {OUTPUTS(grouped), OUTPUTS(general)}},
+    {8, PACKING_PLANAR, {OUTPUTS(grouped), OUTPUTS(general)}},
 };
 
 #define DEFINE_CAST(name, from, to)                                                                   \

@@ -146,6 +146,20 @@ ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
 	return value;
 }
 
+ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
+{
+	words value;
+
+	(void)n;
+	for (unsigned c = 0; c < COLUMNS; c++) {
+		uint32_t word;
+
+		memcpy(&word, row + (size_t)index[c] * 4, sizeof(word));
+		value[c] = word;
+	}
+	return value;
+}
+
 ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtype dtype)
 {
 	uint16_t half[COLUMNS] = {0};
@@ -244,7 +258,7 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 
 	UNROLL
 	for (unsigned half = 0; half < 2; half++) {
-		if (v.bits == 4) {
+		if (v.bits == 4 && !v.bytes) {
 			codes_build4(to, half, block[half * 2], block[half * 2 + 1]);
 			continue;
 		}
@@ -296,7 +310,7 @@ ALWAYS_INLINE void column_expand(
 ALWAYS_INLINE void tile_expand(
     const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
 {
-	const size_t block_bytes = BLOCK * (v.out == DTYPE_F32 ? 4 : 2);
+	const size_t block_bytes = BLOCK * out_bytes(v.out);
 
 	for (uint32_t c = 0; c < tile->columns; c++)
 		for (uint32_t i = 0; i < blocks; i++)
@@ -305,26 +319,25 @@ ALWAYS_INLINE void tile_expand(
 
 /* --- Values by k to outputs by column --- */
 
-/* Stores 4 or 8 vectors of 4 columns as 16 bytes of each column. */
-ALWAYS_INLINE void transpose_values(const struct tile *tile, size_t offset, const floats *value, enum dtype out)
+ALWAYS_INLINE words round32(floats value)
 {
-	words in[4], column[4];
-
-	UNROLL
-	for (unsigned i = 0; i < 4; i++)
-		in[i] = out == DTYPE_F32 ? canonical(value[i])
-					 : round16(value[2 * i], out) | round16(value[2 * i + 1], out) << 16;
-	transpose4(column, in[0], in[1], in[2], in[3]);
-	for (uint32_t c = 0; c < tile->columns; c++)
-		memcpy(tile->dst + c * tile->pitch + offset, &column[c], sizeof(column[c]));
+	return canonical(value);
 }
 
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const floats *value, enum dtype out)
+ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
 {
-	const unsigned step = out == DTYPE_F32 ? 4 : 8;
+	return round16(a, out) | round16(b, out) << 16;
+}
 
-	for (unsigned i = 0; i < BLOCK; i += step)
-		transpose_values(tile, i / step * 16, value + i, out);
+ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
+{
+	words column[4];
+
+	for (unsigned i = 0; i < count; i += 4) {
+		transpose4(column, value[i], value[i + 1], value[i + 2], value[i + 3]);
+		for (uint32_t c = 0; c < tile->columns; c++)
+			memcpy(tile->dst + c * tile->pitch + i * 4, &column[c], sizeof(column[c]));
+	}
 }
 
 void kernels_init_vector(struct kernels *k)
