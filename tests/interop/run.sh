@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Real programs read a mount: `make interop`.
+#
+#   MODEL=DIR         the real model (SmolLM2-135M, quantized); beside it, and in tests/data/models, the tiny ones
+#   INTEROP_VENV=DIR  use this virtual environment as it is, instead of making $B/interop/venv from PyPI
+#   B=DIR             build directory;  INTEROP_THREADS=N threads of torch (1)
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+here=tests/interop
+B=${B:-build}
+MODEL=${MODEL:-../shared/models/smollm2-135m-gptq-4bit-g64}
+gptqfs=$B/gptqfs
+mkdir -p "$B/interop"
+
+# The copy of the requirements is written last: an installation that was interrupted is taken up again.
+venv=${INTEROP_VENV:-}
+if [ -z "$venv" ]; then
+	venv=$B/interop/venv
+	if ! cmp -s $here/requirements.txt "$venv/requirements.txt"; then
+		echo "installing $here/requirements.txt into $venv"
+		python3 -m venv "$venv"
+		"$venv/bin/python" -m pip install -q --disable-pip-version-check -r $here/requirements.txt
+		cp $here/requirements.txt "$venv/requirements.txt"
+	fi
+fi
+
+work=$(mktemp -d "$B/interop/work.XXXXXX")
+work=$(cd "$work" && pwd)
+mounts=()
+child=
+
+unmount_all() {
+	local left=0 mnt
+	for mnt in "${mounts[@]}"; do
+		# A reader that has just been killed may hold the mount for a moment.
+		for _ in 1 2 3 4 5; do
+			fusermount3 -u "$mnt" 2>/dev/null && continue 2
+			sleep 1
+		done
+		fusermount3 -uz "$mnt" || true
+		left=1
+	done
+	mounts=()
+	return $left
+}
+
+cleanup() {
+	trap - EXIT INT TERM HUP
+	[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null || true
+	unmount_all || true
+	# Never through a mount that would not go.
+	rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+export RESULTS=$work/results
+: >"$RESULTS"
+report() {
+	printf '%-5s %s\n' "$1" "$2"
+	echo "$1" >>"$RESULTS"
+}
+
+# mount_model NAME MODEL_DIR [OPTION]...: leaves the mountpoint in $mnt
+mount_model() {
+	local name=$1 model=$2
+	shift 2
+	mnt=$work/mnt/$name
+	mkdir -p "$mnt"
+	if ! "$gptqfs" "$@" "$model" "$mnt"; then
+		report FAIL "$name: gptqfs $* does not mount $model"
+		return 1
+	fi
+	mounts+=("$mnt")
+}
+
+# In the background and waited for, so that a signal reaches the trap at once.
+run_python() {
+	local status=0
+	timeout -k 10 "${INTEROP_TIMEOUT:-1800}" "$venv/bin/python" "$here/$1" "${@:2}" &
+	child=$!
+	wait "$child" || status=$?
+	child=
+	[ "$status" = 0 ] || report FAIL "$1 ended with status $status"
+}
+
+# Nothing may be asked of the network, and nothing left in the home directory.
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 HF_HOME=$work/hf
+export XDG_CACHE_HOME=$work/cache TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES='' USE_HUB_KERNELS=0
+export PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 OMP_NUM_THREADS=${INTEROP_THREADS:-1}
+
+"$venv/bin/python" - <<-'EOF'
+	import importlib.metadata as m, sys
+	names = "transformers", "torch", "safetensors", "numpy", "accelerate", "ml_dtypes"
+	have = {d.metadata["Name"].lower().replace("-", "_"): d.version for d in m.distributions()}
+	print("python", sys.version.split()[0], *(f"{n} {have.get(n, '(absent)')}" for n in names))
+EOF
+
+tiny=()
+declare -A seen=()
+for model in "$(dirname "$MODEL")"/tiny-* tests/data/models/tiny-*; do
+	name=$(basename "$model")
+	if [ ! -f "$model/config.json" ] || [ -n "${seen[$name]:-}" ]; then
+		continue
+	fi
+	seen[$name]=1
+	! mount_model "$name" "$model" || tiny+=("$model" "$mnt")
+done
+for name in tiny-llama tiny-phi3 tiny-qwen2 tiny-qwen3moe; do
+	[[ " ${!seen[*]}" == *" $name-"* ]] || report skip "no $name beside $MODEL or in tests/data/models"
+done
+
+if [ -f "$MODEL/config.json" ]; then
+	mount_model model "$MODEL" && all=$mnt
+	mount_model view-fp16 "$MODEL" -o view=fp16 && view=$mnt
+	mount_model cold "$MODEL" && cold=$mnt
+	if [ -n "${all:-}" ] && [ -n "${view:-}" ] && [ -n "${cold:-}" ]; then
+		run_python load_models.py real "$work" "$MODEL" "$all" "$view" "$cold"
+		run_python read_tensors.py "$MODEL" "$all"
+	fi
+else
+	report skip "no model in $MODEL: set MODEL="
+fi
+if [ ${#tiny[@]} -gt 0 ]; then
+	run_python load_models.py tiny "$work" "${tiny[@]}"
+	run_python read_tensors.py "${tiny[@]}"
+fi
+
+if unmount_all; then
+	report pass "every mount unmounts"
+else
+	report FAIL "a mount was still busy"
+fi
+
+count() {
+	grep -c "^$1$" "$RESULTS" || true
+}
+failed=$(count FAIL)
+echo "$(count pass) passed, $failed failed, $(count skip) skipped"
+[ "$failed" = 0 ]
