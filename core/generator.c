@@ -2,9 +2,8 @@
 #include "generator.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 
-#include "checked.h"
+#include "dequant_kn.h"
 
 struct job {
 	const struct generator *g;
@@ -19,7 +18,10 @@ static void run_dequant(void *ctx)
 	const struct job *job = ctx;
 	const struct generator *g = job->g;
 
-	g->kernel.dequant(job->dst, &g->tensor->module->q, (uint32_t)job->row0, (uint32_t)job->nrows);
+	if (g->tensor->module->keep_orientation)
+		dequant_kn(job->dst, &(struct dequant_kn){&g->tensor->module->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows});
+	else
+		g->kernel.dequant(job->dst, &g->tensor->module->q, (uint32_t)job->row0, (uint32_t)job->nrows);
 }
 
 /* Checked before, so that nothing is computed from a changed file; and after, so that nothing computed is used. */
@@ -59,14 +61,15 @@ static uint32_t tile_rows(uint64_t row_bytes)
 
 struct generator generator_dequant(const struct tensor *t, const struct kernels *kernels, enum dtype out)
 {
-	const uint64_t row_bytes = t->module->q.in_features * dtype_bytes(out);
+	const uint64_t row_bytes = t->shape[1] * dtype_bytes(out);
 
 	return (struct generator){
-	    .rows = t->module->q.out_features,
+	    .rows = t->shape[0],
 	    .row_bytes = row_bytes,
 	    .tile_rows = tile_rows(row_bytes),
 	    .fill = fill_dequant,
 	    .tensor = t,
+	    .out = out,
 	    .kernel.dequant = kernels_dequant(kernels, &t->module->q, out),
 	};
 }
@@ -103,6 +106,7 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 	    .fill = fill_cast,
 	    .tensor = t,
 	    .file = f,
+	    .out = out,
 	    .kernel.cast = kernels->cast[t->stored->dtype][out],
 	};
 }

@@ -22,13 +22,15 @@ struct generator {
 	int (*fill)(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows);
 	const struct tensor *tensor;
 	struct source_file *file; /* of a cast */
+	enum dtype out;
 	union {
 		dequant_fn *dequant;
 		cast_fn *cast;
 	} kernel;
 };
 
-/* Rows of a quantized tensor in the type `out`. */
+/* Rows of a quantized tensor in the type `out`: [out_features, in_features], or the other way round where the module
+ * keeps its orientation. */
 struct generator generator_dequant(const struct tensor *t, const struct kernels *kernels, enum dtype out);
 
 /* Elements of a stored tensor cast to `out`; each element is a row, because a cast knows no rows. */

@@ -14,7 +14,7 @@ typedef unsigned long long ull;
 /* ---- sums over the modules ---- */
 
 struct totals {
-	uint64_t by_bits[9], act_order, symmetric, parameters, packed, stored, dense;
+	uint64_t by_bits[9], act_order, symmetric, repaired, parameters, packed, stored, dense;
 	enum dtype recommended;
 };
 
@@ -50,6 +50,7 @@ static void add_up(const struct source *s, struct totals *t)
 		t->by_bits[m->q.bits]++;
 		t->act_order += m->q.g_idx != NULL;
 		t->symmetric += m->symmetric;
+		t->repaired += m->repair != NULL;
 		t->packed += m->packed_bytes;
 		t->parameters += (uint64_t)m->q.in_features * m->q.out_features;
 	}
@@ -67,7 +68,7 @@ static void add_up(const struct source *s, struct totals *t)
 
 static const char *zeros_name(const struct qtensor *q)
 {
-	static const char *const names[] = {[ZEROS_V1] = "v1", [ZEROS_V2] = "v2", [ZEROS_MIDDLE] = "none"};
+	static const char *const names[] = {[ZEROS_V1] = "v1", [ZEROS_V2] = "v2", [ZEROS_MIDDLE] = "mid"};
 
 	return names[q->zeros];
 }
@@ -96,6 +97,7 @@ void report_info(const struct checkpoint *c, const struct source *s, struct text
 	text_printf(out, "\nGroup_size:         %lld\n", (long long)c->quant.group_size);
 	text_printf(out, "Modules:            %zu\n", s->module_count);
 	text_printf(out, "Modules_symmetric:  %llu\n", (ull)t.symmetric);
+	text_printf(out, "Modules_repaired:   %llu\n", (ull)t.repaired);
 	text_printf(out, "Modules_act_order:  %llu\n", (ull)t.act_order);
 	text_printf(out, "Tensors:            %zu\n", s->tensor_count);
 	text_printf(out, "Parameters:         %llu\n", (ull)t.parameters);
@@ -145,6 +147,15 @@ static float scale_at(const unsigned char *scales, enum dtype dtype, uint64_t i)
 				     : float_of_bits(bits);
 }
 
+/* The repair was decided by row 0; the other rows of a symmetric module are the same. */
+static void examine_repaired(const struct examination *e)
+{
+	const size_t row = (size_t)(e->module->qzeros->bytes / e->module->q.groups);
+
+	for (uint32_t g = 1; g < e->module->q.groups; g++)
+		e->f->zeros_uneven += memcmp(e->data, e->data + g * row, row) != 0;
+}
+
 static void examine_module(void *ctx)
 {
 	const struct examination *e = ctx;
@@ -155,9 +166,14 @@ static void examine_module(void *ctx)
 	for (uint64_t i = 0; i < scales; i++)
 		e->f->scales_not_finite += !isfinite(scale_at(q->scales, q->scale_dtype, i));
 	e->f->scales += scales;
+	if (e->data && e->module->repair)
+		examine_repaired(e);
 	if (q->zeros == ZEROS_MIDDLE)
 		return;
 	raw.zeros = ZEROS_V2;
+	for (uint32_t g = 0; e->module->symmetric && g < q->groups; g++)
+		for (uint32_t n = 0; n < q->out_features; n++)
+			e->f->zeros_uneven += qtensor_zero(q, g, n) != 1u << (q->bits - 1);
 	for (uint32_t g = 0; q->zeros == ZEROS_V1 && g < q->groups; g++)
 		for (uint32_t n = 0; n < q->out_features; n++)
 			e->f->zero_max_fields += qtensor_zero(&raw, g, n) == (1u << q->bits) - 1;
@@ -183,7 +199,8 @@ int report_examine(struct checkpoint *c, const struct source *s, struct findings
 {
 	*out = (struct findings){0};
 	for (size_t i = 0; i < s->module_count; i++) {
-		struct examination e = {.module = &s->modules[i], .f = out};
+		const struct st_tensor *qzeros = s->modules[i].qzeros;
+		struct examination e = {.module = &s->modules[i], .f = out, .data = qzeros ? checkpoint_data(c, qzeros) : NULL};
 
 		if (source_guard(examine_module, &e))
 			return err_set(err, -EIO, "%s: module %.200s cannot be read", e.module->files[0]->name, e.module->name);
@@ -222,6 +239,7 @@ void report_text(const struct checkpoint *c, const struct source *s, const struc
 	report_info(c, s, out);
 	text_printf(out, "Zeros_read:         %llu\n", (ull)f->zero_fields);
 	text_printf(out, "Zeros_v1_maximal:   %llu (fields that readers disagree on)\n", (ull)f->zero_max_fields);
+	text_printf(out, "Zeros_uneven:       %llu (not the middle value, in modules whose first row is)\n", (ull)f->zeros_uneven);
 	text_printf(out, "Scales_read:        %llu\n", (ull)f->scales);
 	text_printf(out, "Scales_not_finite:  %llu\n", (ull)f->scales_not_finite);
 	text_printf(out, "Fp16_overflow:      %llu (stored values that become inf in the fp16 view)\n", (ull)f->overflow);
@@ -236,6 +254,12 @@ static void json_module(const struct module *m, struct text *out)
 	text_json_string(out, m->name);
 	text_printf(out, ", \"bits\": %d, \"group_size\": %u, \"act_order\": %s, \"symmetric\": %s, \"zeros\": \"%s\", ", q->bits,
 	    q->group_size, q->g_idx ? "true" : "false", m->symmetric ? "true" : "false", zeros_name(q));
+	text_printf(out, "\"repair\": ");
+	if (m->repair)
+		text_json_string(out, m->repair);
+	else
+		text_printf(out, "null");
+	text_printf(out, ", ");
 	text_printf(out, "\"in_features\": %u, \"out_features\": %u, \"groups\": %u, \"scales\": \"%s\", ", q->in_features,
 	    q->out_features, q->groups, dtype_name(q->scale_dtype));
 	text_printf(out, "\"packed_bytes\": %llu, \"fp16_bytes\": %llu, \"shards\": [", (ull)m->packed_bytes,
@@ -262,8 +286,9 @@ void report_json(const struct checkpoint *c, const struct source *s, const struc
 	    (ull)t.parameters, c->shard_count);
 	text_printf(out, "  \"source_bytes\": %llu,\n  \"dense_fp16_bytes\": %llu,\n  \"recommended_view\": \"%s\",\n",
 	    (ull)(t.packed + t.stored), (ull)t.dense, view_of(t.recommended));
-	text_printf(out, "  \"zeros_read\": %llu,\n  \"zeros_v1_maximal\": %llu,\n  \"scales_read\": %llu,\n",
-	    (ull)f->zero_fields, (ull)f->zero_max_fields, (ull)f->scales);
+	text_printf(out, "  \"zeros_read\": %llu,\n  \"zeros_v1_maximal\": %llu,\n  \"zeros_uneven\": %llu,\n",
+	    (ull)f->zero_fields, (ull)f->zero_max_fields, (ull)f->zeros_uneven);
+	text_printf(out, "  \"scales_read\": %llu,\n", (ull)f->scales);
 	text_printf(out, "  \"scales_not_finite\": %llu,\n  \"fp16_overflow\": %llu,\n  \"fp16_vanish\": %llu,\n",
 	    (ull)f->scales_not_finite, (ull)f->overflow, (ull)f->vanish);
 	text_printf(out, "  \"warnings\": [");

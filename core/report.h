@@ -17,6 +17,7 @@ void report_readme(const struct checkpoint *c, struct text *out);
 struct findings {
 	uint64_t zero_fields;      /* zeros read */
 	uint64_t zero_max_fields;  /* v1 fields that hold the greatest value, which readers decode differently */
+	uint64_t zeros_uneven;     /* zeros that are not the middle value in modules whose first row is */
 	uint64_t scales;
 	uint64_t scales_not_finite;
 	uint64_t overflow;         /* stored values that are finite but not as fp16 */

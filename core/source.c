@@ -2,9 +2,12 @@
 #include "source.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "architecture.h"
 #include "err.h"
+#include "join.h"
 
 static const struct source_ops *const families[] = {&source_gptq};
 
@@ -24,6 +27,7 @@ static const struct {
     {".q_weight", "EXL2", "convert it with the tool that made it, or fetch another version"},
     {".trellis", "EXL3", "convert it with the tool that made it, or fetch another version"},
     {".codebooks", "AQLM", "convert it with the tool that made it, or fetch another version"},
+    {"hadamard", "a rotated model, which needs a runtime that rotates activations", "fetch a version without rotation"},
     {".lora_A", "an unmerged adapter", "merge it with the tool that made it, then mount the result"},
     {".lora_A.weight", "an adapter, not a model", "mount the model it belongs to, and merge the adapter into that"},
 };
@@ -66,6 +70,79 @@ static int refuse(const struct checkpoint *c, const char *tensor, const char *wh
 	    remedy);
 }
 
+static bool is_other(const struct tensor *t)
+{
+	return t->stored && !dtype_is_cast(t->stored->dtype);
+}
+
+static int by_kind_and_name(const void *a, const void *b)
+{
+	const struct tensor *x = a, *y = b;
+
+	return is_other(x) != is_other(y) ? is_other(x) - is_other(y) : strcmp(x->name, y->name);
+}
+
+void source_sort(struct source *s)
+{
+	qsort(s->tensors, s->tensor_count, sizeof(*s->tensors), by_kind_and_name);
+	for (s->float_count = 0; s->float_count < s->tensor_count; s->float_count++)
+		if (is_other(&s->tensors[s->float_count]))
+			break;
+}
+
+static const struct tensor *search(const struct tensor *from, size_t count, const char *name)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(name, from[middle].name);
+
+		if (order == 0)
+			return &from[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+const struct tensor *source_find(const struct source *s, const char *name)
+{
+	const struct tensor *t = search(s->tensors, s->float_count, name);
+
+	return t ? t : search(s->tensors + s->float_count, s->tensor_count - s->float_count, name);
+}
+
+/* Gives tensors the names and shapes that the architecture's class wants. */
+static int fit_architecture(struct checkpoint *c, struct source *s, struct gptqfs_error *err)
+{
+	const struct architecture *a = architecture_find(c->config_json);
+
+	for (size_t i = 0; i < s->tensor_count; i++) {
+		s->tensors[i].name = architecture_rename(a, s->tensors[i].name, &c->arena);
+		if (!s->tensors[i].name)
+			return err_memory(err);
+	}
+	source_sort(s);
+	if (join_tensors(&c->arena, s, a->joins))
+		return err_memory(err);
+	for (size_t i = 1; i < s->tensor_count; i++)
+		if (strcmp(s->tensors[i - 1].name, s->tensors[i].name) == 0)
+			return err_set(err, -EBADMSG,
+			    "%s: two tensors would be named %.200s in the dense model; remove the one that does not belong to it",
+			    c->dir.path, s->tensors[i].name);
+	return 0;
+}
+
+static int open_family(struct checkpoint *c, const struct source_ops *ops, struct source *out, struct gptqfs_error *err)
+{
+	int rc = ops->open(c, out, err);
+
+	return rc ? rc : fit_architecture(c, out, err);
+}
+
 int source_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err)
 {
 	const char *name;
@@ -78,7 +155,7 @@ int source_open(struct checkpoint *c, struct source *out, struct gptqfs_error *e
 		    err);
 	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++)
 		if (families[i]->probe(c))
-			return families[i]->open(c, out, err);
+			return open_family(c, families[i], out, err);
 	return err_set(err, -ENOTSUP,
 	    "%s: no quantized tensors (expected names that end in .qweight): the model is not quantized; use the directory "
 	    "as it is",

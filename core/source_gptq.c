@@ -10,13 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "architecture.h"
 #include "checked.h"
 #include "err.h"
 #include "source.h"
+#include "zeros.h"
 
 /* Rows of the output are buffered whole; the widest real layer has 53,248 input features. */
 #define IN_FEATURES_MAX ((uint64_t)1 << 22)
 #define OUT_FEATURES_MAX ((uint64_t)1 << 31)
+#define BIAS_BYTES_MAX ((uint64_t)64 << 20)
+
+#define TALLIES 12
 
 struct parts {
 	const char *name; /* of the module */
@@ -29,6 +34,11 @@ struct opener {
 	struct gptqfs_error *err;
 	const uint32_t *shared_g_idx; /* of the module before: q, k and v mostly have the same */
 	uint32_t shared_len;
+	const struct architecture *architecture;
+	struct {
+		const char *what, *first; /* module */
+		size_t count;
+	} tallies[TALLIES];
 };
 
 static bool gptq_probe(const struct checkpoint *c)
@@ -37,6 +47,34 @@ static bool gptq_probe(const struct checkpoint *c)
 		if (ends_with(c->tensors[i].name, ".qweight"))
 			return true;
 	return false;
+}
+
+/* ---- warnings: one per kind, however many modules ---- */
+
+#define NOT_MIDDLE "the configuration says sym, but zeros are not the middle value; served as stored"
+#define OTHER_BITS "the configuration gives another number of bits; the shapes count"
+#define OTHER_GROUP "the configuration gives another group size; the shapes count"
+#define ZERO_BIAS "an all-zero bias that the architecture does not have; left out"
+
+static void tally(struct opener *o, const char *what, const char *module)
+{
+	size_t i = 0;
+
+	while (i < TALLIES - 1 && o->tallies[i].what && strcmp(o->tallies[i].what, what) != 0)
+		i++;
+	o->tallies[i].what = what;
+	if (!o->tallies[i].count++)
+		o->tallies[i].first = module;
+}
+
+static void warn_tallies(const struct opener *o)
+{
+	for (size_t i = 0; i < TALLIES && o->tallies[i].what; i++)
+		checkpoint_warn(o->c, "%zu module%s (the first: %s): %s%s", o->tallies[i].count, o->tallies[i].count > 1 ? "s" : "",
+		    o->tallies[i].first, o->tallies[i].what,
+		    strncmp(o->tallies[i].what, "zeros", 5) == 0 || strncmp(o->tallies[i].what, "3-bit", 5) == 0
+			? "; read as the middle value"
+			: "");
 }
 
 /* ---- finding the parts ---- */
@@ -209,7 +247,7 @@ static int find_bits(const struct opener *o, const struct parts *p, struct qtens
 }
 
 /* The group size where no g_idx gives groups: the configuration's, if the rows of scales agree with it. */
-static int find_group_size(const struct opener *o, const struct parts *p, struct qtensor *q)
+static int find_group_size(struct opener *o, const struct parts *p, struct qtensor *q)
 {
 	const int64_t wanted = o->c->quant.group_size;
 	const uint64_t size = wanted > 0 && wanted < q->in_features ? (uint64_t)wanted : q->in_features;
@@ -221,8 +259,7 @@ static int find_group_size(const struct opener *o, const struct parts *p, struct
 	if (q->in_features % q->groups == 0) {
 		q->group_size = q->in_features / q->groups;
 		if (!o->c->quant.dynamic)
-			checkpoint_warn(o->c, "%s: group size %u by its shapes, %lld by %s; the shapes count", p->name, q->group_size,
-			    (long long)wanted, o->c->quant.file ? o->c->quant.file : "no configuration");
+			tally(o, OTHER_GROUP, p->name);
 		return 0;
 	}
 	return err_set(o->err, -EBADMSG,
@@ -292,31 +329,41 @@ static int read_g_idx(struct opener *o, const struct parts *p, struct qtensor *q
 
 /* ---- zeros ---- */
 
-struct zero_row {
-	const struct qtensor *q;
-	bool middle;
-};
-
-static void look_at_zeros(void *ctx)
+/* Row 0 of qzeros tells whether zeros are symmetric, and shows the known faults of writers. */
+static int check_zeros(struct opener *o, struct module *m)
 {
-	struct zero_row *row = ctx;
-	const uint32_t middle = 1u << (row->q->bits - 1);
+	const struct quant_config *quant = &o->c->quant;
+	struct zeros_finding found;
+	const size_t row_bytes = m->qzeros ? (size_t)(m->qzeros->bytes / m->q.groups) : 0;
+	unsigned char *row;
+	int rc;
 
-	row->middle = true;
-	for (uint32_t n = 0; n < row->q->out_features; n++)
-		row->middle &= qtensor_zero(row->q, 0, n) == middle;
-}
-
-static int check_zeros(const struct opener *o, struct module *m)
-{
-	struct zero_row row = {.q = &m->q};
-
-	if (source_guard(look_at_zeros, &row))
-		return err_set(o->err, -EIO, "%s: module %.200s: qzeros cannot be read", m->files[0]->name, m->name);
-	m->symmetric = row.middle;
-	if (o->c->quant.has_sym && o->c->quant.sym && !o->c->quant.dynamic && !row.middle)
-		checkpoint_warn(o->c, "%s: the configuration says sym, but zeros are not %u throughout; served as stored",
-		    m->name, 1u << (m->q.bits - 1));
+	m->symmetric = !m->qzeros;
+	if (m->symmetric)
+		return 0;
+	row = malloc(row_bytes);
+	if (!row)
+		return err_memory(o->err);
+	rc = source_file_read(checkpoint_file(o->c, m->qzeros), row, row_bytes, m->qzeros->begin);
+	if (rc)
+		err_set(o->err, rc, "%s: tensor %.200s cannot be read", file_of(o, m->qzeros), m->qzeros->name);
+	else if (zeros_examine(&m->q, row, quant->bits, &found))
+		rc = err_memory(o->err);
+	free(row);
+	if (rc)
+		return rc;
+	m->symmetric = found.middle;
+	if (!quant->has_sym || !quant->sym || found.middle)
+		return 0;
+	if (found.fault) {
+		m->repair = found.fault;
+		m->symmetric = true;
+		m->q.zeros = ZEROS_MIDDLE;
+		m->q.qzeros = NULL;
+		tally(o, found.fault, m->name);
+	} else if (!quant->dynamic) {
+		tally(o, NOT_MIDDLE, m->name);
+	}
 	return 0;
 }
 
@@ -329,16 +376,6 @@ static void add_file(struct module *m, struct source_file *f)
 	while (m->files[i] && m->files[i] != f)
 		i++;
 	m->files[i] = f;
-}
-
-/* Bits and group size that the configuration gives for all modules, against what the shapes say. */
-static void compare_config(const struct opener *o, const struct module *m)
-{
-	const struct quant_config *quant = &o->c->quant;
-
-	if (quant->bits && quant->bits != m->q.bits && !quant->dynamic)
-		checkpoint_warn(o->c, "%s: %d bits by its shapes, %lld by %s; the shapes count", m->name, m->q.bits,
-		    (long long)quant->bits, quant->file);
 }
 
 static int open_module(struct opener *o, struct parts *p, struct module *m)
@@ -364,10 +401,13 @@ static int open_module(struct opener *o, struct parts *p, struct module *m)
 	add_file(m, checkpoint_file(o->c, p->scales));
 	if (p->qzeros)
 		add_file(m, checkpoint_file(o->c, p->qzeros));
+	m->qzeros = p->qzeros;
 	m->qweight_bytes = p->qweight->bytes;
+	m->keep_orientation = architecture_keeps_orientation(o->architecture, m->name);
 	m->packed_bytes = p->qweight->bytes + p->scales->bytes + (p->qzeros ? p->qzeros->bytes : 0) +
 	    (p->g_idx ? p->g_idx->bytes : 0);
-	compare_config(o, m);
+	if (o->c->quant.bits && o->c->quant.bits != q->bits && !o->c->quant.dynamic)
+		tally(o, OTHER_BITS, m->name);
 	return check_zeros(o, m);
 }
 
@@ -385,8 +425,8 @@ static int add_module(struct opener *o, const struct st_tensor *qweight, struct 
 	rc = open_module(o, &p, m);
 	if (rc)
 		return rc;
-	shape[0] = m->q.out_features;
-	shape[1] = m->q.in_features;
+	shape[m->keep_orientation] = m->q.out_features;
+	shape[!m->keep_orientation] = m->q.in_features;
 	*t = (struct tensor){.name = arena_printf(arena, "%s.weight", p.name), .shape = shape, .ndim = 2, .module = m};
 	o->out->module_count++;
 	return t->name ? 0 : err_memory(o->err);
@@ -410,39 +450,98 @@ static bool is_part(const struct opener *o, const struct st_tensor *t)
 	return false;
 }
 
-static int by_kind_and_name(const void *a, const void *b)
+/* Has every byte of a small tensor the value 0 (or -0.0: only the sign bit of an element)? */
+static int is_zero(const struct opener *o, const struct st_tensor *t, bool *zero)
 {
-	const struct tensor *x = a, *y = b;
-	const bool other_x = x->stored && !dtype_is_cast(x->stored->dtype);
-	const bool other_y = y->stored && !dtype_is_cast(y->stored->dtype);
+	const size_t element = dtype_bytes(t->dtype), bytes = (size_t)t->bytes;
+	unsigned char *data = malloc(bytes + 1);
 
-	return other_x != other_y ? other_x - other_y : strcmp(x->name, y->name);
+	if (!data)
+		return err_memory(o->err);
+	if (source_file_read(checkpoint_file(o->c, t), data, bytes, t->begin)) {
+		free(data);
+		return err_set(o->err, -EIO, "%s: tensor %.200s cannot be read", file_of(o, t), t->name);
+	}
+	*zero = true;
+	for (size_t i = 0; i < bytes; i++)
+		*zero &= !(i % element == element - 1 ? data[i] & 0x7f : data[i]);
+	free(data);
+	return 0;
+}
+
+/*
+ * AutoGPTQ 0.2 to 0.7 gave every module a bias, which is all zero where the architecture has none. The class would
+ * not know what to do with it.
+ */
+static int is_spurious_bias(struct opener *o, const struct st_tensor *t, bool *spurious)
+{
+	const size_t len = strlen(t->name) - strlen(".bias");
+	char *module;
+	int rc;
+
+	*spurious = false;
+	if (!ends_with(t->name, ".bias") || !dtype_is_cast(t->dtype) || t->bytes > BIAS_BYTES_MAX)
+		return 0;
+	module = arena_strndup(&o->c->arena, t->name, len);
+	if (!module)
+		return err_memory(o->err);
+	if (!find_part(o, module, ".qweight") || architecture_has_bias(o->architecture, o->c->config_json, module))
+		return 0;
+	rc = is_zero(o, t, spurious);
+	if (rc == 0 && *spurious)
+		tally(o, ZERO_BIAS, module);
+	return rc;
+}
+
+static int add_tensor(struct opener *o, const struct st_tensor *s)
+{
+	struct tensor *t = &o->out->tensors[o->out->tensor_count];
+	bool spurious;
+	int rc = check_orphan(o, s);
+
+	if (rc || is_part(o, s))
+		return rc;
+	if (ends_with(s->name, ".qweight")) {
+		rc = add_module(o, s, t);
+	} else {
+		rc = is_spurious_bias(o, s, &spurious);
+		if (rc || spurious)
+			return rc;
+		*t = (struct tensor){.name = s->name, .shape = s->shape, .ndim = s->ndim, .stored = s};
+	}
+	o->out->tensor_count++;
+	return rc;
+}
+
+static void warn_config(const struct opener *o)
+{
+	const struct json *config = o->c->config_json;
+
+	warn_tallies(o);
+	if (!o->c->quant.file)
+		checkpoint_warn(o->c, "no quantization configuration: zeros are taken to be v1, widths and groups from shapes");
+	if (find_part(o, "lm_head", ".qweight") && json_bool(json_get(config, "tie_word_embeddings"), false))
+		checkpoint_warn(o->c, "config.json ties lm_head to the embedding, but there is a quantized lm_head: loaders ignore "
+				      "the latter");
 }
 
 static int gptq_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err)
 {
-	struct opener o = {.c = c, .out = out, .err = err};
+	struct opener o = {.c = c, .out = out, .err = err, .architecture = architecture_find(c->config_json)};
+	size_t modules = 0;
 	int rc = 0;
 
+	for (size_t i = 0; i < c->tensor_count; i++)
+		modules += ends_with(c->tensors[i].name, ".qweight");
 	out->format = "GPTQ";
 	out->tensors = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->tensors));
-	out->modules = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->modules));
+	out->modules = arena_alloc(&c->arena, modules, sizeof(*out->modules));
 	if (!out->tensors || !out->modules)
 		return err_memory(err);
-	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++) {
-		const struct st_tensor *s = &c->tensors[i];
-		struct tensor *t = &out->tensors[out->tensor_count];
-
-		rc = check_orphan(&o, s);
-		if (rc || is_part(&o, s))
-			continue;
-		if (ends_with(s->name, ".qweight"))
-			rc = add_module(&o, s, t);
-		else
-			*t = (struct tensor){.name = s->name, .shape = s->shape, .ndim = s->ndim, .stored = s};
-		out->tensor_count++;
-	}
-	qsort(out->tensors, out->tensor_count, sizeof(*out->tensors), by_kind_and_name);
+	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)
+		rc = add_tensor(&o, &c->tensors[i]);
+	if (rc == 0)
+		warn_config(&o);
 	return rc;
 }
 

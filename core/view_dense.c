@@ -49,7 +49,7 @@ static void plan_tensors(struct dense *d)
 	d->shard_count = 1;
 	for (size_t i = 0; i < s->tensor_count; i++) {
 		const struct tensor *t = &s->tensors[i];
-		bool cast = t->module || dtype_is_cast(t->stored->dtype);
+		bool cast = !t->stored || dtype_is_cast(t->stored->dtype);
 		enum dtype dtype = cast ? d->view->dtype : t->stored->dtype;
 		uint64_t elements = 1;
 
@@ -69,23 +69,59 @@ static void plan_tensors(struct dense *d)
 	}
 }
 
-static int add_tensor(const struct dense *d, struct layout *layout, size_t i)
+static int add_tensor(const struct dense *d, struct layout *layout, const struct tensor *t);
+
+/* Joined rows follow one another; that is all. */
+static int add_parts(const struct dense *d, struct layout *layout, const struct tensor *t)
 {
-	const struct tensor *t = &d->p->source->tensors[i];
-	const enum dtype out = d->shown[i].dtype;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < t->part_count; i++)
+		rc = add_tensor(d, layout, t->parts[i]);
+	return rc;
+}
+
+/* A bias that one of several joined modules lacks. */
+static int add_zeros(const struct dense *d, struct layout *layout, const struct tensor *t)
+{
+	const size_t bytes = (size_t)t->shape[0] * dtype_bytes(d->view->dtype);
+	char *zeros = arena_alloc(&d->p->c->arena, bytes, 1);
+
+	if (zeros)
+		layout_add_bytes(layout, zeros, bytes);
+	return zeros ? 0 : -ENOMEM;
+}
+
+static int add_tensor(const struct dense *d, struct layout *layout, const struct tensor *t)
+{
+	const struct st_tensor *stored = t->stored;
 	struct generator *g;
 
-	if (t->stored && t->stored->dtype == out) {
-		layout_add_source(layout, checkpoint_file(d->p->c, t->stored), t->stored->begin, t->stored->bytes);
+	if (t->parts)
+		return add_parts(d, layout, t);
+	if (!stored && !t->module)
+		return add_zeros(d, layout, t);
+	if (stored && (stored->dtype == d->view->dtype || !dtype_is_cast(stored->dtype))) {
+		layout_add_source(layout, checkpoint_file(d->p->c, stored), stored->begin, stored->bytes);
 		return 0;
 	}
 	g = arena_alloc(&d->p->c->arena, 1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
-	*g = t->module ? generator_dequant(t, d->p->kernels, out)
-		       : generator_cast(t, checkpoint_file(d->p->c, t->stored), d->p->kernels, out);
+	*g = t->module ? generator_dequant(t, d->p->kernels, d->view->dtype)
+		       : generator_cast(t, checkpoint_file(d->p->c, stored), d->p->kernels, d->view->dtype);
 	layout_add_generator(layout, g);
 	return 0;
+}
+
+/* Extents that a tensor takes. */
+static size_t extents_of(const struct tensor *t)
+{
+	size_t n = t->parts ? 0 : 1;
+
+	for (size_t i = 0; i < t->part_count; i++)
+		n += extents_of(t->parts[i]);
+	return n;
 }
 
 static const char *shard_name(const struct dense *d, uint64_t shard)
@@ -104,18 +140,21 @@ static int add_shard(const struct dense *d, size_t first, size_t count)
 	const char *name = shard_name(d, d->shard_count == 1 ? 1 : d->shard_of[first]);
 	struct text header = {0};
 	char *bytes;
-	size_t len;
+	size_t len, extents = 1;
 	int rc = 0;
+
+	for (size_t i = first; i < first + count; i++)
+		extents += extents_of(&d->p->source->tensors[i]);
 
 	safetensors_write(d->shown + first, count, &header);
 	bytes = header.failed ? NULL : arena_strndup(arena, header.data, header.len);
 	len = header.len;
 	text_free(&header);
-	if (!layout || !name || !bytes || layout_reserve(layout, arena, count + 1))
+	if (!layout || !name || !bytes || layout_reserve(layout, arena, extents))
 		return -ENOMEM;
 	layout_add_bytes(layout, bytes, len);
 	for (size_t i = first; rc == 0 && i < first + count; i++)
-		rc = add_tensor(d, layout, i);
+		rc = add_tensor(d, layout, &d->p->source->tensors[i]);
 	if (rc == 0 && !tree_add(d->p->tree, d->dir, name, layout, &d->p->weights))
 		rc = -ENOMEM;
 	return rc;
