@@ -107,8 +107,8 @@ bool architecture_has_bias(const struct architecture *a, const struct json *conf
 bool architecture_keeps_orientation(const struct architecture *a, const char *module)
 {
 	static const char *const conv1d[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
-	static const char *const embeddings[] = {"embed_tokens", "wte", "wpe", "word_embeddings", "embed_in",
-	    "tok_embeddings", "embed_positions", NULL};
+	static const char *const embeddings[] = {
+	    "embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "tok_embeddings", "embed_positions", NULL};
 
 	return any_of(last_part(module), embeddings) || (a->conv1d && any_of(last_part(module), conv1d));
 }

@@ -46,8 +46,8 @@ static int check_lfs(const struct source_file *f, const char *start, size_t len,
 	static const char lfs[] = "version https://git-lfs";
 
 	if (len >= sizeof(lfs) - 1 && memcmp(start, lfs, sizeof(lfs) - 1) == 0)
-		return err_set(err, -EBADMSG,
-		    "%s: a Git LFS pointer, not the file itself; fetch it with: git lfs pull", f->name);
+		return err_set(err, -EBADMSG, "%s: a Git LFS pointer, not the file itself; fetch it with: git lfs pull",
+		    f->name);
 	return 0;
 }
 
@@ -127,7 +127,8 @@ static int add_tensors(struct checkpoint *c, const struct safetensors *st, const
 	for (size_t i = 0; i < st->count; i++) {
 		if (index && index_find(index, st->tensors[i].name) != (int64_t)shard) {
 			if (!ignored++)
-				checkpoint_warn(c, "%s: tensor %.200s is not listed in the index for this file; ignored",
+				checkpoint_warn(c,
+				    "%s: tensor %.200s is not listed in the index for this file; ignored",
 				    c->shards[shard].name, st->tensors[i].name);
 			continue;
 		}
@@ -203,13 +204,14 @@ static int open_indexed(struct checkpoint *c, const char *name, struct gptqfs_er
 	for (size_t i = 0; i < index.shard_count; i++)
 		if (!listing_has(&c->listing, index.shards[i]))
 			return err_set(err, -EBADMSG,
-			    "%s: shard %.200s, which %s names, is missing; fetch it (an interrupted download?)", c->dir.path,
-			    index.shards[i], name);
+			    "%s: shard %.200s, which %s names, is missing; fetch it (an interrupted download?)",
+			    c->dir.path, index.shards[i], name);
 	rc = open_shards(c, index.shards, index.shard_count, &index, err);
 	for (size_t i = 0; rc == 0 && i < index.count; i++)
 		if (!checkpoint_find(c, index.entries[i].tensor))
-			return err_set(err, -EBADMSG, "%s: tensor %.200s is not in %s, where %s puts it; fetch both files again",
-			    c->dir.path, index.entries[i].tensor, index.shards[index.entries[i].shard], name);
+			return err_set(err, -EBADMSG,
+			    "%s: tensor %.200s is not in %s, where %s puts it; fetch both files again", c->dir.path,
+			    index.entries[i].tensor, index.shards[index.entries[i].shard], name);
 	return rc;
 }
 
@@ -227,8 +229,9 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 				    c->dir.path, l->names[i]);
 	for (size_t i = 0; i < l->count; i++)
 		if (ends_with(l->names[i], ".gguf"))
-			return err_set(err, -ENOENT, "%s: %.200s is a GGUF file; gptqfs needs GPTQ weights in safetensors",
-			    c->dir.path, l->names[i]);
+			return err_set(err, -ENOENT,
+			    "%s: %.200s is a GGUF file; gptqfs needs GPTQ weights in safetensors", c->dir.path,
+			    l->names[i]);
 	return err_set(err, -ENOENT, "%s: no *.safetensors here; give the directory that holds the model's weights",
 	    c->dir.path);
 }
@@ -265,7 +268,8 @@ static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
 			names[count++] = c->listing.names[i];
 	if (listing_has(&c->listing, usual)) {
 		if (count > 1)
-			checkpoint_warn(c, "%s counts; %zu other safetensors files beside it are ignored", usual, count - 1);
+			checkpoint_warn(c, "%s counts; %zu other safetensors files beside it are ignored", usual,
+			    count - 1);
 		names[0] = usual;
 		return open_shards(c, names, 1, NULL, err);
 	}

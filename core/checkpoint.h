@@ -27,8 +27,8 @@ struct checkpoint {
 	struct st_tensor *tensors; /* of all shards, by name, each once */
 	size_t tensor_count;
 
-	struct source_file config;     /* config.json; fd -1 if there is none */
-	struct json_text config_text;  /* its text, checked, an object; at == NULL if there is none */
+	struct source_file config;    /* config.json; fd -1 if there is none */
+	struct json_text config_text; /* its text, checked, an object; at == NULL if there is none */
 	struct json *config_json;
 	struct quant_config quant;
 

@@ -34,8 +34,8 @@ enum packing {
 /* What a field of qzeros means. */
 enum zeros {
 	/* "gptq", v1: the field is zero - 1. For 2, 4 and 8 bits a constant with 1 in every field is added to the
-	 * whole word, modulo the word, before fields are taken (the writers subtracted it that way, borrows and all); for
-	 * 3 bits each field is (field + 1) & 7. */
+	 * whole word, modulo the word, before fields are taken (the writers subtracted it that way, borrows and all);
+	 * for 3 bits each field is (field + 1) & 7. */
 	ZEROS_V1,
 	ZEROS_V2,     /* "gptq_v2", "gptq_p": the field is the zero */
 	ZEROS_MIDDLE, /* there is no qzeros: every zero is 1 << (bits - 1) */
@@ -46,19 +46,19 @@ enum zeros {
  * them by memcpy or unaligned loads. Sizes were checked by whoever filled the struct; kernels check nothing.
  */
 struct qtensor {
-	uint32_t in_features;           /* K, at least 1 */
-	uint32_t out_features;          /* N, at least 1 */
-	uint32_t groups;                /* G, at least 1 */
-	uint32_t group_size;            /* at least 1; for g_idx == NULL, (in_features - 1) / group_size < groups */
-	uint8_t bits;                   /* 2 to 8 */
-	uint8_t word_bits;              /* 32; the packers' configuration also knows 8, 16 and 64 (2, 4, 8 bits only) */
+	uint32_t in_features;  /* K, at least 1 */
+	uint32_t out_features; /* N, at least 1 */
+	uint32_t groups;       /* G, at least 1 */
+	uint32_t group_size;   /* at least 1; for g_idx == NULL, (in_features - 1) / group_size < groups */
+	uint8_t bits;          /* 2 to 8 */
+	uint8_t word_bits;     /* 32; the packers' configuration also knows 8, 16 and 64 (2, 4, 8 bits only) */
 	enum packing packing;
 	enum zeros zeros;
-	enum dtype scale_dtype;         /* F16, BF16 or F32 */
-	const unsigned char *qweight;   /* words [ceil(in_features * bits / word_bits), out_features] */
-	const unsigned char *qzeros;    /* words [groups, ceil(out_features * bits / word_bits)], NULL with ZEROS_MIDDLE */
-	const unsigned char *scales;    /* scale_dtype [groups, out_features] */
-	const uint32_t *g_idx;          /* [in_features], each < groups; aligned private memory, or NULL */
+	enum dtype scale_dtype;       /* F16, BF16 or F32 */
+	const unsigned char *qweight; /* words [ceil(in_features * bits / word_bits), out_features] */
+	const unsigned char *qzeros; /* words [groups, ceil(out_features * bits / word_bits)], NULL with ZEROS_MIDDLE */
+	const unsigned char *scales; /* scale_dtype [groups, out_features] */
+	const uint32_t *g_idx;       /* [in_features], each < groups; aligned private memory, or NULL */
 };
 
 /*

@@ -37,8 +37,8 @@ ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
 
 	if (n == COLUMNS)
 		return (words)_mm256_loadu_si256((const __m256i_u *)src);
-	return (words)_mm256_maskload_epi32(
-	    (const int *)src, _mm256_loadu_si256((const __m256i_u *)(masks + COLUMNS - n)));
+	return (words)_mm256_maskload_epi32((const int *)src,
+	    _mm256_loadu_si256((const __m256i_u *)(masks + COLUMNS - n)));
 }
 
 ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtype dtype)
@@ -203,8 +203,8 @@ ALWAYS_INLINE void expand8(char *dst, const char *src, __m256 zero, __m256 scale
 	store_floats(dst, (floats)formula(_mm256_cvtepi32_ps(code), zero, scale), out);
 }
 
-ALWAYS_INLINE void column_expand(
-    char *dst, const struct codes *codes, const struct tables *tables, uint32_t c, struct variant v)
+ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
+    struct variant v)
 {
 	const __m256i code = codes->column[c];
 	const char *src = (const char *)&codes->column[c];
@@ -226,8 +226,8 @@ ALWAYS_INLINE void column_expand(
 	}
 }
 
-ALWAYS_INLINE void tile_expand(
-    const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
+ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
+    const struct tables *tables, struct variant v)
 {
 	const size_t block_bytes = BLOCK * out_bytes(v.out);
 

@@ -126,7 +126,7 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 		}
 		half = round16(values, v.out);
 		tables->entry[c] = v.bits <= 4 ? _mm512_broadcast_i64x4(half)
-					       : _mm512_inserti64x4(_mm512_castsi256_si512(half),
+		                               : _mm512_inserti64x4(_mm512_castsi256_si512(half),
 						     round16(formula(high, zero, scale), v.out), 1);
 	}
 }
@@ -234,8 +234,8 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 	transpose4(&to->half[1], code4(block, 4, v), code4(block, 5, v), code4(block, 6, v), code4(block, 7, v));
 }
 
-ALWAYS_INLINE void column_expand(
-    char *dst, const struct codes *codes, const struct tables *tables, uint32_t c, struct variant v)
+ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
+    struct variant v)
 {
 	const __m128i low = column_at(&codes->half[0], c);
 
@@ -254,8 +254,8 @@ ALWAYS_INLINE void column_expand(
 	}
 }
 
-ALWAYS_INLINE void tile_expand(
-    const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
+ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
+    const struct tables *tables, struct variant v)
 {
 	const size_t block_bytes = BLOCK * out_bytes(v.out);
 
@@ -276,10 +276,10 @@ ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
 	const __m512 low = (__m512)a, high = (__m512)b;
 
 	if (out == DTYPE_BF16)
-		return (words)_mm512_mask_blend_epi16(
-		    0xaaaaaaaa, _mm512_srli_epi32(round_bf16(low), 16), round_bf16(high));
-	return (words)_mm512_or_si512(
-	    _mm512_cvtepu16_epi32(round16(low, out)), _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(high, out)), 16));
+		return (words)_mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_bf16(low), 16),
+		    round_bf16(high));
+	return (words)_mm512_or_si512(_mm512_cvtepu16_epi32(round16(low, out)),
+	    _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(high, out)), 16));
 }
 
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m512i out)

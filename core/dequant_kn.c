@@ -11,14 +11,14 @@ static float scale_of(const struct qtensor *q, uint64_t i)
 	memcpy(&bits, q->scales + i * bytes, bytes);
 	return q->scale_dtype == DTYPE_F16    ? float_of_half((uint16_t)bits)
 	       : q->scale_dtype == DTYPE_BF16 ? float_of_bf16((uint16_t)bits)
-					      : float_of_bits(bits);
+	                                      : float_of_bits(bits);
 }
 
 static void store(unsigned char *dst, enum dtype out, float value)
 {
 	const uint32_t bits = out == DTYPE_F16    ? half_of_float(value)
-			      : out == DTYPE_BF16 ? bf16_of_float(value)
-						  : float_canonical(bits_of_float(value));
+	                      : out == DTYPE_BF16 ? bf16_of_float(value)
+	                                          : float_canonical(bits_of_float(value));
 
 	memcpy(dst, &bits, dtype_bytes(out));
 }

@@ -24,19 +24,22 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* gcc unrolls no loop at -O2 unless told to; clang does, and warns where it cannot. */
-#if defined(__clang__)
+/*
+ * gcc unrolls no loop at -O2 unless told to; clang does, and warns where it cannot. Builds with sanitizers define this
+ * away: they put code into the loops that gcc cannot unroll either, and it says so.
+ */
+#if !defined(UNROLL) && defined(__clang__)
 #define UNROLL
-#else
+#elif !defined(UNROLL)
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
 enum {
-	BLOCK = 32,	      /* codes of a column that are decoded together */
+	BLOCK = 32,           /* codes of a column that are decoded together */
 	BLOCK_WORDS = 8,      /* the words they take, at most */
 	BLOCKS_AT_ONCE = 4,   /* see tile_expand() */
 	GROUPS_AT_HAND = 512, /* of these the parameters are expanded once per strip */
-	PLANES = 3,	      /* parts that a field can have */
+	PLANES = 3,           /* parts that a field can have */
 	PREFETCH_ROWS = 16,   /* the rows of qweight are too far apart for a processor to guess the next one */
 };
 
@@ -99,8 +102,8 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
  * lines of the first-level cache; four lines in a row are written twice as fast as one line in each of 16 rows.
  */
 ALWAYS_INLINE void codes_build(struct codes *codes, const words *block, struct variant v);
-ALWAYS_INLINE void tile_expand(
-    const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v);
+ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
+    const struct tables *tables, struct variant v);
 
 /* An fp32 output of each column; two outputs of 16 bits, a in the lower half. */
 ALWAYS_INLINE words round32(floats value);
@@ -362,8 +365,8 @@ static void spare_finish(const struct tile *to, const struct spare *spare, size_
 }
 
 /* Blocks [k0, k1) of one group, of which only the last one of all may be short. */
-ALWAYS_INLINE void expand_blocks(
-    const struct strip *s, uint32_t k0, uint32_t k1, const struct tables *tables, struct variant v)
+ALWAYS_INLINE void expand_blocks(const struct strip *s, uint32_t k0, uint32_t k1, const struct tables *tables,
+    struct variant v)
 {
 	const uint32_t blocks = (k1 - k0 + BLOCK - 1) / BLOCK;
 	struct tile tile = tile_at(s, k0, v.out), whole;
@@ -396,8 +399,8 @@ ALWAYS_INLINE void strip_grouped(const struct strip *s, struct variant v)
 		load_group(&group, s, g);
 		tables_build(&tables, &group, s->columns, v);
 		for (uint64_t k = k0; k < k1; k += BLOCK * BLOCKS_AT_ONCE)
-			expand_blocks(
-			    s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, &tables, v);
+			expand_blocks(s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, &tables,
+			    v);
 	}
 }
 
@@ -451,8 +454,8 @@ ALWAYS_INLINE floats value_at(words code, const struct group *group)
 }
 
 /* The codes of one word, which are in the groups `of`; returns the end of what it wrote. */
-ALWAYS_INLINE words *general_word(
-    words *value, words word, const struct group *group, const uint32_t *of, struct variant v)
+ALWAYS_INLINE words *general_word(words *value, words word, const struct group *group, const uint32_t *of,
+    struct variant v)
 {
 	const unsigned bits = v.bytes ? 8 : v.bits, mask = (1u << bits) - 1;
 
@@ -471,8 +474,8 @@ ALWAYS_INLINE words *general_word(
 	return value;
 }
 
-ALWAYS_INLINE void general_block(
-    const struct tile *tile, const words *block, const struct group *group, const uint32_t *of, struct variant v)
+ALWAYS_INLINE void general_block(const struct tile *tile, const words *block, const struct group *group,
+    const uint32_t *of, struct variant v)
 {
 	const unsigned bits = v.bytes ? 8 : v.bits;
 	words value[BLOCK], *end = value;
@@ -486,8 +489,8 @@ ALWAYS_INLINE void general_block(
  * The k from k0 on, at most BLOCKS_AT_ONCE blocks of them. By way of spare memory, because a block alone is one line of
  * each row of output, and writing those pays only several at a time.
  */
-ALWAYS_INLINE void general_blocks(
-    const struct strip *s, struct groups *groups, uint32_t k0, uint32_t count, struct variant v)
+ALWAYS_INLINE void general_blocks(const struct strip *s, struct groups *groups, uint32_t k0, uint32_t count,
+    struct variant v)
 {
 	const struct tile to = tile_at(s, k0, v.out);
 	struct spare spare;
@@ -596,19 +599,19 @@ static const struct {
     {8, PACKING_PLANAR, {OUTPUTS(grouped), OUTPUTS(general)}},
 };
 
-#define DEFINE_CAST(name, from, to)                                                                   \
-	static void name(void *dst, const void *src, size_t n)                                        \
-	{                                                                                             \
-		const size_t whole = n - n % COLUMNS, src_size = from == DTYPE_F32 ? 4 : 2;           \
-		const size_t dst_size = to == DTYPE_F32 ? 4 : 2;                                      \
-                                                                                                      \
-		for (size_t i = 0; i < whole; i += COLUMNS) {                                         \
-			const unsigned char *at = (const unsigned char *)src + i * src_size;          \
-                                                                                                      \
-			store_floats((char *)dst + i * dst_size, load_floats(at, COLUMNS, from), to); \
-		}                                                                                     \
-		cast_reference[from][to](                                                             \
-		    (char *)dst + whole * dst_size, (const char *)src + whole * src_size, n - whole); \
+#define DEFINE_CAST(name, from, to)                                                                            \
+	static void name(void *dst, const void *src, size_t n)                                                 \
+	{                                                                                                      \
+		const size_t whole = n - n % COLUMNS, src_size = from == DTYPE_F32 ? 4 : 2;                    \
+		const size_t dst_size = to == DTYPE_F32 ? 4 : 2;                                               \
+                                                                                                               \
+		for (size_t i = 0; i < whole; i += COLUMNS) {                                                  \
+			const unsigned char *at = (const unsigned char *)src + i * src_size;                   \
+                                                                                                               \
+			store_floats((char *)dst + i * dst_size, load_floats(at, COLUMNS, from), to);          \
+		}                                                                                              \
+		cast_reference[from][to]((char *)dst + whole * dst_size, (const char *)src + whole * src_size, \
+		    n - whole);                                                                                \
 	}
 
 DEFINE_CAST(cast_f16_bf16, DTYPE_F16, DTYPE_BF16)

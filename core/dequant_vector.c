@@ -278,18 +278,18 @@ ALWAYS_INLINE void expand16(char *dst, bytes16 code, float zero, float scale, en
 
 	UNROLL
 	for (unsigned i = 0; i < 4; i++) {
-		const bytes16 wide = i % 2 ? (bytes16)__builtin_shufflevector(
-						 (halves8)half[i / 2], (halves8)none, 4, 12, 5, 13, 6, 14, 7, 15)
-					   : (bytes16)__builtin_shufflevector(
-						 (halves8)half[i / 2], (halves8)none, 0, 8, 1, 9, 2, 10, 3, 11);
+		const bytes16 wide = i % 2 ? (bytes16)__builtin_shufflevector((halves8)half[i / 2], (halves8)none, 4,
+						 12, 5, 13, 6, 14, 7, 15)
+		                           : (bytes16)__builtin_shufflevector((halves8)half[i / 2], (halves8)none, 0, 8,
+						 1, 9, 2, 10, 3, 11);
 		const floats value = (__builtin_convertvector((ints)wide, floats) - zero) * scale;
 
 		store_floats(dst + i * step, value, out);
 	}
 }
 
-ALWAYS_INLINE void column_expand(
-    char *dst, const struct codes *codes, const struct tables *tables, uint32_t c, struct variant v)
+ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
+    struct variant v)
 {
 	UNROLL
 	for (unsigned half = 0; half < 2; half++) {
@@ -307,8 +307,8 @@ ALWAYS_INLINE void column_expand(
 	}
 }
 
-ALWAYS_INLINE void tile_expand(
-    const struct tile *tile, const struct codes *codes, uint32_t blocks, const struct tables *tables, struct variant v)
+ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
+    const struct tables *tables, struct variant v)
 {
 	const size_t block_bytes = BLOCK * out_bytes(v.out);
 

@@ -35,8 +35,8 @@ enum dtype {
 	DTYPE_COUNT,
 };
 
-#define DTYPE_VIEWS 3  /* F16, BF16, F32: what a dense view may consist of */
-#define DTYPE_CASTS 4  /* F16, BF16, F32, F64: what is cast to the type of a view */
+#define DTYPE_VIEWS 3 /* F16, BF16, F32: what a dense view may consist of */
+#define DTYPE_CASTS 4 /* F16, BF16, F32, F64: what is cast to the type of a view */
 
 /* The name as a safetensors header spells it ("BF16"). */
 const char *dtype_name(enum dtype dtype);

@@ -19,7 +19,8 @@ static void run_dequant(void *ctx)
 	const struct generator *g = job->g;
 
 	if (g->tensor->module->keep_orientation)
-		dequant_kn(job->dst, &(struct dequant_kn){&g->tensor->module->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows});
+		dequant_kn(job->dst,
+		    &(struct dequant_kn){&g->tensor->module->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows});
 	else
 		g->kernel.dequant(job->dst, &g->tensor->module->q, (uint32_t)job->row0, (uint32_t)job->nrows);
 }

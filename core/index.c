@@ -82,7 +82,8 @@ static int parse_entries(struct json_walk map, const char *name, struct arena *a
 
 		out->entries[i].tensor = json_string(m.key, arena);
 		if (!out->entries[i].tensor || !shard)
-			return err_set(err, -EBADMSG, "%s: weight_map is not a map of names to file names; fetch it again", name);
+			return err_set(err, -EBADMSG,
+			    "%s: weight_map is not a map of names to file names; fetch it again", name);
 		if (!*shard || !is_plain_path(shard))
 			return err_set(err, -EBADMSG,
 			    "%s: weight_map puts tensor %.200s into \"%.200s\": expected a file inside the model directory; do not "
@@ -127,7 +128,8 @@ int index_parse(struct json_text text, const char *name, struct arena *arena, st
 			return err_set(err, -EBADMSG, "%s: weight_map lists tensor %.200s twice; remove one", name,
 			    out->entries[i].tensor);
 	if (out->shard_count > INDEX_SHARDS_MAX)
-		return err_set(err, -EBADMSG, "%s: %zu shards, expected at most %d", name, out->shard_count, INDEX_SHARDS_MAX);
+		return err_set(err, -EBADMSG, "%s: %zu shards, expected at most %d", name, out->shard_count,
+		    INDEX_SHARDS_MAX);
 	return 0;
 }
 

@@ -10,7 +10,7 @@ struct joiner {
 	const struct source *s;
 	struct tensor *made; /* joined tensors */
 	size_t made_count;
-	bool *used;          /* [s->tensor_count] */
+	bool *used; /* [s->tensor_count] */
 	size_t used_count;
 };
 

@@ -181,8 +181,8 @@ int json_check(struct json_text text, const char *name, struct gptqfs_error *err
 	if (scan_value(&s, 1) && s.at == s.end)
 		return 0;
 	return err_set(err, -EBADMSG,
-	    "%s: malformed JSON at byte %zu of %zu (expected RFC 8259 in UTF-8); the file is damaged, fetch it again", name,
-	    (size_t)(s.at - (const unsigned char *)text.at), text.len);
+	    "%s: malformed JSON at byte %zu of %zu (expected RFC 8259 in UTF-8); the file is damaged, fetch it again",
+	    name, (size_t)(s.at - (const unsigned char *)text.at), text.len);
 }
 
 /* ---- walking an object's text ---- */
@@ -348,8 +348,8 @@ static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *
 		qsort(keys, n, sizeof(*keys), compare_names);
 	for (i = 1; keys && i < n && rc == 0; i++)
 		if (strcmp(keys[i - 1], keys[i]) == 0)
-			rc = err_set(err, -EBADMSG, "%s: \"%.200s\" stands twice in one object; remove one of the two", name,
-			    keys[i]);
+			rc = err_set(err, -EBADMSG, "%s: \"%.200s\" stands twice in one object; remove one of the two",
+			    name, keys[i]);
 	free(keys);
 	return rc;
 }

@@ -34,7 +34,7 @@ void json_free(struct json *json);
 
 /* One member of an object; pieces of the object's text. */
 struct json_member {
-	struct json_text key;   /* with its quotes */
+	struct json_text key; /* with its quotes */
 	struct json_text value;
 };
 

@@ -23,8 +23,8 @@ static int list_directory(struct lister *l, int fd, const char *prefix, int dept
 static int add_name(struct lister *l, const char *name)
 {
 	if (l->out->count == LISTING_FILES_MAX)
-		return err_set(l->err, -EBADMSG, "%s: more than %d files; give the directory of one model", l->dir->path,
-		    LISTING_FILES_MAX);
+		return err_set(l->err, -EBADMSG, "%s: more than %d files; give the directory of one model",
+		    l->dir->path, LISTING_FILES_MAX);
 	if (l->out->count == l->room) {
 		size_t room = l->room * 2 + 64;
 		const char **names = arena_alloc(l->arena, room, sizeof(*names));
@@ -96,7 +96,8 @@ int listing_read(const struct source_dir *dir, struct arena *arena, struct listi
 
 	*out = (struct listing){0};
 	if (fd < 0)
-		return err_set(err, -EACCES, "%s: %s; make the directory readable for this user", dir->path, strerror(errno));
+		return err_set(err, -EACCES, "%s: %s; make the directory readable for this user", dir->path,
+		    strerror(errno));
 	rc = list_directory(&l, fd, "", 0);
 	if (rc)
 		return rc;
@@ -121,8 +122,8 @@ bool ends_with(const char *s, const char *suffix)
 
 bool listing_passes(const char *name)
 {
-	static const char *const suffixes[] = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx",
-	    ".index.json"};
+	static const char *const suffixes[] = {
+	    ".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".index.json"};
 	static const char *const names[] = {"quantize_config.json", "quant_config.json", "quantization_config.json",
 	    "hf_quant_config.json", "quant_log.csv"};
 	const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;

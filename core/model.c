@@ -55,21 +55,6 @@ static void newest_shard(const struct checkpoint *c, struct stat *out)
 	}
 }
 
-/* A file of the mount that is text we made. */
-static int add_text(const struct plan *p, const char *name, struct text *text)
-{
-	struct arena *arena = &p->c->arena;
-	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
-	char *bytes = text->failed ? NULL : arena_strndup(arena, text->data, text->len);
-	size_t len = text->len;
-
-	text_free(text);
-	if (!layout || !bytes || layout_reserve(layout, arena, 1))
-		return -ENOMEM;
-	layout_add_bytes(layout, bytes, len);
-	return tree_add(p->tree, GPTQFS_ROOT, name, layout, &p->weights) ? 0 : -ENOMEM;
-}
-
 /* All views, each in its directory, and what describes them. */
 static int plan_root(const struct plan *p)
 {
@@ -82,11 +67,10 @@ static int plan_root(const struct plan *p)
 		return -errno;
 	report_readme(p->c, &readme);
 	report_info(p->c, p->source, &info);
-	rc = add_text(p, "README", &readme);
+	rc = tree_add_text(p->tree, GPTQFS_ROOT, "README", &readme, &p->weights);
 	if (rc == 0)
-		rc = add_text(p, "info", &info);
-	else
-		text_free(&info);
+		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info", &info, &p->weights);
+	text_free(&info);
 	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
 		uint32_t ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
 
@@ -107,7 +91,9 @@ static int plan_tree(struct gptqfs *m, const struct view *root, struct gptqfs_er
 		rc = root ? root->plan(&p, root, GPTQFS_ROOT) : plan_root(&p);
 	if (rc == 0)
 		rc = tree_seal(&m->tree);
-	return rc == -ENOMEM ? err_memory(err) : rc ? err_set(err, rc, "%s: %s", m->checkpoint.dir.path, strerror(-rc)) : 0;
+	return rc == -ENOMEM ? err_memory(err)
+	       : rc          ? err_set(err, rc, "%s: %s", m->checkpoint.dir.path, strerror(-rc))
+	                     : 0;
 }
 
 static int choose_cpu(const char *name, enum cpu_level *level, struct gptqfs_error *err)

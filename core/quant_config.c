@@ -6,58 +6,26 @@
 #include <string.h>
 
 #include "err.h"
+#include "foreign.h"
 
-#define CONVERT "convert the model with the tool that made it, or fetch its GPTQ or unquantized version"
-#define LATER "this gptqfs serves GPTQ only; fetch the GPTQ version of the model"
-
-/* Formats that say what they are. A name matches the whole word or what stands before the first '-', '_' or ':'. */
-static const struct {
-	const char *name, *what, *remedy;
-} refused[] = {
-    {"awq", "AWQ", LATER},
-    {"gemm", "AWQ (gemm)", LATER},
-    {"gemv", "AWQ (gemv)", LATER},
-    {"compressed-tensors", "compressed-tensors", LATER},
-    {"fp8", "FP8", LATER},
-    {"fbgemm", "FP8 (fbgemm)", LATER},
-    {"mxfp4", "MXFP4", LATER},
-    {"nvfp4", "NVFP4", LATER},
-    {"modelopt", "ModelOpt (NVFP4 or FP8)", LATER},
-    {"bitsandbytes", "bitsandbytes", LATER},
-    {"bnb", "bitsandbytes", LATER},
-    {"hqq", "HQQ", LATER},
-    {"marlin", "Marlin, a repacked kernel format", CONVERT},
-    {"bitblas", "BitBLAS, a repacked kernel format", CONVERT},
-    {"qqq", "QQQ", CONVERT},
-    {"exl2", "EXL2", CONVERT},
-    {"exl3", "EXL3", CONVERT},
-    {"vptq", "VPTQ", CONVERT},
-    {"aqlm", "AQLM", CONVERT},
-    {"quip", "QuIP", CONVERT},
-    {"spqr", "SpQR", CONVERT},
-    {"higgs", "HIGGS", CONVERT},
-    {"eetq", "EETQ", CONVERT},
-    {"quanto", "quanto", CONVERT},
-    {"torchao", "torchao", CONVERT},
-    {"paroquant", "ParoQuant", CONVERT},
-    {"bitnet", "BitNet", CONVERT},
-};
-
-static bool word_matches(const char *word, const char *name)
+/* A layout such as "gptq" or, with a backend behind it, "gptq:exllamav2". */
+static bool word_is(const char *word, const char *name)
 {
 	size_t len = strlen(name);
 
-	return strncmp(word, name, len) == 0 && (!word[len] || strchr("-_:", word[len]));
+	return strncmp(word, name, len) == 0 && (!word[len] || word[len] == ':');
 }
 
 static int refuse_word(const char *file, const char *field, const char *word, struct gptqfs_error *err)
 {
-	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
-		if (word_matches(word, refused[i].name))
-			return err_set(err, -ENOTSUP, "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s", file, field,
-			    word, refused[i].what, refused[i].remedy);
-	return err_set(err, -ENOTSUP, "%s: %s \"%.80s\" is not known (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s", file,
-	    field, word, CONVERT);
+	const struct foreign foreign = foreign_by_label(word);
+
+	if (foreign.what)
+		return err_set(err, -ENOTSUP, "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s", file,
+		    field, word, foreign.what, foreign.remedy);
+	return err_set(err, -ENOTSUP,
+	    "%s: %s \"%.80s\" is not known (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s", file, field, word,
+	    foreign.remedy);
 }
 
 /* A string member in lower case; "" if it is absent. NULL for lack of memory. */
@@ -98,9 +66,9 @@ static int read_autoround(const struct quant_config_input *in, struct arena *are
 	layout = strncmp(packing, "auto_round:", 11) == 0 ? packing + 11 : packing;
 	out->format = packing;
 	out->producer = "auto-round";
-	if (!*packing || strncmp(layout, "auto_gptq", 9) == 0 || word_matches(layout, "gptq"))
+	if (!*packing || word_is(layout, "auto_gptq") || word_is(layout, "gptq"))
 		out->zeros = ZEROS_V1;
-	else if (strcmp(packing, "auto_round") == 0 || word_matches(layout, "gptqmodel"))
+	else if (strcmp(packing, "auto_round") == 0 || word_is(layout, "gptqmodel"))
 		out->zeros = ZEROS_V2;
 	else
 		return refuse_word(in->file, "packing_format", strstr(layout, "awq") ? "awq" : layout, err);
@@ -145,7 +113,8 @@ static int refuse_rotation(const struct quant_config_input *in, struct gptqfs_er
 
 		if (value && !json_is_null(value) && !(json_is_object(value) && !json_count(value)))
 			return err_set(err, -ENOTSUP,
-			    "%s: \"%s\" is set: the weights are rotated and need a runtime that rotates activations too; fetch a "
+			    "%s: \"%s\" is set: the weights are rotated and need a runtime that rotates activations "
+			    "too; fetch a "
 			    "version quantized without it",
 			    in->file, keys[i]);
 	}

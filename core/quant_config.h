@@ -14,17 +14,17 @@
 #include "json.h"
 
 struct quant_config {
-	const char *file;       /* where it stands, for messages; NULL if there is none */
-	const char *method;     /* quant_method or method, lower case; "" if absent */
-	const char *format;     /* checkpoint_format, else format, else packing_format, lower case; "" if absent */
-	const char *producer;   /* "gptqmodel:7.7.0", "auto-round", or "" */
-	int64_t bits;           /* 0 if absent */
-	int64_t group_size;     /* -1 for one group per column, 0 if absent */
-	bool has_sym, sym;      /* sym is true where it is absent, as readers assume */
+	const char *file;     /* where it stands, for messages; NULL if there is none */
+	const char *method;   /* quant_method or method, lower case; "" if absent */
+	const char *format;   /* checkpoint_format, else format, else packing_format, lower case; "" if absent */
+	const char *producer; /* "gptqmodel:7.7.0", "auto-round", or "" */
+	int64_t bits;         /* 0 if absent */
+	int64_t group_size;   /* -1 for one group per column, 0 if absent */
+	bool has_sym, sym;    /* sym is true where it is absent, as readers assume */
 	bool desc_act;
-	bool dynamic;           /* modules may differ: dynamic, extra_config */
-	enum zeros zeros;       /* ZEROS_V1 or ZEROS_V2 */
-	bool planar;            /* format gptq_p: 3-bit words are planar too */
+	bool dynamic;     /* modules may differ: dynamic, extra_config */
+	enum zeros zeros; /* ZEROS_V1 or ZEROS_V2 */
+	bool planar;      /* format gptq_p: 3-bit words are planar too */
 };
 
 /*

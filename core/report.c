@@ -142,9 +142,9 @@ static float scale_at(const unsigned char *scales, enum dtype dtype, uint64_t i)
 	uint32_t bits = 0;
 
 	memcpy(&bits, scales + i * dtype_bytes(dtype), dtype_bytes(dtype));
-	return dtype == DTYPE_F16 ? float_of_half((uint16_t)bits)
+	return dtype == DTYPE_F16    ? float_of_half((uint16_t)bits)
 	       : dtype == DTYPE_BF16 ? float_of_bf16((uint16_t)bits)
-				     : float_of_bits(bits);
+	                             : float_of_bits(bits);
 }
 
 /* The repair was decided by row 0; the other rows of a symmetric module are the same. */
@@ -200,10 +200,12 @@ int report_examine(struct checkpoint *c, const struct source *s, struct findings
 	*out = (struct findings){0};
 	for (size_t i = 0; i < s->module_count; i++) {
 		const struct st_tensor *qzeros = s->modules[i].qzeros;
-		struct examination e = {.module = &s->modules[i], .f = out, .data = qzeros ? checkpoint_data(c, qzeros) : NULL};
+		struct examination e = {
+		    .module = &s->modules[i], .f = out, .data = qzeros ? checkpoint_data(c, qzeros) : NULL};
 
 		if (source_guard(examine_module, &e))
-			return err_set(err, -EIO, "%s: module %.200s cannot be read", e.module->files[0]->name, e.module->name);
+			return err_set(err, -EIO, "%s: module %.200s cannot be read", e.module->files[0]->name,
+			    e.module->name);
 	}
 	for (size_t i = 0; i < s->tensor_count; i++) {
 		const struct st_tensor *st = s->tensors[i].stored;
@@ -213,7 +215,8 @@ int report_examine(struct checkpoint *c, const struct source *s, struct findings
 			continue;
 		e.data = checkpoint_data(c, st);
 		if (source_guard(examine_stored, &e))
-			return err_set(err, -EIO, "%s: tensor %.200s cannot be read", checkpoint_file(c, st)->name, st->name);
+			return err_set(err, -EIO, "%s: tensor %.200s cannot be read", checkpoint_file(c, st)->name,
+			    st->name);
 	}
 	return 0;
 }
@@ -225,8 +228,8 @@ void report_text(const struct checkpoint *c, const struct source *s, const struc
 	struct totals t;
 
 	add_up(s, &t);
-	text_printf(out, "%-48s %4s %6s %5s %4s %5s %7s %7s %12s %12s\n", "module", "bits", "group", "order", "sym", "zeros",
-	    "in", "out", "packed", "fp16");
+	text_printf(out, "%-48s %4s %6s %5s %4s %5s %7s %7s %12s %12s\n", "module", "bits", "group", "order", "sym",
+	    "zeros", "in", "out", "packed", "fp16");
 	for (size_t i = 0; i < s->module_count; i++) {
 		const struct module *m = &s->modules[i];
 		const struct qtensor *q = &m->q;
@@ -239,10 +242,12 @@ void report_text(const struct checkpoint *c, const struct source *s, const struc
 	report_info(c, s, out);
 	text_printf(out, "Zeros_read:         %llu\n", (ull)f->zero_fields);
 	text_printf(out, "Zeros_v1_maximal:   %llu (fields that readers disagree on)\n", (ull)f->zero_max_fields);
-	text_printf(out, "Zeros_uneven:       %llu (not the middle value, in modules whose first row is)\n", (ull)f->zeros_uneven);
+	text_printf(out, "Zeros_uneven:       %llu (not the middle value, in modules whose first row is)\n",
+	    (ull)f->zeros_uneven);
 	text_printf(out, "Scales_read:        %llu\n", (ull)f->scales);
 	text_printf(out, "Scales_not_finite:  %llu\n", (ull)f->scales_not_finite);
-	text_printf(out, "Fp16_overflow:      %llu (stored values that become inf in the fp16 view)\n", (ull)f->overflow);
+	text_printf(out, "Fp16_overflow:      %llu (stored values that become inf in the fp16 view)\n",
+	    (ull)f->overflow);
 	text_printf(out, "Fp16_vanish:        %llu (stored values that become 0 in the fp16 view)\n", (ull)f->vanish);
 }
 
@@ -252,7 +257,8 @@ static void json_module(const struct module *m, struct text *out)
 
 	text_printf(out, "    {\"name\": ");
 	text_json_string(out, m->name);
-	text_printf(out, ", \"bits\": %d, \"group_size\": %u, \"act_order\": %s, \"symmetric\": %s, \"zeros\": \"%s\", ", q->bits,
+	text_printf(out,
+	    ", \"bits\": %d, \"group_size\": %u, \"act_order\": %s, \"symmetric\": %s, \"zeros\": \"%s\", ", q->bits,
 	    q->group_size, q->g_idx ? "true" : "false", m->symmetric ? "true" : "false", zeros_name(q));
 	text_printf(out, "\"repair\": ");
 	if (m->repair)
@@ -260,8 +266,8 @@ static void json_module(const struct module *m, struct text *out)
 	else
 		text_printf(out, "null");
 	text_printf(out, ", ");
-	text_printf(out, "\"in_features\": %u, \"out_features\": %u, \"groups\": %u, \"scales\": \"%s\", ", q->in_features,
-	    q->out_features, q->groups, dtype_name(q->scale_dtype));
+	text_printf(out, "\"in_features\": %u, \"out_features\": %u, \"groups\": %u, \"scales\": \"%s\", ",
+	    q->in_features, q->out_features, q->groups, dtype_name(q->scale_dtype));
 	text_printf(out, "\"packed_bytes\": %llu, \"fp16_bytes\": %llu, \"shards\": [", (ull)m->packed_bytes,
 	    (ull)q->in_features * q->out_features * 2);
 	for (int i = 0; i < TENSOR_FILES && m->files[i]; i++) {

@@ -15,13 +15,13 @@ void report_readme(const struct checkpoint *c, struct text *out);
 
 /* What --check found by reading all zeros, all scales and all stored floats. */
 struct findings {
-	uint64_t zero_fields;      /* zeros read */
-	uint64_t zero_max_fields;  /* v1 fields that hold the greatest value, which readers decode differently */
-	uint64_t zeros_uneven;     /* zeros that are not the middle value in modules whose first row is */
+	uint64_t zero_fields;     /* zeros read */
+	uint64_t zero_max_fields; /* v1 fields that hold the greatest value, which readers decode differently */
+	uint64_t zeros_uneven;    /* zeros that are not the middle value in modules whose first row is */
 	uint64_t scales;
 	uint64_t scales_not_finite;
-	uint64_t overflow;         /* stored values that are finite but not as fp16 */
-	uint64_t vanish;           /* stored values that are not zero but are as fp16 */
+	uint64_t overflow; /* stored values that are finite but not as fp16 */
+	uint64_t vanish;   /* stored values that are not zero but are as fp16 */
 };
 
 /* Reads everything. Returns 0 or -EIO, with the file's name in err. */

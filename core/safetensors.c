@@ -18,8 +18,8 @@ struct parser {
 /* `fault` is the tail of a sentence about one tensor of the file. */
 static int bad(const struct parser *p, const char *tensor, const char *fault)
 {
-	return err_set(p->err, -EBADMSG, "%s: tensor %.200s: %s; the file is damaged, fetch it again", p->in->name, tensor,
-	    fault);
+	return err_set(p->err, -EBADMSG, "%s: tensor %.200s: %s; the file is damaged, fetch it again", p->in->name,
+	    tensor, fault);
 }
 
 static int parse_shape(const struct parser *p, const struct json *shape, struct st_tensor *t, uint64_t *elements)
@@ -36,7 +36,8 @@ static int parse_shape(const struct parser *p, const struct json *shape, struct 
 	for (size_t i = 0; i < ndim; i++) {
 		int64_t dim;
 
-		if (!json_integer(json_at(shape, i), &dim) || dim < 0 || !checked_mul(*elements, (uint64_t)dim, elements))
+		if (!json_integer(json_at(shape, i), &dim) || dim < 0 ||
+		    !checked_mul(*elements, (uint64_t)dim, elements))
 			return bad(p, t->name, "a dimension is no whole number, or the shape is too large");
 		dims[i] = (uint64_t)dim;
 	}
@@ -65,7 +66,8 @@ static int parse_offsets(const struct parser *p, const struct json *offsets, str
 		return err_set(p->err, -EBADMSG,
 		    "%s: tensor %.200s: %llu elements of %s do not take the %llu bytes of its data_offsets; the file is "
 		    "damaged, fetch it again",
-		    p->in->name, t->name, (unsigned long long)elements, dtype_name(t->dtype), (unsigned long long)t->bytes);
+		    p->in->name, t->name, (unsigned long long)elements, dtype_name(t->dtype),
+		    (unsigned long long)t->bytes);
 	return 0;
 }
 
@@ -128,8 +130,8 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 	}
 	if (at != p->in->file_size)
 		return err_set(p->err, -EBADMSG,
-		    "%s: the tensors end at byte %llu, but the file has %llu; it is damaged, fetch it again", p->in->name,
-		    (unsigned long long)at, (unsigned long long)p->in->file_size);
+		    "%s: the tensors end at byte %llu, but the file has %llu; it is damaged, fetch it again",
+		    p->in->name, (unsigned long long)at, (unsigned long long)p->in->file_size);
 	qsort(st->tensors, st->count, sizeof(*st->tensors), by_name);
 	for (size_t i = 1; i < st->count; i++)
 		if (strcmp(st->tensors[i - 1].name, st->tensors[i].name) == 0)
@@ -150,8 +152,8 @@ static int parse_member(const struct parser *p, const struct json_member *member
 	if (is_metadata)
 		rc = parse_metadata(p, entry);
 	else if (!t->name)
-		rc = err_set(p->err, -EBADMSG, "%s: a tensor name in the header is no Unicode text; the file is damaged",
-		    p->in->name);
+		rc = err_set(p->err, -EBADMSG,
+		    "%s: a tensor name in the header is no Unicode text; the file is damaged", p->in->name);
 	else
 		rc = parse_tensor(p, entry, t);
 	json_free(entry);
@@ -173,7 +175,8 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 	if (rc)
 		return rc;
 	if (!json_walk(&walk, text))
-		return err_set(err, -EBADMSG, "%s: the header is no JSON object; this is no safetensors file", in->name);
+		return err_set(err, -EBADMSG, "%s: the header is no JSON object; this is no safetensors file",
+		    in->name);
 	while (json_next(&walk, &member))
 		members++;
 	out->tensors = arena_alloc(arena, members + 1, sizeof(*out->tensors));

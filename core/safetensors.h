@@ -15,7 +15,7 @@
 
 #define SAFETENSORS_HEADER_MAX 100000000u /* the reference implementation refuses longer ones */
 #define SAFETENSORS_NDIM_MAX 16
-#define SAFETENSORS_ALIGN 4096            /* where the data of a file we make begins: a multiple of this */
+#define SAFETENSORS_ALIGN 4096 /* where the data of a file we make begins: a multiple of this */
 
 /* One tensor as a file holds it. */
 struct st_tensor {
@@ -23,9 +23,9 @@ struct st_tensor {
 	const uint64_t *shape; /* [ndim] */
 	uint64_t begin;        /* offset in the file */
 	uint64_t bytes;
-	uint32_t shard;        /* for whoever has several files */
+	uint32_t shard; /* for whoever has several files */
 	uint8_t ndim;
-	uint8_t dtype;         /* enum dtype */
+	uint8_t dtype; /* enum dtype */
 };
 
 struct safetensors {

@@ -16,35 +16,35 @@
 
 /* One tensor of the ordinary model. */
 struct tensor {
-	const char *name;        /* as Hugging Face's class wants it: "model.layers.0.mlp.up_proj.weight" */
-	const uint64_t *shape;   /* [ndim] */
+	const char *name;      /* as Hugging Face's class wants it: "model.layers.0.mlp.up_proj.weight" */
+	const uint64_t *shape; /* [ndim] */
 	uint8_t ndim;
 	/* One of the three is set; none for zeros. */
-	const struct st_tensor *stored; /* stands in a shard as it is, or to be cast */
-	const struct module *module;    /* to be dequantized */
+	const struct st_tensor *stored;    /* stands in a shard as it is, or to be cast */
+	const struct module *module;       /* to be dequantized */
 	const struct tensor *const *parts; /* [part_count] joined: the rows of one after those of the other */
 	size_t part_count;
 };
 
 /* One quantized module: what became of NAME.qweight and the tensors beside it. */
 struct module {
-	const char *name;        /* "model.layers.0.mlp.up_proj" */
-	struct qtensor q;        /* points into the maps: read it under source_guard */
-	bool keep_orientation;   /* the weight is [in_features, out_features]: a Conv1D or an embedding */
+	const char *name;      /* "model.layers.0.mlp.up_proj" */
+	struct qtensor q;      /* points into the maps: read it under source_guard */
+	bool keep_orientation; /* the weight is [in_features, out_features]: a Conv1D or an embedding */
 	struct source_file *files[TENSOR_FILES]; /* its shards, each once, then NULL */
-	uint64_t packed_bytes;   /* qweight, qzeros, scales and g_idx as stored */
+	uint64_t packed_bytes;                   /* qweight, qzeros, scales and g_idx as stored */
 	uint64_t qweight_bytes;
-	bool symmetric;          /* the first row of zeros is the middle value throughout */
-	const char *repair;      /* the known fault of its stored zeros that is repaired here, or NULL */
+	bool symmetric;                 /* the first row of zeros is the middle value throughout */
+	const char *repair;             /* the known fault of its stored zeros that is repaired here, or NULL */
 	const struct st_tensor *qzeros; /* as stored, or NULL */
 };
 
 struct source {
-	const char *format;      /* "GPTQ" */
-	struct tensor *tensors;  /* those of a float type first, each part in bytewise order of names; arena */
+	const char *format;     /* "GPTQ" */
+	struct tensor *tensors; /* those of a float type first, each part in bytewise order of names; arena */
 	size_t tensor_count;
-	size_t float_count;      /* how many of them are of a float type */
-	struct module *modules;  /* by name */
+	size_t float_count;     /* how many of them are of a float type */
+	struct module *modules; /* by name */
 	size_t module_count;
 };
 

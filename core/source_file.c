@@ -42,10 +42,11 @@ static int open_failed(const char *path, int error, struct gptqfs_error *err)
 	if (error == ENOENT)
 		return err_set(err, -ENOENT, "%s: no such directory; give the directory of a model", path);
 	if (error == ENOTDIR)
-		return err_set(err, -ENOTDIR, "%s: not a directory; give the directory that holds the model's files", path);
-	if (error == ENOTCONN)
-		return err_set(err, -ENOENT, "%s: a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'", path,
+		return err_set(err, -ENOTDIR, "%s: not a directory; give the directory that holds the model's files",
 		    path);
+	if (error == ENOTCONN)
+		return err_set(err, -ENOENT, "%s: a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'",
+		    path, path);
 	return err_set(err, -EACCES, "%s: %s; make the directory readable for this user", path, strerror(error));
 }
 
@@ -134,8 +135,7 @@ static int open_in(const struct source_dir *dir, const char *name)
 	return fd;
 }
 
-int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out,
-    struct gptqfs_error *err)
+int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err)
 {
 	*out = (struct source_file){.name = name, .fd = open_in(dir, name), .log = dir->log};
 	if (out->fd < 0 && errno == EXDEV)
@@ -144,9 +144,11 @@ int source_file_open(const struct source_dir *dir, const char *name, struct sour
 		    "-o follow_symlinks",
 		    dir->path, name);
 	if (out->fd < 0 && errno == EMFILE)
-		return err_set(err, -EMFILE, "%s/%.200s: too many open files; raise the limit (ulimit -n)", dir->path, name);
+		return err_set(err, -EMFILE, "%s/%.200s: too many open files; raise the limit (ulimit -n)", dir->path,
+		    name);
 	if (out->fd < 0)
-		return err_set(err, errno == ENOENT ? -ENOENT : -EACCES, "%s/%.200s: %s", dir->path, name, strerror(errno));
+		return err_set(err, errno == ENOENT ? -ENOENT : -EACCES, "%s/%.200s: %s", dir->path, name,
+		    strerror(errno));
 	if (fstat(out->fd, &out->stat) == 0 && S_ISREG(out->stat.st_mode))
 		return 0;
 	source_file_close(out);
@@ -183,8 +185,8 @@ int source_file_fail(struct source_file *f, const char *what)
 
 	if (!atomic_exchange(&f->reported, true) && f->log.write) {
 		snprintf(line, sizeof(line),
-		    "%.200s: %s; reads that need it fail with EIO (restore the file, or unmount and mount again)", f->name,
-		    what);
+		    "%.200s: %s; reads that need it fail with EIO (restore the file, or unmount and mount again)",
+		    f->name, what);
 		f->log.write(f->log.ctx, line);
 	}
 	return -EIO;
@@ -198,7 +200,8 @@ int source_file_check(struct source_file *f)
 	if (fstat(f->fd, &now) < 0)
 		return source_file_fail(f, "cannot be examined any more");
 	if (now.st_size == f->stat.st_size && now.st_mtim.tv_sec == f->stat.st_mtim.tv_sec &&
-	    now.st_mtim.tv_nsec == f->stat.st_mtim.tv_nsec && now.st_ino == f->stat.st_ino && now.st_dev == f->stat.st_dev)
+	    now.st_mtim.tv_nsec == f->stat.st_mtim.tv_nsec && now.st_ino == f->stat.st_ino &&
+	    now.st_dev == f->stat.st_dev)
 		return 0;
 	snprintf(what, sizeof(what), "changed while mounted (%lld bytes when mounted, %lld now)",
 	    (long long)f->stat.st_size, (long long)now.st_size);
@@ -231,7 +234,8 @@ int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptq
 
 	*out = NULL;
 	if (size > max)
-		return err_set(err, -EBADMSG, "%s: %zu bytes, expected at most %zu for a file of this kind", f->name, size, max);
+		return err_set(err, -EBADMSG, "%s: %zu bytes, expected at most %zu for a file of this kind", f->name,
+		    size, max);
 	data = malloc(size + 1);
 	if (!data)
 		return err_memory(err);

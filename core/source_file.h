@@ -30,7 +30,7 @@ struct log_sink {
 };
 
 struct source_dir {
-	char *path;           /* canonical; a snapshot of a Hugging Face cache entry, if that was given */
+	char *path; /* canonical; a snapshot of a Hugging Face cache entry, if that was given */
 	int fd;
 	int blobs;            /* ../../blobs of a snapshot, or -1: the one place outside to which links may lead */
 	bool follow_symlinks; /* links may lead anywhere */
@@ -40,7 +40,7 @@ struct source_dir {
 struct source_file {
 	const char *name; /* below the model directory, for messages */
 	int fd;
-	struct stat stat; /* as it was when opened */
+	struct stat stat;         /* as it was when opened */
 	const unsigned char *map; /* the whole file, or NULL */
 	struct log_sink log;
 	atomic_bool reported; /* one line per file that failed is enough */
@@ -57,8 +57,7 @@ void source_dir_close(struct source_dir *dir);
  * Opens a regular file by its name below the directory. `name` is kept, not copied. -ENOENT if there is none, -ELOOP
  * if a link leads out of the model, -EACCES, -EBADMSG if it is no regular file; the message tells.
  */
-int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out,
-    struct gptqfs_error *err);
+int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err);
 void source_file_close(struct source_file *f);
 
 /* Maps the file for source_guard'ed reading. */

@@ -70,8 +70,8 @@ static void tally(struct opener *o, const char *what, const char *module)
 static void warn_tallies(const struct opener *o)
 {
 	for (size_t i = 0; i < TALLIES && o->tallies[i].what; i++)
-		checkpoint_warn(o->c, "%zu module%s (the first: %s): %s%s", o->tallies[i].count, o->tallies[i].count > 1 ? "s" : "",
-		    o->tallies[i].first, o->tallies[i].what,
+		checkpoint_warn(o->c, "%zu module%s (the first: %s): %s%s", o->tallies[i].count,
+		    o->tallies[i].count > 1 ? "s" : "", o->tallies[i].first, o->tallies[i].what,
 		    strncmp(o->tallies[i].what, "zeros", 5) == 0 || strncmp(o->tallies[i].what, "3-bit", 5) == 0
 			? "; read as the middle value"
 			: "");
@@ -130,8 +130,8 @@ static int check_orphan(const struct opener *o, const struct st_tensor *t)
 		module[len] = 0;
 		if (!find_part(o, module, ".qweight"))
 			return err_set(o->err, -EBADMSG,
-			    "%s: tensor %.200s.qweight is missing (%s is there); fetch the model again", file_of(o, t), module,
-			    t->name);
+			    "%s: tensor %.200s.qweight is missing (%s is there); fetch the model again", file_of(o, t),
+			    module, t->name);
 	}
 	return 0;
 }
@@ -183,8 +183,8 @@ static int check_shapes(const struct opener *o, const struct parts *p, struct qt
 		    file_of(o, w), w->name);
 	if (s->shape[1] != w->shape[1])
 		return err_set(o->err, -EBADMSG,
-		    "%s: tensor %.200s has %llu columns, expected the %llu of %s.qweight; fetch the model again", file_of(o, s),
-		    s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1], p->name);
+		    "%s: tensor %.200s has %llu columns, expected the %llu of %s.qweight; fetch the model again",
+		    file_of(o, s), s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1], p->name);
 	if (z && (!is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
 		return bad_shape(o, p, z, "words as in qweight, with as many rows as scales");
 	if (p->g_idx && (p->g_idx->ndim != 1 || !p->g_idx->shape[0] || p->g_idx->dtype != DTYPE_I32))
@@ -240,10 +240,11 @@ static int find_bits(const struct opener *o, const struct parts *p, struct qtens
 	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected ceil(in_features * "
 	    "bits / %u) rows and ceil(out_features * bits / %u) columns; fetch the model again",
 	    file_of(o, p->qweight), p->name, (unsigned long long)p->qweight->shape[0], q->out_features,
-	    p->qzeros ? (unsigned long long)p->qzeros->shape[0] : 0, p->qzeros ? (unsigned long long)p->qzeros->shape[1] : 0,
+	    p->qzeros ? (unsigned long long)p->qzeros->shape[0] : 0,
+	    p->qzeros ? (unsigned long long)p->qzeros->shape[1] : 0,
 	    p->g_idx ? (unsigned long long)p->g_idx->shape[0] : 0,
-	    fits ? "several widths, and the configuration names none of them" : "no width from 2 to 8 bits", q->word_bits,
-	    q->word_bits);
+	    fits ? "several widths, and the configuration names none of them" : "no width from 2 to 8 bits",
+	    q->word_bits, q->word_bits);
 }
 
 /* The group size where no g_idx gives groups: the configuration's, if the rows of scales agree with it. */
@@ -405,7 +406,7 @@ static int open_module(struct opener *o, struct parts *p, struct module *m)
 	m->qweight_bytes = p->qweight->bytes;
 	m->keep_orientation = architecture_keeps_orientation(o->architecture, m->name);
 	m->packed_bytes = p->qweight->bytes + p->scales->bytes + (p->qzeros ? p->qzeros->bytes : 0) +
-	    (p->g_idx ? p->g_idx->bytes : 0);
+	                  (p->g_idx ? p->g_idx->bytes : 0);
 	if (o->c->quant.bits && o->c->quant.bits != q->bits && !o->c->quant.dynamic)
 		tally(o, OTHER_BITS, m->name);
 	return check_zeros(o, m);
@@ -519,10 +520,12 @@ static void warn_config(const struct opener *o)
 
 	warn_tallies(o);
 	if (!o->c->quant.file)
-		checkpoint_warn(o->c, "no quantization configuration: zeros are taken to be v1, widths and groups from shapes");
+		checkpoint_warn(o->c,
+		    "no quantization configuration: zeros are taken to be v1, widths and groups from shapes");
 	if (find_part(o, "lm_head", ".qweight") && json_bool(json_get(config, "tie_word_embeddings"), false))
-		checkpoint_warn(o->c, "config.json ties lm_head to the embedding, but there is a quantized lm_head: loaders ignore "
-				      "the latter");
+		checkpoint_warn(o->c,
+		    "config.json ties lm_head to the embedding, but there is a quantized lm_head: loaders ignore "
+		    "the latter");
 }
 
 static int gptq_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err)

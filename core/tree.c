@@ -77,6 +77,19 @@ uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const st
 	return slash && ino ? tree_add(tree, ino, slash + 1, layout, like) : ino;
 }
 
+int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like)
+{
+	struct layout *layout = arena_alloc(tree->arena, 1, sizeof(*layout));
+	char *bytes = text->failed ? NULL : arena_strndup(tree->arena, text->data ? text->data : "", text->len);
+	const size_t len = text->len;
+
+	text_free(text);
+	if (!layout || !bytes || layout_reserve(layout, tree->arena, 1))
+		return -ENOMEM;
+	layout_add_bytes(layout, bytes, len);
+	return tree_add(tree, parent, name, layout, like) ? 0 : -ENOMEM;
+}
+
 static int by_name(const void *a, const void *b, void *nodes)
 {
 	const struct node *n = nodes;
@@ -103,7 +116,8 @@ int tree_seal(struct tree *tree)
 	}
 	for (uint32_t i = GPTQFS_ROOT; i < tree->count; i++)
 		if (tree->nodes[i].child_count)
-			qsort_r(tree->nodes[i].children, tree->nodes[i].child_count, sizeof(uint32_t), by_name, tree->nodes);
+			qsort_r(tree->nodes[i].children, tree->nodes[i].child_count, sizeof(uint32_t), by_name,
+			    tree->nodes);
 	return 0;
 }
 

@@ -10,13 +10,14 @@
 #include <sys/stat.h>
 
 #include "layout.h"
+#include "text.h"
 
 struct node {
 	const char *name;
 	const struct layout *layout; /* of a file; NULL for a directory */
 	uint32_t parent;
-	uint32_t child_count;        /* of a directory */
-	uint32_t *children;          /* by name, bytewise; after tree_seal */
+	uint32_t child_count; /* of a directory */
+	uint32_t *children;   /* by name, bytewise; after tree_seal */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
@@ -40,6 +41,10 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like);
  */
 uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,
     const struct stat *like);
+
+/* Adds a file that consists of a text, which is taken over and freed. Returns 0 or -ENOMEM (the text may have failed).
+ */
+int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like);
 
 /* Sorts every directory; nothing can be added afterwards. Returns 0 or -ENOMEM. */
 int tree_seal(struct tree *tree);

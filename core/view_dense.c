@@ -23,21 +23,6 @@ struct dense {
 	uint64_t shard_count;
 };
 
-/* A layout that is one piece of memory; takes the text over into the arena. */
-static int add_text(const struct dense *d, const char *name, struct text *text, const struct stat *like)
-{
-	struct arena *arena = &d->p->c->arena;
-	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
-	char *bytes = text->failed ? NULL : arena_strndup(arena, text->data ? text->data : "", text->len);
-	size_t len = text->len;
-
-	text_free(text);
-	if (!layout || !bytes || layout_reserve(layout, arena, 1))
-		return -ENOMEM;
-	layout_add_bytes(layout, bytes, len);
-	return tree_add(d->p->tree, d->dir, name, layout, like) ? 0 : -ENOMEM;
-}
-
 /* ---- weights ---- */
 
 /* What each tensor is in this view, and in which shard. */
@@ -109,7 +94,7 @@ static int add_tensor(const struct dense *d, struct layout *layout, const struct
 	if (!g)
 		return -ENOMEM;
 	*g = t->module ? generator_dequant(t, d->p->kernels, d->view->dtype)
-		       : generator_cast(t, checkpoint_file(d->p->c, stored), d->p->kernels, d->view->dtype);
+	               : generator_cast(t, checkpoint_file(d->p->c, stored), d->p->kernels, d->view->dtype);
 	layout_add_generator(layout, g);
 	return 0;
 }
@@ -180,7 +165,7 @@ static int add_index(const struct dense *d)
 		    (unsigned long long)d->shard_count, i + 1 < count ? "," : "");
 	}
 	text_printf(&text, "  }\n}\n");
-	return add_text(d, "model.safetensors.index.json", &text, &d->p->weights);
+	return tree_add_text(d->p->tree, d->dir, "model.safetensors.index.json", &text, &d->p->weights);
 }
 
 static int add_weights(struct dense *d)
@@ -205,7 +190,7 @@ static int add_config(const struct dense *d)
 	if (!d->p->c->config_text.at)
 		return 0;
 	config_rewrite(d->p->c->config_text, d->view->dtype, &text);
-	return add_text(d, "config.json", &text, &d->p->c->config.stat);
+	return tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
 }
 
 static int add_companions(const struct dense *d)

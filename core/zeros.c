@@ -19,7 +19,8 @@ struct shift {
 
 static const struct shift shifts[] = {
     {"zeros are stored as gptq_v2 under the label gptq", 0, 0, {0, 0, 0}},
-    {"3-bit zeros were shifted by reversed constants (GPTQModel before 7.0)", 0, 3, {0x24924924, 0x92492492, 0x49249249}},
+    {"3-bit zeros were shifted by reversed constants (GPTQModel before 7.0)", 0, 3,
+	{0x24924924, 0x92492492, 0x49249249}},
     {BASE_FAULT, 2, 0, {0x55555555, 0x55555555, 0x55555555}},
     {BASE_FAULT, 3, 0, {0x24924924, 0x92492492, 0x49249249}},
     {BASE_FAULT, 3, 0, {0x49249249, 0x92492492, 0x24924924}},

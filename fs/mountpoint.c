@@ -51,12 +51,14 @@ void mountpoint_explain(const char *path)
 		log_line("there is no /dev/fuse; load the module (modprobe fuse), or give the container the device "
 			 "(--device /dev/fuse --cap-add SYS_ADMIN)");
 	else if (fd < 0)
-		log_line("/dev/fuse: %s; this user may not use FUSE (or the container lacks --device /dev/fuse)", strerror(errno));
+		log_line("/dev/fuse: %s; this user may not use FUSE (or the container lacks --device /dev/fuse)",
+		    strerror(errno));
 	else if (geteuid() != 0 && stat(path, &st) == 0 && st.st_uid != geteuid())
 		log_line("%s belongs to another user; mount on a directory of your own", path);
 	else if (geteuid() != 0)
-		log_line("mounting as a user needs fusermount3 (Debian: apt-get install fuse3), and for allow_other the line "
-			 "user_allow_other in /etc/fuse.conf");
+		log_line(
+		    "mounting as a user needs fusermount3 (Debian: apt-get install fuse3), and for allow_other the line "
+		    "user_allow_other in /etc/fuse.conf");
 	else
 		log_line("mounting needs CAP_SYS_ADMIN (in a container: --cap-add SYS_ADMIN)");
 }
@@ -92,14 +94,31 @@ void mountpoint_readahead(dev_t dev, unsigned kib)
 	if (f && fclose(f))
 		failed = 1;
 	if (failed)
-		log_line("readahead stays at %u KiB, large reads will be slower; to raise it, as root: echo %u > %s", now, kib,
-		    path);
+		log_line("readahead stays at %u KiB, large reads will be slower; to raise it, as root: echo %u > %s",
+		    now, kib, path);
+}
+
+/* Blanks, tabs and backslashes stand as \ooo in mountinfo. In place. */
+static void unescape(char *path)
+{
+	char *to = path;
+	unsigned octal;
+
+	for (const char *from = path; *from; to++) {
+		if (*from == '\\' && sscanf(from, "\\%3o", &octal) == 1) {
+			*to = (char)octal;
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = 0;
 }
 
 /* The device of what is mounted at `path` now: the last such line of mountinfo is the topmost. */
 static int mounted_device(const char *path, dev_t *dev)
 {
-	char *line = NULL, *at;
+	char *line = NULL;
 	size_t room = 0;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	unsigned major_number, minor_number;
@@ -111,13 +130,7 @@ static int mounted_device(const char *path, dev_t *dev)
 	while (getline(&line, &room, f) > 0) {
 		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major_number, &minor_number, where) != 3)
 			continue;
-		/* Blanks and backslashes stand as \ooo. */
-		for (at = where; (at = strchr(at, '\\')); at++) {
-			char octal[4] = {at[1], at[2], at[3], 0};
-
-			*at = (char)strtol(octal, NULL, 8);
-			memmove(at + 1, at + 4, strlen(at + 4) + 1);
-		}
+		unescape(where);
 		if (strcmp(where, path) == 0) {
 			*dev = makedev(major_number, minor_number);
 			rc = 0;

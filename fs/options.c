@@ -13,7 +13,10 @@
 
 enum { KEY_DISCARD, KEY_FSNAME };
 
-#define OPT(name, field, value) {name, offsetof(struct options, field), value}
+#define OPT(name, field, value)                              \
+	{                                                    \
+		name, offsetof(struct options, field), value \
+	}
 
 static const struct fuse_opt table[] = {
     OPT("-h", help, 1),
@@ -72,7 +75,10 @@ static int parse_size(const char *text, size_t *out)
 	if (end == text || errno || *text == '-')
 		return -EINVAL;
 	if (*end)
-		shift = *end == 'k' || *end == 'K' ? 10 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 99;
+		shift = *end == 'k' || *end == 'K'   ? 10
+		        : *end == 'm' || *end == 'M' ? 20
+		        : *end == 'g' || *end == 'G' ? 30
+		                                     : 99;
 	if (shift == 99 || (*end && end[1]) || n > (1ull << 50) >> shift)
 		return -EINVAL;
 	*out = (size_t)n << shift;

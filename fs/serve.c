@@ -101,8 +101,9 @@ static void log_counters(struct gptqfs *model)
 	struct gptqfs_counters c;
 
 	gptqfs_counters(model, &c);
-	log_line("reads %llu, bytes served %llu, bytes computed %llu, errors %llu, cache hits %llu, misses %llu, bytes %llu of "
-		 "%llu",
+	log_line(
+	    "reads %llu, bytes served %llu, bytes computed %llu, errors %llu, cache hits %llu, misses %llu, bytes %llu of "
+	    "%llu",
 	    (unsigned long long)c.reads, (unsigned long long)c.bytes_served, (unsigned long long)c.bytes_computed,
 	    (unsigned long long)c.errors, (unsigned long long)c.cache_hits, (unsigned long long)c.cache_misses,
 	    (unsigned long long)c.cache_bytes, (unsigned long long)c.cache_budget);
