@@ -17,11 +17,11 @@ SAN ?=
 comma := ,
 B ?= build$(if $(filter gcc,$(CC)),,/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
-CFLAGS ?= -O2 -g
+CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes \
 	-ffp-contract=off -fno-strict-overflow -pthread -Icore -MMD -MP
 ifneq ($(SAN),)
-override CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer
+override CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -DUNROLL=
 override LDFLAGS += -fsanitize=$(SAN)
 endif
 FUSE_CFLAGS = $(shell pkg-config --cflags fuse3)
@@ -36,7 +36,6 @@ core_src := $(wildcard core/*.c)
 fs_src := $(wildcard fs/*.c)
 core_obj := $(core_src:%.c=$(B)/%.o)
 fs_obj := $(fs_src:%.c=$(B)/%.o)
-tests := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c) tests/check_dequant.c)
 
 all: $(B)/gptqfs
 
@@ -61,4 +60,89 @@ $(B)/core/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512b
 $(B)/core/dequant_avx512vbmi.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
 endif
 
--include $(core_obj:.o=.d) $(fs_obj:.o=.d)
+# ---- tests ----
+
+test_programs := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c)) $(B)/check_dequant $(B)/hammer
+fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SECONDS ?= $(if $(filter fuzz,$(MAKECMDGOALS)),60,5)
+# libFuzzer is clang's. Where there is no clang, make check runs the seeds through the targets.
+FUZZ_CC := $(shell command -v clang)
+FUZZ_SAN := fuzzer,address,undefined
+
+$(B)/test_%: $(B)/tests/test_%.o $(B)/libgptqfs.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/check_dequant: $(B)/tests/check_dequant.o $(B)/libgptqfs.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/hammer: $(B)/tests/hammer.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread
+
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c $(core_src) $(wildcard core/*.h) tests/fuzz/fuzz.h
+	$(call say,FUZZ,$@)
+ifeq ($(FUZZ_CC),)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -MF $@.d -c -o $@.o $< && \
+		$(CC) $(CFLAGS) -MF $@.d -o $@ $@.o tests/fuzz/fuzz_main.c $(B)/libgptqfs.a $(LIBS)
+else
+	$(Q)mkdir -p $(@D) && $(MAKE) --no-print-directory CC=clang SAN=$(subst fuzzer,fuzzer-no-link,$(FUZZ_SAN)) B=$(B)/fuzz \
+		CFLAGS="-O1 -g" $(B)/fuzz/libgptqfs.a && clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Icore \
+		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
+endif
+
+check: $(B)/gptqfs $(test_programs) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
+	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh $(TESTS)
+
+fuzz: $(fuzz_targets:%=$(B)/fuzz_%)
+	$(Q)B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh fuzz
+
+$(B)/bench_null: tests/bench/null_fuse.c
+$(B)/bench_reader: tests/bench/reader.c
+$(B)/bench_null $(B)/bench_reader:
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $< $(FUSE_LIBS) -pthread
+
+bench: $(B)/gptqfs $(B)/check_dequant $(B)/bench_null $(B)/bench_reader
+	$(Q)B=$(B) tests/bench/run.sh $(BENCH)
+
+interop: $(B)/gptqfs
+	$(Q)B=$(B) tests/interop/run.sh
+
+# ---- looking around ----
+
+MODEL ?= tests/data/models/tiny-llama-4b-g32-shard
+MNT ?= $(B)/mnt
+
+demo: $(B)/gptqfs
+	$(Q)B=$(B) contrib/demo.sh "$(MODEL)" "$(MNT)"
+
+# ---- installing ----
+
+packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev bats clang libclang-rt-dev python3 attr util-linux
+packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
+	grep -q '^installed$$' || echo $$p; done)
+
+deps:
+	$(Q)missing="$(packages_missing)"; if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else echo "missing packages; install them with:"; echo "  sudo apt-get install $$missing"; exit 1; fi
+
+install: $(B)/gptqfs
+	install -D -m 755 $(B)/gptqfs $(DESTDIR)$(bindir)/gptqfs
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/gptqfs/README.md
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/gptqfs
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/gptqfs
+
+clean:
+	rm -rf build
+
+.PHONY: all check fuzz bench interop demo deps install uninstall clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+-include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d)

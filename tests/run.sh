@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Runs the tests and ends with "N passed, N failed, N skipped".
+#
+#     run.sh [includes] [unit] [kernels] [model] [fuzz] [mount]      all of them if none is named
+#
+# From make check: B (where the programs are), SAN (the sanitizers they were built with), FUZZ_SECONDS, FUZZ_CC.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+B=${B:-build}
+SAN=${SAN:-}
+export B
+export GPTQFS=$B/gptqfs
+export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+passed=0
+failed=0
+skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# One step: a program that ends with "N passed, N failed", or only with its exit status.
+step() {
+	local name=$1 status=0 start=$SECONDS line
+	shift
+	"$@" >"$log" 2>&1 || status=$?
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -1)
+	if [ -n "$line" ]; then
+		passed=$((passed + $(echo "$line" | cut -d' ' -f1)))
+		failed=$((failed + $(echo "$line" | cut -d' ' -f3)))
+		case $line in *skipped) skipped=$((skipped + $(echo "$line" | cut -d' ' -f5))) ;; esac
+	elif [ "$status" = 0 ]; then
+		passed=$((passed + 1))
+		line=passed
+	fi
+	# A crash after the last check, or instead of it, counts too.
+	if [ "$status" != 0 ] && ! [[ $line =~ ,\ [1-9][0-9]*\ failed ]]; then
+		failed=$((failed + 1))
+		line="failed with status $status"
+	fi
+	printf '%-28s %s (%d s)\n' "$name" "$line" $((SECONDS - start))
+	if [ "$status" != 0 ]; then
+		sed 's/^/    /' "$log" | tail -60
+	fi
+}
+
+unit() {
+	local test
+	for test in json safetensors config index layout cache zeros architecture; do
+		step "unit $test" "$B/test_$test"
+	done
+}
+
+kernels() {
+	step "kernels" "$B/check_dequant"
+}
+
+models() {
+	step "model" "$B/test_model" tests/data/models/*
+}
+
+fuzz() {
+	local target seeds
+	[ -z "$SAN" ] || return 0 # the targets have sanitizers of their own
+	seeds=$(mktemp -d)
+	tests/fuzz/seeds.sh "$seeds"
+	for target in tests/fuzz/fuzz_*.c; do
+		target=$(basename "$target" .c)
+		target=${target#fuzz_}
+		[ "$target" != main ] || continue
+		if [ -n "${FUZZ_CC:-}" ]; then
+			mkdir -p "$B/corpus/$target"
+			step "fuzz $target (${FUZZ_SECONDS}s)" "$B/fuzz_$target" -max_total_time="$FUZZ_SECONDS" -max_len=65536 \
+				-rss_limit_mb=4096 -timeout=20 -artifact_prefix="$B/corpus/$target-crash-" "$B/corpus/$target" "$seeds/$target"
+		else
+			step "fuzz $target (seeds)" "$B/fuzz_$target" "$seeds/$target"/*
+		fi
+	done
+	rm -rf "$seeds"
+}
+
+# bats files count test by test.
+mounts() {
+	local file ok not_ok skip
+	for file in ${BATS_FILES:-tests/*.bats}; do
+		local start=$SECONDS status=0
+		bats --tap ${BATS_FLAGS:-} "$file" >"$log" 2>&1 || status=$?
+		skip=$(grep -cE '^ok [0-9]+ .*# skip' "$log")
+		ok=$(($(grep -cE '^ok ' "$log") - skip))
+		not_ok=$(grep -cE '^not ok ' "$log")
+		[ "$status" = 0 ] || [ "$not_ok" != 0 ] || not_ok=1
+		passed=$((passed + ok))
+		failed=$((failed + not_ok))
+		skipped=$((skipped + skip))
+		printf '%-28s %d passed, %d failed, %d skipped (%d s)\n' "$(basename "$file")" "$ok" "$not_ok" "$skip" \
+			$((SECONDS - start))
+		[ "$status" = 0 ] || grep -A40 -E '^not ok ' "$log" | sed 's/^/    /' | head -200
+		grep -E '# skip' "$log" | sed 's/^/    /'
+	done
+}
+
+steps=("$@")
+if [ ${#steps[@]} = 0 ]; then
+	if [ "$SAN" = thread ]; then
+		steps=(unit model mount) # what has threads
+	else
+		steps=(includes unit kernels model fuzz mount)
+	fi
+fi
+for name in "${steps[@]}"; do
+	case $name in
+	includes) step "includes" tests/includes.sh ;;
+	unit) unit ;;
+	kernels) kernels ;;
+	model) models ;;
+	fuzz) fuzz ;;
+	mount) mounts ;;
+	*) echo "run.sh: no step $name" >&2 && exit 1 ;;
+	esac
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "layout.h"
+#include "test.h"
+#include "tree.h"
+
+static void test_find(void)
+{
+	struct arena arena = {0};
+	struct layout layout = {0};
+	const struct generator g = {.rows = 3, .row_bytes = 100};
+	struct source_file file = {.fd = -1};
+
+	CHECK(layout_reserve(&layout, &arena, 4) == 0);
+	layout_add_bytes(&layout, "header", 6);
+	layout_add_bytes(&layout, "", 0);
+	layout_add_generator(&layout, &g);
+	layout_add_source(&layout, &file, 77, 10);
+	CHECK(layout.count == 3 && layout.size == 316);
+	for (uint64_t at = 0; at < layout.size; at++) {
+		const struct extent *e = layout_find(&layout, at);
+
+		CHECK(e->offset <= at && at < e->offset + e->length);
+	}
+	CHECK(layout_find(&layout, 306)->kind == EXTENT_SOURCE && layout_find(&layout, 306)->position == 77);
+	arena_free(&arena);
+}
+
+static void test_tree(void)
+{
+	const struct stat like = {.st_mode = S_IFREG | 0640, .st_uid = 5, .st_gid = 6, .st_mtim = {9, 9}};
+	struct arena arena = {0};
+	struct layout layout = {.size = 10};
+	struct tree tree;
+	uint32_t a, b;
+
+	CHECK(tree_init(&tree, &arena, &like) == 0);
+	b = tree_add(&tree, GPTQFS_ROOT, "sub/deep/b", &layout, &like);
+	a = tree_add(&tree, GPTQFS_ROOT, "sub/a", &layout, &like);
+	CHECK(tree_add(&tree, GPTQFS_ROOT, "zz", NULL, &like) == tree_add(&tree, GPTQFS_ROOT, "zz", NULL, &like));
+	for (int i = 0; i < 200; i++)
+		CHECK(tree_add(&tree, GPTQFS_ROOT, arena_printf(&arena, "f%03d", i * 7 % 200), &layout, &like) != 0);
+	CHECK(tree_seal(&tree) == 0);
+	CHECK(tree.nodes[GPTQFS_ROOT].child_count == 202 && tree.bytes == 2020);
+	CHECK(tree_lookup(&tree, tree_lookup(&tree, GPTQFS_ROOT, "sub"), "a") == a);
+	CHECK(tree_lookup(&tree, tree_lookup(&tree, tree_lookup(&tree, GPTQFS_ROOT, "sub"), "deep"), "b") == b);
+	CHECK(tree_lookup(&tree, GPTQFS_ROOT, "none") == 0 && tree_lookup(&tree, GPTQFS_ROOT, "") == 0);
+	CHECK(tree.nodes[a].mode == (S_IFREG | 0440) && tree.nodes[a].uid == 5);
+	CHECK(tree.nodes[tree.nodes[a].parent].mode == (S_IFDIR | 0550));
+	for (uint32_t i = 1; i < 202; i++)
+		CHECK(strcmp(tree.nodes[tree.nodes[GPTQFS_ROOT].children[i - 1]].name,
+			  tree.nodes[tree.nodes[GPTQFS_ROOT].children[i]].name) < 0);
+	arena_free(&arena);
+}
+
+int main(void)
+{
+	test_find();
+	test_tree();
+	return test_done();
+}
