@@ -2,6 +2,7 @@
 #include "buffer.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -22,14 +23,23 @@ struct buffers *buffers_new(void)
 static struct buffer *create(void)
 {
 	struct buffer *buffer = calloc(1, sizeof(*buffer));
+	unsigned char *whole;
+	size_t before;
 
 	if (!buffer)
 		return NULL;
-	buffer->data = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (buffer->data == MAP_FAILED) {
+	/* Aligned to its size, so that it can be one huge page: the kernel then finds its pages faster when it copies. */
+	whole = mmap(NULL, 2 * BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (whole == MAP_FAILED) {
 		free(buffer);
 		return NULL;
 	}
+	before = -(uintptr_t)whole & (BUFFER_BYTES - 1);
+	if (before)
+		munmap(whole, before);
+	munmap(whole + before + BUFFER_BYTES, BUFFER_BYTES - before);
+	buffer->data = whole + before;
+	madvise(buffer->data, BUFFER_BYTES, MADV_HUGEPAGE);
 	return buffer;
 }
 

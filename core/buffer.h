@@ -13,13 +13,13 @@
 struct buffers;
 
 struct buffer {
-	unsigned char *data; /* BUFFER_BYTES, page-aligned */
+	unsigned char *data; /* BUFFER_BYTES, aligned to as much */
 	struct buffer *next;
 	unsigned age;
 };
 
 /* A read, half as much again for the parts of rows around it, and alignment. */
-#define BUFFER_BYTES (((size_t)1 << 20) + ((size_t)1 << 19) + ((size_t)1 << 16))
+#define BUFFER_BYTES ((size_t)2 << 20)
 
 struct buffers *buffers_new(void);
 void buffers_free(struct buffers *b); /* all buffers must be back; NULL is allowed */

@@ -12,6 +12,7 @@
 #include "dequant.h"
 #include "gptqfs.h"
 #include "json.h"
+#include "overrides.h"
 
 struct quant_config {
 	const char *file;     /* where it stands, for messages; NULL if there is none */
@@ -22,7 +23,7 @@ struct quant_config {
 	int64_t group_size;   /* -1 for one group per column, 0 if absent */
 	bool has_sym, sym;    /* sym is true where it is absent, as readers assume */
 	bool desc_act;
-	bool dynamic;     /* modules may differ: dynamic, extra_config */
+	struct overrides overrides; /* of single modules: dynamic, extra_config */
 	enum zeros zeros; /* ZEROS_V1 or ZEROS_V2 */
 	bool planar;      /* format gptq_p: 3-bit words are planar too */
 };

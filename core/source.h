@@ -21,7 +21,7 @@ struct tensor {
 	uint8_t ndim;
 	/* One of the three is set; none for zeros. */
 	const struct st_tensor *stored;    /* stands in a shard as it is, or to be cast */
-	const struct module *module;       /* to be dequantized */
+	struct module *module;          /* to be dequantized */
 	const struct tensor *const *parts; /* [part_count] joined: the rows of one after those of the other */
 	size_t part_count;
 };
@@ -35,6 +35,7 @@ struct module {
 	uint64_t packed_bytes;                   /* qweight, qzeros, scales and g_idx as stored */
 	uint64_t qweight_bytes;
 	bool symmetric;                 /* the first row of zeros is the middle value throughout */
+	atomic_bool fetched;            /* somebody has asked for its pages already */
 	const char *repair;             /* the known fault of its stored zeros that is repaired here, or NULL */
 	const struct st_tensor *qzeros; /* as stored, or NULL */
 };

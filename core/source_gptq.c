@@ -220,22 +220,27 @@ static uint64_t fit_bits(const struct opener *o, const struct parts *p, const st
 /* The width that the shapes allow; where tiny shapes allow several, the configuration's. */
 static int find_bits(const struct opener *o, const struct parts *p, struct qtensor *q)
 {
-	const int64_t wanted = o->c->quant.bits;
-	int fits = 0;
+	const struct override *override;
+	uint64_t in[9] = {0};
+	unsigned fits = 0, bits = 0;
 
-	for (unsigned bits = 2; bits <= 8; bits++) {
-		uint64_t in = fit_bits(o, p, q, bits);
-
-		if (!in)
-			continue;
-		fits++;
-		if (fits == 1 || bits == wanted) {
-			q->bits = (uint8_t)bits;
-			q->in_features = (uint32_t)in;
-		}
+	for (unsigned b = 2; b <= 8; b++) {
+		in[b] = fit_bits(o, p, q, b);
+		bits = in[b] ? b : bits;
+		fits += in[b] != 0;
 	}
-	if (fits == 1 || (fits && q->bits == wanted))
+	if (fits > 1) {
+		const bool own =
+		    overrides_find(&o->c->quant.overrides, p->name, &override) == 0 && override && override->bits;
+		const int64_t wanted = own ? override->bits : o->c->quant.bits;
+
+		bits = wanted >= 2 && wanted <= 8 ? (unsigned)wanted : 0;
+	}
+	if (in[bits]) {
+		q->bits = (uint8_t)bits;
+		q->in_features = (uint32_t)in[bits];
 		return 0;
+	}
 	return err_set(o->err, -EBADMSG,
 	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected ceil(in_features * "
 	    "bits / %u) rows and ceil(out_features * bits / %u) columns; fetch the model again",
@@ -247,20 +252,31 @@ static int find_bits(const struct opener *o, const struct parts *p, struct qtens
 	    q->word_bits, q->word_bits);
 }
 
-/* The group size where no g_idx gives groups: the configuration's, if the rows of scales agree with it. */
+/*
+ * The group size where no g_idx gives groups: the configuration's for this module, if the rows of scales agree with it.
+ * A pattern that cannot be evaluated is no excuse for guessing, unless the shapes leave nothing open.
+ */
 static int find_group_size(struct opener *o, const struct parts *p, struct qtensor *q)
 {
-	const int64_t wanted = o->c->quant.group_size;
+	const struct override *override;
+	const int unsure = overrides_find(&o->c->quant.overrides, p->name, &override);
+	const bool own = !unsure && override && override->group_size;
+	const int64_t wanted = own ? override->group_size : o->c->quant.group_size;
 	const uint64_t size = wanted > 0 && wanted < q->in_features ? (uint64_t)wanted : q->in_features;
+	const bool even = q->in_features % q->groups == 0;
 
+	q->group_size = even ? q->in_features / q->groups : (uint32_t)size;
+	if (unsure && !(even && q->group_size == size))
+		return err_set(o->err, -ENOTSUP,
+		    "%s: module %.200s has no g_idx, and whether the pattern \"%.200s\" of the configuration changes its group size "
+		    "cannot be said (not a POSIX expression); name the module in plain words",
+		    file_of(o, p->scales), p->name, override->pattern);
 	if (div_up(q->in_features, size) == q->groups) {
 		q->group_size = (uint32_t)size;
 		return 0;
 	}
-	if (q->in_features % q->groups == 0) {
-		q->group_size = q->in_features / q->groups;
-		if (!o->c->quant.dynamic)
-			tally(o, OTHER_GROUP, p->name);
+	if (even && !own) {
+		tally(o, OTHER_GROUP, p->name);
 		return 0;
 	}
 	return err_set(o->err, -EBADMSG,
@@ -362,7 +378,7 @@ static int check_zeros(struct opener *o, struct module *m)
 		m->q.zeros = ZEROS_MIDDLE;
 		m->q.qzeros = NULL;
 		tally(o, found.fault, m->name);
-	} else if (!quant->dynamic) {
+	} else if (!quant->overrides.count) {
 		tally(o, NOT_MIDDLE, m->name);
 	}
 	return 0;
@@ -407,7 +423,7 @@ static int open_module(struct opener *o, struct parts *p, struct module *m)
 	m->keep_orientation = architecture_keeps_orientation(o->architecture, m->name);
 	m->packed_bytes = p->qweight->bytes + p->scales->bytes + (p->qzeros ? p->qzeros->bytes : 0) +
 	                  (p->g_idx ? p->g_idx->bytes : 0);
-	if (o->c->quant.bits && o->c->quant.bits != q->bits && !o->c->quant.dynamic)
+	if (o->c->quant.bits && o->c->quant.bits != q->bits && !o->c->quant.overrides.count)
 		tally(o, OTHER_BITS, m->name);
 	return check_zeros(o, m);
 }

@@ -47,7 +47,7 @@ step() {
 
 unit() {
 	local test
-	for test in json safetensors config index layout cache zeros architecture; do
+	for test in json safetensors config index layout cache zeros architecture overrides random; do
 		step "unit $test" "$B/test_$test"
 	done
 }

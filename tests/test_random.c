@@ -424,14 +424,17 @@ static uint64_t whole_size(int64_t group_size, uint64_t in)
 }
 
 /*
- * Widths and group sizes come from shapes, and from the configuration's one pair of numbers where shapes leave a
- * choice. What even both leave open is no fair question.
+ * Widths and group sizes come from shapes, and from the configuration where shapes leave a choice: what it says of the
+ * module, else of all. What even both leave open is no fair question.
  */
 static bool is_decidable(const struct checkpoint *c, const struct module *m)
 {
+	const bool named = c->mixed && c->family != FAMILY_NONE; /* the configuration names the module */
 	const uint64_t size = whole_size(m->group_size, m->in);
 	const uint64_t said = whole_size(c->says_group_size ? c->group_size : -1, m->in);
 
+	if (named)
+		return true;
 	for (unsigned bits = 2; bits <= 8; bits++)
 		if (bits != m->bits && fits(c, m, bits) && !(c->says_bits && c->bits == m->bits))
 			return false;
@@ -823,7 +826,7 @@ static void draw_checkpoint(struct checkpoint *c)
 
 /* ---- writing ---- */
 
-static bool write_failed(const char *what)
+static _Noreturn void write_failed(const char *what)
 {
 	printf("%s: %s\n", what, strerror(errno));
 	exit(1);
@@ -980,6 +983,18 @@ static void write_index(const struct checkpoint *c)
 }
 
 /* Overrides for modules that differ. They say what shapes say too; readers that go by them want them there. */
+/* A name as a pattern that matches nothing else of this checkpoint. */
+static void put_pattern(FILE *out, const char *name)
+{
+	char pattern[1024], *to = pattern;
+
+	for (; *name; *to++ = *name++)
+		if (strchr(".\\+*?[](){}^$|", *name))
+			*to++ = '\\';
+	strcpy(to, "$");
+	put_string(out, pattern);
+}
+
 static void put_overrides(FILE *out, const struct checkpoint *c)
 {
 	fprintf(out, c->family == FAMILY_AUTOROUND ? ", \"extra_config\": {" : ", \"dynamic\": {\"-:.*router\": {}");
@@ -987,7 +1002,7 @@ static void put_overrides(FILE *out, const struct checkpoint *c)
 		const struct module *m = &c->modules[i];
 
 		fprintf(out, c->family == FAMILY_AUTOROUND ? i ? "," : "" : ",");
-		put_string(out, m->name);
+		(c->family == FAMILY_AUTOROUND ? put_string : put_pattern)(out, m->name);
 		fprintf(out, ": {\"bits\": %u, \"group_size\": %" PRId64 "}", m->bits, m->group_size);
 	}
 	putc('}', out);
