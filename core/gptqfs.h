@@ -128,7 +128,7 @@ struct gptqfs_counters {
 void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out);
 
 /* The module table and every warning, as text or as JSON. Reads all zeros and scales to find what open did not look
- * at. Returns 0, or -EIO if a source could not be read. */
-int gptqfs_check(struct gptqfs *m, bool json, FILE *out);
+ * at. 0; -EBADMSG if a source could not be read, -EIO if `out` could not be written, -ENOMEM. */
+int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err);
 
 #endif

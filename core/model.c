@@ -510,22 +510,19 @@ void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out)
 	};
 }
 
-int gptqfs_check(struct gptqfs *m, bool json, FILE *out)
+int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err)
 {
 	struct findings findings;
-	struct gptqfs_error err;
 	struct text text = {0};
-	int rc = report_examine(&m->checkpoint, &m->source, &findings, &err);
+	int rc = report_examine(&m->checkpoint, &m->source, &findings, err);
 
-	if (rc) {
-		fprintf(stderr, "gptqfs: %s\n", err.text);
-		return rc;
-	}
+	if (rc)
+		return -EBADMSG;
 	(json ? report_json : report_text)(&m->checkpoint, &m->source, &findings, &text);
 	if (text.failed)
-		rc = -ENOMEM;
+		rc = err_memory(err);
 	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))
-		rc = -EIO;
+		rc = err_set(err, -EIO, "the report cannot be written: %s", strerror(errno));
 	text_free(&text);
 	return rc;
 }

@@ -94,7 +94,7 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 	if (!out->producer)
 		return err_memory(err);
 	if (json_bool(json_get(in->json, "is_marlin_format"), false))
-		return refuse_word(in->file, "is_marlin_format", "marlin", err);
+		return refuse_word(in->file, "the format of is_marlin_format", "marlin", err);
 	if (strcmp(out->format, "gptq_v2") == 0 || strcmp(out->format, "gptq_p") == 0)
 		out->zeros = ZEROS_V2;
 	else if (*out->format && strcmp(out->format, "gptq") != 0)

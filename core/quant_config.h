@@ -24,8 +24,8 @@ struct quant_config {
 	bool has_sym, sym;    /* sym is true where it is absent, as readers assume */
 	bool desc_act;
 	struct overrides overrides; /* of single modules: dynamic, extra_config */
-	enum zeros zeros; /* ZEROS_V1 or ZEROS_V2 */
-	bool planar;      /* format gptq_p: 3-bit words are planar too */
+	enum zeros zeros;           /* ZEROS_V1 or ZEROS_V2 */
+	bool planar;                /* format gptq_p: 3-bit words are planar too */
 };
 
 /*

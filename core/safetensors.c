@@ -81,7 +81,8 @@ static int parse_tensor(const struct parser *p, const struct json *entry, struct
 	if (!name)
 		return bad(p, t->name, "expected dtype, shape and data_offsets");
 	if (dtype == DTYPE_COUNT)
-		return err_set(p->err, -ENOTSUP, "%s: tensor %.200s has dtype %.40s, which this gptqfs does not know",
+		return err_set(p->err, -ENOTSUP,
+		    "%s: tensor %.200s has dtype %.40s, which is no type of the format this gptqfs knows; fetch the file again, or a newer gptqfs",
 		    p->in->name, t->name, name);
 	t->dtype = (uint8_t)dtype;
 	rc = parse_shape(p, json_get(entry, "shape"), t, &elements);
@@ -125,7 +126,7 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 			    "%s: tensor %.200s begins at byte %llu of the file, expected %llu: tensors %s; the file is damaged, "
 			    "fetch it again",
 			    p->in->name, t->name, (unsigned long long)t->begin, (unsigned long long)at,
-			    t->begin < at ? "overlap" : "leave a gap");
+			    t->begin < at ? "overlap (or one stands twice)" : "leave a gap");
 		at += t->bytes;
 	}
 	if (at != p->in->file_size)

@@ -29,21 +29,21 @@ static bool is_marlin(const struct checkpoint *c, const struct st_tensor *t)
 static int refuse_foreign(const struct checkpoint *c, struct gptqfs_error *err)
 {
 	struct foreign foreign = foreign_by_label("marlin");
-	const char *name = NULL;
+	const struct st_tensor *first = NULL;
 
-	for (size_t i = 0; !name && i < c->tensor_count; i++) {
+	for (size_t i = 0; !first && i < c->tensor_count; i++) {
 		const struct st_tensor *t = &c->tensors[i];
 		const struct foreign found = foreign_by_tensor(t->name, t->dtype);
 
 		if (found.what || is_marlin(c, t))
-			name = t->name;
+			first = t;
 		if (found.what)
 			foreign = found;
 	}
-	if (!name)
+	if (!first)
 		return 0;
-	return err_set(err, -ENOTSUP, "%s: tensor %.200s belongs to %s, which is not served; %s", c->dir.path, name,
-	    foreign.what, foreign.remedy);
+	return err_set(err, -ENOTSUP, "%s: tensor %.200s belongs to %s, which is not served; %s",
+	    checkpoint_file(c, first)->name, first->name, foreign.what, foreign.remedy);
 }
 
 static bool is_other(const struct tensor *t)

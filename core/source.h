@@ -21,7 +21,7 @@ struct tensor {
 	uint8_t ndim;
 	/* One of the three is set; none for zeros. */
 	const struct st_tensor *stored;    /* stands in a shard as it is, or to be cast */
-	struct module *module;          /* to be dequantized */
+	struct module *module;             /* to be dequantized */
 	const struct tensor *const *parts; /* [part_count] joined: the rows of one after those of the other */
 	size_t part_count;
 };

@@ -103,13 +103,14 @@ static int open_beneath(int dirfd, const char *name, uint64_t resolve)
 	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
 }
 
-/* A snapshot's files are links ../../blobs/HASH, with more ../ in sub-directories. */
+/* A snapshot's files are links ../../blobs/HASH, with more ../ in sub-directories. errno EXDEV if this one is not. */
 static int open_blob(const struct source_dir *dir, const char *name)
 {
 	char target[PATH_MAX];
 	const char *at = target;
 	ssize_t len = readlinkat(dir->fd, name, target, sizeof(target) - 1);
 
+	errno = EXDEV;
 	if (dir->blobs < 0 || len < 0)
 		return -1;
 	target[len] = 0;
@@ -127,12 +128,7 @@ static int open_in(const struct source_dir *dir, const char *name)
 	if (dir->follow_symlinks)
 		return openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	fd = open_beneath(dir->fd, name, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
-	if (fd < 0 && errno == EXDEV) {
-		fd = open_blob(dir, name);
-		if (fd < 0)
-			errno = EXDEV;
-	}
-	return fd;
+	return fd < 0 && errno == EXDEV ? open_blob(dir, name) : fd;
 }
 
 int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err)

@@ -111,7 +111,8 @@ static int find_parts(const struct opener *o, struct parts *p)
 	if (!p->scales)
 		return missing(o, p, ".scales", "F16, BF16 or F32 [groups, out_features]");
 	if (!p->qzeros && !o->c->quant.sym)
-		return missing(o, p, ".qzeros", "it may be absent only where the configuration says sym");
+		return missing(o, p, ".qzeros",
+		    "words [groups, out_features * bits / 32]; only a symmetric model may lack it");
 	return 0;
 }
 

@@ -3,15 +3,34 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
 
-int daemon_guard_descriptors(void)
+/* Closes descriptors from 3 on, except those that an argument "/dev/fd/N" names. */
+static void close_inherited(int argc, char **argv)
+{
+	unsigned from = 3, next, named;
+
+	do {
+		next = UINT_MAX;
+		for (int i = 1; i < argc; i++)
+			if (sscanf(argv[i], "/dev/fd/%u", &named) == 1 && named >= from && named < next)
+				next = named;
+		if (next > from)
+			close_range(from, next == UINT_MAX ? UINT_MAX : next - 1, 0);
+		from = next == UINT_MAX ? next : next + 1;
+	} while (next != UINT_MAX);
+}
+
+int daemon_guard_descriptors(int argc, char **argv)
 {
 	int fd;
 
+	close_inherited(argc, argv);
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= 2);

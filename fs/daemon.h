@@ -7,8 +7,12 @@
  * exits as the child tells it.
  */
 
-/* Opens /dev/null on descriptors 0 to 2 where they are closed, so that no file of ours lands there. 0 or -errno. */
-int daemon_guard_descriptors(void);
+/*
+ * Closes what the caller left open beyond descriptor 2, which a server in the background would hold for good, but for
+ * those that arguments name (/dev/fd/N); and opens /dev/null on 0 to 2 where they are closed, so that no file of ours
+ * lands there. 0 or -errno.
+ */
+int daemon_guard_descriptors(int argc, char **argv);
 
 /*
  * Forks. In the child, returns 0 and a descriptor in *status for daemon_ready. In the parent, returns the exit code

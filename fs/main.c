@@ -24,7 +24,7 @@ enum {
 	EXIT_BAD_WEIGHTS = 3,
 	EXIT_MOUNT = 4,
 	EXIT_SERVE = 5,
-	LEAVE_AT_ONCE = 256, /* with status 0, without cleaning up: threads still run */
+	LEAVE_AT_ONCE = 256, /* with status 0, without cleaning up: threads still run, or another process goes on */
 };
 
 static int exit_code_of_open(int rc)
@@ -65,10 +65,17 @@ static int open_model(struct options *o, struct gptqfs **model)
 static int check(struct options *o)
 {
 	struct gptqfs *model;
+	struct gptqfs_error err;
 	int code = open_model(o, &model);
 
-	if (code == EXIT_OK && gptqfs_check(model, o->json, stdout))
-		code = EXIT_BAD_WEIGHTS;
+	if (code == EXIT_OK) {
+		int rc = gptqfs_check(model, o->json, stdout, &err);
+
+		if (rc)
+			log_line("%s", err.text);
+		if (rc)
+			code = exit_code_of_open(rc);
+	}
 	gptqfs_close(model);
 	return code;
 }
@@ -128,9 +135,10 @@ static int serve_mounted(struct options *o, struct server *server, struct servin
 			fuse_session_unmount(s->session);
 			return EXIT_SERVE;
 		}
+		if (rc - 1 == EXIT_OK)
+			return LEAVE_AT_ONCE; /* session and model are the child's now */
 		if (rc > 0) {
-			if (rc - 1 != EXIT_OK)
-				fuse_session_unmount(s->session);
+			fuse_session_unmount(s->session);
 			return rc - 1;
 		}
 	}
@@ -204,7 +212,7 @@ int main(int argc, char **argv)
 	struct options o;
 	int code;
 
-	if (daemon_guard_descriptors())
+	if (daemon_guard_descriptors(argc, argv))
 		return EXIT_SERVE;
 	if (options_parse(&o, argc, argv)) {
 		options_free(&o);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,14 @@
 
 int mountpoint_check(const char *given, char **path)
 {
+	const bool descriptor = strncmp(given, "/dev/fd/", 8) == 0;
+	struct statvfs fs;
 	struct stat st;
 
-	*path = strncmp(given, "/dev/fd/", 8) == 0 ? strdup(given) : realpath(given, NULL);
-	if (*path && stat(*path, &st) == 0) {
-		if (S_ISDIR(st.st_mode) || strncmp(given, "/dev/fd/", 8) == 0)
+	*path = descriptor ? strdup(given) : realpath(given, NULL);
+	/* stat alone could be answered from the kernel's memory of a mount whose server is gone. */
+	if (*path && stat(*path, &st) == 0 && statvfs(*path, &fs) == 0) {
+		if (S_ISDIR(st.st_mode) || descriptor)
 			return 0;
 		errno = ENOTDIR;
 	}

@@ -1468,7 +1468,7 @@ static void check_checkpoint(const struct checkpoint *c)
 	if (chance(5)) {
 		FILE *null = fopen("/dev/null", "w");
 
-		CHECK(null && gptqfs_check(m, chance(50), null) == 0);
+		CHECK(null && gptqfs_check(m, chance(50), null, NULL) == 0);
 		fclose(null);
 	}
 	if (chance(10))

@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (gptqfs_open(directory, &options, &m, &err) == 0) {
 		read_tree(m, GPTQFS_ROOT);
 		null = fopen("/dev/null", "w");
-		FUZZ_CHECK(null && gptqfs_check(m, true, null) == 0 && gptqfs_check(m, false, null) == 0);
+		FUZZ_CHECK(null && gptqfs_check(m, true, null, &err) == 0 && gptqfs_check(m, false, null, &err) == 0);
 		fclose(null);
 		gptqfs_close(m);
 	}
