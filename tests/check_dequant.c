@@ -23,7 +23,7 @@
 
 enum {
 	ARENA_BYTES = 24 << 20, /* the largest operand there is */
-	MARGIN = 64,		/* bytes around an output that must stay as they were */
+	MARGIN = 64,            /* bytes around an output that must stay as they were */
 	POISON = 0xa5,
 };
 
@@ -411,8 +411,8 @@ static unsigned char *place_output(struct check *c, size_t bytes)
 	return out;
 }
 
-static void compare(
-    struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes, const char *what)
+static void compare(struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes,
+    const char *what)
 {
 	char text[512];
 	size_t i = 0;
@@ -825,7 +825,7 @@ static void check_all(struct check *c)
 enum {
 	BENCH_K = 4096,
 	BENCH_N = 11008,
-	BENCH_BLOCK = 1 << 20,	/* what FUSE asks for at a time */
+	BENCH_BLOCK = 1 << 20,  /* what FUSE asks for at a time */
 	BENCH_FLUSH = 96 << 20, /* written to empty the caches of what was there */
 	BENCH_REPEAT = 4,
 };

@@ -85,7 +85,7 @@ mounts() {
 	local file ok not_ok skip
 	for file in ${BATS_FILES:-tests/*.bats}; do
 		local start=$SECONDS status=0
-		bats --tap ${BATS_FLAGS:-} "$file" >"$log" 2>&1 || status=$?
+		bats --tap --print-output-on-failure ${BATS_FLAGS:-} "$file" >"$log" 2>&1 || status=$?
 		skip=$(grep -cE '^ok [0-9]+ .*# skip' "$log")
 		ok=$(($(grep -cE '^ok ' "$log") - skip))
 		not_ok=$(grep -cE '^not ok ' "$log")

@@ -1,0 +1,299 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The command line: options, exit codes, and what the caller's terminal and descriptors see.
+
+load lib
+
+# usage_error ARGUMENT...: exit 1, and nothing but one message on stderr, which is left in $stderr.
+usage_error() {
+	run -1 --separate-stderr "$GPTQFS" "$@"
+	[[ -z $output && -n $stderr ]]
+}
+
+# refused CODE ARGUMENT...: the same with another code, and nothing mounted.
+refused() {
+	local code=$1
+
+	shift
+	run "-$code" --separate-stderr "$GPTQFS" "$@"
+	[[ -z $output && $stderr = gptqfs:* ]]
+	not_mounted "$mnt"
+}
+
+@test "help is on stdout and names every option" {
+	for option in --help -h; do
+		run -0 --separate-stderr "$GPTQFS" $option
+		[[ -z $stderr && $output = usage:* ]]
+	done
+	for word in MODEL_DIR MOUNTPOINT fusermount3 --check --json --version --cpu view= fp16 bf16 fp32 cache= readahead= \
+		direct_io follow_symlinks uid= gid= umask= max_read= clone_fd allow_other " -f" " -d" " -s"; do
+		[[ $output = *"$word"* ]] || fail "help does not mention $word"
+	done
+}
+
+@test "version is on stdout" {
+	for option in --version -V; do
+		run -0 --separate-stderr "$GPTQFS" $option
+		[[ -z $stderr && $output =~ ^gptqfs\ [0-9]+\.[0-9]+\.[0-9]+ ]]
+	done
+}
+
+@test "no arguments" {
+	usage_error
+	[[ $stderr = *"MODEL_DIR MOUNTPOINT"* ]]
+}
+
+@test "no mountpoint" {
+	usage_error "$BATS_TEST_TMPDIR"
+	[[ $stderr = *"no mountpoint"*"MODEL_DIR MOUNTPOINT"* ]]
+}
+
+@test "an argument too many" {
+	mkdir "$mnt"
+	usage_error "$BATS_TEST_TMPDIR" "$mnt" surplus
+	[[ $stderr = *surplus* ]]
+}
+
+@test "an unknown option is the error shown, not its consequences" {
+	usage_error --nonsense /nonexistent "$mnt"
+	[[ $stderr = *nonsense* && $stderr != */nonexistent* ]]
+	usage_error -o nonsense=1 /nonexistent "$mnt"
+	[[ $stderr = *nonsense* && $stderr != */nonexistent* ]]
+}
+
+@test "an unknown view: the message lists those there are" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	usage_error -o view=fp8 "$model" "$mnt"
+	[[ $stderr = *fp8*fp16*bf16*fp32* ]]
+	not_mounted "$mnt"
+}
+
+@test "an unknown cpu level: the message lists those there are" {
+	make_checkpoint plain
+	usage_error --cpu=mmx --check "$model"
+	[[ $stderr = *mmx*avx2* ]]
+	GPTQFS_CPU=mmx usage_error --check "$model"
+	[[ $stderr = *mmx*avx2* ]]
+}
+
+@test "a cpu level that this machine lacks" {
+	make_checkpoint plain
+	case $(uname -m) in
+	x86_64) lacking=neon ;;
+	*) lacking=avx2 ;;
+	esac
+	usage_error --cpu=$lacking --check "$model"
+	[[ $stderr = *$lacking*"lacks it"* ]]
+}
+
+@test "sizes and numbers that make no sense" {
+	mkdir "$mnt"
+	for option in cache= cache=lots cache=1x cache=-1 cache=1mm max_read=1 max_read=99999999 readahead=2000000; do
+		usage_error -o $option "$BATS_TEST_TMPDIR" "$mnt"
+		[[ $stderr = *"${option%%=*}"*expected* ]] || fail "$option: $stderr"
+	done
+}
+
+@test "--json without --check, --check with a mountpoint" {
+	usage_error --json "$BATS_TEST_TMPDIR" "$mnt"
+	[[ $stderr = *--check* ]]
+	usage_error --check "$BATS_TEST_TMPDIR" "$mnt"
+	[[ $stderr = *"mounts nothing"* ]]
+}
+
+@test "--check tells every module" {
+	make_checkpoint act_order
+	run -0 --separate-stderr "$GPTQFS" --check "$model"
+	[[ -z $stderr ]]
+	[[ $output = *model.layers.0.self_attn.q_proj*" act "* && $output = *model.layers.0.mlp.down_proj* ]]
+	[[ $output = *"Warnings:           0"* ]]
+}
+
+@test "--check --json is JSON with the same" {
+	make_checkpoint disagreeing
+	"$GPTQFS" --check --json "$model" >"$BATS_TEST_TMPDIR/json"
+	python3 - "$BATS_TEST_TMPDIR/json" "$model" <<'END'
+import json, os, sys
+found = json.load(open(sys.argv[1]))
+assert found["source"] == os.path.realpath(sys.argv[2])
+assert found["format"] == "GPTQ" and found["checkpoint_format"] == "gptq"
+assert len(found["warnings"]) == 1 and "disagree" in found["warnings"][0], found["warnings"]
+modules = {m["name"]: m for m in found["modules"]}
+assert list(modules) == ["model.layers.0.mlp.down_proj", "model.layers.0.self_attn.q_proj"]
+down = modules["model.layers.0.mlp.down_proj"]
+for key, value in dict(bits=4, group_size=32, in_features=96, out_features=64, groups=3, act_order=False,
+                       scales="F16", shards=["model.safetensors"]).items():
+    assert down[key] == value, (key, down[key])
+END
+}
+
+@test "names that need escaping in --check --json" {
+	make_checkpoint plain
+	mv "$model" "$BATS_TEST_TMPDIR"/$'quo"te \\ tab\t'
+	"$GPTQFS" --check --json "$BATS_TEST_TMPDIR"/$'quo"te \\ tab\t' | python3 -c 'import json, sys
+assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
+}
+
+@test "exit 0 and silence when all is well" {
+	make_checkpoint plain
+	run -0 --separate-stderr mount_model "$model" "$mnt"
+	# Who may not raise readahead is told so, in one line.
+	[[ -z $output ]]
+	[[ -z $stderr || ($EUID != 0 && $stderr = *readahead*) ]]
+}
+
+@test "exit 1: a mountpoint that is missing or no directory" {
+	make_checkpoint plain
+	refused 1 "$model" "$mnt"
+	[[ $stderr = *"$mnt"*"mkdir -p"* ]]
+	touch "$mnt"
+	refused 1 "$model" "$mnt"
+	[[ $stderr = *"$mnt"*"not a directory"* ]]
+}
+
+@test "exit 2: nothing readable as weights" {
+	mkdir "$mnt" "$model"
+	refused 2 "$model" "$mnt"
+	refused 2 "$BATS_TEST_TMPDIR/missing" "$mnt"
+	[[ $stderr = *"$BATS_TEST_TMPDIR/missing"* ]]
+	touch "$BATS_TEST_TMPDIR/file"
+	refused 2 "$BATS_TEST_TMPDIR/file" "$mnt"
+	[[ $stderr = *"$BATS_TEST_TMPDIR/file"*"not a directory"* ]]
+}
+
+@test "exit 3: damaged weights" {
+	make_checkpoint truncated
+	mkdir "$mnt"
+	refused 3 "$model" "$mnt"
+	run -3 "$GPTQFS" --check "$model"
+}
+
+@test "exit 4: no /dev/fuse" {
+	need_namespace
+	make_checkpoint plain
+	mkdir "$mnt"
+	run -4 --separate-stderr unshare -m bash -c 'mount -t tmpfs -o dev none /dev && mknod -m 666 /dev/null c 1 3 &&
+		exec "$@"' bash "$GPTQFS" "$model" "$mnt"
+	[[ -z $output && $stderr = *"there is no /dev/fuse"*"modprobe fuse"* ]]
+}
+
+@test "exit 4: a /dev/fuse that cannot be opened" {
+	need_namespace
+	make_checkpoint plain
+	mkdir "$mnt"
+	run -4 --separate-stderr unshare -m bash -c 'mount -t tmpfs -o nodev none /mnt && mknod /mnt/fuse c 10 229 &&
+		mount --bind /mnt/fuse /dev/fuse && exec "$@"' bash "$GPTQFS" "$model" "$mnt"
+	[[ -z $output && $stderr = *"/dev/fuse: "* ]]
+}
+
+@test "exit 4: a stale mountpoint, with the command that clears it" {
+	make_checkpoint plain
+	mount_model "$model" "$mnt"
+	kill -KILL "$server"
+	wait_until 10 is_gone "$server"
+	run ! ls "$mnt"
+	run -4 --separate-stderr "$GPTQFS" "$model" "$mnt"
+	[[ -z $output && $stderr = *"$mnt"*"server died"*"fusermount3 -uz "* ]]
+	# What the message says is a command that works as it is.
+	bash -c "fusermount3 ${stderr##*fusermount3 }"
+	not_mounted "$mnt"
+	mount_model "$model" "$mnt"
+	[[ -e $mnt/fp16/config.json ]]
+}
+
+@test "a stale mount as the model" {
+	make_checkpoint plain
+	mount_model -o view=fp16 "$model" "$mnt"
+	kill -KILL "$server"
+	wait_until 10 is_gone "$server"
+	mkdir "$BATS_TEST_TMPDIR/other"
+	run -2 --separate-stderr "$GPTQFS" "$mnt" "$BATS_TEST_TMPDIR/other"
+	[[ $stderr = *"$mnt"*"fusermount3 -uz "* ]]
+}
+
+@test "x=\$(gptqfs ...) returns" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	x=$(timeout 20 "$GPTQFS" "$model" "$mnt" 2>&1 3>&-)
+	[[ -z $x || $EUID != 0 ]]
+	[[ -e $mnt/fp16/config.json ]]
+}
+
+@test "the daemon holds none of the caller's descriptors, and no terminal" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	exec 7>"$BATS_TEST_TMPDIR/seven" 8< <(:)
+	(cd "$BATS_TEST_TMPDIR" && mount_model "$model" "$mnt")
+	exec 7>&- 8<&-
+	find_server "$mnt"
+	for fd in 0 1 2; do
+		[[ /proc/$server/fd/$fd -ef /dev/null ]]
+	done
+	run -0 ls -l "/proc/$server/fd"
+	[[ $output != *"$BATS_RUN_TMPDIR"/[!t]* && $output != */seven* && $output != */mnt* ]] || fail "$output"
+	[[ $(readlink "/proc/$server/cwd") = / ]]
+	# Field 6 is the session, field 7 the terminal.
+	read -r _ _ _ _ _ session tty _ <"/proc/$server/stat"
+	[[ $session = "$server" && $tty = 0 ]]
+}
+
+@test "closed stdin, stdout and stderr" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	"$GPTQFS" "$model" "$mnt" <&- >&- 2>&- 3>&-
+	find_server "$mnt"
+	for fd in 0 1 2; do
+		[[ /proc/$server/fd/$fd -ef /dev/null ]]
+	done
+	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
+}
+
+@test "-f stays, and leaves with 0 after an unmount" {
+	make_checkpoint plain
+	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+	[[ -e $mnt/fp16/config.json ]]
+	fusermount3 -u "$mnt"
+	wait "$server"
+	[[ ! -s $BATS_TEST_TMPDIR/log ]] || fail "$(cat "$BATS_TEST_TMPDIR/log")"
+}
+
+@test "-f leaves with 0 after SIGTERM and SIGINT" {
+	make_checkpoint plain
+	for signal in TERM INT HUP; do
+		mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+		kill -$signal "$server"
+		wait "$server"
+		not_mounted "$mnt"
+	done
+}
+
+@test "SIGUSR1 tells the counters" {
+	make_checkpoint plain
+	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+	cat "$mnt/fp16/model.safetensors" >/dev/null
+	kill -USR1 "$server"
+	wait_until 10 grep -q "reads [1-9][0-9]*, .*errors 0" "$BATS_TEST_TMPDIR/log"
+	[[ -e $mnt/fp16/config.json ]]
+}
+
+@test "-d shows requests, and a name that is missing is asked for once" {
+	make_checkpoint plain
+	mount_foreground "$BATS_TEST_TMPDIR/log" -d -o view=fp16 "$model" "$mnt"
+	before=$(grep -c LOOKUP "$BATS_TEST_TMPDIR/log" || true)
+	for i in 1 2 3; do
+		run ! stat "$mnt/adapter_config.json"
+	done
+	[[ $(grep -c LOOKUP "$BATS_TEST_TMPDIR/log") = $((before + 1)) ]]
+}
+
+@test "as mount(8) and fstab call it" {
+	need_root
+	make_checkpoint plain
+	mkdir "$mnt"
+	# What "mount -t fuse.gptqfs" runs; it adds options such as rw, dev and suid of its own.
+	PATH=$PATH:/sbin:/usr/sbin mount.fuse3 "$GPTQFS#$model" "$mnt" -o rw,view=fp16 3>&-
+	is_mounted "$mnt"
+	grep -q " $mnt ro,nosuid,nodev" /proc/self/mountinfo
+	cmp "$mnt/tokenizer.json" "$model/tokenizer.json"
+}

@@ -1,0 +1,877 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes tiny GPTQ checkpoints: good ones, odd ones and every kind of damage.
+
+    make_checkpoint.py KIND DIR      writes the checkpoint into the new directory DIR
+    make_checkpoint.py --list        names the kinds
+
+It packs codes itself, from the description of the format, so that it also knows what the dense model is: for kinds
+that can be served it writes DIR.F16.json, DIR.BF16.json and DIR.F32.json for compare.py, and for kinds about
+config.json what that file should be in each view, DIR.config.VIEW.json.
+"""
+import hashlib
+import json
+import os
+import random
+import struct
+import sys
+
+DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I32": 4, "I64": 8, "I8": 1, "U8": 1, "F8_E4M3": 1}
+VIEWS = {"fp16": ("F16", "float16"), "bf16": ("BF16", "bfloat16"), "fp32": ("F32", "float32")}
+
+
+# ---- numbers ----
+
+def f32(x):
+    """x rounded to the nearest float32."""
+    return struct.unpack("<f", struct.pack("<f", x))[0]
+
+
+def encode(x, dtype):
+    if dtype == "F32":
+        return struct.pack("<f", x)
+    if dtype == "F16":
+        return struct.pack("<e", f32(x))
+    bits = struct.unpack("<I", struct.pack("<f", x))[0]
+    return struct.pack("<H", (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+
+
+def decode(raw, dtype):
+    if dtype == "F32":
+        return struct.unpack("<f", raw)[0]
+    if dtype == "F16":
+        return struct.unpack("<e", raw)[0]
+    return struct.unpack("<f", b"\0\0" + raw)[0]
+
+
+def pack(values, bits):
+    """One stream of codes, lowest bits first, as 32-bit words."""
+    stream = 0
+    for i, value in enumerate(values):
+        stream |= value << (bits * i)
+    return [stream >> (32 * w) & 0xFFFFFFFF for w in range((len(values) * bits + 31) // 32)]
+
+
+def words(rows):
+    return b"".join(struct.pack(f"<{len(row)}I", *row) for row in rows)
+
+
+# ---- a checkpoint in memory ----
+
+class Model:
+    """Tensors as they are stored, and the dense values they stand for."""
+
+    def __init__(self, **quant):
+        self.random = random.Random(20240229)
+        self.stored = {}  # name -> [dtype, shape, bytes]
+        self.dense = {}  # name -> (shape, floats), or None for what passes unchanged
+        self.quant = {"bits": 4, "group_size": 32, "desc_act": False, "sym": False, "quant_method": "gptq",
+                      "checkpoint_format": "gptq", **quant}
+        self.config = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "model_type": "llama",
+                       "rms_norm_eps": 1e-06, "torch_dtype": "float16", "dtype": "float16"}
+
+    def plain(self, name, shape, dtype="F16"):
+        count = 1
+        for n in shape:
+            count *= n
+        raw = [encode(self.random.gauss(0, 1), dtype) for _ in range(count)]
+        self.stored[name] = [dtype, shape, b"".join(raw)]
+        self.dense[name] = (shape, [decode(r, dtype) for r in raw])
+
+    def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False):
+        """A quantized Linear of k inputs and n outputs."""
+        bits, rnd = self.quant["bits"], self.random
+        size = self.quant["group_size"] if self.quant["group_size"] > 0 else k
+        groups = (k + size - 1) // size
+        group = [i // size for i in range(k)]
+        if act:
+            rnd.shuffle(group)
+        middle = 1 << (bits - 1)
+        values = range(1 << bits)
+        codes = [rnd.choices(values, k=n) for _ in range(k)]
+        zeros = [[middle] * n if self.quant["sym"] else rnd.choices(values, k=n) for _ in range(groups)]
+        # Some scales are negative: a product of zero is then -0.0.
+        scales = [[encode(rnd.uniform(-0.02, 0.02), scale) for _ in range(n)] for _ in range(groups)]
+        columns = [pack([codes[i][j] for i in range(k)], bits) for j in range(n)]
+        self.stored[name + ".qweight"] = ["I32", [len(columns[0]), n], words(zip(*columns))]
+        if qzeros:
+            packed = [pack(row, bits) for row in zeros]
+            if self.quant["checkpoint_format"] == "gptq":
+                # One less in every field, by one subtraction from the word: the borrow of a zero goes on.
+                one = pack([1] * (32 // bits), bits)[0]
+                packed = [[(word - one) & 0xFFFFFFFF for word in row] for row in packed]
+            self.stored[name + ".qzeros"] = ["I32", [groups, len(packed[0])], words(packed)]
+        self.stored[name + ".scales"] = [scale, [groups, n], b"".join(b"".join(row) for row in scales)]
+        if g_idx:
+            self.stored[name + ".g_idx"] = ["I32", [k], words([group])]
+        self.dense[name + ".weight"] = ([n, k], [
+            f32(decode(scales[group[i]][j], scale) * (codes[i][j] - zeros[group[i]][j]))
+            for j in range(n) for i in range(k)])
+        if bias:
+            self.plain(name + ".bias", [n])
+
+    def usual(self, layers=1, head=True, dtype="F16", **options):
+        """The tensors of a very small Llama."""
+        self.plain("model.embed_tokens.weight", [32, 64], dtype)
+        for i in range(layers):
+            layer = f"model.layers.{i}."
+            self.module(layer + "self_attn.q_proj", 64, 64, **options)
+            self.module(layer + "mlp.down_proj", 96, 64, **options)
+            self.plain(layer + "input_layernorm.weight", [64], dtype)
+        self.plain("model.norm.weight", [64], dtype)
+        if head:
+            self.plain("lm_head.weight", [32, 64], dtype)
+        return self
+
+    # ---- writing ----
+
+    def write_companions(self, path, quantize_config=True, config=True):
+        os.makedirs(path, exist_ok=True)
+        if config:
+            write_json(path, "config.json", {**self.config, "quantization_config": self.quant})
+        if quantize_config:
+            write_json(path, "quantize_config.json", self.quant)
+        write_json(path, "tokenizer.json", {"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}}})
+        write_json(path, "generation_config.json", {"bos_token_id": 1, "do_sample": True})
+
+    def write(self, path, name="model.safetensors", edit=None, **companions):
+        self.write_companions(path, **companions)
+        write_safetensors(os.path.join(path, name), self.stored, edit)
+
+    def write_expected(self, path):
+        for dtype in ("F16", "BF16", "F32"):
+            out = {}
+            for name, (shape, values) in self.dense.items():
+                raw = b"".join(encode(v, dtype) for v in values)
+                out[name] = {"dtype": dtype, "shape": shape, "sha256": hashlib.sha256(raw).hexdigest()}
+            write_json(os.path.dirname(path), f"{os.path.basename(path)}.{dtype}.json", out)
+
+    def write_sharded(self, path, place, unlisted=None):
+        """place(i, name) is the shard of the i-th tensor by name. The parts of one module stand apart."""
+        self.write_companions(path)
+        shards, weight_map = {}, {}
+        for i, name in enumerate(sorted(self.stored)):
+            weight_map[name] = place(i, name)
+            shards.setdefault(weight_map[name], {})[name] = self.stored[name]
+        for shard, tensors in {**shards, **(unlisted or {})}.items():
+            os.makedirs(os.path.dirname(os.path.join(path, shard)), exist_ok=True)
+            write_safetensors(os.path.join(path, shard), {**shards.get(shard, {}), **tensors})
+        write_index(path, weight_map)
+        return weight_map
+
+
+def write_json(path, name, value):
+    with open(os.path.join(path, name), "w") as f:
+        json.dump(value, f, indent=2)
+
+
+def write_index(path, weight_map):
+    write_json(path, "model.safetensors.index.json", {"metadata": {"total_size": 1}, "weight_map": weight_map})
+
+
+def write_bytes(path, name, data):
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, name), "wb") as f:
+        f.write(data)
+
+
+def write_safetensors(path, tensors, edit=None):
+    """edit(header) may spoil the header before it is written, or return other bytes for it."""
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
+        at += len(raw)
+    text = edit(header) if edit else None
+    if text is None:
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for _, _, raw in tensors.values():
+            f.write(raw)
+
+
+# ---- kinds ----
+
+KINDS = {}
+Q = "model.layers.0.self_attn.q_proj"
+
+
+def kind(function):
+    KINDS[function.__name__] = function
+    return function
+
+
+def served(path, model, **write):
+    model.write(path, **write)
+    model.write_expected(path)
+
+
+# Good ones: what the tensors may be.
+
+@kind
+def plain(path):
+    served(path, Model().usual())
+
+
+@kind
+def v2(path):
+    served(path, Model(checkpoint_format="gptq_v2").usual())
+
+
+@kind
+def act_order(path):
+    served(path, Model(desc_act=True).usual(act=True))
+
+
+@kind
+def one_group(path):
+    served(path, Model(group_size=-1).usual())
+
+
+@kind
+def ragged(path):
+    """The last group is short."""
+    served(path, Model(group_size=40).usual())
+
+
+@kind
+def no_g_idx(path):
+    served(path, Model().usual(g_idx=False))
+
+
+@kind
+def ragged_no_g_idx(path):
+    served(path, Model(group_size=40).usual(g_idx=False))
+
+
+@kind
+def no_qzeros(path):
+    served(path, Model(sym=True).usual(qzeros=False))
+
+
+@kind
+def biases(path):
+    served(path, Model().usual(bias=True))
+
+
+@kind
+def tied_head(path):
+    served(path, Model().usual(head=False))
+
+
+@kind
+def bf16_scales(path):
+    served(path, Model().usual(scale="BF16", dtype="BF16"))
+
+
+@kind
+def f32_scales(path):
+    served(path, Model().usual(scale="F32", dtype="F32"))
+
+
+# Good ones: where the files may be.
+
+@kind
+def any_name(path):
+    served(path, Model().usual(), name="gptq_model-4bit-32g.safetensors")
+
+
+@kind
+def no_config(path):
+    served(path, Model().usual(), config=False)
+
+
+@kind
+def only_config(path):
+    served(path, Model().usual(), quantize_config=False)
+
+
+@kind
+def disagreeing(path):
+    """quantize_config.json counts, config.json says otherwise."""
+    m = Model().usual()
+    served(path, m)
+    write_json(path, "config.json", {**m.config, "quantization_config": {**m.quant, "checkpoint_format": "gptq_v2"}})
+
+
+@kind
+def sharded(path):
+    m = Model().usual(layers=2)
+    m.write_sharded(path, lambda i, name: f"model-{i % 3 + 1:05}-of-00003.safetensors")
+    m.write_expected(path)
+
+
+@kind
+def sub_directories(path):
+    m = Model().usual(layers=2)
+    m.write_sharded(path, lambda i, name: f"layers/{i % 3}/weights.safetensors")
+    m.write_expected(path)
+
+
+@kind
+def unlisted(path):
+    """A shard holds a tensor that the index does not list."""
+    m = Model().usual()
+    extra = ["F16", [4], b"\0" * 8]
+    m.write_sharded(path, lambda i, name: f"model-{i % 2 + 1:05}-of-00002.safetensors",
+                    {"model-00001-of-00002.safetensors": {"stray.weight": extra}})
+    m.write_expected(path)
+
+
+@kind
+def companions(path):
+    """Everything that lies beside weights: what passes and what must not."""
+    served(path, Model().usual())
+    for name in ("tokenizer.model", "modeling_custom.py", "merges.txt", "README.md", "1_Pooling/config.json",
+                 "assets/deep/er/note.txt", "empty.txt", "name, with blank.txt",
+                 # hidden from here on
+                 ".gitattributes", ".cache/huggingface/x.lock", "quant_log.csv", "quant_config.json.bak.gguf",
+                 "pytorch_model.bin", "pytorch_model.bin.index.json", "original/consolidated.00.pth", "x.pt",
+                 "tf_model.h5", "flax_model.msgpack", "model.gguf", "onnx/model.onnx", "sub/other.safetensors",
+                 "adapter_config.json", "adapter_model.safetensors"):
+        os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+        write_bytes(path, name, b"" if name == "empty.txt" else f"this is {name}\n".encode())
+    write_json(path, "quant_config.json", Model().quant)
+    write_json(path, "quantization_config.json", Model().quant)
+    write_json(path, "hf_quant_config.json", {"producer": {"name": "modelopt"}})
+
+
+@kind
+def hf_cache(path):
+    """models--org--name as the Hugging Face cache has it; a sub-directory too."""
+    m = Model().usual()
+    entry, commit = os.path.join(path, "models--org--name"), "0123456789abcdef0123456789abcdef01234567"
+    snapshot = os.path.join(entry, "snapshots", commit)
+    m.write(snapshot)
+    write_bytes(os.path.join(snapshot, "1_Pooling"), "config.json", b"{}\n")
+    os.makedirs(os.path.join(entry, "blobs"))
+    os.makedirs(os.path.join(entry, "refs"))
+    write_bytes(os.path.join(entry, "refs"), "main", commit.encode())
+    for where, _, names in list(os.walk(snapshot)):
+        for name in names:
+            full = os.path.join(where, name)
+            with open(full, "rb") as f:
+                blob = os.path.join(entry, "blobs", hashlib.sha256(f.read()).hexdigest())
+            os.rename(full, blob)
+            os.symlink(os.path.relpath(blob, where), full)
+    m.write_expected(path)
+
+
+@kind
+def big(path):
+    """More than 5 GB in every view, and next to nothing on disk: holes."""
+    k, n = 16384, 65536
+    m = Model(sym=True, group_size=-1)
+    m.write_companions(path)
+    shapes = {}
+    for i in range(3):
+        shapes[f"model.layers.{i}.mlp.down_proj.qweight"] = ("I32", [k // 8, n])
+        shapes[f"model.layers.{i}.mlp.down_proj.scales"] = ("F16", [1, n])
+    shapes["model.norm.weight"] = ("F16", [64])
+    header, at = {}, 0
+    for name, (dtype, shape) in shapes.items():
+        size = DTYPE_BYTES[dtype]
+        for s in shape:
+            size *= s
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with open(os.path.join(path, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        f.truncate(8 + len(text) + at)
+
+
+# Good ones: how config.json may be spelled. What is not about quantization or type keeps every byte.
+
+MEMBERS = [
+    ('"architectures"', '[ "LlamaForCausalLM" ]'), ('"rope_theta"', '10000.0'), ('"rms_norm_eps"', '1e-06'),
+    ('"tiny"', '1E-7'), ('"negative"', '-0.0'), ('"long"', '123456789012345678901234567890'),
+    ('"name"', '"Grüße 模型 😀"'), ('"esc\\u00e9"', '"\\u00e9\\/\\ud83d\\ude00\\t"'),
+    ('"note"', '{"quantization_config_note" : "kept","a" :[1,2 , 3] }'), ('"empty"', '{ }'),
+    ('"torch_dtype"', None), ('"yes"', 'true'), ('"dtype"', None), ('"end"', 'null'),
+]
+
+
+def join(members, style, dtype):
+    before, between, colon, after = style
+    items = [key + colon + (f'"{dtype}"' if value is None else value) for key, value in members]
+    return "{" + before + ("," + between).join(items) + after + "}"
+
+
+PRETTY = ("\n  ", "\n  ", ": ", "\n")
+COMPACT = ("", "", ":", "")
+ODD = (" \t", "\r\n\t ", " :  ", "\r\n ")
+
+
+def config_case(path, source, expected):
+    """source is the whole text of config.json; expected(dtype) what a view makes of it."""
+    m = Model().usual()
+    m.write(path, config=False)
+    m.write_expected(path)
+    write_bytes(path, "config.json", source.encode())
+    for view, (_, dtype) in VIEWS.items():
+        write_bytes(os.path.dirname(path), f"{os.path.basename(path)}.config.{view}.json", expected(dtype).encode())
+
+
+def config_at(path, position, style):
+    quant = ('"quantization_config"', json.dumps(Model().quant))
+    members = MEMBERS[:position] + [quant] + MEMBERS[position:]
+    config_case(path, join(members, style, "bfloat16"), lambda dtype: join(MEMBERS, style, dtype))
+
+
+@kind
+def config_first(path):
+    config_at(path, 0, PRETTY)
+
+
+@kind
+def config_middle(path):
+    config_at(path, 5, PRETTY)
+
+
+@kind
+def config_last(path):
+    config_at(path, len(MEMBERS), PRETTY)
+
+
+@kind
+def config_compact_first(path):
+    config_at(path, 0, COMPACT)
+
+
+@kind
+def config_compact_last(path):
+    config_at(path, len(MEMBERS), COMPACT)
+
+
+@kind
+def config_odd_blanks(path):
+    config_at(path, 5, ODD)
+
+
+@kind
+def config_only_member(path):
+    added = [('"torch_dtype"', None), ('"dtype"', None)]
+    config_case(path, join([('"quantization_config"', json.dumps(Model().quant))], PRETTY, ""),
+                lambda dtype: join(added, PRETTY, dtype))
+
+
+@kind
+def config_without_dtype(path):
+    quant = ('"quantization_config"', json.dumps(Model().quant, indent=4))
+    rest = [m for m in MEMBERS if m[1] is not None]
+    added = rest + [('"torch_dtype"', None), ('"dtype"', None)]
+    config_case(path, join(rest[:3] + [quant] + rest[3:], PRETTY, ""), lambda dtype: join(added, PRETTY, dtype))
+
+
+@kind
+def config_text(path):
+    """A model of several parts keeps it in text_config, and has a type there too."""
+    inner = [('"hidden_size"', '64'), ('"dtype"', None), ('"rope_theta"', '1000000.0')]
+    style = ("\n    ", "\n    ", ": ", "\n  ")
+    quant = ('"quantization_config"', json.dumps(Model().quant))
+
+    def whole(parts, dtype):
+        return join(MEMBERS[:4] + [('"text_config"', join(parts, style, dtype))] + MEMBERS[4:], PRETTY, dtype)
+    config_case(path, whole(inner[:1] + [quant] + inner[1:], "bfloat16"), lambda dtype: whole(inner, dtype))
+    os.remove(os.path.join(path, "quantize_config.json"))
+
+
+# Bad ones: files.
+
+def no_weights(path, name):
+    Model().write_companions(path)
+    write_bytes(path, name, b"\x80\x02}q\x00.")
+
+
+@kind
+def only_pt(path):
+    no_weights(path, "model.pt")
+
+
+@kind
+def only_bin(path):
+    no_weights(path, "pytorch_model.bin")
+
+
+@kind
+def only_gguf(path):
+    no_weights(path, "model-q4.gguf")
+
+
+@kind
+def only_json(path):
+    Model().write_companions(path)
+
+
+@kind
+def empty(path):
+    os.makedirs(path)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 114620920\n"
+
+
+@kind
+def lfs_weights(path):
+    Model().write_companions(path)
+    write_bytes(path, "model.safetensors", POINTER)
+
+
+@kind
+def lfs_config(path):
+    plain(path)
+    write_bytes(path, "config.json", POINTER)
+
+
+@kind
+def lfs_index(path):
+    sharded(path)
+    write_bytes(path, "model.safetensors.index.json", POINTER)
+
+
+@kind
+def missing_shard(path):
+    sharded(path)
+    os.remove(os.path.join(path, "model-00002-of-00003.safetensors"))
+
+
+@kind
+def missing_in_shard(path):
+    """The index puts a tensor into a shard that does not have it."""
+    m = Model().usual()
+    weight_map = m.write_sharded(path, lambda i, name: f"model-{i % 2 + 1:05}-of-00002.safetensors")
+    weight_map["model.layers.7.mlp.up_proj.qweight"] = "model-00001-of-00002.safetensors"
+    write_index(path, weight_map)
+
+
+@kind
+def twice(path):
+    """Two files with the same tensor, and no index."""
+    m = Model().usual()
+    m.write(path, "a.safetensors")
+    write_safetensors(os.path.join(path, "b.safetensors"), {"lm_head.weight": m.stored["lm_head.weight"]})
+
+
+@kind
+def hf_cache_no_snapshot(path):
+    hf_cache(path)
+    write_bytes(os.path.join(path, "models--org--name", "refs"), "main", b"f" * 40)
+
+
+@kind
+def hf_cache_no_blob(path):
+    """An interrupted download: a link whose blob is not there."""
+    hf_cache(path)
+    snapshots = os.path.join(path, "models--org--name", "snapshots")
+    os.remove(os.path.realpath(os.path.join(snapshots, os.listdir(snapshots)[0], "model.safetensors")))
+
+
+def other_place(path, target):
+    """weight_map leads to a real file, but a path says where."""
+    m = Model().usual()
+    m.write(path)
+    os.rename(os.path.join(path, "model.safetensors"), os.path.join(os.path.dirname(path), "outside.safetensors"))
+    write_index(path, {name: target for name in m.stored})
+
+
+@kind
+def dotdot(path):
+    other_place(path, "../outside.safetensors")
+
+
+@kind
+def dotdot_inside(path):
+    other_place(path, "x/../../outside.safetensors")
+
+
+@kind
+def absolute(path):
+    other_place(path, os.path.join(os.path.dirname(os.path.abspath(path)), "outside.safetensors"))
+
+
+@kind
+def symlink_out(path):
+    served(path, Model().usual())
+    outside = os.path.join(os.path.dirname(path), "outside.safetensors")
+    os.rename(os.path.join(path, "model.safetensors"), outside)
+    os.symlink("../outside.safetensors", os.path.join(path, "model.safetensors"))
+
+
+@kind
+def symlink_out_companion(path):
+    plain(path)
+    os.remove(os.path.join(path, "tokenizer.json"))
+    os.symlink("/etc/passwd", os.path.join(path, "tokenizer.json"))
+
+
+@kind
+def symlink_inside(path):
+    served(path, Model().usual())
+    os.mkdir(os.path.join(path, "real"))
+    os.rename(os.path.join(path, "model.safetensors"), os.path.join(path, "real", "weights"))
+    os.symlink("real/weights", os.path.join(path, "model.safetensors"))
+
+
+@kind
+def weights_directory(path):
+    Model().write_companions(path)
+    os.mkdir(os.path.join(path, "model.safetensors"))
+
+
+# Bad ones: the container.
+
+@kind
+def short(path):
+    Model().write_companions(path)
+    write_bytes(path, "model.safetensors", b"\x07\0\0")
+
+
+@kind
+def header_long(path):
+    """A header longer than the file."""
+    Model().write_companions(path)
+    write_bytes(path, "model.safetensors", struct.pack("<Q", 5000) + b'{"a":{}}')
+
+
+@kind
+def header_huge(path):
+    """A header that is there, but longer than anybody accepts. Mostly a hole."""
+    Model().write_companions(path)
+    write_bytes(path, "model.safetensors", struct.pack("<Q", 100_000_001) + b"{")
+    os.truncate(os.path.join(path, "model.safetensors"), 8 + 100_000_001)
+
+
+def edited(path, edit, model=None):
+    (model or Model().usual()).write(path, edit=edit)
+
+
+@kind
+def bad_json(path):
+    edited(path, lambda h: json.dumps(h).encode()[:-20] + b"}}")
+
+
+@kind
+def bad_utf8(path):
+    edited(path, lambda h: json.dumps(h).replace("lm_head", "lm_h@@d").encode().replace(b"@@", b"\xff\xfe"))
+
+
+@kind
+def bad_config_json(path):
+    plain(path)
+    write_bytes(path, "config.json", b'{"model_type": "llama",}')
+
+
+@kind
+def bad_config_utf8(path):
+    plain(path)
+    write_bytes(path, "quantize_config.json", b'{"bits": 4, "note": "\xc3("}')
+
+
+@kind
+def bad_index(path):
+    sharded(path)
+    write_bytes(path, "model.safetensors.index.json", b'{"metadata": {}, "weight_map": [1, 2]}')
+
+
+@kind
+def key_twice(path):
+    def edit(header):
+        text = json.dumps(header)
+        return (text[:-1] + ', "lm_head.weight": ' + json.dumps(header["lm_head.weight"]) + "}").encode()
+    edited(path, edit)
+
+
+@kind
+def overlap(path):
+    def edit(header):
+        header["lm_head.weight"]["data_offsets"] = [at - 128 for at in header["lm_head.weight"]["data_offsets"]]
+    edited(path, edit)
+
+
+@kind
+def gap(path):
+    """The first tensor does not begin where the data does."""
+    def edit(header):
+        first = next(v for k, v in header.items() if k != "__metadata__")
+        first["data_offsets"][0] += 128
+        first["shape"][0] -= 1
+    edited(path, edit)
+
+
+@kind
+def wrong_bytes(path):
+    def edit(header):
+        header[Q + ".scales"]["shape"] = [3, 64]
+    edited(path, edit)
+
+
+@kind
+def unknown_dtype(path):
+    def edit(header):
+        header["lm_head.weight"]["dtype"] = "Q4_K"
+    edited(path, edit)
+
+
+@kind
+def truncated(path):
+    plain(path)
+    name = os.path.join(path, "model.safetensors")
+    os.truncate(name, os.path.getsize(name) - 1000)
+
+
+@kind
+def longer(path):
+    plain(path)
+    with open(os.path.join(path, "model.safetensors"), "ab") as f:
+        f.write(b"\0" * 100)
+
+
+# Bad ones: the tensors.
+
+def spoiled(path, spoil, **quant):
+    m = Model(**quant).usual()
+    spoil(m.stored)
+    m.write(path)
+
+
+@kind
+def no_qweight(path):
+    spoiled(path, lambda t: t.pop(Q + ".qweight"))
+
+
+@kind
+def no_scales(path):
+    spoiled(path, lambda t: t.pop(Q + ".scales"))
+
+
+@kind
+def no_qzeros_asym(path):
+    spoiled(path, lambda t: t.pop(Q + ".qzeros"))
+
+
+@kind
+def bad_columns(path):
+    spoiled(path, lambda t: t.update({Q + ".scales": ["F16", [2, 60], b"\0" * 240]}))
+
+
+@kind
+def bad_rows(path):
+    """As many rows as no width gives for the length of g_idx."""
+    spoiled(path, lambda t: t.update({Q + ".qweight": ["I32", [9, 64], b"\0" * 9 * 64 * 4]}))
+
+
+@kind
+def bad_groups(path):
+    spoiled(path, lambda t: t.update({Q + ".qzeros": ["I32", [3, 8], b"\0" * 96]}))
+
+
+@kind
+def bad_group_size(path):
+    """Seven groups of 64 inputs, which no group size makes, and no g_idx to say how."""
+    def spoil(t):
+        t.pop(Q + ".g_idx")
+        t[Q + ".scales"] = ["F16", [7, 64], b"\0" * 7 * 128]
+        t[Q + ".qzeros"] = ["I32", [7, 8], b"\0" * 7 * 32]
+    spoiled(path, spoil)
+
+
+@kind
+def bad_scales_dtype(path):
+    spoiled(path, lambda t: t.update({Q + ".scales": ["I32", [2, 64], b"\0" * 512]}))
+
+
+def with_group(path, value):
+    spoiled(path, lambda t: t.update({Q + ".g_idx": ["I32", [64], struct.pack("<64i", *[0] * 40, value, *[1] * 23)]}))
+
+
+@kind
+def g_idx_large(path):
+    with_group(path, 2)
+
+
+@kind
+def g_idx_negative(path):
+    with_group(path, -1)
+
+
+@kind
+def both_weights(path):
+    spoiled(path, lambda t: t.update({Q + ".weight": ["F16", [64, 64], b"\0" * 8192]}))
+
+
+# Other formats: by what their configuration says, and by what their tensors are called.
+
+def labelled(path, **quant):
+    m = Model().usual()
+    m.quant.update(quant)
+    m.write(path)
+
+
+def label(name, **quant):
+    KINDS[name] = lambda path: labelled(path, **quant)
+
+
+label("marlin_label", checkpoint_format="marlin")
+label("marlin_method", quant_method="marlin")
+label("marlin_flag", is_marlin_format=True)
+label("bitblas_label", checkpoint_format="bitblas")
+label("awq_label", quant_method="awq", version="gemm")
+label("compressed_tensors_label", quant_method="compressed-tensors", format="pack-quantized")
+label("fp8_label", quant_method="fp8", weight_block_size=[128, 128])
+label("bitsandbytes_label", quant_method="bitsandbytes", load_in_4bit=True)
+label("hqq_label", quant_method="hqq")
+label("exl2_label", quant_method="exl2")
+label("exl3_label", quant_method="exl3")
+label("mxfp4_label", quant_method="mxfp4")
+label("unknown_method", quant_method="zipweights")
+label("unknown_format", checkpoint_format="gptq_v9")
+label("rotated", rotation="hadamard")
+label("autoround_awq", quant_method="auto-round", packing_format="auto_round:auto_awq")
+
+
+def foreign(name, **tensors):
+    """A model without any label whose q_proj is stored in another way: suffix -> (dtype, shape)."""
+    def write(path):
+        m = Model()
+        m.plain("model.embed_tokens.weight", [32, 64])
+        for suffix, (dtype, shape) in tensors.items():
+            size = DTYPE_BYTES[dtype]
+            for s in shape:
+                size *= s
+            m.stored[f"{Q}.{suffix}"] = [dtype, shape, b"\0" * size]
+        os.makedirs(path)
+        write_json(path, "config.json", m.config)
+        write_safetensors(os.path.join(path, "model.safetensors"), m.stored)
+    KINDS[name] = write
+
+
+foreign("marlin_tensors", B=("I32", [4, 128]), s=("F16", [2, 64]))
+foreign("awq_tensors", qweight=("I32", [64, 8]), qzeros=("I32", [2, 8]), scales=("F16", [2, 64]))
+foreign("compressed_tensors_tensors", weight_packed=("I32", [64, 8]), weight_scale=("F16", [64, 2]),
+        weight_shape=("I64", [2]))
+foreign("fp8_tensors", weight=("F8_E4M3", [64, 64]), weight_scale_inv=("F32", [1, 1]))
+foreign("bitsandbytes_tensors", weight=("I8", [64, 64]), SCB=("F32", [64]))
+foreign("bitsandbytes4_tensors", **{"weight": ("U8", [2048, 1]), "weight.absmax": ("F32", [64]),
+                                    "weight.quant_map": ("F32", [16]),
+                                    "weight.quant_state.bitsandbytes__nf4": ("U8", [80])})
+foreign("hqq_tensors", W_q=("U8", [32, 64]), scale=("F16", [64, 2]), zero=("F16", [64, 2]))
+foreign("exl2_tensors", q_weight=("I32", [8, 64]), q_scale=("I32", [2, 8]), q_perm=("I32", [64]))
+foreign("exl3_tensors", trellis=("I32", [4, 4, 32]), suh=("F16", [64]), svh=("F16", [64]))
+foreign("dense", weight=("F16", [64, 64]))
+
+
+def main():
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(KINDS))
+        return 0
+    if len(sys.argv) != 3 or sys.argv[1] not in KINDS:
+        print(__doc__, file=sys.stderr)
+        return 1
+    KINDS[sys.argv[1]](os.path.abspath(sys.argv[2]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Every tensor of every checkpoint has the expected SHA-256 in all three types, read through a mount.
+
+load lib
+
+# real NAME: a checkpoint made by a real quantizer.
+real() {
+	find_model "$1"
+	mount_model "$source" "$mnt"
+	compare_views "$mnt"
+}
+
+# synthetic KIND: one that make_checkpoint.py writes, and knows the values of.
+synthetic() {
+	make_checkpoint "$1"
+	mount_model "$model" "$mnt"
+	compare_views "$mnt"
+}
+
+@test "smollm2-135m-gptq-4bit-g64" { real smollm2-135m-gptq-4bit-g64; }
+@test "tiny-llama-2b-g32-asym" { real tiny-llama-2b-g32-asym; }
+@test "tiny-llama-3b-g32-asym" { real tiny-llama-3b-g32-asym; }
+@test "tiny-llama-4b-dynamic" { real tiny-llama-4b-dynamic; }
+@test "tiny-llama-4b-g128-ragged" { real tiny-llama-4b-g128-ragged; }
+@test "tiny-llama-4b-g32-asym" { real tiny-llama-4b-g32-asym; }
+@test "tiny-llama-4b-g32-asym-act" { real tiny-llama-4b-g32-asym-act; }
+@test "tiny-llama-4b-g32-asym-v2" { real tiny-llama-4b-g32-asym-v2; }
+@test "tiny-llama-4b-g32-autoround" { real tiny-llama-4b-g32-autoround; }
+@test "tiny-llama-4b-g32-shard" { real tiny-llama-4b-g32-shard; }
+@test "tiny-llama-4b-g32-sym" { real tiny-llama-4b-g32-sym; }
+@test "tiny-llama-4b-gm1-sym" { real tiny-llama-4b-gm1-sym; }
+@test "tiny-llama-5b-planar" { real tiny-llama-5b-planar; }
+@test "tiny-llama-8b-g64-sym" { real tiny-llama-8b-g64-sym; }
+@test "tiny-llamabf16-4b-g32-asym" { real tiny-llamabf16-4b-g32-asym; }
+@test "tiny-phi3-4b-g32" { real tiny-phi3-4b-g32; }
+@test "tiny-qwen2-4b-g64-asym" { real tiny-qwen2-4b-g64-asym; }
+@test "tiny-qwen3moe-4b-g32-asym-act" { real tiny-qwen3moe-4b-g32-asym-act; }
+
+@test "no checkpoint is forgotten here" {
+	for dir in "$TESTS"/data/models/*/ "$ROOT"/../shared/models/*/; do
+		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
+	done
+}
+
+@test "the plain C code gives the same" {
+	GPTQFS_CPU=c real tiny-llama-4b-g32-asym-act
+}
+
+@test "made here: zeros of 0 with their borrow" { synthetic plain; }
+@test "made here: v2 zeros" { synthetic v2; }
+@test "made here: act-order" { synthetic act_order; }
+@test "made here: one group" { synthetic one_group; }
+@test "made here: a short last group" { synthetic ragged; }
+@test "made here: no g_idx" { synthetic no_g_idx; }
+@test "made here: a short last group, no g_idx" { synthetic ragged_no_g_idx; }
+@test "made here: no qzeros" { synthetic no_qzeros; }
+@test "made here: biases" { synthetic biases; }
+@test "made here: a tied head" { synthetic tied_head; }
+@test "made here: BF16 scales" { synthetic bf16_scales; }
+@test "made here: F32 scales" { synthetic f32_scales; }
+@test "made here: a file of another name" { synthetic any_name; }
+@test "made here: only config.json tells" { synthetic only_config; }
+@test "made here: shards, with modules across them" { synthetic sharded; }
+@test "made here: shards in sub-directories" { synthetic sub_directories; }
+@test "made here: a symbolic link inside the model" { synthetic symlink_inside; }
+@test "made here: an entry of the Hugging Face cache" { synthetic hf_cache; }
+
+@test "made here: a snapshot of the Hugging Face cache, with a sub-directory" {
+	make_checkpoint hf_cache
+	mount_model -o view=fp16 "$model"/snapshots/* "$mnt"
+	compare_view "$mnt" F16
+	[[ $(cat "$mnt/1_Pooling/config.json") = "{}" ]]
+}
