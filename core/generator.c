@@ -36,16 +36,27 @@ static int check_files(const struct module *m)
 	return rc;
 }
 
-/*
- * The first row touches every page of qweight, so the first reader has all of them mapped at once: one call instead of
- * a fault for every 16 pages, and on a cold disk one long read instead of thousands of short ones.
- */
-static void fetch(struct module *m)
+/* Asks for the pages of qweight: to be mapped now, or to be read from disk ahead of time. */
+static void advise(const struct module *m, int advice)
 {
 	const uintptr_t page = 4096, from = (uintptr_t)m->q.qweight & -page;
 
-	if (!atomic_load_explicit(&m->fetched, memory_order_relaxed) && !atomic_exchange(&m->fetched, true))
-		madvise((void *)from, (uintptr_t)m->q.qweight + m->qweight_bytes - from, MADV_POPULATE_READ);
+	madvise((void *)from, (uintptr_t)m->q.qweight + m->qweight_bytes - from, advice);
+}
+
+/*
+ * The first row touches every page of qweight, so the first reader has all of them mapped at once: one call instead of
+ * a fault for every 16 pages, and on a cold disk one long read instead of thousands of short ones. Whoever comes from
+ * the tensor before will want the next one too: the disk may begin with it now.
+ */
+static void fetch(struct module *m)
+{
+	if (atomic_load_explicit(&m->fetched, memory_order_relaxed) || atomic_exchange(&m->fetched, true))
+		return;
+	if (m->previous && m->previous->fetched && m->next && !m->next->fetched)
+		advise(m->next, MADV_WILLNEED);
+	advise(m, MADV_WILLNEED);
+	advise(m, MADV_POPULATE_READ);
 }
 
 static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)

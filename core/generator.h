@@ -12,7 +12,7 @@
 
 #include "source.h"
 
-#define GENERATOR_TILE_MAX ((size_t)1 << 20) /* bytes of a tile, unless one row alone is longer */
+#define GENERATOR_TILE_MAX ((size_t)128 << 10) /* bytes of a tile, unless one row alone is longer */
 
 struct generator {
 	uint64_t rows;

@@ -17,13 +17,15 @@
 #include "report.h"
 #include "view.h"
 
-/* A read of fewer bytes than this goes through the cache, tile by tile; a larger one is decoded straight. */
-#define DIRECT_MIN ((size_t)64 << 10)
+/* What a read may decode in vain: one row of common size, a few microseconds. Beyond it, tiles are cached. */
+#define WASTE_MAX ((size_t)16 << 10)
+/* Pieces of rows at least this long get aligned addresses. */
+#define ALIGN_MIN ((size_t)64 << 10)
 /* Pieces of memory shorter than this are copied, not pointed at. */
 #define COPY_MAX 4096
-/* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / DIRECT_MIN, and
+/* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and
  * what stands between them. */
-#define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / DIRECT_MIN) - 2)
+#define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / ALIGN_MIN) - 2)
 
 struct gptqfs {
 	struct checkpoint checkpoint;
@@ -334,16 +336,16 @@ static int read_source(struct reply *r, const struct extent *e, uint64_t from, s
 }
 
 /*
- * Decodes the rows around [from, from + len) into the buffer. The part of the first row before `from` is decoded in
- * vain, and so is the rest of the last: the caller sees to it that rows are short beside len. Rows of a long piece land
- * on addresses that are to 64 as their places in the file are: kernels write whole lines faster.
+ * Decodes the rows around [from, from + len) into the buffer; the part of the first row before `from` is decoded in
+ * vain, and so is the rest of the last. Rows of a long piece land on addresses that are to 64 as their places in the
+ * file are: kernels write whole lines faster.
  */
 static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
 	const struct generator *g = e->from.generator;
 	const uint64_t row0 = from / g->row_bytes, row1 = (from + len - 1) / g->row_bytes + 1;
 	const uint64_t before = from - row0 * g->row_bytes, place = e->offset + row0 * g->row_bytes;
-	const size_t slack = len >= DIRECT_MIN ? 64 : 0;
+	const size_t slack = len >= ALIGN_MIN ? 64 : 0;
 	unsigned char *at = reserve(r, slack + (row1 - row0) * g->row_bytes);
 	int rc;
 
@@ -400,13 +402,16 @@ static int read_tile(struct reply *r, const struct generator *g, uint64_t from, 
 	return at ? 0 : -ENOMEM;
 }
 
+/* Only at the ends of a read are rows cut, so what is decoded in vain is bounded: see BUFFER_BYTES. */
 static int read_generated(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
 	const struct generator *g = e->from.generator;
 	const uint64_t tile_bytes = g->tile_rows * g->row_bytes;
+	const uint64_t rows = (from + len - 1) / g->row_bytes + 1 - from / g->row_bytes;
+	const uint64_t waste = rows * g->row_bytes - len;
 	int rc = 0;
 
-	if (len >= 4 * g->row_bytes && (len >= DIRECT_MIN || g->row_bytes <= 8))
+	if (waste <= WASTE_MAX || waste <= len / 2)
 		return read_rows(r, e, from, len);
 	while (rc == 0 && len) {
 		uint64_t left = tile_bytes - from % tile_bytes;

@@ -35,6 +35,7 @@ struct module {
 	uint64_t packed_bytes;                   /* qweight, qzeros, scales and g_idx as stored */
 	uint64_t qweight_bytes;
 	bool symmetric;                 /* the first row of zeros is the middle value throughout */
+	struct module *previous, *next; /* in the order of names, which is that of the views; or NULL */
 	atomic_bool fetched;            /* somebody has asked for its pages already */
 	const char *repair;             /* the known fault of its stored zeros that is repaired here, or NULL */
 	const struct st_tensor *qzeros; /* as stored, or NULL */

@@ -236,6 +236,14 @@ def ragged(path):
 
 
 @kind
+def long_rows(path):
+    """Rows of 64 KiB in fp32: too long to be decoded for a small read, so tiles of them are cached."""
+    model = Model(group_size=1024)
+    model.module("model.layers.0.mlp.down_proj", 16384, 32)
+    served(path, model)
+
+
+@kind
 def no_g_idx(path):
     served(path, Model().usual(g_idx=False))
 

@@ -17,12 +17,9 @@ setup_file() {
 	chmod 755 "$model/modeling_custom.py"
 	mount_model "$model" "$BATS_FILE_TMPDIR/mnt"
 
-	for name in smollm2-135m-gptq-4bit-g64 tiny-llama-4b-g32-asym-act; do
-		for base in "$TESTS/data" "$ROOT/../shared"; do
-			[[ -d $base/models/$name ]] && break 2
-		done
-	done
-	mount_foreground "$BATS_FILE_TMPDIR/idle.log" -o view=fp32 "$base/models/$name" "$BATS_FILE_TMPDIR/idle"
+	model=$BATS_FILE_TMPDIR/long_rows
+	make_checkpoint long_rows
+	mount_foreground "$BATS_FILE_TMPDIR/idle.log" -o view=fp32 "$model" "$BATS_FILE_TMPDIR/idle"
 	echo "$server" >"$BATS_FILE_TMPDIR/idle.pid"
 	small_reads "$BATS_FILE_TMPDIR/idle/model.safetensors" 3000
 	counters "$BATS_FILE_TMPDIR/idle.log" "$server" >"$BATS_FILE_TMPDIR/idle.before"
@@ -447,7 +444,7 @@ with open(sys.argv[1], "rb") as f:
 }
 
 @test "the second-level cache keeps to its budget" {
-	copy_model tiny-llama-4b-g32-asym-act
+	make_checkpoint long_rows
 	mount_foreground "$BATS_TEST_TMPDIR/log" -o cache=256k,view=fp32 "$model" "$mnt"
 	for i in 1 2 3; do
 		small_reads "$mnt/model.safetensors" 1000

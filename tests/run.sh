@@ -14,6 +14,9 @@ export GPTQFS=$B/gptqfs
 export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+# Random checkpoints per run: what takes about 15 seconds.
+case $SAN in '') cases=3000 ;; *thread*) cases=100 ;; *) cases=1000 ;; esac
+export CASES=${CASES:-$cases}
 passed=0
 failed=0
 skipped=0
