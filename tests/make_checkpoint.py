@@ -78,9 +78,14 @@ class Model:
         self.stored[name] = [dtype, shape, b"".join(raw)]
         self.dense[name] = (shape, [decode(r, dtype) for r in raw])
 
-    def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False):
-        """A quantized Linear of k inputs and n outputs."""
-        bits, rnd = self.quant["bits"], self.random
+    def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False, bits=None,
+               subtract=None, turned=False):
+        """A quantized Linear of k inputs and n outputs.
+
+        subtract: what a faulty writer took from the words 0, 1, 2, 0, ... of a row of zeros, instead of one per field.
+        turned: the class keeps the weight as [k, n].
+        """
+        bits, rnd = bits or self.quant["bits"], self.random
         size = self.quant["group_size"] if self.quant["group_size"] > 0 else k
         groups = (k + size - 1) // size
         group = [i // size for i in range(k)]
@@ -96,7 +101,9 @@ class Model:
         self.stored[name + ".qweight"] = ["I32", [len(columns[0]), n], words(zip(*columns))]
         if qzeros:
             packed = [pack(row, bits) for row in zeros]
-            if self.quant["checkpoint_format"] == "gptq":
+            if subtract is not None:
+                packed = [[(word - subtract[i % 3]) & 0xFFFFFFFF for i, word in enumerate(row)] for row in packed]
+            elif self.quant["checkpoint_format"] == "gptq":
                 # One less in every field, by one subtraction from the word: the borrow of a zero goes on.
                 one = pack([1] * (32 // bits), bits)[0]
                 packed = [[(word - one) & 0xFFFFFFFF for word in row] for row in packed]
@@ -104,9 +111,12 @@ class Model:
         self.stored[name + ".scales"] = [scale, [groups, n], b"".join(b"".join(row) for row in scales)]
         if g_idx:
             self.stored[name + ".g_idx"] = ["I32", [k], words([group])]
-        self.dense[name + ".weight"] = ([n, k], [
-            f32(decode(scales[group[i]][j], scale) * (codes[i][j] - zeros[group[i]][j]))
-            for j in range(n) for i in range(k)])
+        def value(i, j):
+            return f32(decode(scales[group[i]][j], scale) * (codes[i][j] - zeros[group[i]][j]))
+        if turned:
+            self.dense[name + ".weight"] = ([k, n], [value(i, j) for i in range(k) for j in range(n)])
+        else:
+            self.dense[name + ".weight"] = ([n, k], [value(i, j) for j in range(n) for i in range(k)])
         if bias:
             self.plain(name + ".bias", [n])
 
@@ -233,6 +243,87 @@ def one_group(path):
 def ragged(path):
     """The last group is short."""
     served(path, Model(group_size=40).usual())
+
+
+# What shapes and labels alone do not tell.
+
+@kind
+def v2_zeros_as_v1(path):
+    """GPTQModel in September 2025: zeros not shifted, and the label says that they are."""
+    model = Model(sym=True)
+    model.module("model.layers.0.self_attn.q_proj", 64, 64, subtract=(0, 0, 0))
+    served(path, model)
+
+
+@kind
+def reversed_3bit_zeros(path):
+    """GPTQModel 0.9 to 6.0.3: the three constants of 3-bit zeros in reverse."""
+    model = Model(sym=True, bits=3)
+    model.module("model.layers.0.self_attn.q_proj", 64, 64, subtract=(0x24924924, 0x92492492, 0x49249249))
+    served(path, model)
+
+
+@kind
+def base_width_zeros(path):
+    """GPTQModel before 7.3.2: an 8-bit head in a 4-bit model, its zeros shifted by the 4-bit constant."""
+    model = Model(sym=True, dynamic={"lm_head": {"bits": 8}})
+    model.module("model.layers.0.self_attn.q_proj", 64, 64)
+    model.module("lm_head", 64, 32, bits=8, subtract=(0x11111111,) * 3)
+    served(path, model)
+
+
+@kind
+def zero_biases(path):
+    """AutoGPTQ 0.2 to 0.7: biases that the architecture does not have. One of them is a real one."""
+    model = Model().usual()
+    zeros = "model.layers.0.self_attn.q_proj.bias"
+    model.stored[zeros] = ["F16", [64], bytes(128)]
+    model.plain("model.layers.0.mlp.down_proj.bias", [64])
+    served(path, model)
+
+
+@kind
+def gpt2(path):
+    """Conv1D weights are [in_features, out_features]; so are embeddings. The head is a Linear."""
+    model = Model()
+    model.config["model_type"] = "gpt2"
+    model.module("transformer.h.0.attn.c_attn", 64, 96, turned=True, act=True)
+    model.module("transformer.h.0.mlp.c_fc", 96, 40, turned=True, bias=True)
+    model.module("transformer.wte", 128, 64, turned=True)
+    model.module("lm_head", 64, 32)
+    served(path, model)
+
+
+@kind
+def mixtral(path):
+    """Experts under the names that GPTQModel 7 gives them; the class has older ones."""
+    model = Model()
+    model.config["model_type"] = "mixtral"
+    ours, theirs = "model.layers.0.mlp.", "model.layers.0.block_sparse_moe."
+    for expert in (0, 1):
+        for part, old in (("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
+            name, old = f"{ours}experts.{expert}.{part}", f"{theirs}experts.{expert}.{old}"
+            model.module(name, 64, 32)
+            model.dense[old + ".weight"] = model.dense.pop(name + ".weight")
+    model.plain(ours + "gate.weight", [2, 64])
+    model.dense[theirs + "gate.weight"] = model.dense.pop(ours + "gate.weight")
+    served(path, model)
+
+
+@kind
+def joined_mlp(path):
+    """A GLM whose MLP was split: the halves are joined again, a bias on one side too. The vision tower has two."""
+    model = Model()
+    model.config["model_type"] = "glm4v"
+    model.module("model.layers.0.mlp.gate_proj", 64, 40)
+    model.module("model.layers.0.mlp.up_proj", 64, 24, bias=True)
+    model.module("model.visual.blocks.0.mlp.gate_proj", 64, 32)
+    model.module("model.visual.blocks.0.mlp.up_proj", 64, 32)
+    name = "model.layers.0.mlp."
+    gate, up = model.dense.pop(name + "gate_proj.weight"), model.dense.pop(name + "up_proj.weight")
+    model.dense[name + "gate_up_proj.weight"] = ([64, 64], gate[1] + up[1])
+    model.dense[name + "gate_up_proj.bias"] = ([64], [0.0] * 40 + model.dense.pop(name + "up_proj.bias")[1])
+    served(path, model)
 
 
 @kind

@@ -59,6 +59,23 @@ synthetic() {
 @test "made here: a tied head" { synthetic tied_head; }
 @test "made here: BF16 scales" { synthetic bf16_scales; }
 @test "made here: F32 scales" { synthetic f32_scales; }
+# repaired KIND WORDS: served as meant, and told.
+repaired() {
+	synthetic "$1"
+	grep -q "^Modules_repaired: *1$" "$mnt/info" && grep -q "^Warning: .*$2" "$mnt/info" || fail "$(cat "$mnt/info")"
+}
+
+@test "made here: v2 zeros under the label of v1" { repaired v2_zeros_as_v1 "gptq_v2 under the label gptq"; }
+@test "made here: 3-bit zeros with reversed constants" { repaired reversed_3bit_zeros "reversed"; }
+@test "made here: 8-bit zeros with the 4-bit constant" { repaired base_width_zeros "base width"; }
+@test "made here: all-zero biases that the architecture lacks" {
+	synthetic zero_biases
+	grep -q "^Warning: *1 module .*q_proj.*all-zero bias" "$mnt/info"
+}
+@test "made here: Conv1D and embeddings keep their orientation" { synthetic gpt2; }
+@test "made here: Mixtral's experts by the names of the class" { synthetic mixtral; }
+@test "made here: a split MLP is joined" { synthetic joined_mlp; }
+@test "made here: rows of 64 KiB" { synthetic long_rows; }
 @test "made here: a file of another name" { synthetic any_name; }
 @test "made here: only config.json tells" { synthetic only_config; }
 @test "made here: shards, with modules across them" { synthetic sharded; }
