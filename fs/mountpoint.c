@@ -18,9 +18,14 @@
 
 #include "log.h"
 
+static bool is_descriptor(const char *path)
+{
+	return strncmp(path, "/dev/fd/", 8) == 0;
+}
+
 int mountpoint_check(const char *given, char **path)
 {
-	const bool descriptor = strncmp(given, "/dev/fd/", 8) == 0;
+	const bool descriptor = is_descriptor(given);
 	struct statvfs fs;
 	struct stat st;
 
@@ -71,6 +76,8 @@ int mountpoint_wait(const char *path, dev_t *dev)
 {
 	struct stat st;
 
+	if (is_descriptor(path))
+		return -ENOTSUP;
 	if (stat(path, &st) < 0)
 		return -errno;
 	*dev = st.st_dev;

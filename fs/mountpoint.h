@@ -15,7 +15,10 @@ int mountpoint_check(const char *given, char **path);
 /* Says why a mount at `path` most likely failed, and what helps. */
 void mountpoint_explain(const char *path);
 
-/* Waits until the mount answers, and finds its device number. 0 or -errno. Not from a thread that serves it. */
+/*
+ * Waits until the mount answers, and finds its device number. 0 or -errno; -ENOTSUP for "/dev/fd/N", where whoever gave
+ * us the descriptor knows the path and we do not. Not from a thread that serves the mount.
+ */
 int mountpoint_wait(const char *path, dev_t *dev);
 
 /* Raises readahead to `kib`; where that is not allowed, says how somebody else may do it. */

@@ -86,10 +86,10 @@ static void on_contact(struct state *st)
 {
 	int rc = mountpoint_wait(st->s->mountpoint, &st->dev);
 
-	if (rc)
-		log_line("%s: the mount does not answer: %s", st->s->mountpoint, strerror(-rc));
-	else
+	if (rc == 0)
 		mountpoint_readahead(st->dev, st->s->options->readahead);
+	else if (rc != -ENOTSUP)
+		log_line("%s: the mount does not answer: %s", st->s->mountpoint, strerror(-rc));
 	st->ready = true;
 	if (st->s->status >= 0)
 		daemon_ready(st->s->status, 0);
