@@ -91,6 +91,11 @@ uint32_t qtensor_zero(const struct qtensor *q, uint32_t g, uint32_t n)
 	return (field(q, &row, n) + (q->zeros == ZEROS_V1 && !packed_add)) & mask;
 }
 
+struct weight {
+	uint32_t k, n;
+	enum dtype out;
+};
+
 static float scale_of(const struct qtensor *q, uint32_t g, uint32_t n)
 {
 	const unsigned char *at = q->scales + ((size_t)g * q->out_features + n) * dtype_bytes(q->scale_dtype);
@@ -105,12 +110,16 @@ static float scale_of(const struct qtensor *q, uint32_t g, uint32_t n)
 	return q->scale_dtype == DTYPE_F16 ? float_of_half(half) : float_of_bf16(half);
 }
 
-static void store(void *dst, size_t i, float value, enum dtype out)
+/* Element i of dst: the weight of input k and output n. This is the contract. */
+static void element(void *dst, size_t i, const struct qtensor *q, struct weight at)
 {
-	uint16_t half = out == DTYPE_F16 ? half_of_float(value) : bf16_of_float(value);
-	uint32_t bits = float_canonical(bits_of_float(value));
+	const uint32_t g = q->g_idx ? q->g_idx[at.k] : at.k / q->group_size;
+	const int level = (int)qtensor_code(q, at.k, at.n) - (int)qtensor_zero(q, g, at.n);
+	const float value = scale_of(q, g, at.n) * (float)level;
+	const uint16_t half = at.out == DTYPE_F16 ? half_of_float(value) : bf16_of_float(value);
+	const uint32_t bits = float_canonical(bits_of_float(value));
 
-	if (out == DTYPE_F32)
+	if (at.out == DTYPE_F32)
 		memcpy((char *)dst + i * 4, &bits, 4);
 	else
 		memcpy((char *)dst + i * 2, &half, 2);
@@ -118,16 +127,20 @@ static void store(void *dst, size_t i, float value, enum dtype out)
 
 static void reference(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, enum dtype out)
 {
-	const uint32_t features = q->in_features;
+	size_t i = 0;
 
-	for (uint32_t row = 0; row < nrows; row++) {
-		for (uint32_t k = 0; k < features; k++) {
-			uint32_t n = row0 + row, g = q->g_idx ? q->g_idx[k] : k / q->group_size;
-			int level = (int)qtensor_code(q, k, n) - (int)qtensor_zero(q, g, n);
+	for (uint32_t n = row0; n < row0 + nrows; n++)
+		for (uint32_t k = 0; k < q->in_features; k++)
+			element(dst, i++, q, (struct weight){k, n, out});
+}
 
-			store(dst, (size_t)row * features + k, scale_of(q, g, n) * (float)level, out);
-		}
-	}
+void dequant_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
+{
+	size_t i = 0;
+
+	for (uint32_t k = k0; k < k0 + nk; k++)
+		for (uint32_t n = 0; n < q->out_features; n++)
+			element(dst, i++, q, (struct weight){k, n, out});
 }
 
 static void reference_f16(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)

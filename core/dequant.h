@@ -88,6 +88,12 @@ void kernels_init(struct kernels *k, enum cpu_level level);
 /* The kernel for this matrix and output type (F16, BF16 or F32). Never NULL. */
 dequant_fn *kernels_dequant(const struct kernels *k, const struct qtensor *q, enum dtype out);
 
+/*
+ * The matrix as it is packed, [in_features, out_features]: rows [k0, k0 + nk) of out_features elements each, for the
+ * few weights that are kept that way (Conv1D, embeddings). In plain C only.
+ */
+void dequant_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out);
+
 /* Code k of column n, before any zero is subtracted; zero of group g, column n. The formats in their plainest form. */
 uint32_t qtensor_code(const struct qtensor *q, uint32_t k, uint32_t n);
 uint32_t qtensor_zero(const struct qtensor *q, uint32_t g, uint32_t n);

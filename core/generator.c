@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "dequant_kn.h"
-
 struct job {
 	const struct generator *g;
 	void *dst;
@@ -18,12 +16,13 @@ static void run_dequant(void *ctx)
 {
 	const struct job *job = ctx;
 	const struct generator *g = job->g;
+	const struct module *m = g->tensor->module;
+	const uint32_t row0 = (uint32_t)job->row0, nrows = (uint32_t)job->nrows;
 
-	if (g->tensor->module->keep_orientation)
-		dequant_kn(job->dst,
-		    &(struct dequant_kn){&g->tensor->module->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows});
+	if (m->keep_orientation)
+		dequant_inputs(job->dst, &m->q, row0, nrows, g->out);
 	else
-		g->kernel.dequant(job->dst, &g->tensor->module->q, (uint32_t)job->row0, (uint32_t)job->nrows);
+		g->kernel.dequant(job->dst, &m->q, row0, nrows);
 }
 
 /* Checked before, so that nothing is computed from a changed file; and after, so that nothing computed is used. */

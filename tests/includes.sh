@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 layers=(
 	"checked half dtype gptqfs arena text cpu"
 	"err cast dequant dequant_impl dequant_strip json buffer cache"
-	"dequant_kn zeros architecture foreign"
+	"zeros architecture foreign"
 	"overrides"
 	"safetensors config quant_config index source_file listing"
 	"checkpoint"
