@@ -116,23 +116,40 @@ static int find_parts(const struct opener *o, struct parts *p)
 	return 0;
 }
 
-/* A part without its qweight: a module that lost its codes would otherwise vanish without a word. */
-static int check_orphan(const struct opener *o, const struct st_tensor *t)
+/* Is `t` NAME<suffix> of a module, one that has NAME.qweight? */
+static bool stands_beside_qweight(const struct opener *o, const struct st_tensor *t, const char *suffix)
 {
-	static const char *const suffixes[] = {".qzeros", ".g_idx"};
+	const size_t len = strlen(t->name) - strlen(suffix);
 	char module[1024];
 
-	for (int i = 0; i < 2; i++) {
-		size_t len = strlen(t->name) - strlen(suffixes[i]);
+	if (!ends_with(t->name, suffix) || len >= sizeof(module))
+		return false;
+	memcpy(module, t->name, len);
+	module[len] = 0;
+	return find_part(o, module, ".qweight") != NULL;
+}
 
-		if (!ends_with(t->name, suffixes[i]) || len >= sizeof(module))
+/*
+ * Is this stored tensor a part of a module, which the dense model does not have? A part without its qweight is an
+ * error: a module that lost its codes would otherwise vanish without a word. (Only .scales may be some other tensor's
+ * name.)
+ */
+static int check_part(const struct opener *o, const struct st_tensor *t, bool *part)
+{
+	static const char *const suffixes[] = {".scales", ".qzeros", ".g_idx"};
+
+	*part = false;
+	for (int i = 0; i < 3; i++) {
+		if (!ends_with(t->name, suffixes[i]))
 			continue;
-		memcpy(module, t->name, len);
-		module[len] = 0;
-		if (!find_part(o, module, ".qweight"))
+		*part = stands_beside_qweight(o, t, suffixes[i]);
+		if (!*part && i > 0) {
+			const size_t len = strlen(t->name) - strlen(suffixes[i]);
+
 			return err_set(o->err, -EBADMSG,
-			    "%s: tensor %.200s.qweight is missing (%s is there); fetch the model again", file_of(o, t),
-			    module, t->name);
+			    "%s: tensor %.*s.qweight is missing (%.200s is there); fetch the model again",
+			    file_of(o, t), len < 200 ? (int)len : 200, t->name, t->name);
+		}
 	}
 	return 0;
 }
@@ -144,11 +161,11 @@ static bool is_matrix(const struct st_tensor *t)
 	return t->ndim == 2 && t->shape[0] && t->shape[1];
 }
 
-static int bad_shape(const struct opener *o, const struct parts *p, const struct st_tensor *t, const char *expected)
+static int bad_shape(const struct opener *o, const struct st_tensor *t, const char *expected)
 {
 	return err_set(o->err, -EBADMSG, "%s: tensor %.200s has %s [%llu, %llu], expected %s; fetch the model again",
 	    file_of(o, t), t->name, dtype_name(t->dtype), t->ndim ? (unsigned long long)t->shape[0] : 0,
-	    t->ndim > 1 ? (unsigned long long)t->shape[1] : 0, expected ? expected : p->name);
+	    t->ndim > 1 ? (unsigned long long)t->shape[1] : 0, expected);
 }
 
 static int word_bits(const struct st_tensor *t)
@@ -158,7 +175,6 @@ static int word_bits(const struct st_tensor *t)
 	case DTYPE_I16:
 	case DTYPE_I32:
 	case DTYPE_I64:
-		return (int)dtype_bits(t->dtype);
 	case DTYPE_U8:
 	case DTYPE_U16:
 	case DTYPE_U32:
@@ -174,9 +190,9 @@ static int check_shapes(const struct opener *o, const struct parts *p, struct qt
 
 	q->word_bits = (uint8_t)word_bits(w);
 	if (!is_matrix(w) || !q->word_bits)
-		return bad_shape(o, p, w, "I32 [in_features * bits / 32, out_features]");
+		return bad_shape(o, w, "I32 [in_features * bits / 32, out_features]");
 	if (!is_matrix(s) || (s->dtype != DTYPE_F16 && s->dtype != DTYPE_BF16 && s->dtype != DTYPE_F32))
-		return bad_shape(o, p, s, "F16, BF16 or F32 [groups, out_features]");
+		return bad_shape(o, s, "F16, BF16 or F32 [groups, out_features]");
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->err, -ENOTSUP,
 		    "%s: tensor %.200s is packed along out_features: this is AWQ, which is not served; fetch the GPTQ version of "
@@ -187,11 +203,11 @@ static int check_shapes(const struct opener *o, const struct parts *p, struct qt
 		    "%s: tensor %.200s has %llu columns, expected the %llu of %s.qweight; fetch the model again",
 		    file_of(o, s), s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1], p->name);
 	if (z && (!is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
-		return bad_shape(o, p, z, "words as in qweight, with as many rows as scales");
+		return bad_shape(o, z, "words as in qweight, with as many rows as scales");
 	if (p->g_idx && (p->g_idx->ndim != 1 || !p->g_idx->shape[0] || p->g_idx->dtype != DTYPE_I32))
-		return bad_shape(o, p, p->g_idx, "I32 [in_features]");
+		return bad_shape(o, p->g_idx, "I32 [in_features]");
 	if (w->shape[1] > OUT_FEATURES_MAX || w->shape[0] > IN_FEATURES_MAX || s->shape[0] > IN_FEATURES_MAX)
-		return bad_shape(o, p, w, "at most 4194304 rows and 2147483648 columns");
+		return bad_shape(o, w, "at most 4194304 rows and 2147483648 columns");
 	q->out_features = (uint32_t)w->shape[1];
 	q->groups = (uint32_t)s->shape[0];
 	q->scale_dtype = s->dtype;
@@ -450,24 +466,6 @@ static int add_module(struct opener *o, const struct st_tensor *qweight, struct 
 	return t->name ? 0 : err_memory(o->err);
 }
 
-/* Is this stored tensor a part of a module, which the dense model does not have? */
-static bool is_part(const struct opener *o, const struct st_tensor *t)
-{
-	static const char *const suffixes[] = {".qzeros", ".scales", ".g_idx"};
-	char module[1024];
-
-	for (int i = 0; i < 3; i++) {
-		size_t len = strlen(t->name) - strlen(suffixes[i]);
-
-		if (!ends_with(t->name, suffixes[i]) || len >= sizeof(module))
-			continue;
-		memcpy(module, t->name, len);
-		module[len] = 0;
-		return find_part(o, module, ".qweight") != NULL;
-	}
-	return false;
-}
-
 /* Has every byte of a small tensor the value 0 (or -0.0: only the sign bit of an element)? */
 static int is_zero(const struct opener *o, const struct st_tensor *t, bool *zero)
 {
@@ -493,17 +491,16 @@ static int is_zero(const struct opener *o, const struct st_tensor *t, bool *zero
  */
 static int is_spurious_bias(struct opener *o, const struct st_tensor *t, bool *spurious)
 {
-	const size_t len = strlen(t->name) - strlen(".bias");
 	char *module;
 	int rc;
 
 	*spurious = false;
-	if (!ends_with(t->name, ".bias") || !dtype_is_cast(t->dtype) || t->bytes > BIAS_BYTES_MAX)
+	if (!dtype_is_cast(t->dtype) || t->bytes > BIAS_BYTES_MAX || !stands_beside_qweight(o, t, ".bias"))
 		return 0;
-	module = arena_strndup(&o->c->arena, t->name, len);
+	module = arena_strndup(&o->c->arena, t->name, strlen(t->name) - strlen(".bias"));
 	if (!module)
 		return err_memory(o->err);
-	if (!find_part(o, module, ".qweight") || architecture_has_bias(o->architecture, o->c->config_json, module))
+	if (architecture_has_bias(o->architecture, o->c->config_json, module))
 		return 0;
 	rc = is_zero(o, t, spurious);
 	if (rc == 0 && *spurious)
@@ -514,10 +511,10 @@ static int is_spurious_bias(struct opener *o, const struct st_tensor *t, bool *s
 static int add_tensor(struct opener *o, const struct st_tensor *s)
 {
 	struct tensor *t = &o->out->tensors[o->out->tensor_count];
-	bool spurious;
-	int rc = check_orphan(o, s);
+	bool part, spurious;
+	int rc = check_part(o, s, &part);
 
-	if (rc || is_part(o, s))
+	if (rc || part)
 		return rc;
 	if (ends_with(s->name, ".qweight")) {
 		rc = add_module(o, s, t);
