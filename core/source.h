@@ -14,6 +14,8 @@
 
 #define TENSOR_FILES 4
 
+struct generator;
+
 /* One tensor of the ordinary model. */
 struct tensor {
 	const char *name;      /* as Hugging Face's class wants it: "model.layers.0.mlp.up_proj.weight" */
@@ -39,6 +41,7 @@ struct module {
 	atomic_bool fetched;            /* somebody has asked for its pages already */
 	const char *repair;             /* the known fault of its stored zeros that is repaired here, or NULL */
 	const struct st_tensor *qzeros; /* as stored, or NULL */
+	const struct generator *generators[DTYPE_VIEWS]; /* that decode it, by type; NULL where no view asked yet */
 };
 
 struct source {

@@ -10,13 +10,14 @@
 #include <string.h>
 
 #include "config.h"
+#include "dense.h"
 #include "view.h"
 
 #define SHARD_BYTES ((uint64_t)5000000000) /* the convention of Hugging Face's save_pretrained */
 
-struct dense {
+struct directory {
 	const struct plan *p;
-	const struct view *view;
+	struct dense dense;
 	uint32_t dir;
 	struct st_tensor *shown; /* [tensors] as the headers list them */
 	uint64_t *shard_of;      /* [tensors] */
@@ -26,25 +27,14 @@ struct dense {
 /* ---- weights ---- */
 
 /* What each tensor is in this view, and in which shard. */
-static void plan_tensors(struct dense *d)
+static void plan_tensors(struct directory *d)
 {
 	const struct source *s = d->p->source;
 	uint64_t bytes = 0;
 
 	d->shard_count = 1;
 	for (size_t i = 0; i < s->tensor_count; i++) {
-		const struct tensor *t = &s->tensors[i];
-		bool cast = !t->stored || dtype_is_cast(t->stored->dtype);
-		enum dtype dtype = cast ? d->view->dtype : t->stored->dtype;
-		uint64_t elements = 1;
-
-		for (int k = 0; k < t->ndim; k++)
-			elements *= t->shape[k];
-		d->shown[i] = (struct st_tensor){.name = t->name,
-		    .shape = t->shape,
-		    .ndim = t->ndim,
-		    .dtype = (uint8_t)dtype,
-		    .bytes = cast ? elements * dtype_bytes(dtype) : t->stored->bytes};
+		d->shown[i] = dense_shown(&d->dense, &s->tensors[i]);
 		if (bytes && bytes + d->shown[i].bytes > SHARD_BYTES) {
 			d->shard_count++;
 			bytes = 0;
@@ -54,62 +44,7 @@ static void plan_tensors(struct dense *d)
 	}
 }
 
-static int add_tensor(const struct dense *d, struct layout *layout, const struct tensor *t);
-
-/* Joined rows follow one another; that is all. */
-static int add_parts(const struct dense *d, struct layout *layout, const struct tensor *t)
-{
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < t->part_count; i++)
-		rc = add_tensor(d, layout, t->parts[i]);
-	return rc;
-}
-
-/* A bias that one of several joined modules lacks. */
-static int add_zeros(const struct dense *d, struct layout *layout, const struct tensor *t)
-{
-	const size_t bytes = (size_t)t->shape[0] * dtype_bytes(d->view->dtype);
-	char *zeros = arena_alloc(&d->p->c->arena, bytes, 1);
-
-	if (zeros)
-		layout_add_bytes(layout, zeros, bytes);
-	return zeros ? 0 : -ENOMEM;
-}
-
-static int add_tensor(const struct dense *d, struct layout *layout, const struct tensor *t)
-{
-	const struct st_tensor *stored = t->stored;
-	struct generator *g;
-
-	if (t->parts)
-		return add_parts(d, layout, t);
-	if (!stored && !t->module)
-		return add_zeros(d, layout, t);
-	if (stored && (stored->dtype == d->view->dtype || !dtype_is_cast(stored->dtype))) {
-		layout_add_source(layout, checkpoint_file(d->p->c, stored), stored->begin, stored->bytes);
-		return 0;
-	}
-	g = arena_alloc(&d->p->c->arena, 1, sizeof(*g));
-	if (!g)
-		return -ENOMEM;
-	*g = t->module ? generator_dequant(t, d->p->kernels, d->view->dtype)
-	               : generator_cast(t, checkpoint_file(d->p->c, stored), d->p->kernels, d->view->dtype);
-	layout_add_generator(layout, g);
-	return 0;
-}
-
-/* Extents that a tensor takes. */
-static size_t extents_of(const struct tensor *t)
-{
-	size_t n = t->parts ? 0 : 1;
-
-	for (size_t i = 0; i < t->part_count; i++)
-		n += extents_of(t->parts[i]);
-	return n;
-}
-
-static const char *shard_name(const struct dense *d, uint64_t shard)
+static const char *shard_name(const struct directory *d, uint64_t shard)
 {
 	if (d->shard_count == 1)
 		return "model.safetensors";
@@ -118,7 +53,7 @@ static const char *shard_name(const struct dense *d, uint64_t shard)
 }
 
 /* One safetensors file of the tensors [first, first + count). */
-static int add_shard(const struct dense *d, size_t first, size_t count)
+static int add_shard(const struct directory *d, size_t first, size_t count)
 {
 	struct arena *arena = &d->p->c->arena;
 	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
@@ -129,7 +64,7 @@ static int add_shard(const struct dense *d, size_t first, size_t count)
 	int rc = 0;
 
 	for (size_t i = first; i < first + count; i++)
-		extents += extents_of(&d->p->source->tensors[i]);
+		extents += dense_extents(&d->p->source->tensors[i]);
 
 	safetensors_write(d->shown + first, count, &header);
 	bytes = header.failed ? NULL : arena_strndup(arena, header.data, header.len);
@@ -139,13 +74,13 @@ static int add_shard(const struct dense *d, size_t first, size_t count)
 		return -ENOMEM;
 	layout_add_bytes(layout, bytes, len);
 	for (size_t i = first; rc == 0 && i < first + count; i++)
-		rc = add_tensor(d, layout, &d->p->source->tensors[i]);
+		rc = dense_append(&d->dense, &d->p->source->tensors[i], layout);
 	if (rc == 0 && !tree_add(d->p->tree, d->dir, name, layout, &d->p->weights))
 		rc = -ENOMEM;
 	return rc;
 }
 
-static int add_index(const struct dense *d)
+static int add_index(const struct directory *d)
 {
 	const size_t count = d->p->source->tensor_count;
 	struct text text = {0};
@@ -168,7 +103,7 @@ static int add_index(const struct dense *d)
 	return tree_add_text(d->p->tree, d->dir, "model.safetensors.index.json", &text, &d->p->weights);
 }
 
-static int add_weights(struct dense *d)
+static int add_weights(struct directory *d)
 {
 	const size_t count = d->p->source->tensor_count;
 	int rc = d->shard_count > 1 ? add_index(d) : 0;
@@ -183,17 +118,17 @@ static int add_weights(struct dense *d)
 
 /* ---- the files around them ---- */
 
-static int add_config(const struct dense *d)
+static int add_config(const struct directory *d)
 {
 	struct text text = {0};
 
 	if (!d->p->c->config_text.at)
 		return 0;
-	config_rewrite(d->p->c->config_text, d->view->dtype, &text);
+	config_rewrite(d->p->c->config_text, d->dense.dtype, &text);
 	return tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
 }
 
-static int add_companions(const struct dense *d)
+static int add_companions(const struct directory *d)
 {
 	struct checkpoint *c = d->p->c;
 
@@ -212,7 +147,7 @@ static int add_companions(const struct dense *d)
 
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 {
-	struct dense d = {.p = p, .view = view, .dir = dir};
+	struct directory d = {.p = p, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
 	const size_t count = p->source->tensor_count;
 	int rc;
 

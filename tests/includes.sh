@@ -14,6 +14,7 @@ layers=(
 	"checkpoint"
 	"source join"
 	"generator layout tree"
+	"dense"
 	"view report"
 	"model"
 )
