@@ -27,7 +27,8 @@
 
 #define GPTQFS_ROOT 1
 #define GPTQFS_READ_MAX ((size_t)1 << 20) /* the most bytes one gptqfs_read returns */
-#define GPTQFS_CACHE_DEFAULT ((size_t)32 << 20)
+#define GPTQFS_CACHE_DEFAULT_MIB 32
+#define GPTQFS_CACHE_DEFAULT ((size_t)GPTQFS_CACHE_DEFAULT_MIB << 20)
 
 struct gptqfs;
 

@@ -13,35 +13,58 @@
 
 enum { KEY_DISCARD, KEY_FSNAME };
 
+/* An option: how it is parsed, and how it is told. Help is printed from this table, and tests hold the man page and the
+ * completions against that. */
+struct option {
+	struct fuse_opt opt; /* templ NULL: libfuse parses it */
+	const char *shown;   /* as people write it, or NULL for another spelling of the row above */
+	const char *help;
+};
+
 #define OPT(name, field, value)                              \
 	{                                                    \
 		name, offsetof(struct options, field), value \
 	}
+#define FUSES     \
+	{         \
+		0 \
+	}
+#define QUOTE(number) #number
+#define NUMBER(number) QUOTE(number)
 
-static const struct fuse_opt table[] = {
-    OPT("-h", help, 1),
-    OPT("--help", help, 1),
-    OPT("-V", version, 1),
-    OPT("--version", version, 1),
-    OPT("--check", check, 1),
-    OPT("--json", json, 1),
-    OPT("--cpu=%s", cpu, 0),
-    OPT("cpu=%s", cpu, 0),
-    OPT("view=%s", view, 0),
-    OPT("cache=%s", cache, 0),
-    OPT("readahead=%u", readahead, 0),
-    OPT("max_read=%u", max_read, 0),
-    OPT("direct_io", direct_io, 1),
-    OPT("follow_symlinks", follow_symlinks, 1),
-    OPT("uid=%u", model.uid, 0),
-    OPT("gid=%u", model.gid, 0),
-    OPT("umask=%o", model.umask, 0),
-    FUSE_OPT_KEY("fsname=", KEY_FSNAME),
+static const struct option table[] = {
+    {OPT("-h", help, 1), "-h, --help", "this text"},
+    {OPT("--help", help, 1), NULL, NULL},
+    {OPT("-V", version, 1), "-V, --version", "version"},
+    {OPT("--version", version, 1), NULL, NULL},
+    {OPT("--check", check, 1), "--check", "read and validate everything, print the module table and every warning"},
+    {OPT("--json", json, 1), "--json", "with --check: as JSON"},
+    {FUSES, "-f", "stay in the foreground"},
+    {FUSES, "-d, -o debug", "debugging output of libfuse (implies -f)"},
+    {FUSES, "-s", "one thread"},
+    {OPT("--cpu=%s", cpu, 0), "--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512, avx512vbmi (also GPTQFS_CPU)"},
+    {OPT("cpu=%s", cpu, 0), NULL, NULL},
+    {OPT("view=%s", view, 0), "-o view=NAME", "show one view as the root"},
+    {OPT("cache=%s", cache, 0), "-o cache=SIZE",
+	"budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g"},
+    {OPT("readahead=%u", readahead, 0), "-o readahead=KiB",
+	"readahead of the mount, if allowed to set it (" NUMBER(READAHEAD_DEFAULT) ")"},
+    {OPT("direct_io", direct_io, 1), "-o direct_io", "bypass the page cache (no shared mmap)"},
+    {OPT("follow_symlinks", follow_symlinks, 1), "-o follow_symlinks", "let links lead out of MODEL_DIR"},
+    {OPT("uid=%u", model.uid, 0), "-o uid=N", "owner shown"},
+    {OPT("gid=%u", model.gid, 0), "-o gid=N", "group shown"},
+    {OPT("umask=%o", model.umask, 0), "-o umask=M", "permissions taken away (octal)"},
+    {OPT("max_read=%u", max_read, 0), "-o max_read=N", "bytes per request (1048576)"},
+    {FUSES, "-o max_threads=N", "threads that serve (10)"},
+    {FUSES, "-o clone_fd", "a descriptor of /dev/fuse per thread"},
+    {FUSES, "-o allow_other", "let other users read (see /etc/fuse.conf)"},
+    {FUSE_OPT_KEY("fsname=", KEY_FSNAME), "-o fsname=NAME", "name of the source in the table of mounts"},
     /* mount(8) always gives one of the two; a mount of ours is read-only in any case. */
-    FUSE_OPT_KEY("rw", KEY_DISCARD),
-    FUSE_OPT_KEY("ro", KEY_DISCARD),
-    FUSE_OPT_END,
+    {FUSE_OPT_KEY("rw", KEY_DISCARD), NULL, NULL},
+    {FUSE_OPT_KEY("ro", KEY_DISCARD), NULL, NULL},
 };
+
+#define OPTIONS (sizeof(table) / sizeof(*table))
 
 static int take_argument(void *data, const char *arg, int key, struct fuse_args *outargs)
 {
@@ -123,6 +146,18 @@ static int check_arguments(const struct options *o)
 	return -EINVAL;
 }
 
+static int parse_own_words(struct options *o)
+{
+	struct fuse_opt own[OPTIONS + 1];
+	size_t count = 0;
+
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (table[i].opt.templ)
+			own[count++] = table[i].opt;
+	own[count] = (struct fuse_opt)FUSE_OPT_END;
+	return fuse_opt_parse(&o->fuse, o, own, take_argument) == -1 ? -EINVAL : 0;
+}
+
 int options_parse(struct options *o, int argc, char **argv)
 {
 	*o = (struct options){
@@ -130,7 +165,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	    .readahead = READAHEAD_DEFAULT,
 	    .fuse = FUSE_ARGS_INIT(argc, argv),
 	};
-	if (fuse_opt_parse(&o->fuse, o, table, take_argument) == -1 || parse_fuse_words(o))
+	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;
 	o->model.view = o->view;
 	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
@@ -161,33 +196,17 @@ void options_help(FILE *out)
 	    "       fusermount3 -u MOUNTPOINT                 unmount\n"
 	    "\n"
 	    "MODEL_DIR is a directory with GPTQ safetensors, or an entry of the Hugging Face cache (models--org--name).\n"
-	    "\n"
-	    "    -h   --help            this text\n"
-	    "    -V   --version         version\n"
-	    "    -f                     stay in the foreground\n"
-	    "    -d   -o debug          debugging output of libfuse (implies -f)\n"
-	    "    -s                     one thread\n"
-	    "    --check [--json]       print the module table and every warning\n"
-	    "    --cpu=LEVEL            use at most: c, ssse3 or neon, avx2, avx512, avx512vbmi (also GPTQFS_CPU)\n"
-	    "    -o view=NAME           show one view as the root:");
+	    "\n");
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (table[i].shown)
+			fprintf(out, "    %-22s %s\n", table[i].shown, table[i].help);
+	fprintf(out, "    %-22s %s\n\nviews:", "-o ...", "any other mount option");
 	for (size_t i = 0; gptqfs_view_name(i); i++)
 		fprintf(out, " %s", gptqfs_view_name(i));
 	fprintf(out,
-	    "\n"
-	    "    -o cache=SIZE          budget of the second-level cache (%zum); k, m, g\n"
-	    "    -o readahead=KiB       readahead of the mount, if allowed to set it (%u)\n"
-	    "    -o direct_io           bypass the page cache (no shared mmap)\n"
-	    "    -o follow_symlinks     let links lead out of MODEL_DIR\n"
-	    "    -o uid=N,gid=N,umask=M owner shown, and permissions taken away (octal)\n"
-	    "    -o max_read=N          bytes per request (1048576)\n"
-	    "    -o max_threads=N       threads that serve (10)\n"
-	    "    -o clone_fd            a descriptor of /dev/fuse per thread\n"
-	    "    -o allow_other         let other users read (see /etc/fuse.conf)\n"
-	    "    -o ...                 any other mount option\n"
-	    "\n"
+	    "\n\n"
 	    "exit: 0 mounted; 1 usage; 2 nothing readable as weights; 3 weights damaged, incomplete or of another format;\n"
-	    "      4 the mount failed; 5 failed while serving\n",
-	    GPTQFS_CACHE_DEFAULT >> 20, READAHEAD_DEFAULT);
+	    "      4 the mount failed; 5 failed while serving\n");
 }
 
 void options_version(FILE *out)
