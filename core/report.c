@@ -8,6 +8,7 @@
 #include "checked.h"
 #include "err.h"
 #include "half.h"
+#include "view.h"
 
 typedef unsigned long long ull;
 
@@ -113,19 +114,25 @@ void report_info(const struct checkpoint *c, const struct source *s, struct text
 
 void report_readme(const struct checkpoint *c, struct text *out)
 {
+	const struct view *view;
+
 	text_printf(out,
-	    "This is a GPTQ-quantized model, shown by gptqfs as ordinary model directories.\n"
+	    "This is a GPTQ-quantized model, shown by gptqfs as ordinary model files. Every weight is computed when it is\n"
+	    "read; nothing is stored.\n"
 	    "Source: %s\n"
-	    "\n"
-	    "fp16/ bf16/ fp32/   complete models; every weight is computed when it is read\n"
-	    "info                what the model is, which view fits it, and every warning\n"
+	    "\n",
+	    c->dir.path);
+	for (size_t i = 0; (view = view_at(i)); i++)
+		text_printf(out, "%-12s %s\n", view->name, view->about);
+	text_printf(out,
+	    "%-12s what the model is, which view fits it, and every warning\n"
 	    "\n"
 	    "  cat info\n"
 	    "  python3 -c 'from transformers import AutoModelForCausalLM as A; A.from_pretrained(\"fp16\")'\n"
 	    "  cp -r fp16 /somewhere/else      # an ordinary copy\n"
 	    "\n"
 	    "Unmount with: fusermount3 -u MOUNTPOINT\n",
-	    c->dir.path);
+	    "info");
 }
 
 /* ---- reading everything ---- */

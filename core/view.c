@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const struct view views[] = {
-    {"fp16", DTYPE_F16, view_dense_plan},
-    {"bf16", DTYPE_BF16, view_dense_plan},
-    {"fp32", DTYPE_F32, view_dense_plan},
+    {"fp16", DTYPE_F16, "a complete, ordinary model directory", view_dense_plan},
+    {"bf16", DTYPE_BF16, "the same in bfloat16", view_dense_plan},
+    {"fp32", DTYPE_F32, "the same in 32 bits", view_dense_plan},
 };
 
 const struct view *view_at(size_t index)

@@ -22,6 +22,7 @@ struct plan {
 struct view {
 	const char *name; /* also the directory: "fp16" */
 	enum dtype dtype;
+	const char *about; /* one line of README in the mount */
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
 	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);
 };
