@@ -2,8 +2,7 @@
 
 /*
  * A model: what gptqfs.h promises. Opens the checkpoint, has a source make sense of it and views plan files from it,
- * and serves them. One read is one loop over extents; the reply points at memory where the bytes are in memory
- * already, and at a reply buffer for those that are computed.
+ * and serves them.
  */
 
 #include <errno.h>
@@ -11,31 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
-#include "cache.h"
 #include "err.h"
+#include "reader.h"
 #include "report.h"
 #include "view.h"
-
-/* What a read may decode in vain: one row of common size, a few microseconds. Beyond it, tiles are cached. */
-#define WASTE_MAX ((size_t)16 << 10)
-/* Pieces of rows at least this long get aligned addresses. */
-#define ALIGN_MIN ((size_t)64 << 10)
-/* Pieces of memory shorter than this are copied, not pointed at. */
-#define COPY_MAX 4096
-/* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and
- * what stands between them. */
-#define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / ALIGN_MIN) - 2)
 
 struct gptqfs {
 	struct checkpoint checkpoint;
 	struct source source;
 	struct kernels kernels;
 	struct tree tree;
-	struct cache *cache;
-	struct buffers *buffers;
+	struct reader reader;
 	struct {
-		atomic_uint_fast64_t reads, served, computed, errors;
+		atomic_uint_fast64_t reads, served, errors;
 	} count;
 	uid_t uid;
 	gid_t gid;
@@ -141,9 +128,9 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		return rc;
 	source_guard_install();
 	kernels_init(&m->kernels, level);
-	m->cache = cache_new(options->cache_bytes);
-	m->buffers = buffers_new();
-	if (!m->cache || !m->buffers)
+	m->reader.cache = cache_new(options->cache_bytes);
+	m->reader.buffers = buffers_new();
+	if (!m->reader.cache || !m->reader.buffers)
 		return err_memory(err);
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
@@ -176,8 +163,8 @@ void gptqfs_close(struct gptqfs *m)
 {
 	if (!m)
 		return;
-	cache_free(m->cache);
-	buffers_free(m->buffers);
+	cache_free(m->reader.cache);
+	buffers_free(m->reader.buffers);
 	checkpoint_close(&m->checkpoint);
 	free(m);
 }
@@ -276,224 +263,37 @@ void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out)
 
 /* ---- reading ---- */
 
-/* A reply in the making: what it needs besides struct gptqfs_reply. */
-struct reply {
-	struct gptqfs *m;
-	struct gptqfs_reply *out;
-	size_t used; /* bytes of the buffer */
-};
-
-static void point_at(struct reply *r, const void *bytes, size_t len)
-{
-	struct gptqfs_reply *out = r->out;
-	struct iovec *last = out->count ? &out->iov[out->count - 1] : NULL;
-
-	out->bytes += len;
-	if (last && (const char *)last->iov_base + last->iov_len == bytes)
-		last->iov_len += len;
-	else
-		out->iov[out->count++] = (struct iovec){(void *)bytes, len};
-}
-
-/* Room for len bytes in the reply buffer, or NULL. Every read fits: see BUFFER_BYTES. */
-static unsigned char *reserve(struct reply *r, size_t len)
-{
-	unsigned char *at;
-
-	if (!r->out->buffer)
-		r->out->buffer = buffer_get(r->m->buffers);
-	if (!r->out->buffer || BUFFER_BYTES - r->used < len)
-		return NULL;
-	at = r->out->buffer->data + r->used;
-	r->used += len;
-	return at;
-}
-
-static int read_bytes(struct reply *r, const char *bytes, size_t len)
-{
-	unsigned char *at;
-
-	if (len > COPY_MAX && r->out->count < POINT_MAX) {
-		point_at(r, bytes, len);
-		return 0;
-	}
-	at = reserve(r, len);
-	if (!at)
-		return -ENOMEM;
-	memcpy(at, bytes, len);
-	point_at(r, at, len);
-	return 0;
-}
-
-static int read_source(struct reply *r, const struct extent *e, uint64_t from, size_t len)
-{
-	unsigned char *at = reserve(r, len);
-	int rc = at ? source_file_read(e->from.file, at, len, e->position + from) : -ENOMEM;
-
-	if (rc == 0)
-		point_at(r, at, len);
-	return rc;
-}
-
-/*
- * Decodes the rows around [from, from + len) into the buffer; the part of the first row before `from` is decoded in
- * vain, and so is the rest of the last. Rows of a long piece land on addresses that are to 64 as their places in the
- * file are: kernels write whole lines faster.
- */
-static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
-{
-	const struct generator *g = e->from.generator;
-	const uint64_t row0 = from / g->row_bytes, row1 = (from + len - 1) / g->row_bytes + 1;
-	const uint64_t before = from - row0 * g->row_bytes, place = e->offset + row0 * g->row_bytes;
-	const size_t slack = len >= ALIGN_MIN ? 64 : 0;
-	unsigned char *at = reserve(r, slack + (row1 - row0) * g->row_bytes);
-	int rc;
-
-	if (!at)
-		return -ENOMEM;
-	if (slack)
-		at += (place - (uintptr_t)at) & 63;
-	rc = g->fill(g, at, row0, row1 - row0);
-	if (rc == 0)
-		point_at(r, at + before, len);
-	atomic_fetch_add_explicit(&r->m->count.computed, (row1 - row0) * g->row_bytes, memory_order_relaxed);
-	return rc;
-}
-
-struct tile {
-	struct gptqfs *m;
-	const struct generator *g;
-	uint64_t row0, nrows;
-};
-
-static int fill_tile(void *ctx, void *dst)
-{
-	const struct tile *t = ctx;
-
-	atomic_fetch_add_explicit(&t->m->count.computed, t->nrows * t->g->row_bytes, memory_order_relaxed);
-	return t->g->fill(t->g, dst, t->row0, t->nrows);
-}
-
-/* The part of one tile that a read wants: pointed at while it is pinned, or copied. */
-static int read_tile(struct reply *r, const struct generator *g, uint64_t from, size_t len)
-{
-	const uint64_t index = from / g->row_bytes / g->tile_rows, first = index * g->tile_rows;
-	struct tile tile = {r->m, g, first, g->rows - first < g->tile_rows ? g->rows - first : g->tile_rows};
-	const struct cache_request request = {{g, index}, tile.nrows * g->row_bytes, fill_tile, &tile};
-	struct cache_entry *entry;
-	const unsigned char *bytes;
-	unsigned char *at;
-	int rc = cache_get(r->m->cache, &request, &entry);
-
-	if (rc)
-		return rc;
-	bytes = entry->data + (from - first * g->row_bytes);
-	if (len > COPY_MAX && r->out->count < POINT_MAX) {
-		r->out->pinned[r->out->pins++] = entry;
-		point_at(r, bytes, len);
-		return 0;
-	}
-	at = reserve(r, len);
-	if (at) {
-		memcpy(at, bytes, len);
-		point_at(r, at, len);
-	}
-	cache_unpin(r->m->cache, entry);
-	return at ? 0 : -ENOMEM;
-}
-
-/* Only at the ends of a read are rows cut, so what is decoded in vain is bounded: see BUFFER_BYTES. */
-static int read_generated(struct reply *r, const struct extent *e, uint64_t from, size_t len)
-{
-	const struct generator *g = e->from.generator;
-	const uint64_t tile_bytes = g->tile_rows * g->row_bytes;
-	const uint64_t rows = (from + len - 1) / g->row_bytes + 1 - from / g->row_bytes;
-	const uint64_t waste = rows * g->row_bytes - len;
-	int rc = 0;
-
-	if (waste <= WASTE_MAX || waste <= len / 2)
-		return read_rows(r, e, from, len);
-	while (rc == 0 && len) {
-		uint64_t left = tile_bytes - from % tile_bytes;
-		size_t piece = left < len ? (size_t)left : len;
-
-		rc = read_tile(r, g, from, piece);
-		from += piece;
-		len -= piece;
-	}
-	return rc;
-}
-
-static int read_extents(struct reply *r, const struct layout *layout, uint64_t offset, size_t size)
-{
-	const struct extent *e = layout_find(layout, offset);
-	int rc = 0;
-
-	for (; rc == 0 && size; e++) {
-		uint64_t from = offset - e->offset, left = e->length - from;
-		size_t len = left < size ? (size_t)left : size;
-
-		switch (e->kind) {
-		case EXTENT_BYTES:
-			rc = read_bytes(r, e->from.bytes + from, len);
-			break;
-		case EXTENT_SOURCE:
-			rc = read_source(r, e, from, len);
-			break;
-		case EXTENT_GENERATED:
-			rc = read_generated(r, e, from, len);
-			break;
-		}
-		offset += len;
-		size -= len;
-	}
-	return rc;
-}
-
 int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply)
 {
 	const struct node *n = find_node(m, ino);
-	struct reply r = {.m = m, .out = reply};
+	struct range range;
+	uint64_t left;
 	int rc;
 
 	if (!n)
 		return -ENOENT;
 	if (!n->layout)
 		return -EISDIR;
-	reply->bytes = 0;
-	reply->count = reply->pins = 0;
-	reply->buffer = NULL;
+	left = offset < n->layout->size ? n->layout->size - offset : 0;
+	range = (struct range){n->layout, offset, size < GPTQFS_READ_MAX ? size : GPTQFS_READ_MAX};
+	if (range.size > left)
+		range.size = (size_t)left;
 	atomic_fetch_add_explicit(&m->count.reads, 1, memory_order_relaxed);
-	if (offset >= n->layout->size)
-		return 0;
-	if (size > GPTQFS_READ_MAX)
-		size = GPTQFS_READ_MAX;
-	if (size > n->layout->size - offset)
-		size = (size_t)(n->layout->size - offset);
-	rc = read_extents(&r, n->layout, offset, size);
-	if (rc) {
-		atomic_fetch_add_explicit(&m->count.errors, 1, memory_order_relaxed);
-		gptqfs_read_done(m, reply);
-	} else {
-		atomic_fetch_add_explicit(&m->count.served, size, memory_order_relaxed);
-	}
+	rc = reader_read(&m->reader, &range, reply);
+	atomic_fetch_add_explicit(rc ? &m->count.errors : &m->count.served, rc ? 1 : range.size, memory_order_relaxed);
 	return rc;
 }
 
 void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply)
 {
-	while (reply->pins)
-		cache_unpin(m->cache, reply->pinned[--reply->pins]);
-	if (reply->buffer)
-		buffer_put(m->buffers, reply->buffer);
-	reply->buffer = NULL;
+	reader_done(&m->reader, reply);
 }
 
 bool gptqfs_trim(struct gptqfs *m)
 {
-	bool cached = cache_trim(m->cache);
+	bool cached = cache_trim(m->reader.cache);
 
-	return buffers_trim(m->buffers) || cached;
+	return buffers_trim(m->reader.buffers) || cached;
 }
 
 /* ---- telling ---- */
@@ -502,11 +302,11 @@ void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out)
 {
 	struct cache_stats cache;
 
-	cache_stats(m->cache, &cache);
+	cache_stats(m->reader.cache, &cache);
 	*out = (struct gptqfs_counters){
 	    .reads = m->count.reads,
 	    .bytes_served = m->count.served,
-	    .bytes_computed = m->count.computed,
+	    .bytes_computed = m->reader.computed,
 	    .errors = m->count.errors,
 	    .cache_hits = cache.hits,
 	    .cache_misses = cache.misses,

@@ -14,7 +14,7 @@ layers=(
 	"checkpoint"
 	"source join"
 	"generator layout tree"
-	"dense"
+	"dense reader"
 	"view report"
 	"model"
 )
