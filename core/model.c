@@ -49,17 +49,21 @@ static int plan_root(const struct plan *p)
 {
 	const struct view *view;
 	struct stat dir;
-	struct text readme = {0}, info = {0};
+	struct text readme = {0}, info = {0}, json = {0};
 	int rc;
 
 	if (fstat(p->c->dir.fd, &dir) < 0)
 		return -errno;
-	report_readme(p->c, &readme);
-	report_info(p->c, p->source, &info);
+	report_readme(p->c, p->source, &readme);
+	report_info(p->c, p->source, false, &info);
+	report_info(p->c, p->source, true, &json);
 	rc = tree_add_text(p->tree, GPTQFS_ROOT, "README", &readme, &p->weights);
 	if (rc == 0)
 		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info", &info, &p->weights);
+	if (rc == 0)
+		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info.json", &json, &p->weights);
 	text_free(&info);
+	text_free(&json);
 	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
 		uint32_t ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
 
@@ -323,7 +327,7 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
 
 	if (rc)
 		return -EBADMSG;
-	(json ? report_json : report_text)(&m->checkpoint, &m->source, &findings, &text);
+	report_check(&m->checkpoint, &m->source, &findings, json, &text);
 	if (text.failed)
 		rc = err_memory(err);
 	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))

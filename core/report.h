@@ -2,16 +2,17 @@
 #ifndef GPTQFS_REPORT_H
 #define GPTQFS_REPORT_H
 
-/* What gptqfs says of a model: `info` in a mount, and --check. */
+/* What gptqfs says of a model: `info`, `info.json` and README in a mount, and --check. All of it is ASCII. */
 
+#include "sheet.h"
 #include "source.h"
-#include "text.h"
+#include "totals.h"
 
-/* `info`: Key: value lines in a fixed order, units in the key, new keys only at the end of a part. */
-void report_info(const struct checkpoint *c, const struct source *s, struct text *out);
+/* `info` and `info.json`: fixed order, units in the key, new keys only at the end of a part. */
+void report_info(const struct checkpoint *c, const struct source *s, bool json, struct text *out);
 
 /* README of a mount. */
-void report_readme(const struct checkpoint *c, struct text *out);
+void report_readme(const struct checkpoint *c, const struct source *s, struct text *out);
 
 /* What --check found by reading all zeros, all scales and all stored floats. */
 struct findings {
@@ -27,8 +28,16 @@ struct findings {
 /* Reads everything. Returns 0 or -EIO, with the file's name in err. */
 int report_examine(struct checkpoint *c, const struct source *s, struct findings *out, struct gptqfs_error *err);
 
-/* The module table, the findings and the warnings. */
-void report_text(const struct checkpoint *c, const struct source *s, const struct findings *f, struct text *out);
-void report_json(const struct checkpoint *c, const struct source *s, const struct findings *f, struct text *out);
+/* The module table, `info`, the findings, and what it comes to in three lines; or the same as JSON. */
+void report_check(const struct checkpoint *c, const struct source *s, const struct findings *f, bool json,
+    struct text *out);
+
+/* ---- what info and --check share ---- */
+
+void report_model(const struct checkpoint *c, const struct source *src, struct sheet *s);
+/* The table of modules; JSON only. */
+void report_modules(const struct source *src, struct sheet *s);
+/* The view that fits the model best ("bf16"). */
+const char *report_view(const struct totals *t);
 
 #endif

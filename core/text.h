@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * A growing text. A zeroed struct is empty. A text that could not grow stays as it was and is marked failed; the
@@ -20,6 +21,16 @@ __attribute__((format(printf, 2, 3))) void text_printf(struct text *t, const cha
 
 /* A JSON string, quoted. C0 80 stands for NUL (see json_string) and is written as \u0000. */
 void text_json_string(struct text *t, const char *s);
+
+/* The same in ASCII. A byte that is no UTF-8 (a file's name may have any) is \udc80 to \udcff, as Python writes it. */
+void text_json_ascii(struct text *t, const char *s);
+
+/* In printable ASCII; every other byte, and the backslash, as \ooo, as in /proc/self/mountinfo. */
+void text_ascii(struct text *t, const char *s);
+
+/* Three digits and a unit, decimal: 269062784 is "269 MB" as bytes, 134515008 "135M" as a number of parameters. */
+void text_bytes(struct text *t, uint64_t bytes);
+void text_count(struct text *t, uint64_t count);
 
 void text_free(struct text *t);
 

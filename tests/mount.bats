@@ -72,7 +72,7 @@ more_lines() {
 
 @test "the root lists the views, README and info" {
 	shared_mount
-	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 info " ]]
+	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 info info.json " ]]
 	grep -q "$model" "$mnt/README"
 	grep -q "^Format: *GPTQ$" "$mnt/info"
 }
