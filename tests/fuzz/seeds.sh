@@ -10,7 +10,7 @@ for model in "$models"/*; do
 	for file in "$model"/*.safetensors; do
 		length=$(od -An -tu8 -N8 "$file" | tr -d ' ')
 		seed=$out/safetensors/$name-$(basename "$file" .safetensors)
-		{ printf '\0\0' && tail -c +9 "$file" | head -c "$length"; } >"$seed"
+		{ printf '\0\0' && head -c $((length + 8)) "$file" | tail -c +9; } >"$seed"
 	done
 	for file in "$model"/*config*.json; do
 		cp "$file" "$out/config/$name-$(basename "$file")"
