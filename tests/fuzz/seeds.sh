@@ -4,7 +4,7 @@
 set -euo pipefail
 out=$1
 models=$(cd "$(dirname "$0")/../data/models" && pwd)
-mkdir -p "$out"/{safetensors,config,index,checkpoint}
+mkdir -p "$out"/{safetensors,config,index,checkpoint,escape}
 for model in "$models"/*; do
 	name=$(basename "$model")
 	for file in "$model"/*.safetensors; do
@@ -24,6 +24,10 @@ printf '\0\x08{"a.qweight":{"dtype":"I32","shape":[1,2],"data_offsets":[0,8]}}' 
 printf '{"bits":4,"group_size":32,"sym":true,"quant_method":"gptq","meta":{"quantizer":["x:1"]}}' >"$out/config/small"
 printf '{"a":1,"quantization_config":{"bits":4},"text_config":{"dtype":"x","quantization_config":{}}}' >"$out/config/text"
 printf '{"weight_map":{"a":"1.safetensors","b":"s/2.safetensors"}}' >"$out/index/small"
+printf 'model.layers.0.self_attn.q_proj' >"$out/escape/plain"
+printf '../%%2F..\xc0\x80\n.\xe5\xb1\x82' >"$out/escape/odd"
+printf 'x%%.0s' {1..250} >"$out/escape/long"
+printf '.%%.0s' {1..40} >"$out/escape/deep"
 # Whole checkpoints of one module and one norm, in several widths: see fuzz_checkpoint.c for the format.
 python3 - "$out/checkpoint" <<'EOF'
 import json, struct, sys
