@@ -50,7 +50,7 @@ step() {
 
 unit() {
 	local test
-	for test in text sha256 escape json safetensors config index layout cache zeros architecture overrides random; do
+	for test in text sha256 escape npy json safetensors config index layout cache zeros architecture overrides random; do
 		step "unit $test" "$B/test_$test"
 	done
 }
