@@ -17,4 +17,17 @@
  */
 int join_tensors(struct arena *arena, struct source *s, const struct join_rule *rules);
 
+/* Modules that the fused views leave apart, though they stand beside each other. */
+struct join_refusal {
+	const char *module; /* that they would have made: "model.layers.0.self_attn.qkv_proj" */
+	const char *reason; /* "q_proj has 64 in_features, k_proj 32" */
+};
+
+/*
+ * What the fused views show: *fused is *s with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, gate_proj and
+ * up_proj as mlp.gate_up_proj, whatever the class is. Experts stay apart, and so do modules that do not fit together:
+ * s->apart tells which and why. Both sources share their modules. Returns 0 or -ENOMEM.
+ */
+int join_fused(struct arena *arena, struct source *s, struct source *fused);
+
 #endif

@@ -11,13 +11,14 @@
 #include <string.h>
 
 #include "err.h"
+#include "join.h"
 #include "reader.h"
 #include "report.h"
 #include "view.h"
 
 struct gptqfs {
 	struct checkpoint checkpoint;
-	struct source source;
+	struct source source, fused;
 	struct kernels kernels;
 	struct tree tree;
 	struct reader reader;
@@ -74,7 +75,8 @@ static int plan_root(const struct plan *p)
 
 static int plan_tree(struct gptqfs *m, const struct view *root, struct gptqfs_error *err)
 {
-	struct plan p = {.c = &m->checkpoint, .source = &m->source, .kernels = &m->kernels, .tree = &m->tree};
+	struct plan p = {
+	    .c = &m->checkpoint, .source = &m->source, .fused = &m->fused, .kernels = &m->kernels, .tree = &m->tree};
 	struct stat dir;
 	int rc;
 
@@ -139,6 +141,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
 		rc = source_open(&m->checkpoint, &m->source, err);
+	if (rc == 0 && join_fused(&m->checkpoint.arena, &m->source, &m->fused))
+		rc = err_memory(err);
 	return rc ? rc : plan_tree(m, view, err);
 }
 

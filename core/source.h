@@ -15,6 +15,7 @@
 #define TENSOR_FILES 4
 
 struct generator;
+struct join_refusal;
 
 /* One tensor of the ordinary model. */
 struct tensor {
@@ -40,7 +41,8 @@ struct module {
 	struct module *previous, *next; /* in the order of names, which is that of the views; or NULL */
 	atomic_bool fetched;            /* somebody has asked for its pages already */
 	const char *repair;             /* the known fault of its stored zeros that is repaired here, or NULL */
-	const struct st_tensor *qzeros; /* as stored, or NULL */
+	/* As stored; the latter two are NULL where there is none. */
+	const struct st_tensor *qweight, *scales, *qzeros, *g_idx;
 	const struct generator *generators[DTYPE_VIEWS]; /* that decode it, by type; NULL where no view asked yet */
 };
 
@@ -51,6 +53,8 @@ struct source {
 	size_t float_count;     /* how many of them are of a float type */
 	struct module *modules; /* by name */
 	size_t module_count;
+	const struct join_refusal *apart; /* [apart_count] what is not joined in fused views, and why: see join.h */
+	size_t apart_count;
 };
 
 struct source_ops {

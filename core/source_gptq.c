@@ -435,7 +435,10 @@ static int open_module(struct opener *o, struct parts *p, struct module *m)
 	add_file(m, checkpoint_file(o->c, p->scales));
 	if (p->qzeros)
 		add_file(m, checkpoint_file(o->c, p->qzeros));
+	m->qweight = p->qweight;
+	m->scales = p->scales;
 	m->qzeros = p->qzeros;
+	m->g_idx = p->g_idx;
 	m->qweight_bytes = p->qweight->bytes;
 	m->keep_orientation = architecture_keeps_orientation(o->architecture, m->name);
 	m->packed_bytes = p->qweight->bytes + p->scales->bytes + (p->qzeros ? p->qzeros->bytes : 0) +

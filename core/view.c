@@ -4,9 +4,13 @@
 #include <string.h>
 
 static const struct view views[] = {
-    {"fp16", DTYPE_F16, "a complete, ordinary model directory", view_dense_plan},
-    {"bf16", DTYPE_BF16, "the same in bfloat16", view_dense_plan},
-    {"fp32", DTYPE_F32, "the same in 32 bits", view_dense_plan},
+    {"fp16", DTYPE_F16, false, "a complete, ordinary model directory", view_dense_plan},
+    {"bf16", DTYPE_BF16, false, "the same in bfloat16", view_dense_plan},
+    {"fp32", DTYPE_F32, false, "the same in 32 bits", view_dense_plan},
+    {"fused/fp16", DTYPE_F16, true,
+	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", view_dense_plan},
+    {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", view_dense_plan},
+    {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", view_dense_plan},
 };
 
 const struct view *view_at(size_t index)

@@ -14,14 +14,16 @@
 struct plan {
 	struct checkpoint *c;
 	const struct source *source;
+	const struct source *fused; /* the same with q, k, v and gate, up joined: see join.h */
 	const struct kernels *kernels;
 	struct tree *tree;
 	struct stat weights; /* owner, permissions and newest mtime of the shards: what computed files show */
 };
 
 struct view {
-	const char *name; /* also the directory: "fp16" */
+	const char *name; /* also the directory: "fp16", "fused/fp16" */
 	enum dtype dtype;
+	bool fused;        /* of the fused source */
 	const char *about; /* one line of README in the mount */
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
 	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);

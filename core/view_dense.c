@@ -17,6 +17,7 @@
 
 struct directory {
 	const struct plan *p;
+	const struct source *source; /* the plan's, or its fused one */
 	struct dense dense;
 	uint32_t dir;
 	struct st_tensor *shown; /* [tensors] as the headers list them */
@@ -29,7 +30,7 @@ struct directory {
 /* What each tensor is in this view, and in which shard. */
 static void plan_tensors(struct directory *d)
 {
-	const struct source *s = d->p->source;
+	const struct source *s = d->source;
 	uint64_t bytes = 0;
 
 	d->shard_count = 1;
@@ -64,7 +65,7 @@ static int add_shard(const struct directory *d, size_t first, size_t count)
 	int rc = 0;
 
 	for (size_t i = first; i < first + count; i++)
-		extents += dense_extents(&d->p->source->tensors[i]);
+		extents += dense_extents(&d->source->tensors[i]);
 
 	safetensors_write(d->shown + first, count, &header);
 	bytes = header.failed ? NULL : arena_strndup(arena, header.data, header.len);
@@ -74,7 +75,7 @@ static int add_shard(const struct directory *d, size_t first, size_t count)
 		return -ENOMEM;
 	layout_add_bytes(layout, bytes, len);
 	for (size_t i = first; rc == 0 && i < first + count; i++)
-		rc = dense_append(&d->dense, &d->p->source->tensors[i], layout);
+		rc = dense_append(&d->dense, &d->source->tensors[i], layout);
 	if (rc == 0 && !tree_add(d->p->tree, d->dir, name, layout, &d->p->weights))
 		rc = -ENOMEM;
 	return rc;
@@ -82,7 +83,7 @@ static int add_shard(const struct directory *d, size_t first, size_t count)
 
 static int add_index(const struct directory *d)
 {
-	const size_t count = d->p->source->tensor_count;
+	const size_t count = d->source->tensor_count;
 	struct text text = {0};
 	uint64_t bytes = 0, elements = 0;
 
@@ -105,7 +106,7 @@ static int add_index(const struct directory *d)
 
 static int add_weights(struct directory *d)
 {
-	const size_t count = d->p->source->tensor_count;
+	const size_t count = d->source->tensor_count;
 	int rc = d->shard_count > 1 ? add_index(d) : 0;
 
 	for (size_t i = 0, n; rc == 0 && i < count; i += n) {
@@ -147,8 +148,9 @@ static int add_companions(const struct directory *d)
 
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 {
-	struct directory d = {.p = p, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
-	const size_t count = p->source->tensor_count;
+	struct directory d = {
+	    .p = p, .source = view->fused ? p->fused : p->source, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
+	const size_t count = d.source->tensor_count;
 	int rc;
 
 	d.shown = arena_alloc(&p->c->arena, count, sizeof(*d.shown));

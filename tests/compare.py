@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Compares every tensor of dense views with their expected SHA-256.
 
-    compare.py VIEW_DIR EXPECTED.json [VIEW_DIR EXPECTED.json]...
+    compare.py [--fused] VIEW_DIR EXPECTED.json [VIEW_DIR EXPECTED.json]...
 
 Reads the shards as any reader of safetensors does (header, then each tensor's bytes) and checks the container on the
-way: data on a 4096-byte boundary, offsets without gap, index and shards in agreement.
+way: data on a 4096-byte boundary, offsets without gap, index and shards in agreement. --fused: q, k, v and gate, up are
+joined in the view wherever they have as many columns, and not in EXPECTED; the rows of each part are compared.
 """
 import hashlib
 import json
@@ -41,10 +42,58 @@ def shards(view):
     return [os.path.join(view, s) for s in sorted(set(weight_map.values()))], weight_map
 
 
-def compare(view, expected_path):
+FUSED = {".self_attn.qkv_proj": (".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"),
+         ".mlp.gate_up_proj": (".mlp.gate_proj", ".mlp.up_proj")}
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def entry_of(dtype, shape, data):
+    return {"dtype": dtype, "shape": shape, "sha256": [sha256(data)]}
+
+
+def join(expected):
+    """What a fused view has for these tensors: of a joined one, the hashes of its parts in their order."""
+    out = {name: {**entry, "sha256": [entry["sha256"]]} for name, entry in expected.items()}
+    for joined, parts in FUSED.items():
+        firsts = [n[:-len(parts[0] + ".weight")] for n in expected if n.endswith(parts[0] + ".weight")]
+        for prefix in firsts:
+            weights = [expected.get(prefix + part + ".weight") for part in parts]
+            if None in weights or len({tuple(w["shape"][1:]) for w in weights}) > 1:
+                continue
+            biases = [expected.get(prefix + part + ".bias") for part in parts]
+            for kind, entries in (".weight", weights), (".bias", biases if any(biases) else []):
+                if not entries:
+                    continue
+                size = {"F16": 2, "BF16": 2, "F32": 4}[weights[0]["dtype"]]
+                # A part without a bias has one of zeros.
+                hashes = [e["sha256"] if e else sha256(bytes(size * w["shape"][0])) for e, w in zip(entries, weights)]
+                rows = [w["shape"][0] for w in weights]
+                out[prefix + joined + kind] = {"dtype": weights[0]["dtype"], "sha256": hashes, "rows": rows,
+                                               "shape": [sum(rows)] + (weights[0]["shape"][1:] if kind == ".weight" else [])}
+                for part in parts:
+                    out.pop(prefix + part + kind, None)
+    return out
+
+
+def digest(entry, expected, data):
+    """The tensor as `expected` describes it; its data cut at the rows of its parts if it is a joined one."""
+    found = entry_of(entry["dtype"], entry["shape"], data)
+    if expected and "rows" in expected:
+        row = len(data) // max(entry["shape"][0], 1)
+        ends = [sum(expected["rows"][:i + 1]) for i in range(len(expected["rows"]))]
+        found["sha256"] = [sha256(data[row * (end - n):row * end]) for end, n in zip(ends, expected["rows"])]
+        found["rows"] = expected["rows"]
+    return found
+
+
+def compare(view, expected_path, fused):
     """The number of differences, each of which is printed."""
     with open(expected_path) as f:
         expected = json.load(f)
+    expected = join(expected) if fused else {n: {**e, "sha256": [e["sha256"]]} for n, e in expected.items()}
     files, weight_map = shards(view)
     seen = {}
     bad = 0
@@ -54,8 +103,7 @@ def compare(view, expected_path):
             for name, entry in header.items():
                 begin, stop = entry["data_offsets"]
                 f.seek(start + begin)
-                digest = hashlib.sha256(f.read(stop - begin)).hexdigest()
-                seen[name] = {"dtype": entry["dtype"], "shape": entry["shape"], "sha256": digest}
+                seen[name] = digest(entry, expected.get(name), f.read(stop - begin))
                 if weight_map is not None:
                     assert weight_map[name] == os.path.basename(path), name
     for name in sorted(set(expected) | set(seen)):
@@ -69,10 +117,13 @@ def compare(view, expected_path):
 
 
 def main():
-    if len(sys.argv) < 3 or len(sys.argv) % 2 == 0:
+    args = sys.argv[1:]
+    fused = args[:1] == ["--fused"]
+    args = args[fused:]
+    if len(args) < 2 or len(args) % 2:
         print(__doc__, file=sys.stderr)
         return 2
-    return 1 if sum([compare(*pair) for pair in zip(sys.argv[1::2], sys.argv[2::2])]) else 0
+    return 1 if sum([compare(*pair, fused) for pair in zip(args[::2], args[1::2])]) else 0
 
 
 if __name__ == "__main__":

@@ -280,6 +280,12 @@ compare_views() {
 		"$1/fp32" "$expected.F32.json"
 }
 
+# compare_fused MOUNTPOINT: the fused views with the rows of what they join.
+compare_fused() {
+	python3 -S "$TESTS/compare.py" --fused "$1/fused/fp16" "$expected.F16.json" "$1/fused/bf16" \
+		"$expected.BF16.json" "$1/fused/fp32" "$expected.F32.json"
+}
+
 need_root() {
 	[[ $EUID = 0 ]] || skip "needs root"
 }

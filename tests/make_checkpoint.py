@@ -327,6 +327,28 @@ def joined_mlp(path):
 
 
 @kind
+def fusable(path):
+    """What fused views join, and what they leave apart: unlike widths, one part not quantized, biases on some, a part
+    that is missing, one that reads other inputs, a tower, experts."""
+    model = Model()
+    attention = "model.layers.0.self_attn."
+    model.module(attention + "q_proj", 64, 64)
+    model.module(attention + "k_proj", 64, 16, bias=True)
+    model.plain(attention + "v_proj.weight", [24, 64], "F32")
+    model.module("model.layers.0.mlp.gate_proj", 64, 40, act=True)
+    model.module("model.layers.0.mlp.up_proj", 64, 40, bits=8)
+    model.module("model.layers.1.self_attn.q_proj", 64, 32)
+    model.module("model.layers.1.mlp.gate_proj", 64, 32)
+    model.module("model.layers.1.mlp.up_proj", 32, 32)
+    model.module("model.layers.2.mlp.experts.0.gate_proj", 64, 32)
+    model.module("model.layers.2.mlp.experts.0.up_proj", 64, 32)
+    for part in "kqv":
+        model.plain(f"model.visual.0.self_attn.{part}_proj.weight", [8, 16], "BF16")
+    model.quant["dynamic"] = {"model.layers.0.mlp.up_proj": {"bits": 8}}
+    served(path, model)
+
+
+@kind
 def long_rows(path):
     """Rows of 64 KiB in fp32: too long to be decoded for a small read, so tiles of them are cached."""
     model = Model(group_size=1024)

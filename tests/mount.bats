@@ -72,7 +72,7 @@ more_lines() {
 
 @test "the root lists the views, README and info" {
 	shared_mount
-	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 info info.json " ]]
+	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 fused info info.json " ]]
 	grep -q "$model" "$mnt/README"
 	grep -q "^Format: *GPTQ$" "$mnt/info"
 }
@@ -136,7 +136,7 @@ for where, dirs, files in os.walk(mnt):
             assert len(f.read()) == st.st_size, path
         assert st.st_blocks == (st.st_size + 511) // 512 and st.st_nlink == 1, (path, st)
         assert st.st_blksize & (st.st_blksize - 1) == 0, path
-        rel = path[len(mnt) + 1:].partition("/")[2]
+        rel = path[len(mnt) + 1:].removeprefix("fused/").partition("/")[2]
         if not rel:
             continue
         src = os.stat(os.path.join(model, rel))

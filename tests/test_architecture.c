@@ -90,10 +90,82 @@ static void test_join(void)
 	arena_free(&arena);
 }
 
+static const char *why(const struct source *s, const char *module)
+{
+	for (size_t i = 0; i < s->apart_count; i++)
+		if (strcmp(s->apart[i].module, module) == 0)
+			return s->apart[i].reason;
+	return "";
+}
+
+/* The fused views join whatever the class is, in towers too, a part that is joined already neither again nor twice; and
+ * tell what does not fit. */
+static void test_fused(void)
+{
+	static const uint64_t wide[] = {6, 8}, low[] = {2, 8}, narrow[] = {6, 4}, cube[] = {6, 8, 1}, two[] = {2};
+	static const struct st_tensor f = {.dtype = DTYPE_F16}, b = {.dtype = DTYPE_BF16}, e = {.dtype = DTYPE_F8_E4M3};
+	static struct module module, turned = {.keep_orientation = true};
+	struct tensor tensors[] = {
+	    {.name = "a.self_attn.k_proj.bias", .shape = two, .ndim = 1, .stored = &b},
+	    {.name = "a.self_attn.k_proj.weight", .shape = low, .ndim = 2, .module = &module},
+	    {.name = "a.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "a.self_attn.v_proj.weight", .shape = low, .ndim = 2, .module = &module},
+	    {.name = "a.vision.self_attn.k_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "a.vision.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "a.vision.self_attn.v_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "b.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "c.mlp.experts.0.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "c.mlp.experts.0.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "d.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "d.mlp.gate_up_proj.bias", .shape = two, .ndim = 1, .stored = &f},
+	    {.name = "d.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "e.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "e.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &e},
+	    {.name = "f.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "f.mlp.up_proj.weight", .shape = wide, .ndim = 2, .module = &turned},
+	    {.name = "g.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "g.mlp.up_proj.weight", .shape = narrow, .ndim = 2, .stored = &f},
+	    {.name = "h.mlp.gate_proj.weight", .shape = cube, .ndim = 3, .stored = &f},
+	    {.name = "h.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "i.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "i.mlp.up_proj.bias", .shape = two, .ndim = 1, .stored = &f},
+	    {.name = "i.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "j.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "j.self_attn.qkv_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	};
+	struct source s = {.tensors = tensors, .tensor_count = sizeof(tensors) / sizeof(*tensors)}, fused;
+	struct arena arena = {0};
+	const struct tensor *t;
+
+	source_sort(&s);
+	CHECK(join_fused(&arena, &s, &fused) == 0);
+	CHECK(s.tensors == tensors && fused.tensor_count == s.tensor_count - 4 - 3 + 3);
+	t = source_find(&fused, "a.self_attn.qkv_proj.weight");
+	CHECK(t && t->part_count == 3 && t->shape[0] == 10 && t->shape[1] == 8);
+	CHECK(t && !strcmp(t->parts[0]->name, "a.self_attn.q_proj.weight"));
+	CHECK(t && !strcmp(t->parts[1]->name, "a.self_attn.k_proj.weight") && t->parts[1]->module == &module);
+	t = source_find(&fused, "a.self_attn.qkv_proj.bias");
+	CHECK(t && t->shape[0] == 10 && t->parts[0]->shape[0] == 6 && !t->parts[0]->stored);
+	CHECK(t && t->parts[1]->stored == &b && t->parts[2]->shape[0] == 2 && !t->parts[2]->stored);
+	CHECK(source_find(&fused, "a.vision.self_attn.qkv_proj.weight"));
+	CHECK(source_find(&fused, "c.mlp.experts.0.gate_proj.weight"));
+	CHECK(source_find(&fused, "j.self_attn.qkv_proj.weight"));
+	CHECK(s.apart_count == 7);
+	CHECK(!strcmp(why(&s, "b.self_attn.qkv_proj"), "there is no k_proj"));
+	CHECK(!strcmp(why(&s, "d.mlp.gate_up_proj"), "there is a tensor of that name already"));
+	CHECK(!strcmp(why(&s, "e.mlp.gate_up_proj"), "up_proj is of type F8_E4M3"));
+	CHECK(!strcmp(why(&s, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
+	CHECK(!strcmp(why(&s, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));
+	CHECK(!strcmp(why(&s, "h.mlp.gate_up_proj"), "gate_proj is no matrix [out_features, in_features]"));
+	CHECK(!strcmp(why(&s, "i.mlp.gate_up_proj"), "the bias of up_proj is not one number for each of its rows"));
+	arena_free(&arena);
+}
+
 int main(void)
 {
 	test_bias();
 	test_names();
 	test_join();
+	test_fused();
 	return test_done();
 }
