@@ -173,6 +173,7 @@ void gptqfs_close(struct gptqfs *m)
 		return;
 	cache_free(m->reader.cache);
 	buffers_free(m->reader.buffers);
+	tree_free(&m->tree);
 	checkpoint_close(&m->checkpoint);
 	free(m);
 }

@@ -8,15 +8,13 @@
 static uint32_t add_node(struct tree *tree, struct node node)
 {
 	if (tree->count == tree->room) {
-		uint32_t room = tree->room * 2 + 64;
-		struct node *nodes = arena_alloc(tree->arena, room, sizeof(*nodes));
+		const size_t room = (size_t)tree->room * 2 + 64;
+		struct node *nodes = room <= UINT32_MAX ? reallocarray(tree->nodes, room, sizeof(*nodes)) : NULL;
 
 		if (!nodes)
 			return 0;
-		if (tree->count)
-			memcpy(nodes, tree->nodes, tree->count * sizeof(*nodes));
 		tree->nodes = nodes;
-		tree->room = room;
+		tree->room = (uint32_t)room;
 	}
 	tree->nodes[tree->count] = node;
 	return tree->count++;
@@ -43,6 +41,12 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like)
 	root.name = "";
 	root.parent = GPTQFS_ROOT;
 	return add_node(tree, root) == GPTQFS_ROOT ? 0 : -ENOMEM;
+}
+
+void tree_free(struct tree *tree)
+{
+	free(tree->nodes);
+	*tree = (struct tree){0};
 }
 
 /* Before the tree is sealed. Directories are few and were added lately, so look from the end. */
@@ -75,6 +79,15 @@ uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const st
 		tree->bytes += node.layout ? node.layout->size : 0;
 	}
 	return slash && ino ? tree_add(tree, ino, slash + 1, layout, like) : ino;
+}
+
+uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like)
+{
+	struct node node = like_source(like, true);
+
+	node.name = name;
+	node.parent = parent;
+	return add_node(tree, node);
 }
 
 int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like)

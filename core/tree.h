@@ -26,13 +26,14 @@ struct node {
 
 struct tree {
 	struct arena *arena;
-	struct node *nodes;
+	struct node *nodes; /* of tree_free; all else is the arena's */
 	uint32_t count, room;
 	uint64_t bytes; /* of all files */
 };
 
-/* Makes the root, with the attributes of a source directory. Returns 0 or -ENOMEM. */
+/* Makes the root, with the attributes of a source directory. Returns 0 or -ENOMEM; tree_free is for both cases. */
 int tree_init(struct tree *tree, struct arena *arena, const struct stat *like);
+void tree_free(struct tree *tree);
 
 /*
  * Adds a file or a directory (layout == NULL) with owner, permissions and times of `like`; directories get r-x,
@@ -41,6 +42,9 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like);
  */
 uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,
     const struct stat *like);
+
+/* Adds a directory that is known not to be there yet, without looking for it: for those who add very many. */
+uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like);
 
 /* Adds a file that consists of a text, which is taken over and freed. Returns 0 or -ENOMEM (the text may have failed).
  */
