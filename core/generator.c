@@ -2,6 +2,7 @@
 #include "generator.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 struct job {
@@ -133,5 +134,37 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 	    .file = f,
 	    .out = out,
 	    .kernel.cast = kernels->cast[t->stored->dtype][out],
+	};
+}
+
+/* ---- texts ---- */
+
+static int fill_text(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+{
+	struct text text = {0};
+	int rc = 0;
+
+	(void)row0;
+	(void)nrows;
+	g->kernel.write(g->subject, &text);
+	if (text.failed)
+		rc = -ENOMEM;
+	else if (text.len != g->row_bytes)
+		rc = -EIO;
+	else
+		memcpy(dst, text.data, text.len);
+	text_free(&text);
+	return rc;
+}
+
+struct generator generator_text(text_fn *write, const void *subject, uint64_t bytes)
+{
+	return (struct generator){
+	    .rows = 1,
+	    .row_bytes = bytes,
+	    .tile_rows = 1,
+	    .fill = fill_text,
+	    .subject = subject,
+	    .kernel.write = write,
 	};
 }

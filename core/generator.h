@@ -4,28 +4,37 @@
 
 /*
  * A tensor that is computed, as `rows` rows of row_bytes bytes, one after the other. What computes them - a
- * dequantizer, a cast - is no concern of whoever reads them. Constant after it was made; any number of threads.
+ * dequantizer, a cast, somebody who writes a text - is no concern of whoever reads them. Constant after it was made;
+ * any number of threads.
  *
  * A tile is a run of tile_rows rows beginning at a multiple of tile_rows; it is the unit of the cache. A dequantized
  * tile has 16 rows if they are not too long: 16 columns of qweight are one cache line of each of its rows.
  */
 
 #include "source.h"
+#include "text.h"
 
 #define GENERATOR_TILE_MAX ((size_t)128 << 10) /* bytes of a tile, unless one row alone is longer */
+
+/* Appends the text about a subject: the same one every time. */
+typedef void text_fn(const void *subject, struct text *out);
 
 struct generator {
 	uint64_t rows;
 	uint64_t row_bytes;
 	uint32_t tile_rows;
-	/* Computes nrows rows into dst. 0 or -EIO; dst is undefined then. */
+	/* Computes nrows rows into dst. 0, -EIO or -ENOMEM; dst is undefined then. */
 	int (*fill)(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows);
-	const struct tensor *tensor;
+	union {
+		const struct tensor *tensor;
+		const void *subject; /* of a text */
+	};
 	struct source_file *file; /* of a cast */
 	enum dtype out;
 	union {
 		dequant_fn *dequant;
 		cast_fn *cast;
+		text_fn *write;
 	} kernel;
 };
 
@@ -36,5 +45,8 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 /* Elements of a stored tensor cast to `out`; each element is a row, because a cast knows no rows. */
 struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,
     enum dtype out);
+
+/* A text of `bytes` bytes as one row. It is written whenever it is read, and kept nowhere: there may be very many. */
+struct generator generator_text(text_fn *write, const void *subject, uint64_t bytes);
 
 #endif

@@ -37,6 +37,12 @@ void layout_add_generator(struct layout *layout, const struct generator *generat
 			   .from.generator = generator});
 }
 
+void layout_add_layout(struct layout *layout, const struct layout *other)
+{
+	for (size_t i = 0; i < other->count; i++)
+		append(layout, other->extents[i]);
+}
+
 const struct extent *layout_find(const struct layout *layout, uint64_t offset)
 {
 	size_t low = 0, high = layout->count;

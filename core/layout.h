@@ -43,6 +43,9 @@ void layout_add_bytes(struct layout *layout, const char *bytes, uint64_t length)
 void layout_add_source(struct layout *layout, struct source_file *file, uint64_t position, uint64_t length);
 void layout_add_generator(struct layout *layout, const struct generator *generator);
 
+/* The same extents once more: what a file consists of may be a part of another. */
+void layout_add_layout(struct layout *layout, const struct layout *other);
+
 /* The extent that holds a byte of the file; offset must be below size. */
 const struct extent *layout_find(const struct layout *layout, uint64_t offset);
 

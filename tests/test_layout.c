@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <string.h>
 
 #include "layout.h"
@@ -8,7 +9,7 @@
 static void test_find(void)
 {
 	struct arena arena = {0};
-	struct layout layout = {0};
+	struct layout layout = {0}, again = {0};
 	const struct generator g = {.rows = 3, .row_bytes = 100};
 	struct source_file file = {.fd = -1};
 
@@ -24,7 +25,29 @@ static void test_find(void)
 		CHECK(e->offset <= at && at < e->offset + e->length);
 	}
 	CHECK(layout_find(&layout, 306)->kind == EXTENT_SOURCE && layout_find(&layout, 306)->position == 77);
+	CHECK(layout_reserve(&again, &arena, 4) == 0);
+	layout_add_bytes(&again, "head", 4);
+	layout_add_layout(&again, &layout);
+	CHECK(again.count == 4 && again.size == 320);
+	CHECK(layout_find(&again, 4)->from.bytes == layout_find(&layout, 0)->from.bytes);
+	CHECK(layout_find(&again, 310)->offset == 310 && layout_find(&again, 310)->position == 77);
 	arena_free(&arena);
+}
+
+static void write_twice(const void *subject, struct text *out)
+{
+	text_printf(out, "%s%s", (const char *)subject, (const char *)subject);
+}
+
+static void test_text(void)
+{
+	struct generator g = generator_text(write_twice, "ab", 4);
+	char bytes[5] = "12345";
+
+	CHECK(g.rows == 1 && g.fill(&g, bytes, 0, 1) == 0 && memcmp(bytes, "abab5", 5) == 0);
+	/* A text that is not what it was. */
+	g = generator_text(write_twice, "abc", 4);
+	CHECK(g.fill(&g, bytes, 0, 1) == -EIO);
 }
 
 static void test_tree(void)
@@ -33,7 +56,7 @@ static void test_tree(void)
 	struct arena arena = {0};
 	struct layout layout = {.size = 10};
 	struct tree tree;
-	uint32_t a, b;
+	uint32_t a, b, c;
 
 	CHECK(tree_init(&tree, &arena, &like) == 0);
 	b = tree_add(&tree, GPTQFS_ROOT, "sub/deep/b", &layout, &like);
@@ -41,7 +64,10 @@ static void test_tree(void)
 	CHECK(tree_add(&tree, GPTQFS_ROOT, "zz", NULL, &like) == tree_add(&tree, GPTQFS_ROOT, "zz", NULL, &like));
 	for (int i = 0; i < 200; i++)
 		CHECK(tree_add(&tree, GPTQFS_ROOT, arena_printf(&arena, "f%03d", i * 7 % 200), &layout, &like) != 0);
+	c = tree_add_directory(&tree, tree_add(&tree, GPTQFS_ROOT, "zz", NULL, &like), "c", &like);
+	CHECK(c && tree_add(&tree, GPTQFS_ROOT, "zz/c", NULL, &like) == c);
 	CHECK(tree_seal(&tree) == 0);
+	CHECK(tree.nodes[c].mode == (S_IFDIR | 0550) && !tree.nodes[c].layout);
 	CHECK(tree.nodes[GPTQFS_ROOT].child_count == 202 && tree.bytes == 2020);
 	CHECK(tree_lookup(&tree, tree_lookup(&tree, GPTQFS_ROOT, "sub"), "a") == a);
 	CHECK(tree_lookup(&tree, tree_lookup(&tree, tree_lookup(&tree, GPTQFS_ROOT, "sub"), "deep"), "b") == b);
@@ -51,12 +77,14 @@ static void test_tree(void)
 	for (uint32_t i = 1; i < 202; i++)
 		CHECK(strcmp(tree.nodes[tree.nodes[GPTQFS_ROOT].children[i - 1]].name,
 			  tree.nodes[tree.nodes[GPTQFS_ROOT].children[i]].name) < 0);
+	tree_free(&tree);
 	arena_free(&arena);
 }
 
 int main(void)
 {
 	test_find();
+	test_text();
 	test_tree();
 	return test_done();
 }
