@@ -106,12 +106,17 @@ struct gptqfs_reply {
 	struct buffer *buffer;
 	int pins;
 	struct cache_entry *pinned[GPTQFS_IOV_MAX];
+	const struct layout *layout; /* of the file, and where in it the bytes are */
+	uint64_t offset;
 };
 
 /*
  * Reads `size` bytes (at most GPTQFS_READ_MAX) at `offset`; fewer only at the end of the file, none beyond it.
  * After success the caller must call gptqfs_read_done, after failure it must not. -EIO if a source file failed or was
  * changed, -EISDIR, -ENOENT, -ENOMEM. No lock is held while bytes are computed.
+ *
+ * Call gptqfs_read_done when the bytes are on their way: where reads follow one another it computes what will be asked
+ * for next.
  */
 int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply);
 void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ahead.h"
 #include "err.h"
 #include "join.h"
 #include "reader.h"
@@ -22,6 +23,7 @@ struct gptqfs {
 	struct kernels kernels;
 	struct tree tree;
 	struct reader reader;
+	struct ahead *ahead;
 	struct {
 		atomic_uint_fast64_t reads, served, errors;
 	} count;
@@ -136,7 +138,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	kernels_init(&m->kernels, level);
 	m->reader.cache = cache_new(options->cache_bytes);
 	m->reader.buffers = buffers_new();
-	if (!m->reader.cache || !m->reader.buffers)
+	m->ahead = ahead_new(&m->reader);
+	if (!m->reader.cache || !m->reader.buffers || !m->ahead)
 		return err_memory(err);
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
@@ -171,6 +174,7 @@ void gptqfs_close(struct gptqfs *m)
 {
 	if (!m)
 		return;
+	ahead_free(m->ahead);
 	cache_free(m->reader.cache);
 	buffers_free(m->reader.buffers);
 	tree_free(&m->tree);
@@ -288,21 +292,27 @@ int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, st
 	if (range.size > left)
 		range.size = (size_t)left;
 	atomic_fetch_add_explicit(&m->count.reads, 1, memory_order_relaxed);
-	rc = reader_read(&m->reader, &range, reply);
+	rc = ahead_read(m->ahead, &range, reply);
+	reply->layout = n->layout;
+	reply->offset = offset;
 	atomic_fetch_add_explicit(rc ? &m->count.errors : &m->count.served, rc ? 1 : range.size, memory_order_relaxed);
 	return rc;
 }
 
 void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply)
 {
+	const struct range range = {reply->layout, reply->offset, reply->bytes};
+
 	reader_done(&m->reader, reply);
+	ahead_continue(m->ahead, &range);
 }
 
 bool gptqfs_trim(struct gptqfs *m)
 {
-	bool cached = cache_trim(m->reader.cache);
+	bool held = ahead_trim(m->ahead);
 
-	return buffers_trim(m->reader.buffers) || cached;
+	held |= cache_trim(m->reader.cache);
+	return buffers_trim(m->reader.buffers) || held;
 }
 
 /* ---- telling ---- */

@@ -16,6 +16,7 @@ layers=(
 	"totals"
 	"generator layout tree"
 	"dense reader"
+	"ahead"
 	"view report"
 	"model"
 )

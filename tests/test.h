@@ -4,10 +4,11 @@
 
 /* A test program: CHECKs, and test_done() as the value of main. One line per failure, one line at the end. */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 
-static unsigned test_passed, test_failed;
+static atomic_uint test_passed, test_failed; /* any thread may check */
 
 static inline bool test_check(bool good, const char *what, const char *file, int line)
 {
