@@ -13,6 +13,7 @@ endif
 PREFIX ?= /usr/local
 bindir ?= $(PREFIX)/bin
 mandir ?= $(PREFIX)/share/man
+libdir ?= $(PREFIX)/lib
 SAN ?=
 comma := ,
 B ?= build$(if $(filter gcc,$(CC)),,/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
@@ -51,13 +52,23 @@ $(B)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(if $(filter fs/%,$<),$(FUSE_CFLAGS)) -c -o $@ $<
 
+# Where gptqfs looks for the plugin of accel=auto and accel=cuda.
+plugin := $(libdir)/gptqfs/gptqfs-cuda.so
+$(B)/core/accel.o: override CFLAGS += -DGPTQFS_PLUGIN='"$(plugin)"'
+$(B)/core/accel.o: $(B)/plugin.path
+ifneq ($(plugin),$(file <$(B)/plugin.path))
+.PHONY: $(B)/plugin.path
+endif
+$(B)/plugin.path:
+	$(Q)mkdir -p $(@D) && echo '$(plugin)' >$@
+
 # Each instruction set has one file, and only that file is compiled for it.
 machine := $(shell $(CC) -dumpmachine)
 ifneq ($(filter x86_64%,$(machine)),)
-$(B)/core/dequant_vector.o: override CFLAGS += -mssse3
-$(B)/core/dequant_avx2.o: override CFLAGS += -mavx2 -mf16c
-$(B)/core/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
-$(B)/core/dequant_avx512vbmi.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
+$(B)/core/dequant_vector.o $(B)/pic/dequant_vector.o: override CFLAGS += -mssse3
+$(B)/core/dequant_avx2.o $(B)/pic/dequant_avx2.o: override CFLAGS += -mavx2 -mf16c
+$(B)/core/dequant_avx512.o $(B)/pic/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
+$(B)/core/dequant_avx512vbmi.o $(B)/pic/dequant_avx512vbmi.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
 endif
 
 # ---- tests ----
@@ -77,6 +88,20 @@ $(B)/check_dequant: $(B)/tests/check_dequant.o $(B)/libgptqfs.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
+fakes := good slow wrong late partial closed version size no_symbol hollow
+fake_plugins := $(fakes:%=$(B)/fake/%.so)
+pic_obj := $(patsubst core/%.c,$(B)/pic/%.o,$(wildcard core/dequant*.c) core/cast.c core/cpu.c core/dtype.c)
+
+$(B)/pic/%.o: core/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -c -o $@ $<
+
+$(B)/fake/%.so: tests/fake_plugin.c $(pic_obj)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -shared -fvisibility=hidden -DFAKE=$(shell echo $* | tr a-z A-Z) \
+		-DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) $(LDFLAGS) -MF $@.d -o $@ $^ -lm
+
 $(B)/hammer: $(B)/tests/hammer.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread
@@ -92,7 +117,7 @@ else
 		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
 endif
 
-check: $(B)/gptqfs $(test_programs) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
+check: $(B)/gptqfs $(test_programs) $(fake_plugins) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
 	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh $(TESTS)
 
 fuzz: $(fuzz_targets:%=$(B)/fuzz_%)
@@ -145,4 +170,4 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d)
+-include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d $(B)/pic/*.d $(B)/fake/*.d)

@@ -163,6 +163,7 @@ dequant_fn *const dequant_reference[DTYPE_VIEWS] = {reference_f16, reference_bf1
 void kernels_init(struct kernels *k, enum cpu_level level)
 {
 	k->level = level;
+	k->accel = NULL;
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 	for (size_t i = 0; i < sizeof(k->dequant) / sizeof(k->dequant[0][0][0]); i++)
 		memcpy((&k->dequant[0][0][0])[i], dequant_reference, sizeof(dequant_reference));

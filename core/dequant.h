@@ -77,6 +77,7 @@ typedef void cast_fn(void *dst, const void *src, size_t n);
 /* The best kernel of one CPU level for every case; filled once, then constant. Unused slots hold the reference. */
 struct kernels {
 	enum cpu_level level;
+	struct accel *accel; /* decodes instead of them where it can (accel.h), or NULL; not theirs */
 	/* [bits][packing][g_idx != NULL][output type] for 32-bit words */
 	dequant_fn *dequant[9][2][2][DTYPE_VIEWS];
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS];

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "accel.h"
+
 struct job {
 	const struct generator *g;
 	void *dst;
@@ -59,6 +61,40 @@ static void fetch(struct module *m)
 	advise(m, MADV_POPULATE_READ);
 }
 
+/* ---- the same by an accelerator ---- */
+
+static void run_copy(void *ctx)
+{
+	accel_copy_run(ctx);
+}
+
+/* Pieces of the packed matrix. Bytes of a changed file are never handed out, because a device may keep them. */
+static int copy_packed(void *ctx, const struct accel_copy *what)
+{
+	const struct module *m = ctx;
+	struct accel_copy copy = *what;
+	int rc = check_files(m);
+
+	if (rc == 0 && source_guard(run_copy, &copy)) {
+		rc = check_files(m);
+		return rc ? rc : source_file_fail(m->files[0], "cannot be read (I/O error)");
+	}
+	return rc ? rc : check_files(m);
+}
+
+/* 0, -EIO, or 1 if it is left to the CPU. */
+static int accelerate(const struct job *job)
+{
+	const struct generator *g = job->g;
+	struct module *m = g->tensor->module;
+	const struct accel_job asked = {
+	    &m->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows, job->dst, true, copy_packed, m};
+
+	return accel_dequant(g->accel, &asked);
+}
+
+/* ---- rows, whoever decodes them ---- */
+
 static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
 {
 	struct job job = {g, dst, row0, nrows};
@@ -68,6 +104,11 @@ static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uin
 	if (rc)
 		return rc;
 	fetch(m);
+	if (g->accel) {
+		rc = accelerate(&job);
+		if (rc <= 0)
+			return rc ? rc : check_files(m);
+	}
 	if (source_guard(run_dequant, &job)) {
 		/* Most likely the file shrank, and the check says so; else the disk failed. */
 		rc = check_files(m);
@@ -96,6 +137,7 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 	    .fill = fill_dequant,
 	    .tensor = t,
 	    .out = out,
+	    .accel = t->module->keep_orientation ? NULL : kernels->accel,
 	    .kernel.dequant = kernels_dequant(kernels, &t->module->q, out),
 	};
 }

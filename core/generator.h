@@ -31,6 +31,7 @@ struct generator {
 	};
 	struct source_file *file; /* of a cast */
 	enum dtype out;
+	struct accel *accel; /* of a dequantizer, or NULL */
 	union {
 		dequant_fn *dequant;
 		cast_fn *cast;

@@ -29,6 +29,8 @@
 #define GPTQFS_READ_MAX ((size_t)1 << 20) /* the most bytes one gptqfs_read returns */
 #define GPTQFS_CACHE_DEFAULT_MIB 32
 #define GPTQFS_CACHE_DEFAULT ((size_t)GPTQFS_CACHE_DEFAULT_MIB << 20)
+#define GPTQFS_ACCEL_MEMORY_MIB 1024
+#define GPTQFS_ACCEL_MEMORY ((size_t)GPTQFS_ACCEL_MEMORY_MIB << 20)
 
 struct gptqfs;
 
@@ -45,6 +47,10 @@ struct gptqfs_options {
 	uid_t uid;            /* owner shown; (uid_t)-1 for the source's */
 	gid_t gid;            /* likewise */
 	mode_t umask;         /* permission bits taken away from mode & 0444 (0555 for directories) */
+	const char *accel;    /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
+	/* The plugin that auto and cuda mean, an absolute path; NULL for the installed one. */
+	const char *accel_plugin;
+	size_t accel_memory; /* the most it may hold of its device's memory */
 	/* Called with a line without newline, from any thread; NULL for silence. */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx;
@@ -123,6 +129,47 @@ void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
 
 /* Gives memory back that nothing used since the last call. Call it every few seconds. True while some is held. */
 bool gptqfs_trim(struct gptqfs *m);
+
+/* ---- the accelerator ---- */
+
+enum gptqfs_accel_state {
+	GPTQFS_ACCEL_NONE,    /* none is wanted */
+	GPTQFS_ACCEL_WAITING, /* gptqfs_accel_start has not come to an end */
+	GPTQFS_ACCEL_USED,    /* it decodes */
+	GPTQFS_ACCEL_SLOWER,  /* accel=auto, and the CPU was faster */
+	GPTQFS_ACCEL_REFUSED, /* it could not be loaded, or failed its self-test */
+	GPTQFS_ACCEL_FAILED,  /* it failed while serving; the CPU took over for good */
+};
+
+/* Decoding 4-bit weights to fp16, this many bytes at a time, in GB/s of those bytes; 0 if it was not measured. */
+struct gptqfs_accel_speed {
+	size_t bytes;
+	double accel, cpu;
+};
+
+#define GPTQFS_ACCEL_SPEEDS 2 /* what FUSE asks for: 128 KiB without readahead=, 1 MiB with it */
+
+struct gptqfs_accel {
+	enum gptqfs_accel_state state;
+	char choice[512]; /* as the option says it */
+	char name[256];   /* the device, as the plugin names it; empty if it was never opened */
+	char text[1024];  /* the state in a sentence, with the reason */
+	uint64_t bytes;   /* it has decoded */
+	size_t smallest;  /* while used: pieces of fewer bytes are left to the CPU */
+	struct gptqfs_accel_speed speeds[GPTQFS_ACCEL_SPEEDS];
+};
+
+/* "none", "waiting", "used", "slower", "refused", "failed". */
+const char *gptqfs_accel_state_name(enum gptqfs_accel_state state);
+
+/*
+ * Loads, tests and measures the accelerator of the options, if there is one, which takes up to a few seconds. To be
+ * called once, by the process that reads, since a GPU's driver does not survive a fork; other threads may read
+ * meanwhile. It does not fail: without an accelerator the CPU decodes, and a line in the log says why.
+ */
+void gptqfs_accel_start(struct gptqfs *m);
+
+void gptqfs_accel(struct gptqfs *m, struct gptqfs_accel *out);
 
 /* ---- telling ---- */
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "accel.h"
 #include "ahead.h"
 #include "err.h"
 #include "join.h"
@@ -21,6 +22,7 @@ struct gptqfs {
 	struct checkpoint checkpoint;
 	struct source source, fused;
 	struct kernels kernels;
+	struct accel *accel;
 	struct tree tree;
 	struct reader reader;
 	struct ahead *ahead;
@@ -128,14 +130,19 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
 	const struct view *view;
 	enum cpu_level level;
+	const struct accel_options accel = {
+	    options->accel, options->accel_plugin, options->accel_memory, options->log, options->log_ctx};
 	int rc = choose_cpu(options->cpu, &level, err);
 
+	if (rc == 0)
+		rc = accel_new(&accel, &m->accel, err);
 	if (rc == 0)
 		rc = choose_view(options->view, &view, err);
 	if (rc)
 		return rc;
 	source_guard_install();
 	kernels_init(&m->kernels, level);
+	m->kernels.accel = m->accel;
 	m->reader.cache = cache_new(options->cache_bytes);
 	m->reader.buffers = buffers_new();
 	m->ahead = ahead_new(&m->reader);
@@ -178,6 +185,7 @@ void gptqfs_close(struct gptqfs *m)
 	cache_free(m->reader.cache);
 	buffers_free(m->reader.buffers);
 	tree_free(&m->tree);
+	accel_free(m->accel);
 	checkpoint_close(&m->checkpoint);
 	free(m);
 }
@@ -313,6 +321,19 @@ bool gptqfs_trim(struct gptqfs *m)
 
 	held |= cache_trim(m->reader.cache);
 	return buffers_trim(m->reader.buffers) || held;
+}
+
+/* ---- the accelerator ---- */
+
+void gptqfs_accel_start(struct gptqfs *m)
+{
+	if (m->accel)
+		accel_start(m->accel, &m->kernels);
+}
+
+void gptqfs_accel(struct gptqfs *m, struct gptqfs_accel *out)
+{
+	accel_tell(m->accel, out);
 }
 
 /* ---- telling ---- */

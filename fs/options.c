@@ -47,6 +47,10 @@ static const struct option table[] = {
     {OPT("view=%s", view, 0), "-o view=NAME", "show one view as the root"},
     {OPT("cache=%s", cache, 0), "-o cache=SIZE",
 	"budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g"},
+    {OPT("accel=%s", accel, 0), "-o accel=WHAT",
+	"decode on the CPU alone (none), or by cuda, auto, /path/of/plugin.so"},
+    {OPT("cuda_mem=%s", cuda_mem, 0), "-o cuda_mem=SIZE",
+	"the most an accelerator may hold of its memory (" NUMBER(GPTQFS_ACCEL_MEMORY_MIB) "m); k, m, g"},
     {OPT("readahead=%u", readahead, 0), "-o readahead=KiB",
 	"readahead of the mount, if allowed to set it (" NUMBER(READAHEAD_DEFAULT) ")"},
     {OPT("direct_io", direct_io, 1), "-o direct_io", "bypass the page cache (no shared mmap)"},
@@ -108,6 +112,16 @@ static int parse_size(const char *text, size_t *out)
 	return 0;
 }
 
+/* The size an option gave, if it was given. */
+static int read_size(const char *option, const char *text, size_t *out)
+{
+	int rc = text ? parse_size(text, out) : 0;
+
+	if (rc)
+		log_line("%s=%s: expected a size such as 64m or 1g", option, text);
+	return rc;
+}
+
 static int parse_fuse_words(struct options *o)
 {
 	struct fuse_cmdline_opts words;
@@ -161,7 +175,10 @@ static int parse_own_words(struct options *o)
 int options_parse(struct options *o, int argc, char **argv)
 {
 	*o = (struct options){
-	    .model = {.cache_bytes = GPTQFS_CACHE_DEFAULT, .uid = (uid_t)-1, .gid = (gid_t)-1},
+	    .model = {.cache_bytes = GPTQFS_CACHE_DEFAULT,
+		.accel_memory = GPTQFS_ACCEL_MEMORY,
+		.uid = (uid_t)-1,
+		.gid = (gid_t)-1},
 	    .readahead = READAHEAD_DEFAULT,
 	    .fuse = FUSE_ARGS_INIT(argc, argv),
 	};
@@ -169,12 +186,13 @@ int options_parse(struct options *o, int argc, char **argv)
 		return -EINVAL;
 	o->model.view = o->view;
 	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
+	o->model.accel = o->accel;
+	o->model.accel_plugin = getenv("GPTQFS_CUDA_PLUGIN");
 	o->model.follow_symlinks = o->follow_symlinks;
 	o->model.umask &= 0777;
-	if (o->cache && parse_size(o->cache, &o->model.cache_bytes)) {
-		log_line("cache=%s: expected a size such as 64m or 1g", o->cache);
+	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
+	    read_size("cuda_mem", o->cuda_mem, &o->model.accel_memory))
 		return -EINVAL;
-	}
 	return check_arguments(o);
 }
 
@@ -185,6 +203,8 @@ void options_free(struct options *o)
 	free(o->view);
 	free(o->cpu);
 	free(o->cache);
+	free(o->accel);
+	free(o->cuda_mem);
 	fuse_opt_free_args(&o->fuse);
 }
 

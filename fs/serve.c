@@ -74,6 +74,8 @@ static int start(struct state *st)
 	st->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (st->signals < 0)
 		return -errno;
+	/* Threads of a driver inherit the mask too, and would not survive the fork that came before. */
+	gptqfs_accel_start(st->s->model);
 	st->loop = (struct loop){st->s->session, st->s->options, st->s->event, 0};
 	rc = pthread_create(&st->thread, NULL, run_loop, &st->loop);
 	if (rc)

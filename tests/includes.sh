@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 layers=(
 	"checked half dtype gptqfs arena text cpu sha256"
 	"escape npy sheet err cast dequant dequant_impl dequant_strip json buffer cache"
+	"accel accel_impl"
 	"zeros architecture foreign"
 	"overrides"
 	"safetensors config quant_config index source_file listing"

@@ -63,6 +63,7 @@ kernels() {
 
 models() {
 	step "model" "$B/test_model" tests/data/models/*
+	step "accel" "$B/test_accel" "$B/fake" tests/data/models/tiny-llama-4b-g32-shard
 }
 
 fuzz() {
