@@ -76,7 +76,7 @@ static int append_stored(const struct dense *d, const struct tensor *t, struct l
 	return 0;
 }
 
-int dense_append(const struct dense *d, const struct tensor *t, struct layout *layout)
+static int append(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
 	int rc = 0;
 
@@ -88,6 +88,12 @@ int dense_append(const struct dense *d, const struct tensor *t, struct layout *l
 		return append_zeros(d, t, layout);
 	/* Joined rows follow one another; that is all. */
 	for (size_t i = 0; rc == 0 && i < t->part_count; i++)
-		rc = dense_append(d, t->parts[i], layout);
+		rc = append(d, t->parts[i], layout);
 	return rc;
+}
+
+int dense_append(const struct dense *d, const struct tensor *t, struct layout *layout)
+{
+	layout_note_tensor(layout, t, is_float(t) ? d->dtype : t->stored->dtype);
+	return append(d, t, layout);
 }

@@ -210,3 +210,8 @@ struct generator generator_text(text_fn *write, const void *subject, uint64_t by
 	    .kernel.write = write,
 	};
 }
+
+bool generator_has_tensor(const struct generator *g)
+{
+	return g->fill != fill_text;
+}

@@ -50,4 +50,7 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 /* A text of `bytes` bytes as one row. It is written whenever it is read, and kept nowhere: there may be very many. */
 struct generator generator_text(text_fn *write, const void *subject, uint64_t bytes);
 
+/* Are these rows of a tensor, and not a text? */
+bool generator_has_tensor(const struct generator *g);
+
 #endif

@@ -97,6 +97,9 @@ struct gptqfs_dirent {
  */
 int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct gptqfs_dirent *out);
 
+/* Is this `status` in the root? It is empty here: whoever serves the mount writes it anew for each open file. */
+bool gptqfs_is_status(const struct gptqfs *m, uint64_t ino);
+
 /* What df shows: the dense size of all virtual files, nothing free. */
 void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out);
 
@@ -179,6 +182,14 @@ struct gptqfs_counters {
 };
 
 void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out);
+
+/*
+ * Calls fn for each fact about an inode, as a key (lower case, [a-z0-9_]) and a value: of the root the kernel in use and
+ * the counters; of a directory or file its view, and of weights what they are and where from (bits, group_size, shape,
+ * dtype, source, ...). Both strings are fn's only until it returns. -ENOENT, -ENOMEM.
+ */
+typedef void gptqfs_fact_fn(void *ctx, const char *key, const char *value);
+int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx);
 
 /* The module table and every warning, as text or as JSON. Reads all zeros and scales to find what open did not look
  * at. 0; -EBADMSG if a source could not be read, -EIO if `out` could not be written, -ENOMEM. */

@@ -2,6 +2,7 @@
 #include "layout.h"
 
 #include <errno.h>
+#include <string.h>
 
 int layout_reserve(struct layout *layout, struct arena *arena, size_t count)
 {
@@ -41,6 +42,39 @@ void layout_add_layout(struct layout *layout, const struct layout *other)
 {
 	for (size_t i = 0; i < other->count; i++)
 		append(layout, other->extents[i]);
+}
+
+/* "model.norm" of "model.norm.weight". */
+static size_t module_length(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+static bool same_module(const char *a, const char *b)
+{
+	return module_length(a) == module_length(b) && memcmp(a, b, module_length(a)) == 0;
+}
+
+static bool is_quantized(const struct tensor *t)
+{
+	return t->module || (t->part_count && t->parts[0]->module);
+}
+
+void layout_note_tensor(struct layout *layout, const struct tensor *t, enum dtype dtype)
+{
+	struct contents *c = &layout->contents;
+
+	c->tensors++;
+	if (!c->tensor) {
+		c->tensor = t;
+		c->dtype = dtype_name(dtype); /* floats stand first, so it is theirs */
+	} else if (!same_module(c->tensor->name, t->name)) {
+		c->several = true;
+	} else if (!is_quantized(c->tensor) && is_quantized(t)) {
+		c->tensor = t;
+	}
 }
 
 const struct extent *layout_find(const struct layout *layout, uint64_t offset)

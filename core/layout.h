@@ -27,11 +27,20 @@ struct extent {
 	} from;
 };
 
+/* What a file of weights holds, for whoever describes it. */
+struct contents {
+	const struct tensor *tensor; /* the first, or the first quantized one of its module */
+	uint32_t tensors;            /* how many */
+	bool several;                /* of more than one module: then the file stands for none */
+	const char *dtype;           /* of its floats, or NULL */
+};
+
 /* A zeroed struct is an empty file. */
 struct layout {
 	struct extent *extents; /* arena */
 	size_t count, room;
 	uint64_t size;
+	struct contents contents;
 };
 
 /* Makes room for `count` extents in all. Returns 0 or -ENOMEM. */
@@ -45,6 +54,9 @@ void layout_add_generator(struct layout *layout, const struct generator *generat
 
 /* The same extents once more: what a file consists of may be a part of another. */
 void layout_add_layout(struct layout *layout, const struct layout *other);
+
+/* Notes that the file holds a tensor, as elements of that type. */
+void layout_note_tensor(struct layout *layout, const struct tensor *t, enum dtype dtype);
 
 /* The extent that holds a byte of the file; offset must be below size. */
 const struct extent *layout_find(const struct layout *layout, uint64_t offset);

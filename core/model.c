@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "accel.h"
 #include "ahead.h"
 #include "err.h"
+#include "facts.h"
 #include "join.h"
 #include "reader.h"
 #include "report.h"
@@ -24,6 +26,8 @@ struct gptqfs {
 	struct kernels kernels;
 	struct accel *accel;
 	struct tree tree;
+	const struct view *root; /* shown as the root, or NULL for all views */
+	uint32_t status;         /* its inode, 0 if there is none */
 	struct reader reader;
 	struct ahead *ahead;
 	struct {
@@ -49,16 +53,28 @@ static void newest_shard(const struct checkpoint *c, struct stat *out)
 	}
 }
 
-/* All views, each in its directory, and what describes them. */
-static int plan_root(const struct plan *p)
+static int plan_views(const struct plan *p)
 {
 	const struct view *view;
 	struct stat dir;
-	struct text readme = {0}, info = {0}, json = {0};
-	int rc;
+	int rc = 0;
 
 	if (fstat(p->c->dir.fd, &dir) < 0)
 		return -errno;
+	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
+		uint32_t ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
+
+		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
+	}
+	return rc;
+}
+
+/* README, info, info.json: after the views, which may have had something to warn of. */
+static int plan_texts(const struct plan *p)
+{
+	struct text readme = {0}, info = {0}, json = {0};
+	int rc;
+
 	report_readme(p->c, p->source, &readme);
 	report_info(p->c, p->source, false, &info);
 	report_info(p->c, p->source, true, &json);
@@ -69,15 +85,24 @@ static int plan_root(const struct plan *p)
 		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info.json", &json, &p->weights);
 	text_free(&info);
 	text_free(&json);
-	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
-		uint32_t ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
-
-		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
-	}
 	return rc;
 }
 
-static int plan_tree(struct gptqfs *m, const struct view *root, struct gptqfs_error *err)
+/* All views, each in its directory, and what describes them. */
+static int plan_root(struct gptqfs *m, const struct plan *p)
+{
+	static const struct layout empty;
+	int rc = plan_views(p);
+
+	if (rc == 0)
+		rc = plan_texts(p);
+	if (rc)
+		return rc;
+	m->status = tree_add(p->tree, GPTQFS_ROOT, "status", &empty, &p->weights);
+	return m->status ? 0 : -ENOMEM;
+}
+
+static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct plan p = {
 	    .c = &m->checkpoint, .source = &m->source, .fused = &m->fused, .kernels = &m->kernels, .tree = &m->tree};
@@ -87,7 +112,7 @@ static int plan_tree(struct gptqfs *m, const struct view *root, struct gptqfs_er
 	newest_shard(&m->checkpoint, &p.weights);
 	rc = fstat(m->checkpoint.dir.fd, &dir) < 0 ? -errno : tree_init(&m->tree, &m->checkpoint.arena, &dir);
 	if (rc == 0)
-		rc = root ? root->plan(&p, root, GPTQFS_ROOT) : plan_root(&p);
+		rc = m->root ? m->root->plan(&p, m->root, GPTQFS_ROOT) : plan_root(m, &p);
 	if (rc == 0)
 		rc = tree_seal(&m->tree);
 	return rc == -ENOMEM ? err_memory(err)
@@ -128,7 +153,6 @@ static int choose_view(const char *name, const struct view **view, struct gptqfs
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
-	const struct view *view;
 	enum cpu_level level;
 	const struct accel_options accel = {
 	    options->accel, options->accel_plugin, options->accel_memory, options->log, options->log_ctx};
@@ -137,7 +161,7 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	if (rc == 0)
 		rc = accel_new(&accel, &m->accel, err);
 	if (rc == 0)
-		rc = choose_view(options->view, &view, err);
+		rc = choose_view(options->view, &m->root, err);
 	if (rc)
 		return rc;
 	source_guard_install();
@@ -153,7 +177,7 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = source_open(&m->checkpoint, &m->source, err);
 	if (rc == 0 && join_fused(&m->checkpoint.arena, &m->source, &m->fused))
 		rc = err_memory(err);
-	return rc ? rc : plan_tree(m, view, err);
+	return rc ? rc : plan_tree(m, err);
 }
 
 int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gptqfs **out, struct gptqfs_error *err)
@@ -268,6 +292,11 @@ int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct 
 	return 0;
 }
 
+bool gptqfs_is_status(const struct gptqfs *m, uint64_t ino)
+{
+	return m->status && ino == m->status;
+}
+
 void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out)
 {
 	const uint64_t block = 4096;
@@ -353,6 +382,65 @@ void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out)
 	    .cache_bytes = cache.bytes,
 	    .cache_budget = cache.budget,
 	};
+}
+
+/* The one list of counters: `status`, the attributes of the root and the log all have it from here. */
+static const struct {
+	const char *key;
+	size_t offset;
+} counter_facts[] = {
+    {"reads", offsetof(struct gptqfs_counters, reads)},
+    {"bytes_served", offsetof(struct gptqfs_counters, bytes_served)},
+    {"bytes_decoded", offsetof(struct gptqfs_counters, bytes_computed)},
+    {"errors", offsetof(struct gptqfs_counters, errors)},
+    {"cache_hits", offsetof(struct gptqfs_counters, cache_hits)},
+    {"cache_misses", offsetof(struct gptqfs_counters, cache_misses)},
+    {"cache_bytes", offsetof(struct gptqfs_counters, cache_bytes)},
+    {"cache_budget_bytes", offsetof(struct gptqfs_counters, cache_budget)},
+};
+
+static void tell_counters(const struct gptqfs *m, gptqfs_fact_fn *fn, void *ctx)
+{
+	struct gptqfs_counters counters;
+	char value[24];
+
+	gptqfs_counters(m, &counters);
+	for (size_t i = 0; i < sizeof(counter_facts) / sizeof(*counter_facts); i++) {
+		snprintf(value, sizeof(value), "%" PRIu64,
+		    *(const uint64_t *)((const char *)&counters + counter_facts[i].offset));
+		fn(ctx, counter_facts[i].key, value);
+	}
+}
+
+static void tell_accelerator(const struct gptqfs *m, gptqfs_fact_fn *fn, void *ctx)
+{
+	struct gptqfs_accel accel;
+	char bytes[24];
+
+	accel_tell(m->accel, &accel);
+	fn(ctx, "accelerator", gptqfs_accel_state_name(accel.state));
+	if (accel.state == GPTQFS_ACCEL_NONE)
+		return;
+	fn(ctx, "accelerator_device", accel.name);
+	fn(ctx, "accelerator_reason", accel.text);
+	snprintf(bytes, sizeof(bytes), "%" PRIu64, accel.bytes);
+	fn(ctx, "accelerator_bytes", bytes);
+}
+
+int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)
+{
+	const struct fact_sink sink = {fn, ctx};
+
+	if (!find_node(m, ino))
+		return -ENOENT;
+	if (ino != GPTQFS_ROOT)
+		return facts_of_file(&m->tree, m->root, (uint32_t)ino, &sink);
+	if (m->root)
+		fn(ctx, "view", m->root->name);
+	fn(ctx, "kernel", cpu_name(m->kernels.level));
+	tell_accelerator(m, fn, ctx);
+	tell_counters(m, fn, ctx);
+	return 0;
 }
 
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err)

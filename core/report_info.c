@@ -154,11 +154,12 @@ void report_readme(const struct checkpoint *c, const struct source *src, struct 
 	text_printf(out,
 	    "%-12s what the model is, which view fits it, and every warning\n"
 	    "%-12s the same for programs, with the table of quantized modules\n"
+	    "%-12s counters of this mount, as they are now\n"
 	    "\n"
-	    "  cat info\n"
+	    "  cat info status\n"
 	    "  python3 -c 'from transformers import AutoModelForCausalLM as A; A.from_pretrained(\"%s\")'\n"
 	    "  cp -r %s /somewhere/else      # an ordinary copy\n"
 	    "\n"
 	    "Unmount with: fusermount3 -u MOUNTPOINT\n",
-	    "info", "info.json", report_view(&t), report_view(&t));
+	    "info", "info.json", "status", report_view(&t), report_view(&t));
 }

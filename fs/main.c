@@ -16,6 +16,7 @@
 #include "ops.h"
 #include "options.h"
 #include "serve.h"
+#include "status.h"
 
 enum {
 	EXIT_OK = 0,
@@ -100,14 +101,14 @@ static int add_mount_options(struct options *o, const char *source)
 	return rc;
 }
 
-static int run(struct serving *s, struct server *server)
+static int run(struct serving *s)
 {
 	int ends[2], rc;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return EXIT_SERVE;
 	s->events = ends[0];
-	s->event = server->event = ends[1];
+	s->event = s->server->event = ends[1];
 	rc = serve(s);
 	if (s->status >= 0) {
 		/* The mount never became usable; the parent still waits to be told. */
@@ -124,7 +125,7 @@ static int run(struct serving *s, struct server *server)
 }
 
 /* The session is mounted: go to the background, if wanted, and serve. */
-static int serve_mounted(struct options *o, struct server *server, struct serving *s)
+static int serve_mounted(struct options *o, struct serving *s)
 {
 	s->status = -1;
 	if (!o->foreground) {
@@ -142,15 +143,17 @@ static int serve_mounted(struct options *o, struct server *server, struct servin
 			return rc - 1;
 		}
 	}
-	return run(s, server);
+	return run(s);
 }
 
 static int mount_model(struct options *o, struct gptqfs *model, const char *path)
 {
-	struct server server = {.model = model, .direct_io = o->direct_io, .max_read = o->max_read};
-	struct serving s = {.model = model, .options = o, .mountpoint = path};
+	struct server server = {
+	    .model = model, .direct_io = o->direct_io, .noxattr = o->noxattr, .max_read = o->max_read};
+	struct serving s = {.server = &server, .options = o, .mountpoint = path};
 	int code;
 
+	status_start(&server);
 	if (add_mount_options(o, gptqfs_source(model)))
 		return EXIT_SERVE;
 	s.session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
@@ -160,7 +163,7 @@ static int mount_model(struct options *o, struct gptqfs *model, const char *path
 		mountpoint_explain(path);
 		code = EXIT_MOUNT;
 	} else {
-		code = serve_mounted(o, &server, &s);
+		code = serve_mounted(o, &s);
 	}
 	if (code != LEAVE_AT_ONCE)
 		fuse_session_destroy(s.session);

@@ -84,7 +84,7 @@ int mountpoint_wait(const char *path, dev_t *dev)
 	return 0;
 }
 
-void mountpoint_readahead(dev_t dev, unsigned kib)
+unsigned mountpoint_readahead(dev_t dev, unsigned kib)
 {
 	char path[128];
 	FILE *f;
@@ -99,7 +99,7 @@ void mountpoint_readahead(dev_t dev, unsigned kib)
 		fclose(f);
 	}
 	if (now == kib)
-		return;
+		return now;
 	f = fopen(path, "we");
 	failed = !f || fprintf(f, "%u\n", kib) < 0;
 	if (f && fclose(f))
@@ -107,6 +107,7 @@ void mountpoint_readahead(dev_t dev, unsigned kib)
 	if (failed)
 		log_line("readahead stays at %u KiB, large reads will be slower; to raise it, as root: echo %u > %s",
 		    now, kib, path);
+	return failed ? now : kib;
 }
 
 /* Blanks, tabs and backslashes stand as \ooo in mountinfo. In place. */

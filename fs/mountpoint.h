@@ -21,8 +21,9 @@ void mountpoint_explain(const char *path);
  */
 int mountpoint_wait(const char *path, dev_t *dev);
 
-/* Raises readahead to `kib`; where that is not allowed, says how somebody else may do it. */
-void mountpoint_readahead(dev_t dev, unsigned kib);
+/* Raises readahead to `kib`; where that is not allowed, says how somebody else may do it. Returns what it is then, in
+ * KiB, or 0 if that is not known. */
+unsigned mountpoint_readahead(dev_t dev, unsigned kib);
 
 /*
  * Takes the mount away from its path while whoever uses it keeps it (umount -l), unless something else was mounted

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define FUSE_USE_VERSION 314
 
-#include "ops.h"
+#include "status.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,13 +28,24 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		return;
 }
 
+/* How long the kernel may believe these attributes. `status` is always as new as it can be. */
+static double complete(const struct gptqfs *model, struct stat *attr)
+{
+	if (!gptqfs_is_status(model, attr->st_ino))
+		return FOREVER;
+	clock_gettime(CLOCK_REALTIME, &attr->st_mtim);
+	attr->st_atim = attr->st_ctim = attr->st_mtim;
+	return 0;
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param e = {.attr_timeout = FOREVER, .entry_timeout = FOREVER};
+	struct fuse_entry_param e = {.entry_timeout = FOREVER};
 	int rc = gptqfs_lookup(model_of(req), parent, name, &e.attr);
 
 	/* Inode 0 is "no such file", for the kernel to remember: loaders ask for many files that are optional. */
 	e.ino = rc == 0 ? e.attr.st_ino : 0;
+	e.attr_timeout = rc == 0 ? complete(model_of(req), &e.attr) : FOREVER;
 	if (rc && rc != -ENOENT)
 		fuse_reply_err(req, -rc);
 	else
@@ -50,16 +61,35 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (rc)
 		fuse_reply_err(req, -rc);
 	else
-		fuse_reply_attr(req, &attr, FOREVER);
+		fuse_reply_attr(req, &attr, complete(model_of(req), &attr));
+}
+
+/* The size that is shown is 0, so only direct I/O reads it; what is read is as it was at open. */
+static void open_status(fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct snapshot *snapshot = status_snapshot(fuse_req_userdata(req));
+
+	if (!snapshot) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fi->fh = (uintptr_t)snapshot;
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	if (fuse_reply_open(req, fi))
+		free(snapshot); /* the open was interrupted, there will be no release */
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *server = fuse_req_userdata(req);
 
-	(void)ino;
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
+		return;
+	}
+	if (gptqfs_is_status(server->model, ino)) {
+		open_status(req, fi);
 		return;
 	}
 	fi->direct_io = server->direct_io;
@@ -71,16 +101,30 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct gptqfs *model = model_of(req); /* the request is gone once it is answered */
+	const struct snapshot *snapshot = (const void *)(uintptr_t)fi->fh;
 	struct gptqfs_reply reply;
-	int rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
+	int rc;
 
-	(void)fi;
+	if (snapshot) {
+		size_t at = (uint64_t)off < snapshot->len ? (size_t)off : snapshot->len;
+
+		fuse_reply_buf(req, snapshot->text + at, size < snapshot->len - at ? size : snapshot->len - at);
+		return;
+	}
+	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);
 		return;
 	}
 	fuse_reply_iov(req, reply.iov, reply.count);
 	gptqfs_read_done(model, &reply);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	free((void *)(uintptr_t)fi->fh);
+	fuse_reply_err(req, 0);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -103,9 +147,10 @@ static size_t add_entry(fuse_req_t req, char *at, size_t room, const struct gptq
 /* The same with everything lookup would tell: attributes half filled would be believed. */
 static size_t add_entry_plus(fuse_req_t req, char *at, size_t room, const struct gptqfs_dirent *entry, off_t next)
 {
-	struct fuse_entry_param e = {.ino = entry->ino, .attr_timeout = FOREVER, .entry_timeout = FOREVER};
+	struct fuse_entry_param e = {.ino = entry->ino, .entry_timeout = FOREVER};
 
 	gptqfs_getattr(model_of(req), entry->ino, &e.attr);
+	e.attr_timeout = complete(model_of(req), &e.attr);
 	return fuse_add_direntry_plus(req, at, room, entry->name, &e, next);
 }
 
@@ -157,6 +202,51 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
+/* With no attributes at all the kernel is told so once, and does not ask again. */
+static bool refuse_attributes(fuse_req_t req)
+{
+	const struct server *server = fuse_req_userdata(req);
+
+	if (server->noxattr)
+		fuse_reply_err(req, ENOSYS);
+	return server->noxattr;
+}
+
+/* The answer to a call for names or a value: its size alone if none was given, or the bytes. */
+static void reply_attributes(fuse_req_t req, const char *bytes, size_t size, ssize_t rc)
+{
+	if (rc < 0)
+		fuse_reply_err(req, (int)-rc);
+	else if (!size)
+		fuse_reply_xattr(req, (size_t)rc);
+	else
+		fuse_reply_buf(req, bytes, (size_t)rc);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *bytes;
+
+	if (refuse_attributes(req))
+		return;
+	bytes = size ? malloc(size) : NULL;
+	reply_attributes(req, bytes, size,
+	    size && !bytes ? -ENOMEM : status_get_attribute(fuse_req_userdata(req), ino, name, bytes, size));
+	free(bytes);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	char *bytes;
+
+	if (refuse_attributes(req))
+		return;
+	bytes = size ? malloc(size) : NULL;
+	reply_attributes(req, bytes, size,
+	    size && !bytes ? -ENOMEM : status_list_attributes(fuse_req_userdata(req), ino, bytes, size));
+	free(bytes);
+}
+
 /* What is missing here is answered by libfuse with ENOSYS, once, and remembered by the kernel. */
 const struct fuse_lowlevel_ops ops = {
     .init = op_init,
@@ -164,8 +254,11 @@ const struct fuse_lowlevel_ops ops = {
     .getattr = op_getattr,
     .open = op_open,
     .read = op_read,
+    .release = op_release,
     .opendir = op_opendir,
     .readdir = op_readdir,
     .readdirplus = op_readdirplus,
     .statfs = op_statfs,
+    .getxattr = op_getxattr,
+    .listxattr = op_listxattr,
 };

@@ -54,6 +54,7 @@ static const struct option table[] = {
     {OPT("readahead=%u", readahead, 0), "-o readahead=KiB",
 	"readahead of the mount, if allowed to set it (" NUMBER(READAHEAD_DEFAULT) ")"},
     {OPT("direct_io", direct_io, 1), "-o direct_io", "bypass the page cache (no shared mmap)"},
+    {OPT("noxattr", noxattr, 1), "-o noxattr", "no extended attributes user.gptqfs.*"},
     {OPT("follow_symlinks", follow_symlinks, 1), "-o follow_symlinks", "let links lead out of MODEL_DIR"},
     {OPT("uid=%u", model.uid, 0), "-o uid=N", "owner shown"},
     {OPT("gid=%u", model.gid, 0), "-o gid=N", "group shown"},

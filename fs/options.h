@@ -20,6 +20,7 @@ struct options {
 	unsigned readahead; /* KiB */
 	unsigned max_read;  /* bytes, 0 for what the kernel has */
 	int direct_io;
+	int noxattr;
 	int follow_symlinks;
 	int help, version, check, json;
 	int foreground, debug, single;

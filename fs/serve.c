@@ -15,6 +15,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "mountpoint.h"
+#include "status.h"
 
 #define TRIM_MS 5000
 
@@ -75,7 +76,7 @@ static int start(struct state *st)
 	if (st->signals < 0)
 		return -errno;
 	/* Threads of a driver inherit the mask too, and would not survive the fork that came before. */
-	gptqfs_accel_start(st->s->model);
+	gptqfs_accel_start(st->s->server->model);
 	st->loop = (struct loop){st->s->session, st->s->options, st->s->event, 0};
 	rc = pthread_create(&st->thread, NULL, run_loop, &st->loop);
 	if (rc)
@@ -89,26 +90,13 @@ static void on_contact(struct state *st)
 	int rc = mountpoint_wait(st->s->mountpoint, &st->dev);
 
 	if (rc == 0)
-		mountpoint_readahead(st->dev, st->s->options->readahead);
+		st->s->server->readahead = mountpoint_readahead(st->dev, st->s->options->readahead);
 	else if (rc != -ENOTSUP)
 		log_line("%s: the mount does not answer: %s", st->s->mountpoint, strerror(-rc));
 	st->ready = true;
 	if (st->s->status >= 0)
 		daemon_ready(st->s->status, 0);
 	st->s->status = -1;
-}
-
-static void log_counters(struct gptqfs *model)
-{
-	struct gptqfs_counters c;
-
-	gptqfs_counters(model, &c);
-	log_line(
-	    "reads %llu, bytes served %llu, bytes computed %llu, errors %llu, cache hits %llu, misses %llu, bytes %llu of "
-	    "%llu",
-	    (unsigned long long)c.reads, (unsigned long long)c.bytes_served, (unsigned long long)c.bytes_computed,
-	    (unsigned long long)c.errors, (unsigned long long)c.cache_hits, (unsigned long long)c.cache_misses,
-	    (unsigned long long)c.cache_bytes, (unsigned long long)c.cache_budget);
 }
 
 /* True if it is time to leave at once. */
@@ -120,7 +108,7 @@ static bool on_signal(struct state *st)
 	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
 	if (info.ssi_signo == SIGUSR1) {
-		log_counters(st->s->model);
+		status_log(st->s->server);
 		return false;
 	}
 	if (st->leaving)
@@ -159,7 +147,7 @@ int serve(struct serving *s)
 		int n = poll(polls, 2, TRIM_MS);
 
 		if (n == 0)
-			gptqfs_trim(s->model);
+			gptqfs_trim(s->server->model);
 		if (n > 0 && polls[0].revents && on_signal(&st))
 			return 1;
 		if (n > 0 && polls[1].revents && on_event(&st))

@@ -2,13 +2,14 @@
 #ifndef GPTQFS_SERVE_H
 #define GPTQFS_SERVE_H
 
+#include "ops.h"
 #include "options.h"
 
 /* One mounted session being served. */
 struct fuse_session;
 struct serving {
 	struct fuse_session *session;
-	struct gptqfs *model;
+	struct server *server;
 	const struct options *options;
 	const char *mountpoint; /* canonical */
 	int events, event;      /* a pipe by which the session's threads report: see struct server */

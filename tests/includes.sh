@@ -19,6 +19,7 @@ layers=(
 	"dense reader"
 	"ahead"
 	"view report"
+	"facts"
 	"model"
 )
 failed=0

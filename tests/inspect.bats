@@ -12,7 +12,8 @@ is_ascii() {
 		if LC_ALL=C grep -qP '[^\x20-\x7e]' "$file"; then
 			fail "$file: $(LC_ALL=C grep -P '[^\x20-\x7e]' "$file" | head -3)"
 		fi
-		[[ -s $file && -z $(tail -c 1 "$file" | tr -d '\n') ]] || fail "$file does not end in a newline"
+		# status has no size that tail could seek by.
+		[[ $(cat "$file" | tail -c 1 | od -An -tx1) = " 0a" ]] || fail "$file does not end in a newline"
 	done
 }
 
@@ -122,4 +123,236 @@ END
 	make_checkpoint disagreeing
 	run -0 "$GPTQFS" --check "$model"
 	[[ ${lines[-3]} = "OK, with remarks: "*"; 2 remarks above "* ]]
+}
+
+# ---- status ----
+
+# fact KEY: the value in $mnt/status.
+fact() {
+	value_of "$1" "$mnt/status"
+}
+
+@test "status is live, and like a file of /proc" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model --cpu=c -o cache=3m "$source" "$mnt"
+	is_ascii "$mnt/status"
+	[[ $(stat -c '%s %b %A' "$mnt/status") = "0 0 -r--r--r--" ]]
+	[[ $(sed 's/:.*//' "$mnt/status" | head -10 | tr '\n' ' ') = "Kernel Accelerator Reads Bytes_served Bytes_decoded Errors \
+Cache_hits Cache_misses Cache_bytes Cache_budget_bytes " ]]
+	[[ $(fact Kernel) = c && $(fact Cache_budget_bytes) = 3145728 && $(fact Errors) = 0 ]]
+	served=$(fact Bytes_served) decoded=$(fact Bytes_decoded)
+	cat "$mnt/fp32/model.safetensors" >/dev/null
+	[[ $(fact Bytes_served) = $((served + $(stat -c %s "$mnt/fp32/model.safetensors"))) ]]
+	# All but the header is computed here: the stored tensors are not F32.
+	(($(fact Bytes_decoded) - decoded >= $(value_of Dense_fp32_bytes "$mnt/info")))
+	# Reading it does not count, so it can be watched.
+	[[ $(fact Reads) = $(fact Reads) ]]
+	[[ $(date -r "$mnt/status" +%s) -ge $(($(date +%s) - 5)) ]]
+	if [[ $EUID = 0 && -w /sys/class/bdi ]]; then
+		[[ $(fact Readahead_kib) = "$(cat "/sys/class/bdi/$(mountpoint -d "$mnt")/read_ahead_kb")" ]]
+	fi
+	[[ $(fact Uptime_seconds) -le 60 ]]
+	sleep 1.1
+	[[ $(fact Uptime_seconds) -ge 1 ]]
+}
+
+@test "errors and small reads are counted" {
+	make_checkpoint plain
+	mount_model "$model" "$mnt"
+	python3 - "$mnt/fp16/model.safetensors" <<'END'
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+buffer = mmap.mmap(-1, 512)
+for i in range(40):
+    os.preadv(fd, [buffer], 512 * i)
+END
+	(($(fact Reads) >= 40))
+	truncate -s 4096 "$model/model.safetensors"
+	run ! cat "$mnt/bf16/model.safetensors"
+	(($(fact Errors) > 0))
+}
+
+@test "an open status stays as it was, whatever piece is read; a new open is new" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	python3 - "$mnt/status" "$mnt/fp16/model.safetensors" <<'END'
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+before = os.read(fd, 65536)
+assert before.startswith(b"Kernel:") and before.endswith(b"\n"), before
+assert os.read(fd, 65536) == b""
+open(sys.argv[2], "rb").read()
+assert b"".join(os.pread(fd, 7, i) for i in range(0, len(before) + 100, 7)) == before
+assert os.pread(fd, 100, len(before)) == b"" and os.pread(fd, 100, 1 << 40) == b""
+after = open(sys.argv[1], "rb").read()
+assert after != before
+# Many at once: each is whole.
+many = [os.open(sys.argv[1], os.O_RDONLY) for _ in range(50)]
+assert all(os.read(f, 65536).count(b"\n") == before.count(b"\n") for f in many)
+END
+	grep -q "^Reads:" "$mnt/status"
+	[[ $(head -c 6 "$mnt/status") = Kernel && $(tail -n 1 "$mnt/status") = Uptime_seconds:* ]]
+	[[ $(wc -l <"$mnt/status") = $(cat "$mnt/status" | wc -l) ]]
+	cp "$mnt/status" "$BATS_TEST_TMPDIR/copy"
+	[[ -s $BATS_TEST_TMPDIR/copy ]]
+	run ! dd if=/dev/null of="$mnt/status"
+}
+
+@test "SIGUSR1 logs what status tells" {
+	make_checkpoint plain
+	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+	cat "$mnt/fp16/model.safetensors" >/dev/null
+	kill -USR1 "$server"
+	wait_until 10 grep -q uptime_seconds "$BATS_TEST_TMPDIR/log"
+	diff <(sed -n 's/^gptqfs: kernel /kernel /p' "$BATS_TEST_TMPDIR/log" | sed 's/, /\n/g' | sed 's/ .*//') \
+		<(sed 's/:.*//; s/.*/\L&/' "$mnt/status")
+	[[ $(sed -n 's/.* bytes_served \([0-9]*\),.*/\1/p' "$BATS_TEST_TMPDIR/log") = $(fact Bytes_served) ]]
+}
+
+# ---- extended attributes ----
+
+# attribute NAME FILE
+attribute() {
+	getfattr --only-values --absolute-names -n "user.gptqfs.$1" "$2"
+}
+
+# attributes FILE: their names, on one line.
+attributes() {
+	getfattr --absolute-names "$1" | sed -n 's/^user\.gptqfs\.//p' | LC_ALL=C sort | tr '\n' ' '
+}
+
+@test "the root has the counters as attributes, in every view" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	[[ $(attributes "$mnt") = "$(sed 's/:.*//; s/.*/\L&/' "$mnt/status" | LC_ALL=C sort | tr '\n' ' ')" ]]
+	[[ $(attribute cache_budget_bytes "$mnt") = 33554432 ]]
+	unmount "$mnt"
+	mount_model -o view=fp16 "$source" "$mnt"
+	[[ ! -e $mnt/status ]]
+	[[ $(attribute view "$mnt") = fp16 && $(attribute bytes_served "$mnt") = 0 ]]
+	cat "$mnt/model.safetensors" >/dev/null
+	[[ $(attribute bytes_served "$mnt") = $(stat -c %s "$mnt/model.safetensors") ]]
+	[[ $(attribute view "$mnt/model.safetensors") = fp16 && $(attribute tensors "$mnt/model.safetensors") = 21 ]]
+}
+
+@test "files of weights tell what they hold and where it is from" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	for pair in fp16=F16 bf16=BF16 fp32=F32; do
+		file=$mnt/${pair%=*}/model.safetensors
+		[[ $(attributes "$file") = "dtype source tensors view " ]]
+		[[ $(attribute dtype "$file") = "${pair#*=}" && $(attribute view "$file") = "${pair%=*}" ]]
+		[[ $(attribute tensors "$file") = "$(value_of Tensors "$mnt/info")" ]]
+		[[ $(attribute source "$file" | sed 's/, /\n/g' | LC_ALL=C sort) = "$(cd "$source" && LC_ALL=C ls *.safetensors)" ]]
+	done
+	[[ $(attribute source "$mnt/fp16/tokenizer.json") = tokenizer.json ]]
+	[[ $(attribute view "$mnt/fp16") = fp16 ]]
+	[[ -z $(attributes "$mnt/README") ]]
+}
+
+@test "attributes by the system calls: sizes, too little room, names there are not" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	python3 - "$mnt" <<'END'
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+root = os.fsencode(sys.argv[1])
+file = root + b"/fp16/model.safetensors"
+
+def call(name, *args):
+    n = getattr(libc, name)(*args)
+    return n if n >= 0 else -ctypes.get_errno()
+
+for path in root, file:
+    need = call("listxattr", path, None, 0)
+    assert need > 0
+    room = ctypes.create_string_buffer(need)
+    assert call("listxattr", path, room, need) == need
+    names = room.raw.split(b"\0")[:-1]
+    assert len(names) == len(set(names)) and all(n.startswith(b"user.gptqfs.") for n in names), names
+    assert call("listxattr", path, room, need - 1) == -errno.ERANGE
+    assert call("listxattr", path, room, 1) == -errno.ERANGE
+    for name in names:
+        need = call("getxattr", path, name, None, 0)
+        room = ctypes.create_string_buffer(need)
+        n = call("getxattr", path, name, room, need)
+        # Counters may grow between two calls, so their size is said to be a little more.
+        assert n == need if path == file else 0 < n <= need, (name, n, need)
+        assert b"\0" not in room.raw[:n]
+        if n > 1:
+            assert call("getxattr", path, name, room, n - 1) == -errno.ERANGE, name
+    for missing in b"user.gptqfs.", b"user.gptqfs.nothing", b"user.other", b"security.capability", b"user.gptqfs.bit":
+        assert call("getxattr", path, missing, None, 0) == -errno.ENODATA, missing
+    assert call("setxattr", path, b"user.gptqfs.view", b"x", 1, 0) in (-errno.EROFS, -errno.EOPNOTSUPP)
+    assert call("removexattr", path, b"user.gptqfs.view") in (-errno.EROFS, -errno.EOPNOTSUPP)
+END
+}
+
+@test "-o noxattr: none, and the kernel asks once" {
+	make_checkpoint plain
+	mount_foreground "$BATS_TEST_TMPDIR/log" -d -o noxattr "$model" "$mnt"
+	for i in 1 2 3; do
+		run ! getfattr -n user.gptqfs.reads "$mnt"
+		[[ $output = *"not supported"* ]]
+		run getfattr -d "$mnt/fp16/config.json"
+		[[ $output != *user.gptqfs* ]]
+	done
+	[[ $(grep -c GETXATTR "$BATS_TEST_TMPDIR/log") = 1 && $(grep -c LISTXATTR "$BATS_TEST_TMPDIR/log") = 1 ]]
+}
+
+# ---- ls, du, tree, find, stat, df ----
+
+@test "ls, du, find, stat, tree and df tell the truth" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	file=$mnt/fp16/model.safetensors
+	size=$(wc -c <"$file")
+	read -r _ links _ _ listed _ < <(LC_ALL=C ls -l "$file")
+	[[ $listed = "$size" && $links = 1 ]]
+	[[ $(stat -c '%s %b %B' "$file") = "$size $(((size + 511) / 512)) 512" ]]
+	# The newest of the shards a file is computed from; a file that passes has its own.
+	newest=$(stat -c %Y "$source"/*.safetensors | sort -n | tail -1)
+	[[ $(stat -c %Y "$file") = "$newest" ]]
+	[[ $(stat -Lc '%Y %s' "$source/tokenizer.json") = "$(stat -c '%Y %s' "$mnt/fp16/tokenizer.json")" ]]
+	# What files hold, in blocks and in bytes; directories are free.
+	sum=$(find "$mnt" -type f -printf '%s\n' | awk '{ n += $1 } END { print n }')
+	blocks=$(find "$mnt" -type f -printf '%b\n' | awk '{ n += $1 } END { print n }')
+	[[ $(du -s --block-size=1 --apparent-size "$mnt" | cut -f1) = "$sum" ]]
+	[[ $(du -s --block-size=512 "$mnt" | cut -f1) = "$blocks" ]]
+	[[ $(find "$mnt"/{fp16,bf16} -size "${size}c" | wc -l) = 2 ]]
+	[[ -z $(find "$mnt" -type f -size 0 ! -name status) ]]
+	# Every directory once, every file once.
+	dirs=$(find "$mnt" -mindepth 1 -type d | wc -l) files=$(find "$mnt" -type f | wc -l)
+	[[ $(tree -a "$mnt" | tail -1) = "$((dirs + 1)) directories, $files files" ||
+		$(tree -a "$mnt" | tail -1) = "$dirs directories, $files files" ]]
+	[[ $(find "$mnt" -printf '%i\n' | sort | uniq -d | wc -l) = 0 ]]
+	find "$mnt" -type d | while read -r dir; do
+		[[ $(stat -c %h "$dir") = $(($(find "$dir" -mindepth 1 -maxdepth 1 -type d | wc -l) + 2)) ]] || fail "$dir: links"
+	done
+	# df: all the files, all of it used.
+	read -r total used free <<<"$(df --output=size,used,avail -B1 "$mnt" | tail -1)"
+	[[ $total = "$used" && $free = 0 && $total = $(((sum + 4095) / 4096 * 4096)) ]]
+	[[ $(df --output=itotal,iavail "$mnt" | tail -1 | xargs) = "$((dirs + files + 1)) 0" ]]
+	[[ $(df --output=fstype,source "$mnt" | tail -1 | xargs) = "fuse.gptqfs $(realpath "$source")" ]]
+}
+
+@test "inode numbers are the same in the next mount" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	before=$(cd "$mnt" && find . -printf '%i %p %s\n' | sort)
+	unmount "$mnt"
+	mount_model -o cache=1m "$source" "$mnt"
+	[[ $(cd "$mnt" && find . -printf '%i %p %s\n' | sort) = "$before" ]]
+}
+
+@test "a look around with cat, grep, head, less and jq" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	cat "$mnt"/README "$mnt"/info "$mnt"/status >/dev/null
+	[[ $(grep -c . "$mnt/info") = $(wc -l <"$mnt/info") ]]
+	[[ $(head -1 "$mnt/info") = Summary:* ]]
+	[[ $(less "$mnt/status" | head -1) = Kernel:* ]] || ! command -v less >/dev/null
+	[[ $(jq -r .architectures[0] "$mnt/fp16/config.json") = LlamaForCausalLM ]]
+	[[ $(jq -r '.modules[] | select(.bits != 4) | .name' "$mnt/info.json") = "" ]]
+	[[ $(grep -rl "^Format:" "$mnt" --include=info) = "$mnt/info" ]]
 }

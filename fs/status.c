@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "status.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define PREFIX "user.gptqfs."
+#define PREFIX_LENGTH (sizeof(PREFIX) - 1)
+
+/* Counters grow between the call that asks for the size of a value and the one that fetches it. */
+#define GROWTH 8
+
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec;
+}
+
+void status_start(struct server *server)
+{
+	server->started = seconds();
+}
+
+/* What the model knows of an inode, and of the root also what only the server does. */
+static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)
+{
+	char value[24];
+	int rc = gptqfs_facts(server->model, ino, fn, ctx);
+
+	if (rc || ino != GPTQFS_ROOT)
+		return rc;
+	if (server->readahead) {
+		snprintf(value, sizeof(value), "%u", server->readahead);
+		fn(ctx, "readahead_kib", value);
+	}
+	snprintf(value, sizeof(value), "%lld", (long long)(seconds() - server->started));
+	fn(ctx, "uptime_seconds", value);
+	return 0;
+}
+
+/* ---- the file, and the log ---- */
+
+/* ASCII, whatever a device or a file is called: other bytes as in /proc/self/mountinfo. */
+static void put_ascii(FILE *out, const char *value)
+{
+	for (; *value; value++)
+		fprintf(out, *value >= 0x20 && *value < 0x7f && *value != '\\' ? "%c" : "\\%03o",
+		    (unsigned char)*value);
+}
+
+static void put_line(void *ctx, const char *key, const char *value)
+{
+	fprintf(ctx, "%c%s:%*s", toupper((unsigned char)*key), key + 1, 19 - (int)strlen(key), "");
+	put_ascii(ctx, value);
+	putc('\n', ctx);
+}
+
+static void put_word(void *ctx, const char *key, const char *value)
+{
+	fprintf(ctx, "%s%s ", ftell(ctx) ? ", " : "", key);
+	put_ascii(ctx, value);
+}
+
+/* The facts of the root in one piece of memory, or NULL. */
+static char *collect(const struct server *server, gptqfs_fact_fn *put, size_t *len)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, len);
+	int rc;
+
+	if (!out)
+		return NULL;
+	rc = tell(server, GPTQFS_ROOT, put, out);
+	if (fclose(out) == 0 && rc == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+struct snapshot *status_snapshot(const struct server *server)
+{
+	struct snapshot *s = NULL;
+	size_t len;
+	char *text = collect(server, put_line, &len);
+
+	if (text)
+		s = malloc(sizeof(*s) + len);
+	if (s) {
+		s->len = len;
+		memcpy(s->text, text, len);
+	}
+	free(text);
+	return s;
+}
+
+void status_log(const struct server *server)
+{
+	size_t len;
+	char *text = collect(server, put_word, &len);
+
+	if (text)
+		log_line("%s", text);
+	free(text);
+}
+
+/* ---- extended attributes ---- */
+
+struct answer {
+	char *out;
+	size_t size, used; /* used may be more than size: then it did not fit */
+	const char *key;   /* the one that is looked for */
+	bool found;
+};
+
+static void append(struct answer *a, const char *bytes, size_t len)
+{
+	if (a->used <= a->size && len <= a->size - a->used)
+		memcpy(a->out + a->used, bytes, len);
+	a->used += len;
+}
+
+static ssize_t finish(const struct answer *a)
+{
+	return !a->size || a->used <= a->size ? (ssize_t)a->used : -ERANGE;
+}
+
+static void put_name(void *ctx, const char *key, const char *value)
+{
+	struct answer *a = ctx;
+
+	(void)value;
+	append(a, PREFIX, PREFIX_LENGTH);
+	append(a, key, strlen(key) + 1);
+}
+
+static void put_value(void *ctx, const char *key, const char *value)
+{
+	struct answer *a = ctx;
+
+	if (strcmp(key, a->key) != 0)
+		return;
+	a->found = true;
+	append(a, value, strlen(value));
+}
+
+ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *out, size_t size)
+{
+	struct answer a = {.out = out, .size = size};
+	int rc = tell(server, ino, put_name, &a);
+
+	return rc ? rc : finish(&a);
+}
+
+ssize_t status_get_attribute(const struct server *server, uint64_t ino, const char *name, char *out, size_t size)
+{
+	struct answer a = {.out = out, .size = size};
+	int rc;
+
+	if (strncmp(name, PREFIX, PREFIX_LENGTH) != 0)
+		return -ENODATA;
+	a.key = name + PREFIX_LENGTH;
+	rc = tell(server, ino, put_value, &a);
+	if (rc || !a.found)
+		return rc ? rc : -ENODATA;
+	if (!size && ino == GPTQFS_ROOT)
+		a.used += GROWTH;
+	return finish(&a);
+}
