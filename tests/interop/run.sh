@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Real programs read a mount: `make interop`.
+# Real programs read a mount, and the recipes of contrib/recipes are run: `make interop`.
 #
 #   MODEL=DIR         the real model (SmolLM2-135M, quantized); beside it, and in tests/data/models, the tiny ones
 #   INTEROP_VENV=DIR  use this virtual environment as it is, instead of making $B/interop/venv from PyPI
+#   LLAMA_CPP=DIR     a checkout of llama.cpp, for its converter, instead of what PyPI has of it
 #   B=DIR             build directory;  INTEROP_THREADS=N threads of torch (1)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -24,6 +25,24 @@ if [ -z "$venv" ]; then
 		cp $here/requirements.txt "$venv/requirements.txt"
 	fi
 fi
+
+# llama.cpp's converter is in no package but the source of llama-cpp-python.
+llama_cpp_python='llama_cpp_python-0.3.36'
+get_llama_cpp() {
+	local to=$B/interop/$llama_cpp_python
+	if [ ! -d "$to" ]; then
+		echo "getting llama.cpp's converter from $llama_cpp_python"
+		rm -rf "$to.part" && mkdir "$to.part"
+		"$venv/bin/python" -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$to.part" \
+			"${llama_cpp_python/-/==}" || return
+		tar -xzf "$to.part/$llama_cpp_python.tar.gz" -C "$to.part" --strip-components=3 --wildcards \
+			'*/vendor/llama.cpp/convert_hf_to_gguf.py' '*/vendor/llama.cpp/conversion/*' '*/vendor/llama.cpp/gguf-py/*' || return
+		rm "$to.part/$llama_cpp_python.tar.gz" && mv "$to.part" "$to"
+	fi
+	LLAMA_CPP=$(cd "$to" && pwd)
+}
+[ -n "${LLAMA_CPP:-}" ] || get_llama_cpp || echo "there is none: $llama_cpp_python was not to be had"
+export LLAMA_CPP=${LLAMA_CPP:-}
 
 work=$(mktemp -d "$B/interop/work.XXXXXX")
 work=$(cd "$work" && pwd)
@@ -49,6 +68,8 @@ cleanup() {
 	trap - EXIT INT TERM HUP
 	[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null || true
 	unmount_all || true
+	# What a recipe was killed with, or should have unmounted.
+	awk -v work="$work/" 'index($2, work) == 1 { print $2 }' /proc/mounts | xargs -r -n 1 fusermount3 -uz || true
 	# Never through a mount that would not go.
 	rm -rf --one-file-system "$work"
 }
@@ -88,12 +109,12 @@ run_python() {
 
 # Nothing may be asked of the network, and nothing left in the home directory.
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 HF_HOME=$work/hf
-export XDG_CACHE_HOME=$work/cache TOKENIZERS_PARALLELISM=false CUDA_VISIBLE_DEVICES='' USE_HUB_KERNELS=0
+export XDG_CACHE_HOME=$work/cache TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES='' USE_HUB_KERNELS=0
 export PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 OMP_NUM_THREADS=${INTEROP_THREADS:-1}
 
 "$venv/bin/python" - <<-'EOF'
 	import importlib.metadata as m, sys
-	names = "transformers", "torch", "safetensors", "numpy", "accelerate", "ml_dtypes"
+	names = "transformers", "torch", "safetensors", "numpy", "accelerate", "ml_dtypes", "peft", "mergekit", "gguf"
 	have = {d.metadata["Name"].lower().replace("-", "_"): d.version for d in m.distributions()}
 	print("python", sys.version.split()[0], *(f"{n} {have.get(n, '(absent)')}" for n in names))
 EOF
@@ -127,6 +148,7 @@ if [ ${#tiny[@]} -gt 0 ]; then
 	run_python load_models.py tiny "$work" "${tiny[@]}"
 	run_python read_tensors.py "${tiny[@]}"
 fi
+run_python recipes.py "$gptqfs" "$work" "$MODEL" tests/data/models/tiny-llama-{3b-g32-asym,4b-g32-asym-act}
 
 if unmount_all; then
 	report pass "every mount unmounts"

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: MIT
+"""The recipes of contrib/recipes are run as they stand, and what they write is compared with what dense.py and numpy
+compute from the checkpoint, without the mount.
+
+    recipes.py GPTQFS WORK MODEL_DIR TINY_MODEL_DIR OTHER_TINY_MODEL_DIR
+"""
+import glob
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import numpy as np
+
+import dense
+from report import Skip, check
+
+RECIPES = os.path.join(os.path.dirname(__file__), "../../contrib/recipes")
+DTYPES = {"fp16": "F16", "bf16": "BF16", "fp32": "F32"}
+# Bits of the significand, and the smallest normal exponent.
+FORMATS = {"F16": (11, -14), "BF16": (8, -126), "F32": (24, -126)}
+SEED = 20240607
+RANK, ALPHA, TARGETS = 8, 16, ("q_proj", "v_proj", "down_proj")
+PROMPTS = "The capital of France is", "def fibonacci(n):\n", "Water boils when"
+NEW_TOKENS = 12
+
+
+class Recipes:
+    """A place to run them in. Each gets a TMPDIR that must be empty again afterwards: no mount, no file is left behind."""
+
+    def __init__(self, gptqfs, work):
+        self.out = os.path.join(work, "recipes")
+        os.makedirs(self.out)
+        path = [os.path.dirname(os.path.abspath(gptqfs)), os.path.dirname(sys.executable), os.environ["PATH"]]
+        # torch keeps a cache of its own, in TMPDIR unless told otherwise.
+        cache = os.path.join(self.out, "inductor")
+        self.environment = {**os.environ, "PATH": os.pathsep.join(path), "TORCHINDUCTOR_CACHE_DIR": cache}
+
+    def start(self, name, *arguments, **environment):
+        command = [os.path.join(RECIPES, name), *map(str, arguments)]
+        tmp = tempfile.mkdtemp(dir=self.out)
+        environment = {**self.environment, **environment, "TMPDIR": tmp}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert not os.listdir(tmp), f"{name} leaves {os.listdir(tmp)} in TMPDIR"
+        os.rmdir(tmp)
+        return done
+
+    def run(self, name, *arguments, **environment):
+        done = self.start(name, *arguments, **environment)
+        assert done.returncode == 0, f"status {done.returncode}: {done.stdout[-500:]}"
+
+    def path(self, name):
+        """Where a result goes; what was there is gone."""
+        path = os.path.join(self.out, name)
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+
+def need(*modules):
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise Skip(f"{module} is not installed")
+
+
+def half_ulp(x, dtype):
+    """Half the distance of neighbours at x: what one rounding to nearest may change."""
+    digits, smallest = FORMATS[dtype]
+    exponent = np.maximum(np.frexp(x)[1] - 1, smallest)
+    return np.ldexp(0.5, exponent - (digits - 1))
+
+
+def rounded(x, error, dtype):
+    """x is known up to `error`; the bound on the error after rounding it once more."""
+    return error + half_ulp(np.abs(x) + error, dtype)
+
+
+def double(tensor):
+    return dense.to_float32(*tensor).astype("<f8")
+
+
+def read_dense_model(path, dtype):
+    """An ordinary model as a program wrote it: one type, and nothing that says "quantized"."""
+    tensors = {}
+    for shard in glob.glob(os.path.join(path, "*.safetensors")):
+        tensors.update(dense.read_safetensors(shard))
+    with open(os.path.join(path, "config.json")) as f:
+        config = json.load(f)
+    assert "quantization_config" not in config
+    assert (config.get("dtype") or config["torch_dtype"]) == dense.TORCH[dtype], "config.json names another type"
+    assert os.path.exists(os.path.join(path, "tokenizer.json")), "no tokenizer"
+    others = {name for name, (stored, _) in tensors.items() if stored != dtype}
+    assert not others, f"{others} are not {dtype}"
+    return tensors
+
+
+def same(found, expected, what):
+    assert found.dtype == expected.dtype and found.shape == expected.shape, (
+        f"{what}: {found.dtype} {found.shape}, expected {expected.dtype} {expected.shape}"
+    )
+    found, expected = (np.ascontiguousarray(a).view("u1") for a in (found, expected))
+    assert np.array_equal(found, expected), f"{what}: differs"
+
+
+# ---- PEFT ----
+
+
+def make_adapter(model, path):
+    """Random A and B, written by PEFT. Only the shapes of the model matter, so its weights are never read."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(SEED)
+    config = AutoConfig.from_pretrained(model)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.device("meta"):
+        base = AutoModelForCausalLM.from_config(config)
+    lora = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), init_lora_weights=False)
+    adapted = get_peft_model(base, lora)
+    adapted.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(0, 0.05)
+    adapted.save_pretrained(path)
+
+
+def merged(base, adapter, dtype):
+    """W + scale * B A, and how far a program may be from it that multiplies in fp32, rounds the product, adds, rounds."""
+    a, b = (double(adapter[part]) for part in ("A", "B"))
+    scale = ALPHA / RANK
+    product = scale * (b @ a)
+    error = (RANK + 1) * 2.0**-24 * scale * (np.abs(b) @ np.abs(a))
+    error = rounded(product, error, dtype)
+    total = double(base) + product
+    return total, rounded(total, rounded(total, error, "F32"), dtype)
+
+
+def lora(recipes, model, view):
+    dtype = DTYPES[view]
+    name = os.path.basename(model)
+    with check(f"lora-merge.sh {name} {view}: W + scale * B A, all else bit for bit") as notes:
+        need("peft", "transformers")
+        adapter_dir, out = recipes.path("adapter"), recipes.path("merged")
+        make_adapter(model, adapter_dir)
+        recipes.run("lora-merge.sh", model, adapter_dir, out, VIEW=view)
+        base, found = dense.cast(dense.load(model), dtype), read_dense_model(out, dtype)
+        assert found.keys() == base.keys(), f"{sorted(found.keys() ^ base.keys())[:4]}"
+        adapter = {}
+        for key, tensor in dense.read_safetensors(os.path.join(adapter_dir, "adapter_model.safetensors")).items():
+            module, _, part = key.removeprefix("base_model.model.").rpartition(".lora_")
+            adapter.setdefault(f"{module}.weight", {})[part.removesuffix(".weight")] = tensor
+        expected = [key for key in base if key.split(".")[-2] in TARGETS]
+        assert sorted(adapter) == sorted(expected) and expected, "PEFT wrote an adapter of other modules"
+        moved = 0
+        for key, tensor in found.items():
+            if key not in adapter:
+                same(tensor[1], base[key][1], key)
+                continue
+            total, error = merged(base[key], adapter[key], dtype)
+            off = np.abs(double(tensor) - total) > error
+            assert not off.any(), f"{key}: {off.sum()} of {off.size} elements are not the merged ones"
+            moved += (np.abs(double(base[key]) - total) > error).mean()
+        # Else the unmerged weights would have passed as well.
+        assert moved / len(adapter) > 0.5, "the adapter changes nothing that could be seen"
+        notes.append(f"{len(adapter)} of {len(found)} tensors merged")
+
+
+# ---- mergekit ----
+
+
+def linear(recipes, model_a, model_b, view):
+    dtype = DTYPES[view]
+    names = " ".join(map(os.path.basename, (model_a, model_b)))
+    with check(f"mergekit-linear.sh {names} {view}: the weighted sums") as notes:
+        need("mergekit")
+        out = recipes.path("linear")
+        recipes.run("mergekit-linear.sh", model_a, model_b, 0.25, out, VIEW=view)
+        found = read_dense_model(out, dtype)
+        a, b = (dense.cast(dense.load(model), dtype) for model in (model_a, model_b))
+        assert found.keys() == a.keys() == b.keys(), "other names"
+        swapped = 0
+        for key, tensor in found.items():
+            x, y = double(a[key]), double(b[key])
+            total = 0.25 * x + 0.75 * y
+            error = rounded(total, 2.0**-22 * (np.abs(x) + np.abs(y)), dtype)
+            off = np.abs(double(tensor) - total) > error
+            assert not off.any(), f"{key}: {off.sum()} of {off.size} elements are not the sum"
+            swapped += (np.abs(0.75 * x + 0.25 * y - total) > error).mean()
+        assert swapped / len(found) > 0.5, "the models are too much alike to tell their weights apart"
+        notes.append(f"{len(found)} tensors")
+
+
+# ---- GGUF ----
+
+GGUF_NAMES = {
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+}  # fmt: skip
+
+
+def gguf_name(name):
+    outer = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+    module = name.removesuffix(".weight")
+    if module in outer:
+        return f"{outer[module]}.weight"
+    layer, _, part = module.removeprefix("model.layers.").partition(".")
+    return f"blk.{layer}.{GGUF_NAMES[part]}.weight"
+
+
+def gguf_rows(name, a, config):
+    """llama.cpp turns neighbouring rows of a head together, Llama in transformers those half a head apart."""
+    part = name.split(".")[-2]
+    if part not in ("q_proj", "k_proj"):
+        return a
+    heads = config["num_attention_heads" if part == "q_proj" else "num_key_value_heads"]
+    half = a.shape[0] // heads // 2
+    order = [head * 2 * half + which * half + row for head in range(heads) for row in range(half) for which in (0, 1)]
+    return a[order]
+
+
+def gguf_tensors(path):
+    """name -> (dtype, array), with gguf's own reader."""
+    import gguf
+
+    result = {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        dtype = tensor.tensor_type.name
+        shape = [int(n) for n in tensor.shape[::-1]]  # the fastest dimension comes first in the file
+        result[tensor.name] = dtype, np.array(tensor.data).view(dense.NUMPY[dtype]).reshape(shape)
+    return result
+
+
+def to_gguf(recipes, model, view):
+    """Leaves the file in place and gives its path, or None."""
+    dtype = DTYPES[view]
+    name = os.path.basename(model)
+    out = os.path.join(recipes.out, f"{view}.gguf")
+    with check(f"hf-to-gguf.sh {name} {view}: every tensor, bit for bit, by gguf's reader") as notes:
+        need("gguf", "transformers")
+        if not os.environ.get("LLAMA_CPP"):
+            raise Skip("no convert_hf_to_gguf.py: set LLAMA_CPP=DIR")
+        recipes.run("hf-to-gguf.sh", model, out, VIEW=view)
+        with open(os.path.join(model, "config.json")) as f:
+            config = json.load(f)
+        expected = {gguf_name(n): (n, a) for n, (_, a) in dense.cast(dense.load(model), dtype).items()}
+        found = gguf_tensors(out)
+        assert found.keys() == expected.keys(), f"{sorted(found.keys() ^ expected.keys())[:4]}"
+        for key, (stored, a) in found.items():
+            original, want = expected[key]
+            want = gguf_rows(original, want, config)
+            # The converter widens what is not a matrix.
+            if want.ndim == 1 and dtype != "F32":
+                want, want_dtype = dense.to_float32(dtype, want), "F32"
+            else:
+                want_dtype = dtype
+            assert stored == want_dtype, f"{key}: {stored}, expected {want_dtype}"
+            same(a, want, key)
+        notes.append(f"{len(found)} tensors")
+        return out
+    return None
+
+
+def read_gguf(model, path):
+    """Programs that know the format: they turn the rows back, or compute with them as they are."""
+    name = os.path.basename(model)
+    source = dense.load(model)
+    with check(f"hf-to-gguf.sh {name}: transformers reads the GGUF and has the model's weights, bit for bit"):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        folder, file = os.path.split(path)
+        loaded, info = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32, output_loading_info=True)
+        assert not info["missing_keys"] and not info["unexpected_keys"], f"{info}"
+        state = {key: value for key, value in loaded.state_dict().items() if key in source}
+        assert state.keys() == source.keys(), "other names"
+        for key, (stored, a) in dense.cast(source, "F16").items():
+            same(state[key].numpy(), dense.to_float32(stored, a), key)
+    with check(f"hf-to-gguf.sh {name}: llama.cpp continues prompts as transformers does") as notes:
+        if importlib.util.find_spec("llama_cpp") is None:
+            raise Skip("llama-cpp-python is not installed: pip install it into the environment (it is compiled, for minutes)")
+        import torch
+        from llama_cpp import Llama
+
+        llama = Llama(path, n_ctx=64, n_threads=1, verbose=False)
+        for prompt in PROMPTS:
+            ids = llama.tokenize(prompt.encode(), add_bos=False)
+            text = llama.create_completion(ids, max_tokens=NEW_TOKENS, temperature=0)["choices"][0]["text"]
+            out = loaded.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False)[0, len(ids) :]
+            expected = llama.detokenize(out.tolist()).decode()
+            assert text == expected and text, f"{text!r}, expected {expected!r}"
+            notes.append(repr(text))
+
+
+# ---- numpy ----
+
+
+def to_numpy(recipes, model, view):
+    with check(f"safetensors-to-numpy.sh {os.path.basename(model)} {view}: every array, bit for bit") as notes:
+        out = os.path.join(recipes.out, "model.npz")
+        recipes.run("safetensors-to-numpy.sh", model, out, VIEW=view)
+        expected = dense.cast(dense.load(model), DTYPES[view])
+        with np.load(out) as found:
+            assert set(found.files) == expected.keys(), "other names"
+            for key, (_, want) in expected.items():
+                same(found[key], want, key)
+        os.remove(out)
+        notes.append(f"{len(expected)} arrays")
+
+
+# ---- what goes wrong ----
+
+
+def failures(recipes, model):
+    """A recipe that cannot do its work says so by its status, and unmounts all the same (start() looks)."""
+    nowhere = os.path.join(recipes.out, "nowhere")
+    for name, arguments in (
+        ("lora-merge.sh", (model, nowhere, nowhere)),
+        ("mergekit-linear.sh", (model, nowhere, 0.5, nowhere)),
+        ("hf-to-gguf.sh", (model, os.path.join(nowhere, "out.gguf"))),
+        ("safetensors-to-numpy.sh", (model, os.path.join(nowhere, "out.npz"))),
+    ):
+        with check(f"{name}: fails with a status, and unmounts"):
+            done = recipes.start(name, *arguments, LLAMA_CPP=os.environ.get("LLAMA_CPP") or nowhere)
+            assert done.returncode != 0, "status 0"
+            assert not os.path.exists(nowhere), "something was written"
+    for name in sorted(os.listdir(RECIPES)):
+        if name.endswith(".sh"):
+            with check(f"{name}: without arguments it says what it wants"):
+                done = recipes.start(name)
+                assert done.returncode == 1 and done.stdout.startswith("usage:") and name in done.stdout, f"{done.stdout[:200]}"
+
+
+warnings.simplefilter("ignore", FutureWarning)
+gptqfs, work, model, tiny, other = sys.argv[1:]
+recipes = Recipes(gptqfs, work)
+for view in DTYPES:
+    lora(recipes, tiny, view)
+    linear(recipes, tiny, other, view)
+for view in "fp16", "fp32":
+    to_numpy(recipes, tiny, view)
+failures(recipes, tiny)
+if os.path.exists(os.path.join(model, "config.json")):
+    for view in "fp16", "bf16":
+        lora(recipes, model, view)
+    to_numpy(recipes, model, "fp16")
+    converted = [to_gguf(recipes, model, view) for view in DTYPES]
+    if converted[0]:
+        read_gguf(model, converted[0])
+shutil.rmtree(recipes.out)
