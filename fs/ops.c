@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The tree never changes, so the kernel may keep what it was told for as long as it likes. */
@@ -98,17 +99,30 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
+/* From a copy: once the reader has its bytes, it may close the file before we are back from sending them. */
+static void read_status(fuse_req_t req, const struct fuse_file_info *fi, size_t size, off_t off)
+{
+	const struct snapshot *snapshot = (const void *)(uintptr_t)fi->fh;
+	const size_t at = (uint64_t)off < snapshot->len ? (size_t)off : snapshot->len;
+	size_t len = snapshot->len - at;
+	char piece[4096]; /* of a file without a size, a reader takes what it gets and asks again */
+
+	if (len > size)
+		len = size;
+	if (len > sizeof(piece))
+		len = sizeof(piece);
+	memcpy(piece, snapshot->text + at, len);
+	fuse_reply_buf(req, piece, len);
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct gptqfs *model = model_of(req); /* the request is gone once it is answered */
-	const struct snapshot *snapshot = (const void *)(uintptr_t)fi->fh;
 	struct gptqfs_reply reply;
 	int rc;
 
-	if (snapshot) {
-		size_t at = (uint64_t)off < snapshot->len ? (size_t)off : snapshot->len;
-
-		fuse_reply_buf(req, snapshot->text + at, size < snapshot->len - at ? size : snapshot->len - at);
+	if (fi->fh) {
+		read_status(req, fi, size, off);
 		return;
 	}
 	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
