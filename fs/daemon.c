@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
 
-/* Closes descriptors from 3 on, except those that an argument "/dev/fd/N" names. */
-static void close_inherited(int argc, char **argv)
+void daemon_close_inherited(int argc, char **argv)
 {
 	unsigned from = 3, next, named;
 
@@ -26,11 +27,29 @@ static void close_inherited(int argc, char **argv)
 	} while (next != UINT_MAX);
 }
 
-int daemon_guard_descriptors(int argc, char **argv)
+void daemon_close_foreign(void)
+{
+	const int most = (int)sysconf(_SC_OPEN_MAX);
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	for (int fd = 3; !dir && fd < most; fd++)
+		if (fcntl(fd, F_GETFD) == 0)
+			close(fd);
+	while (dir && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+
+		if (fd > 2 && fcntl(fd, F_GETFD) == 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+int daemon_guard_descriptors(void)
 {
 	int fd;
 
-	close_inherited(argc, argv);
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= 2);
@@ -79,7 +98,7 @@ int daemon_start(int *status)
 	return 0;
 }
 
-void daemon_ready(int status, int code)
+void daemon_ready(int status, int code, bool talk)
 {
 	unsigned char byte = (unsigned char)code;
 	int null;
@@ -88,9 +107,10 @@ void daemon_ready(int status, int code)
 		setsid();
 		if (chdir("/") < 0)
 			log_line("cannot leave the current directory");
-		log_to_syslog();
+		if (!talk)
+			log_to_syslog();
 		null = open("/dev/null", O_RDWR);
-		for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
 			dup2(null, fd);
 		if (null > 2)
 			close(null);

@@ -8,8 +8,10 @@
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "daemon.h"
 #include "log.h"
 #include "mountpoint.h"
@@ -25,7 +27,8 @@ enum {
 	EXIT_BAD_WEIGHTS = 3,
 	EXIT_MOUNT = 4,
 	EXIT_SERVE = 5,
-	LEAVE_AT_ONCE = 256, /* with status 0, without cleaning up: threads still run, or another process goes on */
+	LEAVE_AT_ONCE = 256, /* added: without cleaning up, as threads still run or another process has the session */
+	RUN_COMMAND = 512,   /* the mount is usable, and another process serves it */
 };
 
 static int exit_code_of_open(int rc)
@@ -114,7 +117,7 @@ static int run(struct serving *s)
 		/* The mount never became usable; the parent still waits to be told. */
 		log_line("%s: the kernel refused the FUSE session", s->mountpoint);
 		fuse_session_unmount(s->session);
-		daemon_ready(s->status, EXIT_MOUNT);
+		daemon_ready(s->status, EXIT_MOUNT, true);
 		return EXIT_MOUNT;
 	}
 	if (rc < 0)
@@ -124,11 +127,19 @@ static int run(struct serving *s)
 	return rc == 1 ? LEAVE_AT_ONCE : rc < 0 ? EXIT_SERVE : EXIT_OK;
 }
 
+/* In the process that serves a command's mount: it ends with the one that waits for the command, whatever ends that. */
+static void follow_command(const struct command *command)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	daemon_close_foreign();
+	command_release_signals(command);
+}
+
 /* The session is mounted: go to the background, if wanted, and serve. */
-static int serve_mounted(struct options *o, struct serving *s)
+static int serve_mounted(struct options *o, struct serving *s, const struct command *command)
 {
 	s->status = -1;
-	if (!o->foreground) {
+	if (!o->foreground || command->argv) {
 		int rc = daemon_start(&s->status);
 
 		if (rc < 0) {
@@ -137,16 +148,19 @@ static int serve_mounted(struct options *o, struct serving *s)
 			return EXIT_SERVE;
 		}
 		if (rc - 1 == EXIT_OK)
-			return LEAVE_AT_ONCE; /* session and model are the child's now */
+			/* Session and model are the child's now. */
+			return command->argv ? RUN_COMMAND : LEAVE_AT_ONCE;
 		if (rc > 0) {
 			fuse_session_unmount(s->session);
 			return rc - 1;
 		}
+		if (command->argv)
+			follow_command(command);
 	}
 	return run(s);
 }
 
-static int mount_model(struct options *o, struct gptqfs *model, const char *path)
+static int mount_model(struct options *o, struct gptqfs *model, const char *path, struct command *command)
 {
 	struct server server = {
 	    .model = model, .direct_io = o->direct_io, .noxattr = o->noxattr, .max_read = o->max_read};
@@ -159,13 +173,17 @@ static int mount_model(struct options *o, struct gptqfs *model, const char *path
 	s.session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
 	if (!s.session)
 		return EXIT_USAGE;
+	if (command->argv)
+		command_hold_signals(command);
 	if (fuse_session_mount(s.session, path)) {
 		mountpoint_explain(path);
 		code = EXIT_MOUNT;
 	} else {
-		code = serve_mounted(o, &s);
+		code = serve_mounted(o, &s, command);
 	}
-	if (code != LEAVE_AT_ONCE)
+	if (code == RUN_COMMAND)
+		close(fuse_session_fd(s.session)); /* or reads would wait for this process when the other is gone */
+	else if (code != LEAVE_AT_ONCE)
 		fuse_session_destroy(s.session);
 	return code;
 }
@@ -187,8 +205,26 @@ static bool options_known(const struct options *o)
 	return known;
 }
 
+/* Another process serves; this one has let go of the session and the model. */
+static int run_command(const struct command *command, const char *path)
+{
+	dev_t dev;
+	int rc = mountpoint_wait(path, &dev), code;
+
+	if (rc) {
+		log_line("%s: the mount does not answer: %s", path, strerror(-rc));
+		return EXIT_SERVE;
+	}
+	code = command_run(command);
+	rc = mountpoint_detach(path, dev);
+	if (rc && rc != -ENOENT)
+		log_line("%s cannot be detached: %s", path, strerror(-rc));
+	return code;
+}
+
 static int mount_and_serve(struct options *o)
 {
+	struct command command = {.argv = o->command};
 	struct gptqfs *model;
 	char *path = NULL;
 	int rc, code;
@@ -196,17 +232,23 @@ static int mount_and_serve(struct options *o)
 	if (!options_known(o))
 		return EXIT_USAGE;
 	rc = mountpoint_check(o->mountpoint, &path);
+	if (rc == 0 && o->command && mountpoint_is_descriptor(path)) {
+		log_line("%s: a command needs a mountpoint with a path", o->mountpoint);
+		rc = -EINVAL;
+	}
 	if (rc) {
 		free(path);
 		return rc == -EINVAL ? EXIT_USAGE : EXIT_MOUNT;
 	}
 	code = open_model(o, &model);
 	if (code == EXIT_OK)
-		code = mount_model(o, model, path);
-	if (code != LEAVE_AT_ONCE) {
-		gptqfs_close(model);
-		free(path);
-	}
+		code = mount_model(o, model, path, &command);
+	if (code == LEAVE_AT_ONCE)
+		return code;
+	gptqfs_close(model);
+	if (code == RUN_COMMAND)
+		code = LEAVE_AT_ONCE + run_command(&command, path);
+	free(path);
 	return code;
 }
 
@@ -215,7 +257,10 @@ int main(int argc, char **argv)
 	struct options o;
 	int code;
 
-	if (daemon_guard_descriptors(argc, argv))
+	/* A command has them; the server of its mount will close them. */
+	if (!options_find_command(argc, argv))
+		daemon_close_inherited(argc, argv);
+	if (daemon_guard_descriptors())
 		return EXIT_SERVE;
 	if (options_parse(&o, argc, argv)) {
 		options_free(&o);
@@ -231,8 +276,8 @@ int main(int argc, char **argv)
 	} else {
 		code = o.check ? check(&o) : mount_and_serve(&o);
 	}
-	if (code == LEAVE_AT_ONCE)
-		_exit(EXIT_OK);
+	if (code >= LEAVE_AT_ONCE)
+		_exit(code - LEAVE_AT_ONCE);
 	options_free(&o);
 	return code;
 }

@@ -18,14 +18,14 @@
 
 #include "log.h"
 
-static bool is_descriptor(const char *path)
+bool mountpoint_is_descriptor(const char *path)
 {
 	return strncmp(path, "/dev/fd/", 8) == 0;
 }
 
 int mountpoint_check(const char *given, char **path)
 {
-	const bool descriptor = is_descriptor(given);
+	const bool descriptor = mountpoint_is_descriptor(given);
 	struct statvfs fs;
 	struct stat st;
 
@@ -76,7 +76,7 @@ int mountpoint_wait(const char *path, dev_t *dev)
 {
 	struct stat st;
 
-	if (is_descriptor(path))
+	if (mountpoint_is_descriptor(path))
 		return -ENOTSUP;
 	if (stat(path, &st) < 0)
 		return -errno;

@@ -2,9 +2,13 @@
 #ifndef GPTQFS_MOUNTPOINT_H
 #define GPTQFS_MOUNTPOINT_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* The place where a model is mounted, and what can be asked of the kernel about it. */
+
+/* "/dev/fd/N", by which mount.fuse3 hands over a session that it has mounted itself. */
+bool mountpoint_is_descriptor(const char *path);
 
 /*
  * Can something be mounted there? 0 and *path the canonical path (caller frees; "/dev/fd/N" stays as it is), or, after

@@ -148,6 +148,8 @@ static int check_arguments(const struct options *o)
 		log_line("no model given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
 	else if (!o->check && !o->mountpoint)
 		log_line("no mountpoint given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
+	else if (o->command && !*o->command)
+		log_line("no command after --; usage: gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...");
 	else if (o->check && o->mountpoint)
 		log_line("--check mounts nothing; usage: gptqfs --check [--json] MODEL_DIR");
 	else if (o->json && !o->check)
@@ -173,15 +175,38 @@ static int parse_own_words(struct options *o)
 	return fuse_opt_parse(&o->fuse, o, own, take_argument) == -1 ? -EINVAL : 0;
 }
 
+int options_find_command(int argc, char **argv)
+{
+	bool options = true;
+	int arguments = 0;
+
+	for (int i = 1; i < argc; i++) {
+		const bool end = strcmp(argv[i], "--") == 0;
+
+		if (end && arguments == 2)
+			return i + 1;
+		if (options && strcmp(argv[i], "-o") == 0)
+			i++;
+		else if (end && options)
+			options = false;
+		else if (!options || argv[i][0] != '-')
+			arguments++;
+	}
+	return 0;
+}
+
 int options_parse(struct options *o, int argc, char **argv)
 {
+	const int command = options_find_command(argc, argv);
+
 	*o = (struct options){
 	    .model = {.cache_bytes = GPTQFS_CACHE_DEFAULT,
 		.accel_memory = GPTQFS_ACCEL_MEMORY,
 		.uid = (uid_t)-1,
 		.gid = (gid_t)-1},
 	    .readahead = READAHEAD_DEFAULT,
-	    .fuse = FUSE_ARGS_INIT(argc, argv),
+	    .command = command ? argv + command : NULL,
+	    .fuse = FUSE_ARGS_INIT(command ? command - 1 : argc, argv),
 	};
 	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;
@@ -213,6 +238,8 @@ void options_help(FILE *out)
 {
 	fprintf(out,
 	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a GPTQ model as ordinary model files\n"
+	    "       gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...\n"
+	    "                                                 mount, run the command, unmount; its status is returned\n"
 	    "       gptqfs --check [--json] MODEL_DIR         read and validate everything, mount nothing\n"
 	    "       fusermount3 -u MOUNTPOINT                 unmount\n"
 	    "\n"

@@ -27,8 +27,15 @@ struct options {
 	int has_fsname;
 	unsigned max_threads, max_idle_threads;
 	int clone_fd;
+	char *const *command;  /* what stands after "--", or NULL */
 	struct fuse_args fuse; /* what is left for fuse_session_new */
 };
+
+/*
+ * Where the command begins: behind a "--" that follows model and mountpoint. Before them "--" ends the options, as
+ * everywhere. 0 if there is none.
+ */
+int options_find_command(int argc, char **argv);
 
 /* Parses. Returns 0, or -EINVAL after having said what is wrong. */
 int options_parse(struct options *o, int argc, char **argv);

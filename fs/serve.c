@@ -95,7 +95,7 @@ static void on_contact(struct state *st)
 		log_line("%s: the mount does not answer: %s", st->s->mountpoint, strerror(-rc));
 	st->ready = true;
 	if (st->s->status >= 0)
-		daemon_ready(st->s->status, 0);
+		daemon_ready(st->s->status, 0, st->s->options->foreground);
 	st->s->status = -1;
 }
 
@@ -115,6 +115,9 @@ static bool on_signal(struct state *st)
 		return true;
 	st->leaving = true;
 	rc = st->ready ? mountpoint_detach(st->s->mountpoint, st->dev) : -EAGAIN;
+	/* Who ran the command has detached it, and ends now. Whom the command left behind may still read. */
+	if (rc == -ENOENT && st->s->options->command)
+		return false;
 	if (rc)
 		log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
 	return rc != 0;

@@ -590,6 +590,10 @@ python3 compare.py mnt model.BF16.json
 kill -TERM $!
 wait $!
 [ -z "$(grep " $PWD/mnt " /proc/self/mountinfo)" ]
+code=0
+./gptqfs model mnt -- sh -c 'python3 compare.py mnt/fp16 model.F16.json && exit 6' 2>log/err || code=$?
+[ $code = 6 ]
+[ -z "$(grep " $PWD/mnt " /proc/self/mountinfo)" ]
 # What goes wrong names the way out.
 code=0
 ./gptqfs model other 2>log/err || code=$?

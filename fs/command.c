@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "command.h"
+
+#include <errno.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static void held_signals(sigset_t *set)
+{
+	static const int held[] = {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(held) / sizeof(*held); i++)
+		sigaddset(set, held[i]);
+}
+
+void command_hold_signals(struct command *c)
+{
+	sigset_t set;
+
+	held_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, &c->caller);
+	/* Were it ignored, as some callers leave it, the command's status would be lost. */
+	signal(SIGCHLD, SIG_DFL);
+}
+
+void command_release_signals(const struct command *c)
+{
+	sigprocmask(SIG_SETMASK, &c->caller, NULL);
+}
+
+static int start(const struct command *c, pid_t *pid)
+{
+	posix_spawnattr_t attr;
+	int rc = posix_spawnattr_init(&attr);
+
+	if (rc)
+		return rc;
+	rc = posix_spawnattr_setsigmask(&attr, &c->caller);
+	if (rc == 0)
+		rc = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	if (rc == 0)
+		rc = posix_spawnp(pid, c->argv[0], NULL, &attr, c->argv, environ);
+	posix_spawnattr_destroy(&attr);
+	return rc;
+}
+
+/* A signal of the kernel, which is one of the terminal, went to the whole foreground group: the command has it. */
+static void pass_on(const siginfo_t *info, pid_t pid)
+{
+	if (info->si_code != SI_KERNEL)
+		kill(pid, info->si_signo);
+}
+
+static int wait_for(pid_t pid)
+{
+	siginfo_t info;
+	sigset_t set;
+	int status;
+
+	held_signals(&set);
+	for (;;) {
+		pid_t done = waitpid(pid, &status, WNOHANG);
+
+		if (done == pid)
+			return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+		if (done < 0 && errno != EINTR)
+			return 126;
+		if (sigwaitinfo(&set, &info) > 0 && info.si_signo != SIGCHLD)
+			pass_on(&info, pid);
+	}
+}
+
+int command_run(const struct command *c)
+{
+	pid_t pid;
+	int rc = start(c, &pid);
+
+	if (rc) {
+		log_line("%s: %s", c->argv[0], strerror(rc));
+		return rc == ENOENT ? 127 : 126;
+	}
+	return wait_for(pid);
+}
