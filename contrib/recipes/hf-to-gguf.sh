@@ -16,7 +16,7 @@ view=${VIEW:-fp16}
 declare -A outtype=([fp16]=f16 [bf16]=bf16 [fp32]=f32)
 
 mnt=$(mktemp -d)
-trap 'if mountpoint -q "$mnt"; then fusermount3 -u "$mnt"; fi; rmdir "$mnt"' EXIT
+trap 'if mountpoint -q "$mnt"; then fusermount3 -uz "$mnt"; fi; rmdir "$mnt"' EXIT
 gptqfs -o view="$view" "$model" "$mnt"
 
 # Without a name the converter would take the mountpoint's.

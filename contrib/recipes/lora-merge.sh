@@ -15,7 +15,7 @@ fi
 model=$1 adapter=$2 out=$3
 
 mnt=$(mktemp -d)
-trap 'if mountpoint -q "$mnt"; then fusermount3 -u "$mnt"; fi; rmdir "$mnt"' EXIT
+trap 'if mountpoint -q "$mnt"; then fusermount3 -uz "$mnt"; fi; rmdir "$mnt"' EXIT
 gptqfs -o view="${VIEW:-fp16}" "$model" "$mnt"
 
 python3 - "$mnt" "$adapter" "$out" <<'EOF'

@@ -18,7 +18,7 @@ declare -A dtype=([fp16]=float16 [bf16]=bfloat16 [fp32]=float32)
 work=$(mktemp -d)
 cleanup() {
 	for mnt in "$work/a" "$work/b"; do
-		if mountpoint -q "$mnt"; then fusermount3 -u "$mnt"; fi
+		if mountpoint -q "$mnt"; then fusermount3 -uz "$mnt"; fi
 	done
 	rm -rf --one-file-system "$work"
 }

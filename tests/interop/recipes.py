@@ -9,9 +9,11 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 
 import numpy as np
@@ -40,18 +42,22 @@ class Recipes:
         cache = os.path.join(self.out, "inductor")
         self.environment = {**os.environ, "PATH": os.pathsep.join(path), "TORCHINDUCTOR_CACHE_DIR": cache}
 
-    def start(self, name, *arguments, **environment):
+    def start(self, name, *arguments, meanwhile=None, **environment):
+        """Its status and what it says. `meanwhile` is called with the running process and its TMPDIR."""
         command = [os.path.join(RECIPES, name), *map(str, arguments)]
         tmp = tempfile.mkdtemp(dir=self.out)
         environment = {**self.environment, **environment, "TMPDIR": tmp}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            if meanwhile:
+                meanwhile(process, tmp)
+            said = process.communicate()[0]
         assert not os.listdir(tmp), f"{name} leaves {os.listdir(tmp)} in TMPDIR"
         os.rmdir(tmp)
-        return done
+        return process.returncode, said
 
     def run(self, name, *arguments, **environment):
-        done = self.start(name, *arguments, **environment)
-        assert done.returncode == 0, f"status {done.returncode}: {done.stdout[-500:]}"
+        status, said = self.start(name, *arguments, **environment)
+        assert status == 0, f"status {status}: {said[-500:]}"
 
     def path(self, name):
         """Where a result goes; what was there is gone."""
@@ -317,6 +323,13 @@ def to_numpy(recipes, model, view):
 # ---- what goes wrong ----
 
 
+def kill_mounted(process, tmp):
+    """Not the program that reads the mount, only the recipe that started it."""
+    while process.poll() is None and not any(os.path.ismount(os.path.join(tmp, name)) for name in os.listdir(tmp)):
+        time.sleep(0.01)
+    process.terminate()
+
+
 def failures(recipes, model):
     """A recipe that cannot do its work says so by its status, and unmounts all the same (start() looks)."""
     nowhere = os.path.join(recipes.out, "nowhere")
@@ -327,14 +340,17 @@ def failures(recipes, model):
         ("safetensors-to-numpy.sh", (model, os.path.join(nowhere, "out.npz"))),
     ):
         with check(f"{name}: fails with a status, and unmounts"):
-            done = recipes.start(name, *arguments, LLAMA_CPP=os.environ.get("LLAMA_CPP") or nowhere)
-            assert done.returncode != 0, "status 0"
+            status, _ = recipes.start(name, *arguments, LLAMA_CPP=os.environ.get("LLAMA_CPP") or nowhere)
+            assert status != 0, "status 0"
             assert not os.path.exists(nowhere), "something was written"
+    with check("safetensors-to-numpy.sh: killed while it reads, it unmounts"):
+        status, _ = recipes.start("safetensors-to-numpy.sh", model, os.path.join(recipes.out, "x.npz"), meanwhile=kill_mounted)
+        assert status in (-signal.SIGTERM, 128 + signal.SIGTERM), f"status {status}"
     for name in sorted(os.listdir(RECIPES)):
         if name.endswith(".sh"):
             with check(f"{name}: without arguments it says what it wants"):
-                done = recipes.start(name)
-                assert done.returncode == 1 and done.stdout.startswith("usage:") and name in done.stdout, f"{done.stdout[:200]}"
+                status, said = recipes.start(name)
+                assert status == 1 and said.startswith("usage:") and name in said, f"{said[:200]}"
 
 
 warnings.simplefilter("ignore", FutureWarning)
