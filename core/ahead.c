@@ -13,6 +13,13 @@
 /* Requests of one reader that are on their way together may arrive in any order, this far apart. */
 #define SHUFFLE_MAX (8 * (uint64_t)GPTQFS_READ_MAX)
 
+/* How far ahead of a stream, in bytes of the file, pages of the source are fetched: 32 MiB of 4-bit weights, which is
+ * more than one tensor, and what a disk brings in the time a stream takes for it; and in steps of what size. */
+#define FETCH_AHEAD ((uint64_t)128 << 20)
+#define FETCH_STEP ((uint64_t)8 << 20)
+/* How far behind it pages are given back. */
+#define RELEASE_BEHIND ((uint64_t)32 << 20)
+
 enum { EMPTY, FILLING, READY };
 
 /* Somebody who reads a file from front to back. */
@@ -22,6 +29,7 @@ struct stream {
 	size_t size;                 /* of the last request */
 	unsigned followed;           /* requests of that size, one right after the other */
 	uint64_t used;               /* when, counted in requests */
+	uint64_t fetched, released;  /* up to where in the file pages of the source were */
 	/* What was computed ahead. */
 	int state;
 	unsigned age;
@@ -96,12 +104,51 @@ static struct stream *note(struct ahead *a, const struct range *range)
 	if (!s)
 		return NULL;
 	s->followed = s->layout && s->next == range->offset && s->size == range->size ? s->followed + 1 : 0;
+	if (!s->layout || range->offset == 0)
+		s->fetched = s->released = range->offset;
 	s->layout = range->layout;
 	s->size = range->size;
 	s->used = ++a->requests;
 	if (s->next < end || range->offset == 0)
 		s->next = end;
 	return s;
+}
+
+static uint64_t end_of(const struct extent *e)
+{
+	return e->offset + e->length;
+}
+
+static void fetch_ahead(const struct ahead *a, struct stream *s)
+{
+	uint64_t goal = s->next + FETCH_AHEAD;
+	bool room = true;
+
+	if (s->fetched < s->next)
+		s->fetched = s->next;
+	if (goal > s->layout->size)
+		goal = s->layout->size;
+	else if (goal < s->fetched + FETCH_STEP)
+		return;
+	while (room && s->fetched < goal) {
+		const struct extent *e = layout_find(s->layout, s->fetched);
+		const uint64_t end = end_of(e) < goal ? end_of(e) : goal;
+
+		room = pager_fetch(a->reader->pager, e, s->fetched - e->offset, end - s->fetched);
+		if (room)
+			s->fetched = end;
+	}
+}
+
+static void release_behind(const struct ahead *a, struct stream *s)
+{
+	while (s->released + RELEASE_BEHIND < s->next) {
+		const struct extent *e = layout_find(s->layout, s->released);
+
+		if (end_of(e) + RELEASE_BEHIND > s->next || !pager_release(a->reader->pager, e))
+			return;
+		s->released = end_of(e);
+	}
 }
 
 static bool is_for(const struct stream *s, const struct range *range)
@@ -119,6 +166,10 @@ static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply
 
 	pthread_mutex_lock(&a->lock);
 	s = note(a, range);
+	if (s && s->followed >= FOLLOWED_MIN) {
+		fetch_ahead(a, s);
+		release_behind(a, s);
+	}
 	while (s && is_for(s, range) && s->state == FILLING)
 		pthread_cond_wait(&a->filled, &a->lock);
 	taken = s && is_for(s, range);

@@ -38,27 +38,38 @@ static int check_files(const struct module *m)
 	return rc;
 }
 
-/* Asks for the pages of qweight: to be mapped now, or to be read from disk ahead of time. */
-static void advise(const struct module *m, int advice)
+static void advise(const void *at, uint64_t bytes, int advice)
 {
-	const uintptr_t page = 4096, from = (uintptr_t)m->q.qweight & -page;
+	const uintptr_t page = 4096, from = (uintptr_t)at & -page;
 
-	madvise((void *)from, (uintptr_t)m->q.qweight + m->qweight_bytes - from, advice);
+	if (bytes)
+		madvise((void *)from, (uintptr_t)at + bytes - from, advice);
 }
 
-/*
- * The first row touches every page of qweight, so the first reader has all of them mapped at once: one call instead of
- * a fault for every 16 pages, and on a cold disk one long read instead of thousands of short ones. Whoever comes from
- * the tensor before will want the next one too: the disk may begin with it now.
- */
-static void fetch(struct module *m)
+static void advise_module(const struct module *m, int advice)
 {
-	if (atomic_load_explicit(&m->fetched, memory_order_relaxed) || atomic_exchange(&m->fetched, true))
-		return;
-	if (m->previous && m->previous->fetched && m->next && !m->next->fetched)
-		advise(m->next, MADV_WILLNEED);
-	advise(m, MADV_WILLNEED);
-	advise(m, MADV_POPULATE_READ);
+	advise(m->q.scales, (uint64_t)m->q.groups * m->q.out_features * dtype_bytes(m->q.scale_dtype), advice);
+	if (m->q.qzeros && m->qzeros)
+		advise(m->q.qzeros, m->qzeros->bytes, advice);
+	advise(m->q.qweight, m->qweight_bytes, advice);
+}
+
+/* The first row touches every page of qweight. Mapping all of them is one call instead of a fault for every 16 pages,
+ * and on a cold disk a few long reads instead of thousands of short ones. */
+static void fetch_module(const struct generator *g, uint64_t row0, uint64_t nrows)
+{
+	(void)row0;
+	(void)nrows;
+	advise_module(g->tensor->module, MADV_WILLNEED);
+	advise_module(g->tensor->module, MADV_POPULATE_READ);
+}
+
+/* They stay in the page cache, as the first to go when somebody needs the memory. */
+static void release_module(const struct generator *g)
+{
+	advise_module(g->tensor->module, MADV_COLD);
+	advise_module(g->tensor->module, MADV_DONTNEED);
+	atomic_store(g->fetched, false);
 }
 
 /* ---- the same by an accelerator ---- */
@@ -103,7 +114,6 @@ static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uin
 
 	if (rc)
 		return rc;
-	fetch(m);
 	if (g->accel) {
 		rc = accelerate(&job);
 		if (rc <= 0)
@@ -135,6 +145,9 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 	    .row_bytes = row_bytes,
 	    .tile_rows = tile_rows(row_bytes),
 	    .fill = fill_dequant,
+	    .fetch = fetch_module,
+	    .release = release_module,
+	    .fetched = &t->module->fetched,
 	    .tensor = t,
 	    .out = out,
 	    .accel = t->module->keep_orientation ? NULL : kernels->accel,
@@ -164,6 +177,14 @@ static int fill_cast(const struct generator *g, void *dst, uint64_t row0, uint64
 	return rc ? rc : source_file_check(g->file);
 }
 
+static void fetch_cast(const struct generator *g, uint64_t row0, uint64_t nrows)
+{
+	const struct st_tensor *s = g->tensor->stored;
+	const size_t width = dtype_bytes(s->dtype);
+
+	advise(g->file->map + s->begin + row0 * width, nrows * width, MADV_WILLNEED);
+}
+
 struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,
     enum dtype out)
 {
@@ -172,6 +193,7 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 	    .row_bytes = dtype_bytes(out),
 	    .tile_rows = 65536 / (uint32_t)dtype_bytes(out),
 	    .fill = fill_cast,
+	    .fetch = fetch_cast,
 	    .tensor = t,
 	    .file = f,
 	    .out = out,

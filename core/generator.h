@@ -25,6 +25,14 @@ struct generator {
 	uint32_t tile_rows;
 	/* Computes nrows rows into dst. 0, -EIO or -ENOMEM; dst is undefined then. */
 	int (*fill)(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows);
+	/*
+	 * Have the pages that rows are computed from read and mapped, and give them back. Advice; NULL where there is
+	 * nothing to it. Where `fetched` is not NULL, fetch concerns all rows whatever it is asked for, and is for
+	 * whoever sets *fetched; release clears it.
+	 */
+	void (*fetch)(const struct generator *g, uint64_t row0, uint64_t nrows);
+	void (*release)(const struct generator *g);
+	atomic_bool *fetched;
 	union {
 		const struct tensor *tensor;
 		const void *subject; /* of a text */

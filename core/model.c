@@ -169,8 +169,9 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	m->kernels.accel = m->accel;
 	m->reader.cache = cache_new(options->cache_bytes);
 	m->reader.buffers = buffers_new();
+	m->reader.pager = pager_new();
 	m->ahead = ahead_new(&m->reader);
-	if (!m->reader.cache || !m->reader.buffers || !m->ahead)
+	if (!m->reader.cache || !m->reader.buffers || !m->reader.pager || !m->ahead)
 		return err_memory(err);
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
@@ -206,6 +207,7 @@ void gptqfs_close(struct gptqfs *m)
 	if (!m)
 		return;
 	ahead_free(m->ahead);
+	pager_free(m->reader.pager);
 	cache_free(m->reader.cache);
 	buffers_free(m->reader.buffers);
 	tree_free(&m->tree);

@@ -14,6 +14,8 @@
 #define WASTE_MAX ((size_t)16 << 10)
 /* Pieces of rows at least this long get aligned addresses. */
 #define ALIGN_MIN ((size_t)64 << 10)
+/* A reader of so much waits while a tensor's pages are fetched, because it will need all of them. */
+#define FETCH_MIN ((size_t)64 << 10)
 /* Pieces of memory shorter than this are copied, not pointed at. */
 #define COPY_MAX 4096
 /* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and
@@ -77,6 +79,19 @@ static int read_source(struct reply *r, const struct extent *e, uint64_t from, s
 	if (rc == 0)
 		point_at(r, at, len);
 	return rc;
+}
+
+/* The first to read a tensor has all its pages fetched: waits for that if it reads much, else only asks for it. */
+static void fetch_first(const struct reader *reader, const struct extent *e, size_t len)
+{
+	const struct generator *g = e->from.generator;
+
+	if (!g->fetched || atomic_load_explicit(g->fetched, memory_order_relaxed))
+		return;
+	if (len < FETCH_MIN)
+		pager_fetch(reader->pager, e, 0, e->length);
+	else if (!atomic_exchange(g->fetched, true))
+		g->fetch(g, 0, g->rows);
 }
 
 /*
@@ -155,6 +170,7 @@ static int read_generated(struct reply *r, const struct extent *e, uint64_t from
 	const uint64_t waste = rows * g->row_bytes - len;
 	int rc = 0;
 
+	fetch_first(r->reader, e, len);
 	if (waste <= WASTE_MAX || waste <= len / 2)
 		return read_rows(r, e, from, len);
 	while (rc == 0 && len) {

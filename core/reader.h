@@ -12,12 +12,13 @@
 #include "buffer.h"
 #include "cache.h"
 #include "gptqfs.h"
-#include "layout.h"
+#include "pager.h"
 
 /* What all reads share. */
 struct reader {
 	struct cache *cache;
 	struct buffers *buffers;
+	struct pager *pager;
 	atomic_uint_fast64_t computed; /* bytes decoded or cast, those in vain too */
 };
 

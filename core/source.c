@@ -117,10 +117,6 @@ static int open_family(struct checkpoint *c, const struct source_ops *ops, struc
 {
 	int rc = ops->open(c, out, err);
 
-	for (size_t i = 1; rc == 0 && i < out->module_count; i++) {
-		out->modules[i].previous = &out->modules[i - 1];
-		out->modules[i - 1].next = &out->modules[i];
-	}
 	return rc ? rc : fit_architecture(c, out, err);
 }
 

@@ -37,10 +37,9 @@ struct module {
 	struct source_file *files[TENSOR_FILES]; /* its shards, each once, then NULL */
 	uint64_t packed_bytes;                   /* qweight, qzeros, scales and g_idx as stored */
 	uint64_t qweight_bytes;
-	bool symmetric;                 /* the first row of zeros is the middle value throughout */
-	struct module *previous, *next; /* in the order of names, which is that of the views; or NULL */
-	atomic_bool fetched;            /* somebody has asked for its pages already */
-	const char *repair;             /* the known fault of its stored zeros that is repaired here, or NULL */
+	bool symmetric;      /* the first row of zeros is the middle value throughout */
+	atomic_bool fetched; /* its pages were asked for */
+	const char *repair;  /* the known fault of its stored zeros that is repaired here, or NULL */
 	/* As stored; the latter two are NULL where there is none. */
 	const struct st_tensor *qweight, *scales, *qzeros, *g_idx;
 	const struct generator *generators[DTYPE_VIEWS]; /* that decode it, by type; NULL where no view asked yet */

@@ -43,7 +43,7 @@ struct fixture {
 
 static void set_up(struct fixture *x)
 {
-	*x = (struct fixture){.reader = {.cache = cache_new(1 << 20), .buffers = buffers_new()}};
+	*x = (struct fixture){.reader = {.cache = cache_new(1 << 20), .buffers = buffers_new(), .pager = pager_new()}};
 	x->ahead = ahead_new(&x->reader);
 	x->file.g = (struct generator){.rows = ROWS, .row_bytes = ROW, .tile_rows = 16, .fill = fill};
 	CHECK(layout_reserve(&x->file.layout, &x->arena, 1) == 0);
@@ -53,6 +53,7 @@ static void set_up(struct fixture *x)
 static void tear_down(struct fixture *x)
 {
 	ahead_free(x->ahead);
+	pager_free(x->reader.pager);
 	cache_free(x->reader.cache);
 	buffers_free(x->reader.buffers);
 	arena_free(&x->arena);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_PAGER_H
+#define GPTQFS_PAGER_H
+
+/*
+ * The pages of source files that bytes are computed from: had from disk and mapped ahead of whoever will need them,
+ * given back behind. A thread of its own does it, begun when first needed, so that no reader waits for pages it does
+ * not need yet. All of it is advice: where it fails or comes too late, reads are slower and nothing else.
+ */
+
+#include "layout.h"
+
+struct pager;
+
+/* NULL for lack of memory. */
+struct pager *pager_new(void);
+void pager_free(struct pager *p); /* what is under way is finished first; NULL is allowed */
+
+/*
+ * Asks for a part of an extent to be fetched (a dequantized tensor always whole, and once), or for a whole extent's
+ * pages to be given back. Never waits. False if too much is waiting already; nothing has been asked for then.
+ */
+bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
+bool pager_release(struct pager *p, const struct extent *e);
+
+#endif
