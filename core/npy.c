@@ -29,15 +29,17 @@ void npy_write(const struct npy *npy, struct text *out)
 	const size_t start = out->len;
 	size_t len;
 
-	text_put(out, "\x93NUMPY\1\0", 8);
-	text_put(out, "12", 2);
-	text_printf(out, "{'descr': '%s', 'fortran_order': %s, 'shape': (", npy_descr(npy->dtype),
-	    npy->transposed ? "True" : "False");
-	for (int i = 0; i < npy->ndim; i++)
-		text_printf(out, "%s%llu", i ? ", " : "",
-		    (unsigned long long)npy->shape[npy->transposed ? npy->ndim - 1 - i : i]);
+	text_put(out, "\x93NUMPY\1\0--", PREFIX);
+	text_string(out, "{'descr': '");
+	text_string(out, npy_descr(npy->dtype));
+	text_string(out, "', 'fortran_order': ");
+	text_string(out, npy->transposed ? "True, 'shape': (" : "False, 'shape': (");
+	for (int i = 0; i < npy->ndim; i++) {
+		text_string(out, i ? ", " : "");
+		text_number(out, npy->shape[npy->transposed ? npy->ndim - 1 - i : i]);
+	}
 	/* A tuple of one has a comma. */
-	text_printf(out, "%s), }", npy->ndim == 1 ? "," : "");
+	text_string(out, npy->ndim == 1 ? ",), }" : "), }");
 	while (!out->failed && (out->len - start + 1) % NPY_ALIGN)
 		text_put(out, " ", 1);
 	text_put(out, "\n", 1);

@@ -201,11 +201,18 @@ void safetensors_write(const struct st_tensor *tensors, size_t count, struct tex
 
 		text_put(out, ",", 1);
 		text_json_string(out, t->name);
-		text_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(t->dtype));
-		for (int d = 0; d < t->ndim; d++)
-			text_printf(out, "%s%llu", d ? "," : "", (unsigned long long)t->shape[d]);
-		text_printf(out, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
-		    (unsigned long long)(at + t->bytes));
+		text_string(out, ":{\"dtype\":\"");
+		text_string(out, dtype_name(t->dtype));
+		text_string(out, "\",\"shape\":[");
+		for (int d = 0; d < t->ndim; d++) {
+			text_string(out, d ? "," : "");
+			text_number(out, t->shape[d]);
+		}
+		text_string(out, "],\"data_offsets\":[");
+		text_number(out, at);
+		text_put(out, ",", 1);
+		text_number(out, at + t->bytes);
+		text_string(out, "]}");
 		at += t->bytes;
 	}
 	text_put(out, "}", 1);

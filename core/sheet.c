@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define KEY_WIDTH 19 /* and a colon */
+
 void sheet_begin(struct sheet *s, struct text *out, bool json)
 {
 	*s = (struct sheet){.out = out, .json = json};
@@ -20,17 +22,25 @@ void sheet_end(struct sheet *s)
 
 void sheet_key(struct sheet *s, const char *key)
 {
-	if (s->json)
+	static const char blanks[] = "                   ";
+	const size_t len = strlen(key);
+
+	if (s->json) {
 		text_printf(s->out, "%s  \"%c%s\": ", s->more ? ",\n" : "", tolower(*key), key + 1);
-	else
-		text_printf(s->out, "%s:%*s", key, 19 - (int)strlen(key), "");
+	} else {
+		text_put(s->out, key, len);
+		text_put(s->out, ":", 1);
+		text_put(s->out, blanks, len < KEY_WIDTH ? KEY_WIDTH - len : 1);
+	}
 	s->more = true;
 }
 
 static void end_line(struct sheet *s, const char *note)
 {
+	if (!s->json && note)
+		text_printf(s->out, " (%s)", note);
 	if (!s->json)
-		text_printf(s->out, note ? " (%s)\n" : "\n", note);
+		text_put(s->out, "\n", 1);
 }
 
 void sheet_string(struct sheet *s, const char *key, const char *value, const char *note)
@@ -48,7 +58,7 @@ void sheet_string(struct sheet *s, const char *key, const char *value, const cha
 void sheet_number(struct sheet *s, const char *key, uint64_t value, const char *note)
 {
 	sheet_key(s, key);
-	text_printf(s->out, "%" PRIu64, value);
+	text_number(s->out, value);
 	end_line(s, note);
 }
 

@@ -46,6 +46,23 @@ void text_printf(struct text *t, const char *fmt, ...)
 	free(large);
 }
 
+void text_string(struct text *t, const char *s)
+{
+	text_put(t, s, strlen(s));
+}
+
+void text_number(struct text *t, uint64_t n)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	text_put(t, digits + at, sizeof(digits) - at);
+}
+
 void text_json_string(struct text *t, const char *s)
 {
 	text_put(t, "\"", 1);
@@ -112,11 +129,16 @@ void text_json_ascii(struct text *t, const char *s)
 
 void text_ascii(struct text *t, const char *s)
 {
-	for (; *s; s++)
-		if (*s >= 0x20 && *s < 0x7f && *s != '\\')
-			text_put(t, s, 1);
-		else
-			text_printf(t, "\\%03o", (unsigned char)*s);
+	while (*s) {
+		size_t plain = 0;
+
+		while (s[plain] >= 0x20 && s[plain] < 0x7f && s[plain] != '\\')
+			plain++;
+		text_put(t, s, plain);
+		s += plain;
+		if (*s)
+			text_printf(t, "\\%03o", (unsigned char)*s++);
+	}
 }
 
 /* The power of 1000 by which a number has at most three digits before the point. */

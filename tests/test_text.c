@@ -52,6 +52,7 @@ static void test_json_ascii(void)
 static void test_ascii(void)
 {
 	CHECK(puts_as(text_ascii, "a b~", "a b~"));
+	CHECK(puts_as(text_ascii, "", ""));
 	CHECK(puts_as(text_ascii, "a\\b\n\xc3\xa4\x7f", "a\\134b\\012\\303\\244\\177"));
 }
 
@@ -67,8 +68,19 @@ static void test_units(void)
 	CHECK(number_as(text_count, 6740000000u, "6.74B"));
 }
 
+static void test_plain(void)
+{
+	CHECK(puts_as(text_string, "", ""));
+	CHECK(puts_as(text_string, "a\\b", "a\\b"));
+	CHECK(number_as(text_number, 0, "0"));
+	CHECK(number_as(text_number, 10, "10"));
+	CHECK(number_as(text_number, 9876543210, "9876543210"));
+	CHECK(number_as(text_number, UINT64_MAX, "18446744073709551615"));
+}
+
 int main(void)
 {
+	test_plain();
 	test_json_ascii();
 	test_ascii();
 	test_units();
