@@ -145,7 +145,8 @@ demo: $(B)/gptqfs
 
 # ---- installing ----
 
-packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev bats clang libclang-rt-dev python3 attr jq procps tree util-linux
+packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev bats clang libclang-rt-dev python3 python3-numpy attr jq procps \
+	tree util-linux
 packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
 	grep -q '^installed$$' || echo $$p; done)
 

@@ -43,6 +43,13 @@ const char *dtype_torch_name(enum dtype dtype)
 	return names[dtype];
 }
 
+const char *dtype_view_name(enum dtype dtype)
+{
+	static const char *const names[DTYPE_VIEWS] = {"fp16", "bf16", "fp32"};
+
+	return names[dtype];
+}
+
 unsigned dtype_bits(enum dtype dtype)
 {
 	return types[dtype].bits;

@@ -44,6 +44,9 @@ const char *dtype_name(enum dtype dtype);
 /* The name as config.json and torch spell it ("bfloat16"); only for the DTYPE_VIEWS types. */
 const char *dtype_torch_name(enum dtype dtype);
 
+/* The name as views and options spell it ("bf16"); only for the DTYPE_VIEWS types. */
+const char *dtype_view_name(enum dtype dtype);
+
 /* Bits of one element: 4 to 64. */
 unsigned dtype_bits(enum dtype dtype);
 

@@ -41,6 +41,7 @@ struct gptqfs_error {
 
 struct gptqfs_options {
 	const char *view;     /* the view shown as the root ("fp16"), or NULL for all of them */
+	const char *dtype;    /* type of the files of tensors/: "fp16", "bf16" or "fp32"; NULL for fp16 */
 	const char *cpu;      /* at most this CPU level ("avx2"), or NULL for all the machine has */
 	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps nothing beyond the reads that need it */
 	bool follow_symlinks; /* let links leave the model directory */
@@ -59,7 +60,7 @@ struct gptqfs_options {
 /*
  * Opens a model directory. On success *out is a model that gptqfs_close frees. On failure *out is NULL, err tells,
  * and the result is one of
- *     -EINVAL                     an option is wrong (unknown view, a CPU level this machine lacks)
+ *     -EINVAL                     an option is wrong (unknown view or type, a CPU level this machine lacks)
  *     -ENOENT -ENOTDIR -EACCES    there is nothing readable as weights
  *     -EBADMSG                    weights were found, but are damaged or incomplete
  *     -ENOTSUP                    weights were found, but in a format not served, or not quantized at all

@@ -30,6 +30,7 @@ struct gptqfs {
 	uint32_t status;         /* its inode, 0 if there is none */
 	struct reader reader;
 	struct ahead *ahead;
+	enum dtype dtype;
 	struct {
 		atomic_uint_fast64_t reads, served, errors;
 	} count;
@@ -105,7 +106,13 @@ static int plan_root(struct gptqfs *m, const struct plan *p)
 static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct plan p = {
-	    .c = &m->checkpoint, .source = &m->source, .fused = &m->fused, .kernels = &m->kernels, .tree = &m->tree};
+	    .c = &m->checkpoint,
+	    .source = &m->source,
+	    .fused = &m->fused,
+	    .kernels = &m->kernels,
+	    .tree = &m->tree,
+	    .dtype = m->dtype,
+	};
 	struct stat dir;
 	int rc;
 
@@ -150,6 +157,16 @@ static int choose_view(const char *name, const struct view **view, struct gptqfs
 	return err_set(err, -EINVAL, "view=%.80s: no such view; expected one of %s", name, known);
 }
 
+static int choose_dtype(const char *name, enum dtype *dtype, struct gptqfs_error *err)
+{
+	*dtype = DTYPE_F16;
+	while (name && *dtype < DTYPE_VIEWS && strcmp(name, dtype_view_name(*dtype)) != 0)
+		++*dtype;
+	return *dtype < DTYPE_VIEWS
+	           ? 0
+	           : err_set(err, -EINVAL, "dtype=%.80s: no such type; expected fp16, bf16 or fp32", name);
+}
+
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
@@ -162,6 +179,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = accel_new(&accel, &m->accel, err);
 	if (rc == 0)
 		rc = choose_view(options->view, &m->root, err);
+	if (rc == 0)
+		rc = choose_dtype(options->dtype, &m->dtype, err);
 	if (rc)
 		return rc;
 	source_guard_install();

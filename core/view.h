@@ -17,6 +17,7 @@ struct plan {
 	const struct source *fused; /* the same with q, k, v and gate, up joined: see join.h */
 	const struct kernels *kernels;
 	struct tree *tree;
+	enum dtype dtype;    /* of views that have no type of their own */
 	struct stat weights; /* owner, permissions and newest mtime of the shards: what computed files show */
 };
 
@@ -35,5 +36,8 @@ const struct view *view_find(const char *name);
 
 /* view_dense.c: a complete, ordinary model directory with one float type. */
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir);
+
+/* view_tensors.c: every tensor in files of its own. */
+int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 #endif

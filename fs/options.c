@@ -45,6 +45,7 @@ static const struct option table[] = {
     {OPT("--cpu=%s", cpu, 0), "--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512, avx512vbmi (also GPTQFS_CPU)"},
     {OPT("cpu=%s", cpu, 0), NULL, NULL},
     {OPT("view=%s", view, 0), "-o view=NAME", "show one view as the root"},
+    {OPT("dtype=%s", dtype, 0), "-o dtype=NAME", "type of the files of tensors/: fp16, bf16, fp32 (fp16)"},
     {OPT("cache=%s", cache, 0), "-o cache=SIZE",
 	"budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g"},
     {OPT("accel=%s", accel, 0), "-o accel=WHAT",
@@ -211,6 +212,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;
 	o->model.view = o->view;
+	o->model.dtype = o->dtype;
 	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
 	o->model.accel = o->accel;
 	o->model.accel_plugin = getenv("GPTQFS_CUDA_PLUGIN");
@@ -227,6 +229,7 @@ void options_free(struct options *o)
 	free(o->source);
 	free(o->mountpoint);
 	free(o->view);
+	free(o->dtype);
 	free(o->cpu);
 	free(o->cache);
 	free(o->accel);

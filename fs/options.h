@@ -16,7 +16,7 @@ struct options {
 	struct gptqfs_options model;
 	char *source;     /* MODEL_DIR as given */
 	char *mountpoint; /* as given */
-	char *view, *cpu, *cache, *accel, *cuda_mem;
+	char *view, *dtype, *cpu, *cache, *accel, *cuda_mem;
 	unsigned readahead; /* KiB */
 	unsigned max_read;  /* bytes, 0 for what the kernel has */
 	int direct_io;

@@ -17,7 +17,7 @@ layers=(
 	"totals"
 	"generator layout tree"
 	"dense pager"
-	"reader"
+	"reader tensor_info"
 	"ahead"
 	"view report"
 	"facts"

@@ -16,7 +16,8 @@ import random
 import struct
 import sys
 
-DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "I32": 4, "I64": 8, "I8": 1, "U8": 1, "F8_E4M3": 1}
+DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8,
+               "I64": 8, "C64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 VIEWS = {"fp16": ("F16", "float16"), "bf16": ("BF16", "bfloat16"), "fp32": ("F32", "float32")}
 
 
@@ -64,7 +65,8 @@ class Model:
     def __init__(self, **quant):
         self.random = random.Random(20240229)
         self.stored = {}  # name -> [dtype, shape, bytes]
-        self.dense = {}  # name -> (shape, floats), or None for what passes unchanged
+        self.dense = {}  # name -> (shape, floats)
+        self.others = {}  # name -> [dtype, shape, bytes] of what passes unchanged
         self.quant = {"bits": 4, "group_size": 32, "desc_act": False, "sym": False, "quant_method": "gptq",
                       "checkpoint_format": "gptq", **quant}
         self.config = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "model_type": "llama",
@@ -77,6 +79,13 @@ class Model:
         raw = [encode(self.random.gauss(0, 1), dtype) for _ in range(count)]
         self.stored[name] = [dtype, shape, b"".join(raw)]
         self.dense[name] = (shape, [decode(r, dtype) for r in raw])
+
+    def other(self, name, shape, dtype):
+        size = DTYPE_BYTES[dtype]
+        for n in shape:
+            size *= n
+        limit = 1 if dtype == "BOOL" else 255
+        self.stored[name] = self.others[name] = [dtype, shape, bytes(self.random.randint(0, limit) for _ in range(size))]
 
     def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False, bits=None,
                subtract=None, turned=False):
@@ -154,6 +163,8 @@ class Model:
             for name, (shape, values) in self.dense.items():
                 raw = b"".join(encode(v, dtype) for v in values)
                 out[name] = {"dtype": dtype, "shape": shape, "sha256": hashlib.sha256(raw).hexdigest()}
+            for name, (own, shape, raw) in self.others.items():
+                out[name] = {"dtype": own, "shape": shape, "sha256": hashlib.sha256(raw).hexdigest()}
             write_json(os.path.dirname(path), f"{os.path.basename(path)}.{dtype}.json", out)
 
     def write_sharded(self, path, place, unlisted=None):
@@ -501,6 +512,45 @@ def big(path):
     with open(os.path.join(path, "model.safetensors"), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
         f.truncate(8 + len(text) + at)
+
+
+@kind
+def names(path):
+    """Names that would be dangerous as paths: of modules, and of tensors that are not quantized."""
+    model = Model()
+    modules = ["../../escape", "a/b", "/", "%", "%2F", "nul\0nul", "new\nline", "tab\t", "b\\slash", "..", "", "层.é", " ",
+               "y" * 300 + "1", "y" * 300 + "2", "/" * 100, "é" * 150, ".".join("d" * 40)]
+    for name in modules:
+        model.module(name, 32, 8)
+    model.plain("%.bias", [8])
+    tensors = ["", "weight", ".", "x", "x.weight", "x.weight.weight", "x.weight.weight.weight", "x.bias", "x.info", "x.npy.t",
+               "x.safetensors.weight", "x.t.npy", "X", "...", "e" * 200, "e" * 201, "\x1f\x7f", ".".join(["deep"] * 31),
+               ".".join(["deep"] * 32), ".".join(["deep"] * 33), ".".join(["deep"] * 33) + "%2Edeep", "nul%00nul.weight",
+               "a%2Fb.weight", "p.weight", "p.x.weight", "p.bias", "p.q.r.weight", "p-q.weight", "p.bias.weight"]
+    for name in tensors:
+        model.plain(name, [3, 2])
+    served(path, model)
+
+
+@kind
+def types(path):
+    """Tensors of every type and of odd shapes beside the quantized ones."""
+    model = Model().usual()
+    for dtype in DTYPE_BYTES:
+        if dtype not in ("F16", "BF16", "F32"):
+            model.other(f"other.{dtype}.weight", [3, 5], dtype)
+    model.other("other.list", [7], "I64")
+    model.other("other.scalar", [], "I32")
+    model.other("other.empty", [0, 4], "U8")
+    for dtype in "F16", "BF16", "F32":
+        model.plain(f"float.{dtype}.weight", [4, 6], dtype)
+        model.plain(f"float.{dtype}.bias", [4], dtype)
+        model.plain(f"float.{dtype}.scalar", [], dtype)
+        model.plain(f"float.{dtype}.cube", [2, 3, 4], dtype)
+        model.plain(f"float.{dtype}.empty", [3, 0], dtype)
+    model.other("float.F16.codes.bias", [4], "I8")
+    model.plain("float.F16.codes.weight", [4, 6])
+    served(path, model)
 
 
 # Good ones: how config.json may be spelled. What is not about quantization or type keeps every byte.

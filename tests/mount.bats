@@ -72,7 +72,7 @@ more_lines() {
 
 @test "the root lists the views, README and info" {
 	shared_mount
-	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 fused info info.json status " ]]
+	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 fused info info.json status tensors " ]]
 	grep -q "$model" "$mnt/README"
 	grep -q "^Format: *GPTQ$" "$mnt/info"
 }
@@ -139,6 +139,8 @@ for where, dirs, files in os.walk(mnt):
         rel = path[len(mnt) + 1:].removeprefix("fused/").partition("/")[2]
         if not rel:
             continue
+        if path.startswith(mnt + "/tensors/"):
+            rel = "model.safetensors"
         src = os.stat(os.path.join(model, rel))
         assert st.st_mtime_ns == src.st_mtime_ns, (path, st.st_mtime_ns, src.st_mtime_ns)
         assert (st.st_uid, st.st_gid) == (src.st_uid, src.st_gid), path
