@@ -91,6 +91,30 @@ uint32_t qtensor_zero(const struct qtensor *q, uint32_t g, uint32_t n)
 	return (field(q, &row, n) + (q->zeros == ZEROS_V1 && !packed_add)) & mask;
 }
 
+uint32_t qtensor_step(const struct qtensor *q)
+{
+	if (q->g_idx || q->group_size >= q->in_features)
+		return 32;
+	return q->group_size % 32 ? 0 : q->group_size;
+}
+
+struct qtensor qtensor_inputs(const struct qtensor *q, uint32_t k0, uint32_t nk)
+{
+	const uint32_t g = q->g_idx || q->group_size >= q->in_features ? 0 : k0 / q->group_size;
+	const size_t words = (uint64_t)q->out_features * q->bits + q->word_bits - 1;
+	struct qtensor part = *q;
+
+	part.in_features = nk;
+	part.groups -= g;
+	part.qweight += (uint64_t)k0 * q->bits / q->word_bits * q->out_features * (q->word_bits / 8);
+	part.scales += (size_t)g * q->out_features * dtype_bytes(q->scale_dtype);
+	if (q->qzeros)
+		part.qzeros += g * (words / q->word_bits) * (q->word_bits / 8);
+	if (q->g_idx)
+		part.g_idx += k0;
+	return part;
+}
+
 struct weight {
 	uint32_t k, n;
 	enum dtype out;

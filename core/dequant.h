@@ -95,6 +95,14 @@ dequant_fn *kernels_dequant(const struct kernels *k, const struct qtensor *q, en
  */
 void dequant_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out);
 
+/*
+ * The same matrix with the inputs [k0, k0 + nk) alone, for which any kernel of the whole one will do. k0 must be a
+ * multiple of qtensor_step, and nk too unless it goes up to the last one. The step is 32 codes, which are whole words
+ * in every layout, or a whole group; 0 if groups and words do not end together.
+ */
+struct qtensor qtensor_inputs(const struct qtensor *q, uint32_t k0, uint32_t nk);
+uint32_t qtensor_step(const struct qtensor *q);
+
 /* Code k of column n, before any zero is subtracted; zero of group g, column n. The formats in their plainest form. */
 uint32_t qtensor_code(const struct qtensor *q, uint32_t k, uint32_t n);
 uint32_t qtensor_zero(const struct qtensor *q, uint32_t g, uint32_t n);

@@ -7,6 +7,9 @@
 
 #include "accel.h"
 
+/* Rows that could only be cut into longer parts are computed whole. */
+#define STEP_MAX 4096
+
 struct job {
 	const struct generator *g;
 	void *dst;
@@ -127,6 +130,37 @@ static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uin
 	return check_files(m);
 }
 
+struct part_job {
+	const struct generator *g;
+	void *dst;
+	struct qtensor q;
+	uint32_t row;
+};
+
+static void run_part(void *ctx)
+{
+	const struct part_job *job = ctx;
+
+	job->g->kernel.dequant(job->dst, &job->q, job->row, 1);
+}
+
+/* Never by an accelerator: the way there and back is longer than this. */
+static int fill_part(const struct generator *g, void *dst, const struct row_part *part)
+{
+	const uint32_t width = (uint32_t)dtype_bytes(g->out);
+	struct module *m = g->tensor->module;
+	struct part_job job = {g, dst,
+	    qtensor_inputs(&m->q, (uint32_t)(part->from / width), (uint32_t)(part->length / width)),
+	    (uint32_t)part->row};
+	int rc = check_files(m);
+
+	if (rc == 0 && source_guard(run_part, &job)) {
+		rc = check_files(m);
+		return rc ? rc : source_file_fail(m->files[0], "cannot be read (I/O error)");
+	}
+	return rc ? rc : check_files(m);
+}
+
 static uint32_t tile_rows(uint64_t row_bytes)
 {
 	uint32_t rows = 16;
@@ -139,12 +173,16 @@ static uint32_t tile_rows(uint64_t row_bytes)
 struct generator generator_dequant(const struct tensor *t, const struct kernels *kernels, enum dtype out)
 {
 	const uint64_t row_bytes = t->shape[1] * dtype_bytes(out);
+	const uint64_t cut = qtensor_step(&t->module->q) * dtype_bytes(out);
+	const uint32_t step = t->module->keep_orientation || cut > STEP_MAX ? 0 : (uint32_t)cut;
 
 	return (struct generator){
 	    .rows = t->shape[0],
 	    .row_bytes = row_bytes,
 	    .tile_rows = tile_rows(row_bytes),
 	    .fill = fill_dequant,
+	    .fill_part = step ? fill_part : NULL,
+	    .step = step,
 	    .fetch = fetch_module,
 	    .release = release_module,
 	    .fetched = &t->module->fetched,

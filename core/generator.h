@@ -19,12 +19,21 @@
 /* Appends the text about a subject: the same one every time. */
 typedef void text_fn(const void *subject, struct text *out);
 
+struct row_part {
+	uint64_t row;
+	uint64_t from, length;
+};
+
 struct generator {
 	uint64_t rows;
 	uint64_t row_bytes;
 	uint32_t tile_rows;
 	/* Computes nrows rows into dst. 0, -EIO or -ENOMEM; dst is undefined then. */
 	int (*fill)(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows);
+	/* Computes a part of one row: its bytes [from, from + length), both multiples of `step` but for the end of the
+	 * row. NULL if rows are only computed whole. */
+	int (*fill_part)(const struct generator *g, void *dst, const struct row_part *part);
+	uint32_t step;
 	/*
 	 * Have the pages that rows are computed from read and mapped, and give them back. Advice; NULL where there is
 	 * nothing to it. Where `fetched` is not NULL, fetch concerns all rows whatever it is asked for, and is for

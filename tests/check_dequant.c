@@ -479,6 +479,31 @@ static void check_reference(struct check *c, const struct matrix *m, struct rows
 	tell(c, true, "");
 }
 
+/* Some of the inputs of some rows, where the matrix can be cut, against those of whole rows. */
+static void check_inputs(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
+{
+	const size_t width = dtype_bytes(out_dtype);
+	const uint32_t features = m->spec.in_features, step = qtensor_step(&m->q);
+	const uint32_t k0 = step ? below(c, (features + step - 1) / step) * step : 0;
+	const uint32_t nk = step && below(c, 2) ? step * (1 + below(c, (features - k0) / step + 1)) : features - k0;
+	const uint32_t count = nk < features - k0 ? nk : features - k0;
+	const struct qtensor part = qtensor_inputs(&m->q, k0, count);
+	unsigned char *whole = c->arena[EXPECTED].start, *expected = whole + r.nrows * features * width;
+	char text[256], what[320];
+
+	kernels_dequant(&c->kernels[CPU_C], &m->q, out_dtype)(whole, &m->q, r.row0, r.nrows);
+	for (uint32_t n = 0; n < r.nrows; n++)
+		memcpy(expected + n * count * width, whole + (n * features + k0) * width, count * width);
+	describe(text, sizeof(text), m, r);
+	snprintf(what, sizeof(what), "inputs %u+%u of %s", k0, count, text);
+	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
+		unsigned char *out = place_output(c, r.nrows * count * width);
+
+		kernels_dequant(&c->kernels[level], &part, out_dtype)(out, &part, r.row0, r.nrows);
+		compare(c, out, expected, r.nrows * count * width, what);
+	}
+}
+
 static uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit)
 {
 	return below(c, 3) ? of[below(c, count)] : below(c, limit) + 1;
@@ -519,6 +544,7 @@ static void check_spec(struct check *c, const struct spec *s)
 	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
 		check_levels(c, &m, r, out);
 	check_reference(c, &m, r, below(c, DTYPE_VIEWS));
+	check_inputs(c, &m, r, below(c, DTYPE_VIEWS));
 	matrix_free(&m);
 }
 
