@@ -361,8 +361,8 @@ def fusable(path):
 
 @kind
 def long_rows(path):
-    """Rows of 64 KiB in fp32: too long to be decoded for a small read, so tiles of them are cached."""
-    model = Model(group_size=1024)
+    """Rows of 64 KiB in fp32, of groups too long to be cut at: too much for a small read, so tiles are cached."""
+    model = Model(group_size=2048)
     model.module("model.layers.0.mlp.down_proj", 16384, 32)
     served(path, model)
 
