@@ -48,13 +48,19 @@ static void test_names(void)
 /* A path has 32 parts at most; the last holds the rest. */
 static void test_depth(void)
 {
-	char name[100] = "", path[200] = "";
+	struct text name = {0}, path = {0};
 
 	for (int i = 1; i < 40; i++) {
-		sprintf(name + strlen(name), i < 2 ? "a" : ".a");
-		sprintf(path + strlen(path), i < 2 ? "a" : i <= 32 ? "/a" : "%%2Ea");
-		CHECK(escapes(name, path));
+		text_string(&name, i < 2 ? "a" : ".a");
+		text_string(&path, i < 2 ? "a" : i <= 32 ? "/a" : "%2Ea");
+		text_put(&name, "", 1);
+		text_put(&path, "", 1);
+		CHECK(escapes(name.data, path.data));
+		name.len--;
+		path.len--;
 	}
+	text_free(&name);
+	text_free(&path);
 }
 
 /* `count` times `unit`, and what comes of it: `kept` bytes and a hash. */

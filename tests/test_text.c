@@ -14,7 +14,7 @@ static bool puts_as(put_fn *put, const char *s, const char *expected)
 	bool same;
 
 	put(&t, s);
-	same = !t.failed && t.len == strlen(expected) && memcmp(t.data, expected, t.len) == 0;
+	same = !t.failed && t.len == strlen(expected) && (!t.len || memcmp(t.data, expected, t.len) == 0);
 	if (!same)
 		printf("  found %.*s, expected %s\n", (int)t.len, t.data, expected);
 	text_free(&t);
