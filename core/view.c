@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "view.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct view views[] = {
@@ -28,4 +29,21 @@ const struct view *view_find(const char *name)
 		if (strcmp(view->name, name) == 0)
 			return view;
 	return NULL;
+}
+
+int view_add_companions(const struct plan *p, uint32_t dir)
+{
+	struct checkpoint *c = p->c;
+
+	for (size_t i = 0; i < c->companion_count; i++) {
+		struct source_file *f = &c->companions[i];
+		struct layout *layout = arena_alloc(&c->arena, 1, sizeof(*layout));
+
+		if (!layout || layout_reserve(layout, &c->arena, 1))
+			return -ENOMEM;
+		layout_add_source(layout, f, 0, (uint64_t)f->stat.st_size);
+		if (!tree_add(p->tree, dir, f->name, layout, &f->stat))
+			return -ENOMEM;
+	}
+	return 0;
 }

@@ -34,6 +34,9 @@ struct view {
 const struct view *view_at(size_t index);
 const struct view *view_find(const char *name);
 
+/* The tokenizer and other files of the model that pass as they are. Returns 0 or -ENOMEM. */
+int view_add_companions(const struct plan *p, uint32_t dir);
+
 /* view_dense.c: a complete, ordinary model directory with one float type. */
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir);
 

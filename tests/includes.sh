@@ -16,7 +16,7 @@ layers=(
 	"source join"
 	"totals"
 	"generator layout tree"
-	"dense pager"
+	"dense shards pager"
 	"reader tensor_info"
 	"ahead"
 	"view report"
