@@ -5,12 +5,15 @@
 
 struct rewrite {
 	enum dtype dtype;
+	struct json_text quantization; /* of the packed view, which keeps its types; at == NULL for a dense one */
+	bool placed;                   /* it stands somewhere */
 	struct text *out;
 };
 
-static bool is_cut(struct json_text key)
+static bool is_cut(const struct rewrite *r, struct json_text key)
 {
-	return json_text_is(key, "quantization_config") || json_text_is(key, "compression_config");
+	return (!r->quantization.at && json_text_is(key, "quantization_config")) ||
+	       json_text_is(key, "compression_config");
 }
 
 static bool is_dtype(struct json_text key)
@@ -36,7 +39,10 @@ static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
 
 static void put_value(struct rewrite *r, struct json_member m, bool top)
 {
-	if (is_dtype(m.key) && (top || m.value.at[0] == '"'))
+	if (r->quantization.at && json_text_is(m.key, "quantization_config")) {
+		text_put(r->out, r->quantization.at, r->quantization.len);
+		r->placed = true;
+	} else if (!r->quantization.at && is_dtype(m.key) && (top || m.value.at[0] == '"'))
 		put_dtype(r);
 	else if (top && is_part(m))
 		rewrite_object(r, m.value, false);
@@ -51,7 +57,10 @@ static void put_missing(struct rewrite *r, const char *key, struct json_text spa
 		text_put(r->out, ",", 1);
 	text_put(r->out, space.at, space.len);
 	text_printf(r->out, "\"%s\": ", key);
-	put_dtype(r);
+	if (r->quantization.at)
+		text_put(r->out, r->quantization.at, r->quantization.len);
+	else
+		put_dtype(r);
 }
 
 /*
@@ -64,7 +73,7 @@ static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
 	struct json_member m;
 	struct json_text space = {"", 0};
 	const char *from = object.at, *open, *kept = NULL;
-	bool first = true, torch_dtype = !top, dtype = !top;
+	bool first = true, torch_dtype = !top || r->quantization.at, dtype = torch_dtype;
 
 	json_walk(&walk, object);
 	open = walk.at;
@@ -78,7 +87,7 @@ static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
 		if (from == open)
 			space = (struct json_text){open, (size_t)(m.key.at - open)};
 		from = m.value.at + m.value.len;
-		if (is_cut(m.key)) {
+		if (is_cut(r, m.key)) {
 			kept = NULL;
 			continue;
 		}
@@ -99,12 +108,21 @@ static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
 	}
 	if (!dtype)
 		put_missing(r, "dtype", space, first);
+	if (r->quantization.at && top && !r->placed)
+		put_missing(r, "quantization_config", space, first);
 	text_put(r->out, from, (size_t)(object.at + object.len - from));
 }
 
 void config_rewrite(struct json_text text, enum dtype dtype, struct text *out)
 {
-	struct rewrite r = {dtype, out};
+	struct rewrite r = {.dtype = dtype, .out = out};
+
+	rewrite_object(&r, text, true);
+}
+
+void config_rewrite_packed(struct json_text text, struct json_text quantization, struct text *out)
+{
+	struct rewrite r = {.quantization = quantization, .out = out};
 
 	rewrite_object(&r, text, true);
 }

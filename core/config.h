@@ -16,4 +16,10 @@
  */
 void config_rewrite(struct json_text text, enum dtype dtype, struct text *out);
 
+/*
+ * Writes config.json as the packed view shows it: `quantization` in the place of quantization_config (in text_config
+ * too), or added if there is none; compression_config, which would say otherwise, is cut. Every other byte stays.
+ */
+void config_rewrite_packed(struct json_text text, struct json_text quantization, struct text *out);
+
 #endif

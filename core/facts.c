@@ -190,13 +190,13 @@ static void add_sources(struct sources *s, const struct extent *e)
 
 	if (e->kind == EXTENT_SOURCE)
 		add_source(s, e->from.file);
-	if (e->kind != EXTENT_GENERATED || !generator_has_tensor(g))
+	if (e->kind != EXTENT_GENERATED)
 		return;
 	if (g->file)
 		add_source(s, g->file);
-	else if (g->tensor->module)
-		for (int i = 0; i < TENSOR_FILES && g->tensor->module->files[i]; i++)
-			add_source(s, g->tensor->module->files[i]);
+	for (size_t m = 0; m < g->module_count; m++)
+		for (int i = 0; i < TENSOR_FILES && g->modules[m]->files[i]; i++)
+			add_source(s, g->modules[m]->files[i]);
 }
 
 static void tell_sources(struct teller *t, const struct layout *layout)

@@ -41,7 +41,7 @@ static int check_files(const struct module *m)
 	return rc;
 }
 
-static void advise(const void *at, uint64_t bytes, int advice)
+void generator_advise(const void *at, uint64_t bytes, int advice)
 {
 	const uintptr_t page = 4096, from = (uintptr_t)at & -page;
 
@@ -51,10 +51,11 @@ static void advise(const void *at, uint64_t bytes, int advice)
 
 static void advise_module(const struct module *m, int advice)
 {
-	advise(m->q.scales, (uint64_t)m->q.groups * m->q.out_features * dtype_bytes(m->q.scale_dtype), advice);
+	generator_advise(m->q.scales, (uint64_t)m->q.groups * m->q.out_features * dtype_bytes(m->q.scale_dtype),
+	    advice);
 	if (m->q.qzeros && m->qzeros)
-		advise(m->q.qzeros, m->qzeros->bytes, advice);
-	advise(m->q.qweight, m->qweight_bytes, advice);
+		generator_advise(m->q.qzeros, m->qzeros->bytes, advice);
+	generator_advise(m->q.qweight, m->qweight_bytes, advice);
 }
 
 /* The first row touches every page of qweight. Mapping all of them is one call instead of a fault for every 16 pages,
@@ -109,25 +110,38 @@ static int accelerate(const struct job *job)
 
 /* ---- rows, whoever decodes them ---- */
 
-static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+static int check_modules(const struct generator *g)
 {
-	struct job job = {g, dst, row0, nrows};
-	struct module *m = g->tensor->module;
-	int rc = check_files(m);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < g->module_count; i++)
+		rc = check_files(g->modules[i]);
+	return rc;
+}
+
+int generator_guard(const struct generator *g, void (*fn)(void *ctx), void *ctx)
+{
+	int rc = check_modules(g), failed;
 
 	if (rc)
 		return rc;
-	if (g->accel) {
+	failed = source_guard(fn, ctx);
+	/* After a failure most likely the file shrank, and the check says so; else the disk failed. */
+	rc = check_modules(g);
+	return rc || !failed ? rc : source_file_fail(g->modules[0]->files[0], "cannot be read (I/O error)");
+}
+
+static int fill_dequant(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+{
+	struct job job = {g, dst, row0, nrows};
+	int rc = g->accel ? check_modules(g) : 1;
+
+	if (g->accel && rc == 0) {
 		rc = accelerate(&job);
-		if (rc <= 0)
-			return rc ? rc : check_files(m);
+		if (rc == 0)
+			rc = check_modules(g);
 	}
-	if (source_guard(run_dequant, &job)) {
-		/* Most likely the file shrank, and the check says so; else the disk failed. */
-		rc = check_files(m);
-		return rc ? rc : source_file_fail(m->files[0], "cannot be read (I/O error)");
-	}
-	return check_files(m);
+	return rc <= 0 ? rc : generator_guard(g, run_dequant, &job);
 }
 
 struct part_job {
@@ -187,6 +201,8 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 	    .release = release_module,
 	    .fetched = &t->module->fetched,
 	    .tensor = t,
+	    .modules = &t->module,
+	    .module_count = 1,
 	    .out = out,
 	    .accel = t->module->keep_orientation ? NULL : kernels->accel,
 	    .kernel.dequant = kernels_dequant(kernels, &t->module->q, out),
@@ -220,7 +236,7 @@ static void fetch_cast(const struct generator *g, uint64_t row0, uint64_t nrows)
 	const struct st_tensor *s = g->tensor->stored;
 	const size_t width = dtype_bytes(s->dtype);
 
-	advise(g->file->map + s->begin + row0 * width, nrows * width, MADV_WILLNEED);
+	generator_advise(g->file->map + s->begin + row0 * width, nrows * width, MADV_WILLNEED);
 }
 
 struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,
@@ -269,9 +285,4 @@ struct generator generator_text(text_fn *write, const void *subject, uint64_t by
 	    .subject = subject,
 	    .kernel.write = write,
 	};
-}
-
-bool generator_has_tensor(const struct generator *g)
-{
-	return g->fill != fill_text;
 }

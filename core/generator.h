@@ -44,9 +44,11 @@ struct generator {
 	atomic_bool *fetched;
 	union {
 		const struct tensor *tensor;
-		const void *subject; /* of a text */
+		const void *subject; /* of a text, or of whoever has a fill of his own */
 	};
-	struct source_file *file; /* of a cast */
+	struct source_file *file;      /* of a cast */
+	struct module *const *modules; /* [module_count] that rows are computed from */
+	size_t module_count;
 	enum dtype out;
 	struct accel *accel; /* of a dequantizer, or NULL */
 	union {
@@ -67,7 +69,13 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 /* A text of `bytes` bytes as one row. It is written whenever it is read, and kept nowhere: there may be very many. */
 struct generator generator_text(text_fn *write, const void *subject, uint64_t bytes);
 
-/* Are these rows of a tensor, and not a text? */
-bool generator_has_tensor(const struct generator *g);
+/* ---- for whoever has a fill, or a fetch, of his own ---- */
+
+/* Calls fn(ctx), which reads maps of the generator's modules. 0, or -EIO if a file of theirs was changed, or fails:
+ * what fn wrote is not to be used then. */
+int generator_guard(const struct generator *g, void (*fn)(void *ctx), void *ctx);
+
+/* madvise for mapped bytes that need not begin where a page does. */
+void generator_advise(const void *at, uint64_t bytes, int advice);
 
 #endif

@@ -73,8 +73,8 @@ static int refuse(struct joiner *j, const struct match *m, const char *reason)
 		j->apart_room = room;
 	}
 	r = &j->apart[j->apart_count];
+	*r = (struct join_refusal){.reason = reason};
 	r->module = arena_printf(j->arena, "%.*s%s", (int)m->len, m->prefix, m->rule->joined);
-	r->reason = reason;
 	if (!r->module || !reason)
 		return -ENOMEM;
 	j->apart_count++;
@@ -234,4 +234,15 @@ int join_fused(struct arena *arena, struct source *s, struct source *fused)
 	s->apart = j.apart;
 	s->apart_count = j.apart_count;
 	return rc ? rc : replace(&j, fused);
+}
+
+const struct join_rule *join_rule_of(const char *module, size_t len)
+{
+	for (const struct join_rule *rule = fused_rules; rule->joined; rule++) {
+		const size_t tail = strlen(rule->joined);
+
+		if (len >= tail && memcmp(module + len - tail, rule->joined, tail) == 0)
+			return rule;
+	}
+	return NULL;
 }

@@ -17,10 +17,11 @@
  */
 int join_tensors(struct arena *arena, struct source *s, const struct join_rule *rules);
 
-/* Modules that the fused views leave apart, though they stand beside each other. */
+/* Modules that are left apart, though they stand beside each other. */
 struct join_refusal {
 	const char *module; /* that they would have made: "model.layers.0.self_attn.qkv_proj" */
 	const char *reason; /* "q_proj has 64 in_features, k_proj 32" */
+	bool packed;        /* in the packed view alone; the fused ones join them */
 };
 
 /*
@@ -29,5 +30,16 @@ struct join_refusal {
  * s->apart tells which and why. Both sources share their modules. Returns 0 or -ENOMEM.
  */
 int join_fused(struct arena *arena, struct source *s, struct source *fused);
+
+/*
+ * What the packed view shows: *packed is *fused without the joined tensors whose parts do not make one quantized module
+ * (or one stored tensor, where none is quantized); of those it has the parts. Modules go together if they have the same
+ * width, groups, g_idx, convention of zeros and type of scales. s->apart gets what is left apart here. Returns 0 or
+ * -ENOMEM.
+ */
+int join_packed(struct arena *arena, struct source *s, const struct source *fused, struct source *packed);
+
+/* The rule of the fused views that makes a module of this name (`len` bytes), or NULL. */
+const struct join_rule *join_rule_of(const char *module, size_t len);
 
 #endif

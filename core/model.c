@@ -22,7 +22,7 @@
 
 struct gptqfs {
 	struct checkpoint checkpoint;
-	struct source source, fused;
+	struct source source, fused, packed;
 	struct kernels kernels;
 	struct accel *accel;
 	struct tree tree;
@@ -109,6 +109,7 @@ static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 	    .c = &m->checkpoint,
 	    .source = &m->source,
 	    .fused = &m->fused,
+	    .packed = &m->packed,
 	    .kernels = &m->kernels,
 	    .tree = &m->tree,
 	    .dtype = m->dtype,
@@ -195,7 +196,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
 		rc = source_open(&m->checkpoint, &m->source, err);
-	if (rc == 0 && join_fused(&m->checkpoint.arena, &m->source, &m->fused))
+	if (rc == 0 && (join_fused(&m->checkpoint.arena, &m->source, &m->fused) ||
+			   join_packed(&m->checkpoint.arena, &m->source, &m->fused, &m->packed)))
 		rc = err_memory(err);
 	return rc ? rc : plan_tree(m, err);
 }

@@ -37,6 +37,7 @@ struct module {
 	struct source_file *files[TENSOR_FILES]; /* its shards, each once, then NULL */
 	uint64_t packed_bytes;                   /* qweight, qzeros, scales and g_idx as stored */
 	uint64_t qweight_bytes;
+	enum zeros convention; /* of qzeros: V1 or V2, also where q.zeros is MIDDLE: they are absent, or repaired */
 	bool symmetric;      /* the first row of zeros is the middle value throughout */
 	atomic_bool fetched; /* its pages were asked for */
 	const char *repair;  /* the known fault of its stored zeros that is repaired here, or NULL */
@@ -52,7 +53,7 @@ struct source {
 	size_t float_count;     /* how many of them are of a float type */
 	struct module *modules; /* by name */
 	size_t module_count;
-	const struct join_refusal *apart; /* [apart_count] what is not joined in fused views, and why: see join.h */
+	const struct join_refusal *apart; /* [apart_count] what fused and packed views leave apart, and why: see join.h */
 	size_t apart_count;
 };
 

@@ -427,7 +427,8 @@ static int open_module(struct opener *o, struct parts *p, struct module *m)
 	if (rc)
 		return rc;
 	q->packing = planar(o->c, q->bits) ? PACKING_PLANAR : PACKING_STREAM;
-	q->zeros = !p->qzeros ? ZEROS_MIDDLE : q->packing == PACKING_PLANAR ? ZEROS_V2 : o->c->quant.zeros;
+	m->convention = q->packing == PACKING_PLANAR ? ZEROS_V2 : o->c->quant.zeros;
+	q->zeros = p->qzeros ? m->convention : ZEROS_MIDDLE;
 	q->qweight = checkpoint_data(o->c, p->qweight);
 	q->qzeros = p->qzeros ? checkpoint_data(o->c, p->qzeros) : NULL;
 	q->scales = checkpoint_data(o->c, p->scales);

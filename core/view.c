@@ -12,6 +12,8 @@ static const struct view views[] = {
 	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", view_dense_plan},
     {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", view_dense_plan},
     {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", view_dense_plan},
+    {"packed", DTYPE_COUNT, true, "still quantized: GPTQ with the same modules joined as they are packed",
+	view_packed_plan},
     {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, and what it is",
 	view_tensors_plan},
 };

@@ -14,7 +14,8 @@
 struct plan {
 	struct checkpoint *c;
 	const struct source *source;
-	const struct source *fused; /* the same with q, k, v and gate, up joined: see join.h */
+	const struct source *fused;  /* the same with q, k, v and gate, up joined: see join.h */
+	const struct source *packed; /* the fused one, as far as it can be joined as it is packed */
 	const struct kernels *kernels;
 	struct tree *tree;
 	enum dtype dtype;    /* of views that have no type of their own */
@@ -22,8 +23,8 @@ struct plan {
 };
 
 struct view {
-	const char *name; /* also the directory: "fp16", "fused/fp16" */
-	enum dtype dtype;
+	const char *name;  /* also the directory: "fp16", "fused/fp16" */
+	enum dtype dtype;  /* of a dense view */
 	bool fused;        /* of the fused source */
 	const char *about; /* one line of README in the mount */
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
@@ -42,5 +43,8 @@ int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 
 /* view_tensors.c: every tensor in files of its own. */
 int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t dir);
+
+/* view_packed.c: a model directory that is still quantized, with joined modules. */
+int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 #endif

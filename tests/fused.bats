@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Joined modules: the views fused/fp16, fused/bf16 and fused/fp32.
+# Joined modules: the views fused/fp16, fused/bf16, fused/fp32 and packed.
 
 load lib
 
@@ -66,4 +66,131 @@ END
 	mount_model "$source" "$mnt"
 	cp "$mnt/fused/fp16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
 	"$HAMMER" -s 6 "$mnt/fused/fp16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+}
+
+# ---- packed/ ----
+
+# packed_again: a checkpoint that is mounted at $mnt is packed as its fused views have it, told by the view's own
+# configuration: opened as a checkpoint itself, the packed view gives the same fused views, and the same packed one.
+packed_again() {
+	mount_model "$mnt/packed" "$again"
+	inner=$server
+	diff -r "$mnt/fused" "$again/fused"
+	diff -r "$mnt/packed" "$again/packed"
+	fusermount3 -u "$again"
+	wait_until 20 is_gone "$inner" || fail "the server did not leave after the unmount"
+}
+
+# check_packed: the same, and decoded by somebody else; by name, readers find what is there.
+check_packed() {
+	again=$BATS_TEST_TMPDIR/again
+	python3 -S "$TESTS/packed.py" names "$mnt/packed"
+	# What a slow decoder can do.
+	[[ $(du -b --apparent-size -s "$mnt/packed" | cut -f1) -gt 10000000 ]] ||
+		python3 -S "$TESTS/packed.py" decode "$mnt/packed" "$expected"
+	packed_again
+}
+
+# packed_kind KIND: one that make_checkpoint.py writes.
+packed_kind() {
+	make_checkpoint "$1"
+	mount_model "$model" "$mnt"
+	check_packed
+}
+
+# modules VIEW: names of quantized modules in it.
+modules() {
+	python3 -S - "$1/model.safetensors" <<'END'
+import json, struct, sys
+with open(sys.argv[1], "rb") as f:
+    header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+print(*sorted(n[:-8] for n in header if n.endswith(".qweight")), sep="\n")
+END
+}
+
+@test "packed: every checkpoint, decoded by others, is the row-wise join of the reference" {
+	for name in $(all_models); do
+		echo "$name"
+		find_model "$name"
+		mount_model "$source" "$mnt"
+		outer=$server
+		check_packed
+		server=$outer
+		unmount "$mnt"
+	done
+}
+
+@test "packed: parts that end inside of a word of zeros, in 2, 3, 4 and 8 bits" {
+	packed_kind ragged_joins
+	diff - <(modules "$mnt/packed") < <(for i in 0 1 2 3; do
+		echo "model.layers.$i.mlp.gate_up_proj"
+		echo "model.layers.$i.self_attn.qkv_proj"
+	done)
+}
+
+@test "packed: zeros that are absent or stored wrongly are written as they are read" {
+	packed_kind repaired_joins
+	[[ $(modules "$mnt/packed") = *gate_up_proj*qkv_proj* ]]
+	grep -q "^Modules_repaired: *2$" "$mnt/info"
+	mount_model "$mnt/packed" "$again"
+	grep -q "^Modules_repaired: *0$" "$again/info"
+}
+
+@test "packed: parts that differ stay apart" {
+	packed_kind unlike_parts
+	[[ $(modules "$mnt/packed" | wc -l) = 11 && $(modules "$mnt/packed") != *gate_up* ]]
+}
+
+@test "packed: one width in words, types and biases of all kinds" { packed_kind fusable; }
+@test "packed: v2 zeros" { packed_kind v2; }
+@test "packed: act-order" { packed_kind act_order; }
+@test "packed: one group" { packed_kind one_group; }
+@test "packed: a short last group, no g_idx" { packed_kind ragged_no_g_idx; }
+@test "packed: biases" { packed_kind biases; }
+@test "packed: zero biases that the architecture lacks are left out" { packed_kind zero_biases; }
+@test "packed: BF16 scales" { packed_kind bf16_scales; }
+@test "packed: F32 scales" { packed_kind f32_scales; }
+@test "packed: Conv1D and embeddings" { packed_kind gpt2; }
+@test "packed: Mixtral's experts by the names of the class" { packed_kind mixtral; }
+@test "packed: a split MLP" { packed_kind joined_mlp; }
+@test "packed: an 8-bit head in a 4-bit model, repaired" { packed_kind base_width_zeros; }
+@test "packed: 3-bit zeros with reversed constants, repaired" { packed_kind reversed_3bit_zeros; }
+@test "packed: no configuration in config.json" { packed_kind no_config; }
+@test "packed: only config.json tells" { packed_kind only_config; }
+@test "packed: the configuration in text_config" { packed_kind config_text; }
+@test "packed: shards, with modules across them" { packed_kind sharded; }
+
+@test "packed: config.json keeps every other byte" {
+	find_model tiny-llama-4b-dynamic
+	mount_model -o view=packed "$source" "$mnt"
+	python3 -S - "$source" "$mnt" <<'END'
+import json, sys
+old, new = (open(d + "/config.json").read() for d in sys.argv[1:])
+start = old.index('"quantization_config"')
+assert new.startswith(old[:start])
+quant = json.load(open(sys.argv[2] + "/quantize_config.json"))
+end = json.JSONDecoder().raw_decode(old, old.index("{", start))[1]
+new_end = json.JSONDecoder().raw_decode(new, new.index("{", start))[1]
+assert old[end:] == new[new_end:] and json.loads(new)["quantization_config"] == quant
+END
+}
+
+@test "packed: a directory like any model's" {
+	make_checkpoint companions
+	mount_model "$model" "$mnt"
+	diff <(cd "$mnt/fp16" && find . | LC_ALL=C sort) \
+		<(cd "$mnt/packed" && find . ! -name quantize_config.json | LC_ALL=C sort)
+	diff -r -x "*.safetensors" -x "*config.json" "$mnt/fp16" "$mnt/packed"
+}
+
+@test "packed: a file read from many sides at once" {
+	make_checkpoint ragged_joins
+	mount_model "$model" "$mnt"
+	cp "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+	"$HAMMER" -s 7 "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+	unmount "$mnt"
+	find_model tiny-qwen2-4b-g64-asym
+	mount_model -o direct_io "$source" "$mnt"
+	cp "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+	"$HAMMER" -x -s 8 "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
 }

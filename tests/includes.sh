@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # Lower layers first. A file includes its own layer's headers where listed together, and those of layers before it.
 layers=(
 	"checked half dtype gptqfs arena text cpu sha256"
-	"escape npy sheet err cast dequant dequant_impl dequant_strip json buffer cache"
+	"escape npy sheet err cast dequant dequant_impl dequant_strip json buffer cache pack"
 	"accel accel_impl"
 	"zeros architecture foreign"
 	"overrides"
@@ -16,7 +16,7 @@ layers=(
 	"source join"
 	"totals"
 	"generator layout tree"
-	"dense shards pager"
+	"dense packed shards pager"
 	"reader tensor_info"
 	"ahead"
 	"view report"

@@ -91,6 +91,7 @@ class Model:
                subtract=None, turned=False):
         """A quantized Linear of k inputs and n outputs.
 
+        act: groups are scattered; a list of them is taken as it is. Returns the list.
         subtract: what a faulty writer took from the words 0, 1, 2, 0, ... of a row of zeros, instead of one per field.
         turned: the class keeps the weight as [k, n].
         """
@@ -98,8 +99,10 @@ class Model:
         size = self.quant["group_size"] if self.quant["group_size"] > 0 else k
         groups = (k + size - 1) // size
         group = [i // size for i in range(k)]
-        if act:
+        if act is True:
             rnd.shuffle(group)
+        elif act:
+            group = act
         middle = 1 << (bits - 1)
         values = range(1 << bits)
         codes = [rnd.choices(values, k=n) for _ in range(k)]
@@ -109,10 +112,12 @@ class Model:
         columns = [pack([codes[i][j] for i in range(k)], bits) for j in range(n)]
         self.stored[name + ".qweight"] = ["I32", [len(columns[0]), n], words(zip(*columns))]
         if qzeros:
-            packed = [pack(row, bits) for row in zeros]
+            # One less in every field of 3 bits; others see below.
+            less = bits == 3 and subtract is None and self.quant["checkpoint_format"] == "gptq"
+            packed = [pack([(z - 1) & 7 for z in row] if less else row, bits) for row in zeros]
             if subtract is not None:
                 packed = [[(word - subtract[i % 3]) & 0xFFFFFFFF for i, word in enumerate(row)] for row in packed]
-            elif self.quant["checkpoint_format"] == "gptq":
+            elif self.quant["checkpoint_format"] == "gptq" and bits != 3:
                 # One less in every field, by one subtraction from the word: the borrow of a zero goes on.
                 one = pack([1] * (32 // bits), bits)[0]
                 packed = [[(word - one) & 0xFFFFFFFF for word in row] for row in packed]
@@ -128,6 +133,7 @@ class Model:
             self.dense[name + ".weight"] = ([n, k], [value(i, j) for j in range(n) for i in range(k)])
         if bias:
             self.plain(name + ".bias", [n])
+        return group
 
     def usual(self, layers=1, head=True, dtype="F16", **options):
         """The tensors of a very small Llama."""
@@ -356,6 +362,62 @@ def fusable(path):
     for part in "kqv":
         model.plain(f"model.visual.0.self_attn.{part}_proj.weight", [8, 16], "BF16")
     model.quant["dynamic"] = {"model.layers.0.mlp.up_proj": {"bits": 8}}
+    served(path, model)
+
+
+@kind
+def ragged_joins(path):
+    """Parts that end inside of a word of zeros, in all widths of a stream; with act-order, without g_idx, with biases."""
+    model = Model(dynamic={})
+    for layer, bits in enumerate((2, 3, 4, 8)):
+        prefix = f"model.layers.{layer}."
+        model.module(prefix + "self_attn.q_proj", 64, 21, bits=bits, g_idx=layer != 2)
+        model.module(prefix + "self_attn.k_proj", 64, 13, bits=bits, bias=layer == 1, g_idx=layer == 3)
+        model.module(prefix + "self_attn.v_proj", 64, 5, bits=bits, g_idx=layer != 2)
+        act = model.module(prefix + "mlp.gate_proj", 96, 11, bits=bits, act=True, scale="BF16")
+        model.module(prefix + "mlp.up_proj", 96, 40, bits=bits, act=act, scale="BF16")
+        model.quant["dynamic"][f"model.layers.{layer}..*"] = {"bits": bits}
+    served(path, model)
+
+
+@kind
+def repaired_joins(path):
+    """Of parts that are joined one stores no zeros, and one stores them wrongly."""
+    model = Model(sym=True)
+    model.module("model.layers.0.self_attn.q_proj", 64, 20)
+    model.module("model.layers.0.self_attn.k_proj", 64, 20, qzeros=False)
+    model.module("model.layers.0.self_attn.v_proj", 64, 20, subtract=(0, 0, 0))
+    model.module("model.layers.0.mlp.gate_proj", 64, 32)
+    model.module("model.layers.0.mlp.up_proj", 64, 32, subtract=(0, 0, 0))
+    model.module("model.layers.0.mlp.down_proj", 64, 32, qzeros=False)
+    served(path, model)
+
+
+@kind
+def unlike_parts(path):
+    """What fused views join and the packed one does not; at last, what it does: parts of which none is quantized."""
+    model = Model(dynamic={".*layers.0.mlp.up_proj": {"bits": 8}, ".*layers.1.mlp.up_proj": {"group_size": 16}})
+    pair = [f"model.layers.{i}.mlp.{part}_proj" for i in range(8) for part in ("gate", "up")]
+    model.module(pair[0], 64, 32)
+    model.module(pair[1], 64, 32, bits=8)
+    model.module(pair[2], 64, 32)
+    model.quant["group_size"] = 16
+    model.module(pair[3], 64, 32)
+    model.quant["group_size"] = 32
+    model.module(pair[4], 64, 32, act=True)
+    model.module(pair[5], 64, 32, act=True)
+    model.module(pair[6], 64, 32, scale="BF16")
+    model.module(pair[7], 64, 32)
+    model.module(pair[8], 64, 32)
+    model.plain(pair[9] + ".weight", [32, 64])
+    model.module(pair[10], 64, 32, bias=True)
+    model.module(pair[11], 64, 32)
+    model.plain(pair[11] + ".bias", [32], "F32")
+    model.plain(pair[12] + ".weight", [32, 64], "F32")
+    model.plain(pair[13] + ".weight", [32, 64])
+    model.plain(pair[14] + ".weight", [31, 63], "BF16")
+    model.plain(pair[15] + ".weight", [32, 63], "BF16")
+    model.plain(pair[15] + ".bias", [32])
     served(path, model)
 
 
