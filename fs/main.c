@@ -241,7 +241,7 @@ static int mount_and_serve(struct options *o)
 		return rc == -EINVAL ? EXIT_USAGE : EXIT_MOUNT;
 	}
 	code = open_model(o, &model);
-	if (code == EXIT_OK)
+	if (code == EXIT_OK && !o->fake)
 		code = mount_model(o, model, path, &command);
 	if (code == LEAVE_AT_ONCE)
 		return code;

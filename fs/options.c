@@ -9,9 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helper.h"
 #include "log.h"
 
-enum { KEY_DISCARD, KEY_FSNAME };
+enum { KEY_FSNAME };
 
 /* An option: how it is parsed, and how it is told. Help is printed from this table, and tests hold the man page and the
  * completions against that. */
@@ -65,9 +66,6 @@ static const struct option table[] = {
     {FUSES, "-o clone_fd", "a descriptor of /dev/fuse per thread"},
     {FUSES, "-o allow_other", "let other users read (see /etc/fuse.conf)"},
     {FUSE_OPT_KEY("fsname=", KEY_FSNAME), "-o fsname=NAME", "name of the source in the table of mounts"},
-    /* mount(8) always gives one of the two; a mount of ours is read-only in any case. */
-    {FUSE_OPT_KEY("rw", KEY_DISCARD), NULL, NULL},
-    {FUSE_OPT_KEY("ro", KEY_DISCARD), NULL, NULL},
 };
 
 #define OPTIONS (sizeof(table) / sizeof(*table))
@@ -78,7 +76,7 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 	char **slot = !o->source ? &o->source : &o->mountpoint;
 
 	(void)outargs;
-	if (key == KEY_DISCARD)
+	if (key == FUSE_OPT_KEY_OPT && helper_ignores(arg))
 		return 0;
 	if (key == KEY_FSNAME)
 		o->has_fsname = 1;
@@ -198,7 +196,8 @@ int options_find_command(int argc, char **argv)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-	const int command = options_find_command(argc, argv);
+	const bool helper = helper_is(argv[0]);
+	const int command = helper ? 0 : options_find_command(argc, argv);
 
 	*o = (struct options){
 	    .model = {.cache_bytes = GPTQFS_CACHE_DEFAULT,
@@ -209,6 +208,8 @@ int options_parse(struct options *o, int argc, char **argv)
 	    .command = command ? argv + command : NULL,
 	    .fuse = FUSE_ARGS_INIT(command ? command - 1 : argc, argv),
 	};
+	if (helper && helper_arguments(&o->fuse.argc, argv, &o->fake))
+		return -EINVAL;
 	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;
 	o->model.view = o->view;

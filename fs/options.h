@@ -25,6 +25,7 @@ struct options {
 	int help, version, check, json;
 	int foreground, debug, single;
 	int has_fsname;
+	bool fake; /* mount -f: all but mounting */
 	unsigned max_threads, max_idle_threads;
 	int clone_fd;
 	char *const *command;  /* what stands after "--", or NULL */
