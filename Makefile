@@ -12,6 +12,7 @@ CC := gcc
 endif
 PREFIX ?= /usr/local
 bindir ?= $(PREFIX)/bin
+sbindir ?= $(PREFIX)/sbin
 mandir ?= $(PREFIX)/share/man
 libdir ?= $(PREFIX)/lib
 SAN ?=
@@ -145,8 +146,8 @@ demo: $(B)/gptqfs
 
 # ---- installing ----
 
-packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev bats clang libclang-rt-dev python3 python3-numpy attr jq procps \
-	tree util-linux
+packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev bats clang libclang-rt-dev python3 python3-numpy attr \
+	fish jq man-db procps tree util-linux zsh
 packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
 	grep -q '^installed$$' || echo $$p; done)
 
@@ -156,13 +157,27 @@ deps:
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	else echo "missing packages; install them with:"; echo "  sudo apt-get install $$missing"; exit 1; fi
 
+# mount -t gptqfs finds its helper only in /sbin, so the link is of use there with PREFIX=/usr; -t fuse.gptqfs needs none.
+share := $(PREFIX)/share
+units := $(PREFIX)/lib/systemd
 install: $(B)/gptqfs
 	install -D -m 755 $(B)/gptqfs $(DESTDIR)$(bindir)/gptqfs
-	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/gptqfs/README.md
+	install -d $(DESTDIR)$(sbindir)
+	ln -sfr $(DESTDIR)$(bindir)/gptqfs $(DESTDIR)$(sbindir)/mount.gptqfs
+	install -D -m 644 contrib/gptqfs.1 $(DESTDIR)$(mandir)/man1/gptqfs.1
+	install -D -m 644 contrib/completions/gptqfs.bash $(DESTDIR)$(share)/bash-completion/completions/gptqfs
+	install -D -m 644 contrib/completions/_gptqfs $(DESTDIR)$(share)/zsh/site-functions/_gptqfs
+	install -D -m 644 contrib/completions/gptqfs.fish $(DESTDIR)$(share)/fish/vendor_completions.d/gptqfs.fish
+	for of in system user; do install -d $(DESTDIR)$(units)/$$of && sed 's|/usr/bin/gptqfs|$(bindir)/gptqfs|' \
+		contrib/systemd/gptqfs@.service >$(DESTDIR)$(units)/$$of/gptqfs@.service || exit; done
+	install -D -m 644 README.md $(DESTDIR)$(share)/doc/gptqfs/README.md
+	install -D -m 644 contrib/systemd/mnt-llama.mount $(DESTDIR)$(share)/doc/gptqfs/examples/mnt-llama.mount
 
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/gptqfs
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/gptqfs
+	rm -f $(DESTDIR)$(bindir)/gptqfs $(DESTDIR)$(sbindir)/mount.gptqfs $(DESTDIR)$(mandir)/man1/gptqfs.1 \
+		$(DESTDIR)$(share)/bash-completion/completions/gptqfs $(DESTDIR)$(share)/zsh/site-functions/_gptqfs \
+		$(DESTDIR)$(share)/fish/vendor_completions.d/gptqfs.fish $(DESTDIR)$(units)/*/gptqfs@.service
+	rm -rf $(DESTDIR)$(share)/doc/gptqfs
 
 clean:
 	rm -rf build

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+# Completions of gptqfs for bash. Options, mount options and views are those that gptqfs --help tells.
+
+_gptqfs_help() {
+	"${COMP_WORDS[0]/#\~/$HOME}" --help 2>/dev/null
+}
+
+# How options are written, one each line: -f, --cpu=LEVEL, -o view=NAME.
+_gptqfs_spellings() {
+	_gptqfs_help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | sed 's/=.*/=/'
+}
+
+# -f, --check, --cpu=
+_gptqfs_options() {
+	_gptqfs_spellings | grep -v '^-o '
+	echo -o
+}
+
+# view=, direct_io
+_gptqfs_words() {
+	_gptqfs_spellings | sed -n 's/^-o \([a-z]\)/\1/p'
+}
+
+# The values of one option.
+_gptqfs_values() {
+	case $1 in
+	view) _gptqfs_help | sed -n 's/^views: //p' ;;
+	cpu) echo c ssse3 neon avx2 avx512 avx512vbmi ;;
+	accel) echo none auto cuda ;;
+	dtype) echo fp16 bf16 fp32 ;;
+	esac
+}
+
+# Does a command begin before this word? Prints the index of its first word.
+_gptqfs_command() {
+	local i
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} = -- ]] && echo $((i + 1)) && return
+	done
+	return 1
+}
+
+# Offers words after what of the line is settled already: `fixed` is that part of the current word.
+_gptqfs_offer() {
+	local fixed=$1 part=$2 words=$3 word
+
+	COMPREPLY=()
+	for word in $(compgen -W "$words" -- "$part"); do
+		COMPREPLY+=("$fixed$word")
+	done
+	[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace 2>/dev/null
+}
+
+_gptqfs() {
+	local line=${COMP_LINE:0:COMP_POINT} cur previous=${COMP_WORDS[COMP_CWORD - 1]} at last fixed
+
+	COMPREPLY=()
+	if at=$(_gptqfs_command); then
+		if declare -F _command_offset >/dev/null; then
+			_command_offset "$at"
+		else
+			COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+		fi
+		return
+	fi
+	# The word as it is typed: bash also breaks it at = and :.
+	cur=${line##*[[:space:]]}
+	[[ ${line% "$cur"} != *-o ]] || previous=-o
+	if [[ $previous = -o || $cur = -o?* ]]; then
+		last=${cur#-o}
+		last=${last##*,}
+		fixed=${cur%"$last"}
+		if [[ $last = *=* ]]; then
+			_gptqfs_offer "$fixed${last%%=*}=" "${last#*=}" "$(_gptqfs_values "${last%%=*}")"
+		else
+			_gptqfs_offer "$fixed" "$last" "$(_gptqfs_words)"
+		fi
+	elif [[ $cur = --*=* ]]; then
+		last=${cur%%=*}
+		_gptqfs_offer "$last=" "${cur#*=}" "$(_gptqfs_values "${last#--}")"
+	elif [[ $cur = -* ]]; then
+		_gptqfs_offer "" "$cur" "$(_gptqfs_options)"
+	else
+		COMPREPLY=($(compgen -d -- "$cur"))
+		compopt -o filenames 2>/dev/null
+		return
+	fi
+	# bash replaces only what follows the last = or :.
+	if [[ $cur = *=* && $COMP_WORDBREAKS = *=* ]]; then
+		COMPREPLY=("${COMPREPLY[@]#"${cur%=*}="}")
+	fi
+}
+
+complete -F _gptqfs gptqfs

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+# Completions of gptqfs for fish. Options, mount options and views are those that gptqfs --help tells.
+
+function __gptqfs_help
+    set -l words (commandline -opc)
+    $words[1] --help 2>/dev/null
+end
+
+# "word<TAB>meaning" of the rows of the help: the words of -o, or the others.
+function __gptqfs_rows
+    __gptqfs_help | string match -r '^    -.*' | while read -l line
+        set -l parts (string match -r '^ *(-.*?)  +(.*)$' -- $line)
+        test (count $parts) = 3; or continue
+        for word in (string split ', ' -- $parts[2])
+            set -l name (string replace -r '=.*' '=' -- $word)
+            if string match -q -- '-o *' $word
+                test "$argv[1]" = -o; and echo (string replace -- '-o ' '' $name)\t$parts[3]
+            else
+                test "$argv[1]" = -o; or echo $name\t$parts[3]
+            end
+        end
+    end | string match -v '...*'
+end
+
+function __gptqfs_values
+    switch $argv[1]
+        case view
+            __gptqfs_help | string replace -rf '^views: ' '' | string split ' '
+        case cpu
+            printf '%s\n' c ssse3 neon avx2 avx512 avx512vbmi
+        case accel
+            printf '%s\n' none auto cuda
+        case dtype
+            printf '%s\n' fp16 bf16 fp32
+    end
+end
+
+# What may follow -o: words, or the values of the one that is being typed, each with what stands before it.
+function __gptqfs_mount_options
+    set -l token (commandline -ct)
+    set -l before (string replace -r '[^,]*$' '' -- $token)
+    set -l last (string replace -r '.*,' '' -- $token)
+    if string match -q '*=*' -- $last
+        set -l name (string replace -r '=.*' '' -- $last)
+        printf '%s\n' $before$name=(__gptqfs_values $name)
+    else
+        printf '%s\n' $before(__gptqfs_rows -o)
+    end
+end
+
+function __gptqfs_has_command
+    contains -- -- (commandline -opc)
+end
+
+function __gptqfs_after_o
+    test (commandline -opc)[-1] = -o
+end
+
+function __gptqfs_dashes
+    set -l token (commandline -ct)
+    if string match -q -- '--*=*' $token
+        set -l name (string replace -r '^--(.*?)=.*' '$1' -- $token)
+        printf '%s\n' --$name=(__gptqfs_values $name)
+    else
+        __gptqfs_rows
+        printf '%s\t%s\n' -o 'mount options'
+    end
+end
+
+complete -c gptqfs -f
+complete -c gptqfs -n 'not __gptqfs_has_command; and __gptqfs_after_o' -a '(__gptqfs_mount_options)'
+complete -c gptqfs -n 'not __gptqfs_has_command; and string match -q -- "-*" (commandline -ct)' -a '(__gptqfs_dashes)'
+complete -c gptqfs -n 'not __gptqfs_has_command; and not __gptqfs_after_o' -a '(__fish_complete_directories)'
+complete -c gptqfs -n __gptqfs_has_command -a '(__fish_complete_subcommand)'

@@ -1,0 +1,265 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Fitting in: what is installed, that help, man page and completions tell the same options, and mounts by mount(8).
+
+load lib
+
+MAN=$ROOT/contrib/gptqfs.1
+
+# install_to DIR ARGUMENT...: make install with what was built.
+install_to() {
+	local to=$1
+
+	shift
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$ROOT" B="$(dirname "$GPTQFS")" DESTDIR="$to" "$@"
+}
+
+# Options as help spells them, one each line: -f, --cpu=LEVEL, -o view=NAME.
+spellings() {
+	"$GPTQFS" --help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | grep -vxF -e '-o ...'
+}
+
+# ---- make install ----
+
+@test "make install puts everything in its place, and uninstall takes all of it away" {
+	to=$BATS_TEST_TMPDIR/root
+	install_to "$to" PREFIX=/usr install
+	diff - <(cd "$to" && find . ! -type d | LC_ALL=C sort) <<'END'
+./usr/bin/gptqfs
+./usr/lib/systemd/system/gptqfs@.service
+./usr/lib/systemd/user/gptqfs@.service
+./usr/sbin/mount.gptqfs
+./usr/share/bash-completion/completions/gptqfs
+./usr/share/doc/gptqfs/README.md
+./usr/share/doc/gptqfs/examples/mnt-llama.mount
+./usr/share/fish/vendor_completions.d/gptqfs.fish
+./usr/share/man/man1/gptqfs.1
+./usr/share/zsh/site-functions/_gptqfs
+END
+	[[ $("$to/usr/sbin/mount.gptqfs" --version) = "$("$GPTQFS" --version)" ]]
+	[[ $(readlink "$to/usr/sbin/mount.gptqfs") = ../bin/gptqfs ]]
+	grep -q "^ExecStart=/usr/bin/gptqfs " "$to/usr/lib/systemd/system/gptqfs@.service"
+	install_to "$to" PREFIX=/usr uninstall
+	[[ -z $(find "$to" ! -type d) ]]
+	install_to "$to" install
+	grep -q "^ExecStart=/usr/local/bin/gptqfs " "$to/usr/local/lib/systemd/user/gptqfs@.service"
+}
+
+# ---- one table of options ----
+
+@test "the man page tells every option of the help, with its defaults, and no other" {
+	# Bold and italic are backspaces without a terminal.
+	MANWIDTH=200 man -l "$MAN" 2>/dev/null | col -bx >"$BATS_TEST_TMPDIR/man"
+	sed -n '/^OPTIONS/,/^FILES OF/p' "$BATS_TEST_TMPDIR/man" >"$BATS_TEST_TMPDIR/options"
+	grep -oE '^ {7}-.*' "$BATS_TEST_TMPDIR/options" | sed 's/^ *//; s/  .*//; s/ [A-Z].*//; s/, /\n/g' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/in_man"
+	diff <(spellings | LC_ALL=C sort) "$BATS_TEST_TMPDIR/in_man"
+	# (32m), (1024): the row of the help and the paragraph of the man page have the same.
+	"$GPTQFS" --help | grep -oE '^    -.*\([0-9]+[kmg]?\)' | grep -v max_read | while read -r row; do
+		option=$(sed 's/^\(-o \)\{0,1\}//; s/=.*//' <<<"$row")
+		grep -A3 -e "[ -]$option=" "$BATS_TEST_TMPDIR/options" | grep -qF "(${row##*(}" || fail "$option: ${row##*(} is not in the man page"
+	done
+}
+
+@test "the man page is clean, of this version, and names the files, signals and exit codes there are" {
+	for tool in man mandoc; do
+		command -v $tool >/dev/null || continue
+		case $tool in
+		man) run -0 --separate-stderr env LC_ALL=C.UTF-8 man -l --warnings "$MAN" ;;
+		mandoc) run -0 --separate-stderr mandoc -T lint -W warning "$MAN" ;;
+		esac
+		[[ -z $stderr ]] || fail "$stderr"
+	done
+	grep -q "\"$("$GPTQFS" --version | cut -d, -f1)\"" "$MAN"
+	for code in 0 1 2 3 4 5; do
+		sed -n '/^.SH EXIT/,/^.SH EX/p' "$MAN" | grep -qx "\.B $code"
+	done
+	for view in $("$GPTQFS" --help | sed -n 's/^views: //p'); do
+		grep -qE "^\.BR? .*${view%/*}" "$MAN" || fail "the man page does not tell of view $view"
+	done
+}
+
+# bash_completes LINE: what is offered, sorted.
+bash_completes() {
+	cat >"$BATS_TEST_TMPDIR/complete" <<'END'
+source "$1/contrib/completions/gptqfs.bash"
+compopt() { :; } # only within a completion of readline's
+COMP_LINE=$2 COMP_POINT=${#2}
+# Words as readline breaks them.
+COMP_WORDBREAKS=$' \t\n"\'><=;|&(:'
+read -ra COMP_WORDS <<<"${2//=/ = }"
+[[ $2 != *[\ =] ]] || COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_gptqfs
+printf '%s\n' "${COMPREPLY[@]}"
+END
+	PATH=$BATS_TEST_TMPDIR/bin:$PATH bash "$BATS_TEST_TMPDIR/complete" "$ROOT" "$1" | LC_ALL=C sort -u
+}
+
+fish_completes() {
+	PATH=$BATS_TEST_TMPDIR/bin:$PATH HOME=$BATS_TEST_TMPDIR fish --no-config -c "source '$ROOT/contrib/completions/gptqfs.fish'
+		complete -C '$1'" | cut -f1 | LC_ALL=C sort
+}
+
+# zsh asks before it lists much, folds what is alike into one line, and draws: so its rows are asked for themselves.
+zsh_rows() {
+	PATH=$BATS_TEST_TMPDIR/bin:$PATH zsh -f -c '
+		help=$(gptqfs --help); words=(gptqfs ""); CURRENT=2; PREFIX=
+		_files() { }
+		source "$1/contrib/completions/_gptqfs"
+		_gptqfs_rows $2' zsh "$ROOT" "$1" | sed 's/:.*//' | LC_ALL=C sort
+}
+
+completion_setup() {
+	command -v "$1" >/dev/null || skip "needs $1"
+	mkdir -p "$BATS_TEST_TMPDIR/bin"
+	ln -s "$GPTQFS" "$BATS_TEST_TMPDIR/bin/gptqfs"
+	spellings | sed 's/=.*/=/' | grep -v '^-o ' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/options"
+	spellings | sed -n 's/=.*/=/; s/^-o //p' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/words"
+	[[ $(wc -l <"$BATS_TEST_TMPDIR/options") -gt 8 && $(wc -l <"$BATS_TEST_TMPDIR/words") -gt 8 ]]
+	views=$("$GPTQFS" --help | sed -n 's/^views: //p' | tr ' ' '\n' | LC_ALL=C sort)
+}
+
+@test "bash completes every option of the help, views and values" {
+	completion_setup bash
+	diff <(bash_completes "gptqfs -") <((echo -o && cat "$BATS_TEST_TMPDIR/options") | LC_ALL=C sort)
+	diff <(bash_completes "gptqfs -o ") "$BATS_TEST_TMPDIR/words"
+	[[ $(bash_completes "gptqfs -o direct_io,vi") = "direct_io,view=" ]]
+	[[ $(bash_completes "gptqfs -o view=") = "$views" ]]
+	[[ $(bash_completes "gptqfs -o direct_io,view=fp") = $'fp16\nfp32' ]]
+	[[ $(bash_completes "gptqfs --cpu=ss") = ssse3 ]]
+	[[ $(bash_completes "gptqfs model mnt -- bash") = *bash* ]]
+	mkdir "$BATS_TEST_TMPDIR/some_dir"
+	[[ $(bash_completes "gptqfs $BATS_TEST_TMPDIR/some") = "$BATS_TEST_TMPDIR/some_dir" ]]
+}
+
+@test "fish completes every option of the help, views and values" {
+	completion_setup fish
+	# Long options are offered once a second dash is typed.
+	diff <((fish_completes "gptqfs -" && fish_completes "gptqfs --") | LC_ALL=C sort -u) \
+		<((echo -o && cat "$BATS_TEST_TMPDIR/options") | LC_ALL=C sort)
+	diff <(fish_completes "gptqfs -o ") "$BATS_TEST_TMPDIR/words"
+	[[ $(fish_completes "gptqfs -o direct_io,vi") = "direct_io,view=" ]]
+	[[ $(fish_completes "gptqfs -o view=") = "$(sed 's/^/view=/' <<<"$views")" ]]
+	[[ $(fish_completes "gptqfs --cpu=ss") = --cpu=ssse3 ]]
+}
+
+@test "zsh completes every option of the help" {
+	completion_setup zsh
+	zsh -n "$ROOT/contrib/completions/_gptqfs"
+	diff <(zsh_rows "") "$BATS_TEST_TMPDIR/options"
+	diff <(zsh_rows -o) "$BATS_TEST_TMPDIR/words"
+}
+
+# ---- systemd ----
+
+@test "systemd accepts the units" {
+	command -v systemd-analyze >/dev/null || skip "needs systemd-analyze"
+	to=$BATS_TEST_TMPDIR/root
+	install_to "$to" PREFIX="$to/usr" DESTDIR= install
+	cp "$to/usr/lib/systemd/system/gptqfs@.service" "$BATS_TEST_TMPDIR/gptqfs@llama.service"
+	for unit in "$BATS_TEST_TMPDIR/gptqfs@llama.service" "$to/usr/share/doc/gptqfs/examples/mnt-llama.mount"; do
+		run -0 systemd-analyze verify --man=no "$unit"
+		[[ $output != *gptqfs@* && $output != *mnt-llama* ]] || fail "$output"
+	done
+	# The name of a mount unit says where.
+	[[ $(systemd-escape --path --suffix=mount "$(sed -n 's/^Where=//p' "$ROOT/contrib/systemd/mnt-llama.mount")") = mnt-llama.mount ]]
+}
+
+# ---- mount(8) ----
+
+# as_mount ARGUMENT...: as mount(8) runs its helper.
+as_mount() {
+	ln -sf "$GPTQFS" "$BATS_TEST_TMPDIR/mount.gptqfs"
+	"$BATS_TEST_TMPDIR/mount.gptqfs" "$@" 3>&-
+}
+
+mounted_and_right() {
+	grep -q " $mnt ro,nosuid,nodev.* - fuse.gptqfs $(realpath "$model") " /proc/self/mountinfo || fail "$(grep "$mnt" /proc/self/mountinfo)"
+	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
+}
+
+@test "mount.gptqfs: the flags of mount(8), not ours" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	# -s would be one thread, and -f would stay.
+	run -0 --separate-stderr as_mount "$model" "$mnt" -s -n -v -o rw,cache=1m -t fuse.gptqfs
+	mounted_and_right
+	find_server "$mnt"
+	unmount "$mnt"
+	# -f: all but mounting, so errors too.
+	run -0 as_mount "$model" "$mnt" -f -o rw
+	not_mounted "$mnt"
+	run -2 as_mount "$BATS_TEST_TMPDIR/missing" "$mnt" -fv
+	run -1 --separate-stderr as_mount "$model" "$mnt" -N /proc/1/ns/mnt
+	[[ $stderr = *namespace* ]]
+	run -1 --separate-stderr as_mount "$model" "$mnt" -o rw,nonsense
+	[[ $stderr = *nonsense* ]]
+	not_mounted "$mnt"
+}
+
+@test "words of fstab are understood, by either name" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	words=defaults,rw,ro,auto,noauto,user,nouser,users,user=me,owner,group,nofail,_netdev,x-systemd.automount
+	words+=,x-systemd.requires=/models,X-mount.mkdir,comment=hello,dev,nodev,suid,nosuid,exec,noexec,async,sync,noatime
+	words+=,atime,relatime,strictatime,lazytime,nodiratime,diratime,loud,silent,nomand,iversion
+	for how in as_mount "$GPTQFS"; do
+		run -0 --separate-stderr "$how" "$model" "$mnt" -o "$words" 3>&-
+		mounted_and_right
+		find_server "$mnt"
+		unmount "$mnt"
+	done
+}
+
+# in_namespace SCRIPT: as root, where gptqfs is installed as in /usr, with /etc/fstab in $BATS_TEST_TMPDIR/fstab.
+in_namespace() {
+	install_to "$BATS_TEST_TMPDIR/root" PREFIX=/usr install
+	# mount(8) clears PATH, and the shell of mount.fuse3 then looks where the system has its programs.
+	for name in gptqfs mount.gptqfs; do
+		cp --remove-destination "$GPTQFS" "$BATS_TEST_TMPDIR/root/usr/sbin/$name"
+	done
+	cp -a /usr/sbin/mount.fuse* "$BATS_TEST_TMPDIR/root/usr/sbin/"
+	[[ -e $BATS_TEST_TMPDIR/fstab ]] || : >"$BATS_TEST_TMPDIR/fstab"
+	[[ -e /etc/fstab ]] || skip "needs an /etc/fstab to stand in for"
+	mnt=$mnt model=$model unshare -m -p -f --kill-child --mount-proc bash -c '
+		set -e
+		mount --bind "$1/fstab" /etc/fstab
+		# What is in /usr/sbin is needed by nothing here; /sbin is a link to it.
+		mount --bind "$1/root/usr/sbin" /usr/sbin
+		is_right() { grep -q " $mnt ro,nosuid,nodev.* - fuse.gptqfs $model " /proc/self/mountinfo && cmp "$mnt/$1tokenizer.json" "$model/tokenizer.json"; }
+		eval "$2"' bash "$BATS_TEST_TMPDIR" "$1" 3>&-
+}
+
+@test "mount -t fuse.gptqfs and mount -t gptqfs" {
+	need_namespace
+	[[ /sbin -ef /usr/sbin ]] || skip "needs /sbin to be /usr/sbin"
+	make_checkpoint plain
+	mkdir "$mnt"
+	run -0 in_namespace 'for type in fuse.gptqfs gptqfs; do
+			mount -t $type "$model" "$mnt"; is_right fp16/; umount "$mnt"
+			mount -v -s -n -t $type -o view=bf16,nosuid,noatime "$model" "$mnt"; is_right ""; umount "$mnt"
+			mount -f -t $type "$model" "$mnt"; ! is_right "" 2>/dev/null
+		done'
+}
+
+@test "/etc/fstab" {
+	need_namespace
+	[[ /sbin -ef /usr/sbin ]] || skip "needs /sbin to be /usr/sbin"
+	make_checkpoint plain
+	mv "$model" "$BATS_TEST_TMPDIR/a model"
+	ln -s "a model" "$model"
+	mkdir "$mnt" "$mnt-2"
+	cat >"$BATS_TEST_TMPDIR/fstab" <<END
+# source  place  type  options  dump  pass
+$model $mnt fuse.gptqfs allow_other,view=bf16,nofail,x-systemd.requires=/models 0 0
+${BATS_TEST_TMPDIR}/a\\040model $mnt-2 gptqfs defaults,noauto,user,_netdev 0 0
+END
+	run -0 in_namespace '
+		mount -a -t fuse.gptqfs
+		cmp "$mnt/tokenizer.json" "$model/tokenizer.json"
+		grep -q " $mnt .*allow_other" /proc/self/mountinfo
+		! grep -q " $mnt-2 " /proc/self/mountinfo
+		mount "$mnt-2"
+		cmp "$mnt-2/fp16/tokenizer.json" "$model/tokenizer.json"
+		umount "$mnt" "$mnt-2"'
+}
