@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "join.h"
 #include "report.h"
 #include "totals.h"
 #include "view.h"
@@ -107,6 +108,38 @@ static void tell_warnings(struct sheet *s, const struct checkpoint *c)
 	text_printf(s->out, "%s]", c->warning_count ? "\n  " : "");
 }
 
+/* What fused views, or the packed one alone, leave apart; and why. */
+static void tell_apart(struct sheet *s, const struct source *src)
+{
+	struct text line = {0};
+
+	if (s->json) {
+		sheet_key(s, "Left_apart");
+		text_printf(s->out, "[");
+	} else {
+		sheet_number(s, "Left_apart", src->apart_count, "modules that fused or packed views do not join");
+	}
+	for (size_t i = 0; i < src->apart_count; i++) {
+		const struct join_refusal *r = &src->apart[i];
+
+		if (s->json) {
+			text_printf(s->out, "%s\n    {\"module\": ", i ? "," : "");
+			text_json_ascii(s->out, r->module);
+			text_printf(s->out, ", \"fused\": %s, \"reason\": ", r->packed ? "true" : "false");
+			text_json_ascii(s->out, r->reason);
+			text_printf(s->out, "}");
+			continue;
+		}
+		line.len = 0;
+		text_printf(&line, "%s, in %s: %s", r->module, r->packed ? "packed" : "fused and packed", r->reason);
+		text_put(&line, "", 1);
+		sheet_string(s, "Apart", line.failed ? NULL : line.data, NULL);
+	}
+	text_free(&line);
+	if (s->json)
+		text_printf(s->out, "%s]", src->apart_count ? "\n  " : "");
+}
+
 void report_model(const struct checkpoint *c, const struct source *src, struct sheet *s)
 {
 	struct totals t;
@@ -123,6 +156,7 @@ void report_model(const struct checkpoint *c, const struct source *src, struct s
 	tell_views(s);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
 	tell_warnings(s, c);
+	tell_apart(s, src);
 }
 
 void report_info(const struct checkpoint *c, const struct source *src, bool json, struct text *out)

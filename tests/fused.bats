@@ -44,6 +44,9 @@ model.layers.2.mlp.experts.0.gate_proj.weight
 model.layers.2.mlp.experts.0.up_proj.weight
 model.visual.0.self_attn.qkv_proj.weight
 END
+	grep -qE "^Apart: +model.layers.1.self_attn.qkv_proj, in fused and packed: there is no k_proj$" "$mnt/info"
+	grep -qE "^Apart: +model.layers.1.mlp.gate_up_proj, in fused and packed: gate_proj has 64 in_features, up_proj 32$" \
+		"$mnt/info"
 }
 
 @test "a fused view is complete: the same files, the same configuration" {
@@ -136,9 +139,22 @@ END
 	grep -q "^Modules_repaired: *0$" "$again/info"
 }
 
-@test "packed: parts that differ stay apart" {
+@test "packed: parts that differ stay apart, and info says why" {
 	packed_kind unlike_parts
 	[[ $(modules "$mnt/packed" | wc -l) = 11 && $(modules "$mnt/packed") != *gate_up* ]]
+	grep -q "^Left_apart: *7 " "$mnt/info"
+	diff - <(sed -n 's/^Apart: *//p' "$mnt/info") <<'END'
+model.layers.0.mlp.gate_up_proj, in packed: gate_proj has 4 bits, up_proj 8
+model.layers.1.mlp.gate_up_proj, in packed: gate_proj has groups of 32 in_features, up_proj of 16
+model.layers.2.mlp.gate_up_proj, in packed: gate_proj and up_proj differ in g_idx
+model.layers.3.mlp.gate_up_proj, in packed: the scales of gate_proj are BF16, of up_proj F16
+model.layers.4.mlp.gate_up_proj, in packed: gate_proj is quantized, up_proj is not
+model.layers.5.mlp.gate_up_proj, in packed: one bias is F16, another F32
+model.layers.6.mlp.gate_up_proj, in packed: gate_proj is F32, up_proj F16
+END
+	diff <(sed -n 's/^Apart: *\(.*\), in packed: \(.*\)/\1 True \2/p' "$mnt/info") \
+		<(python3 -S -c 'import json, sys
+for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["reason"])' <"$mnt/info.json")
 }
 
 @test "packed: one width in words, types and biases of all kinds" { packed_kind fusable; }
