@@ -15,7 +15,8 @@ struct shards {
 	struct tree *tree;
 	uint32_t dir;            /* where the files go */
 	const struct stat *like; /* whose owner, permissions and times they have */
-	struct st_tensor *shown; /* [count] as the headers list them, in the order of the files; arena of the tree */
+	struct st_tensor
+	    *shown; /* [count] as the headers list them, in the order of the files; not needed afterwards */
 	size_t count;
 	/* How many extents tensor i has, and appends them. The latter gives 0 or -errno. */
 	size_t (*extents)(const void *tensors, size_t i);

@@ -24,7 +24,7 @@ struct plan {
 
 struct view {
 	const char *name;  /* also the directory: "fp16", "fused/fp16" */
-	enum dtype dtype;  /* of a dense view */
+	enum dtype dtype;  /* of a dense view; else DTYPE_COUNT */
 	bool fused;        /* of the fused source */
 	const char *about; /* one line of README in the mount */
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */

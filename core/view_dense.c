@@ -7,7 +7,7 @@
  */
 
 #include <errno.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "config.h"
 #include "dense.h"
@@ -43,17 +43,20 @@ static int add_weights(const struct directory *d)
 	struct shards shards = {.tree = d->p->tree,
 	    .dir = d->dir,
 	    .like = &d->p->weights,
-	    .shown = arena_alloc(&d->p->c->arena, count, sizeof(*shards.shown)),
+	    .shown = calloc(count, sizeof(*shards.shown)),
 	    .count = count,
 	    .extents = extents_of,
 	    .append = append_tensor,
 	    .tensors = d};
+	int rc;
 
 	if (!shards.shown)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		shards.shown[i] = dense_shown(&d->dense, &d->source->tensors[i]);
-	return shards_add(&shards);
+	rc = shards_add(&shards);
+	free(shards.shown);
+	return rc;
 }
 
 /* ---- the files around them ---- */

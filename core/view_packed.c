@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "config.h"
 #include "packed.h"
@@ -36,16 +37,19 @@ static int add_weights(const struct plan *p, uint32_t dir)
 	    .extents = extents_of,
 	    .append = append_tensor,
 	    .tensors = &packed};
+	int rc;
 
 	if (packed_list(p->c, p->packed, &packed))
 		return -ENOMEM;
 	shards.count = packed.count;
-	shards.shown = arena_alloc(&p->c->arena, packed.count, sizeof(*shards.shown));
+	shards.shown = calloc(packed.count, sizeof(*shards.shown));
 	if (!shards.shown)
 		return -ENOMEM;
 	for (size_t i = 0; i < packed.count; i++)
 		shards.shown[i] = packed.list[i].shown;
-	return shards_add(&shards);
+	rc = shards_add(&shards);
+	free(shards.shown);
+	return rc;
 }
 
 static int add_configs(const struct plan *p, uint32_t dir)
