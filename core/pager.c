@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pager.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -40,8 +39,7 @@ static void run_job(const struct job *job)
 	const struct generator *g = e->kind == EXTENT_GENERATED ? e->from.generator : NULL;
 
 	if (e->kind == EXTENT_SOURCE)
-		posix_fadvise(e->from.file->fd, (off_t)(e->position + job->from), (off_t)job->length,
-		    POSIX_FADV_WILLNEED);
+		source_file_fetch(e->from.file, e->position + job->from, job->length);
 	else if (g && job->length)
 		g->fetch(g, job->from / g->row_bytes, (job->length + g->row_bytes - 1) / g->row_bytes);
 	else if (g)

@@ -223,6 +223,11 @@ int source_file_read(struct source_file *f, void *dst, size_t len, uint64_t offs
 	return rc ? rc : source_file_check(f);
 }
 
+void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	posix_fadvise(f->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
 int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptqfs_error *err)
 {
 	size_t size = (size_t)f->stat.st_size;

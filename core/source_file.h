@@ -69,6 +69,9 @@ int source_file_check(struct source_file *f);
 /* Reads exactly len bytes, checked before and after. 0 or -EIO, with a line in the log the first time. */
 int source_file_read(struct source_file *f, void *dst, size_t len, uint64_t offset);
 
+/* Lets the disk begin with bytes that will be read soon. Advice only; never waits for them. */
+void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len);
+
 /* Reads a whole file of at most `max` bytes into fresh memory, terminated (caller frees). */
 int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptqfs_error *err);
 

@@ -21,6 +21,10 @@
 #define OUT_FEATURES_MAX ((uint64_t)1 << 31)
 #define BIAS_BYTES_MAX ((uint64_t)64 << 20)
 
+/* Tensors that the disk is asked for ahead, where they are read at all, and the longest g_idx that is worth it. */
+#define FETCH_AHEAD 1024
+#define FETCH_MAX ((uint64_t)1 << 20)
+
 #define TALLIES 12
 
 struct parts {
@@ -546,6 +550,18 @@ static void warn_config(const struct opener *o)
 		    "the latter");
 }
 
+/* What is read of every module is small and lies apart from the rest: with one read at a time, opening a model of very
+ * many modules on a cold disk would take as long as all those reads one after the other. */
+static void fetch_ahead(const struct checkpoint *c, size_t i)
+{
+	const struct st_tensor *t = i < c->tensor_count ? &c->tensors[i] : NULL;
+
+	if (t && ends_with(t->name, ".g_idx") && t->bytes <= FETCH_MAX)
+		source_file_fetch(checkpoint_file(c, t), t->begin, t->bytes);
+	if (t && ends_with(t->name, ".qzeros") && t->ndim == 2 && t->shape[0])
+		source_file_fetch(checkpoint_file(c, t), t->begin, t->bytes / t->shape[0]);
+}
+
 static int gptq_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err)
 {
 	struct opener o = {.c = c, .out = out, .err = err, .architecture = architecture_find(c->config_json)};
@@ -559,8 +575,12 @@ static int gptq_open(struct checkpoint *c, struct source *out, struct gptqfs_err
 	out->modules = arena_alloc(&c->arena, modules, sizeof(*out->modules));
 	if (!out->tensors || !out->modules)
 		return err_memory(err);
-	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)
+	for (size_t i = 0; i < FETCH_AHEAD; i++)
+		fetch_ahead(c, i);
+	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++) {
+		fetch_ahead(c, i + FETCH_AHEAD);
 		rc = add_tensor(&o, &c->tensors[i]);
+	}
 	if (rc == 0)
 		warn_config(&o);
 	return rc;
