@@ -36,45 +36,24 @@ static void tell_number(struct teller *t, const char *key, uint64_t n)
 
 /* ---- the view ---- */
 
-/* The path below the root: "fused/fp16/model.safetensors". */
-static void path_of(const struct tree *tree, uint32_t ino, struct text *out)
+/* The view whose directory this node is or is below: views have names of one part ("fp16") or two ("fused/fp16"). */
+static const struct view *view_of(const struct tree *tree, uint32_t ino)
 {
-	const struct node *n = &tree->nodes[ino];
-
-	if (n->parent != GPTQFS_ROOT) {
-		path_of(tree, n->parent, out);
-		text_put(out, "/", 1);
-	}
-	text_put(out, n->name, strlen(n->name));
-}
-
-static const struct view *view_of_path(const struct text *path)
-{
+	const struct node *n = &tree->nodes[ino], *below = NULL;
 	const struct view *view;
 
+	for (; n->parent != GPTQFS_ROOT; n = &tree->nodes[n->parent])
+		below = n;
 	for (size_t i = 0; (view = view_at(i)); i++) {
-		const size_t len = strlen(view->name);
+		const size_t len = strlen(n->name);
 
-		if (path->len >= len && memcmp(path->data, view->name, len) == 0 &&
-		    (path->len == len || path->data[len] == '/'))
+		if (strncmp(view->name, n->name, len) != 0)
+			continue;
+		if (!view->name[len] ||
+		    (view->name[len] == '/' && below && strcmp(view->name + len + 1, below->name) == 0))
 			return view;
 	}
 	return NULL;
-}
-
-static void tell_view(struct teller *t, const struct tree *tree, const struct view *root, uint32_t ino)
-{
-	const struct view *view = root;
-	struct text path = {0};
-
-	if (!view) {
-		path_of(tree, ino, &path);
-		t->failed |= path.failed;
-		view = path.failed ? NULL : view_of_path(&path);
-		text_free(&path);
-	}
-	if (view)
-		tell(t, "view", view->name);
 }
 
 /* ---- the tensor ---- */
@@ -217,9 +196,11 @@ static void tell_sources(struct teller *t, const struct layout *layout)
 int facts_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink)
 {
 	const struct layout *layout = tree->nodes[ino].layout;
+	const struct view *view = root ? root : view_of(tree, ino);
 	struct teller t = {.sink = sink};
 
-	tell_view(&t, tree, root, ino);
+	if (view)
+		tell(&t, "view", view->name);
 	if (!layout)
 		return t.failed ? -ENOMEM : 0;
 	if (layout->contents.dtype)
