@@ -196,4 +196,12 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
  * at. 0; -EBADMSG if a source could not be read, -EIO if `out` could not be written, -ENOMEM. */
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err);
 
+/*
+ * The SHA-256 of every tensor in the safetensors files of the tree, by name:
+ *     {"model.norm.weight": {"dtype": "F16", "shape": [576], "sha256": "..."}, ...}
+ * Open the model with the view that is meant as the root. Reads and computes everything, by as many threads as there
+ * are processors, each in pieces of GPTQFS_READ_MAX. 0; -EIO if something cannot be read or written; -ENOMEM.
+ */
+int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err);
+
 #endif

@@ -70,10 +70,13 @@ static int check(struct options *o)
 {
 	struct gptqfs *model;
 	struct gptqfs_error err;
-	int code = open_model(o, &model);
+	int code;
 
+	if (o->sha256 && !o->view)
+		o->model.view = "fp16";
+	code = open_model(o, &model);
 	if (code == EXIT_OK) {
-		int rc = gptqfs_check(model, o->json, stdout, &err);
+		int rc = o->sha256 ? gptqfs_hashes(model, stdout, &err) : gptqfs_check(model, o->json, stdout, &err);
 
 		if (rc)
 			log_line("%s", err.text);

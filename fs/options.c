@@ -40,6 +40,8 @@ static const struct option table[] = {
     {OPT("--version", version, 1), NULL, NULL},
     {OPT("--check", check, 1), "--check", "read and validate everything, print the module table and every warning"},
     {OPT("--json", json, 1), "--json", "with --check: as JSON"},
+    {OPT("--sha256", sha256, 1), "--sha256",
+	"with --check: print the SHA-256 of every tensor of view=NAME (fp16) as JSON"},
     {FUSES, "-f", "stay in the foreground"},
     {FUSES, "-d, -o debug", "debugging output of libfuse (implies -f)"},
     {FUSES, "-s", "one thread"},
@@ -151,8 +153,8 @@ static int check_arguments(const struct options *o)
 		log_line("no command after --; usage: gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...");
 	else if (o->check && o->mountpoint)
 		log_line("--check mounts nothing; usage: gptqfs --check [--json] MODEL_DIR");
-	else if (o->json && !o->check)
-		log_line("--json goes with --check");
+	else if ((o->json || o->sha256) && !o->check)
+		log_line("%s goes with --check", o->json ? "--json" : "--sha256");
 	else if (o->max_read && (o->max_read < 4096 || o->max_read > GPTQFS_READ_MAX))
 		log_line("max_read=%u: expected 4096 to %zu", o->max_read, GPTQFS_READ_MAX);
 	else if (o->readahead > 1u << 20)
@@ -244,7 +246,8 @@ void options_help(FILE *out)
 	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a GPTQ model as ordinary model files\n"
 	    "       gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...\n"
 	    "                                                 mount, run the command, unmount; its status is returned\n"
-	    "       gptqfs --check [--json] MODEL_DIR         read and validate everything, mount nothing\n"
+	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
+	    "                                                 read and validate everything, mount nothing\n"
 	    "       fusermount3 -u MOUNTPOINT                 unmount\n"
 	    "\n"
 	    "MODEL_DIR is a directory with GPTQ safetensors, or an entry of the Hugging Face cache (models--org--name).\n"

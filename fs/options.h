@@ -22,7 +22,7 @@ struct options {
 	int direct_io;
 	int noxattr;
 	int follow_symlinks;
-	int help, version, check, json;
+	int help, version, check, json, sha256;
 	int foreground, debug, single;
 	int has_fsname;
 	bool fake; /* mount -f: all but mounting */

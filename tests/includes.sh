@@ -21,7 +21,7 @@ layers=(
 	"ahead"
 	"view report"
 	"facts"
-	"model"
+	"model hashes"
 )
 failed=0
 passed=0

@@ -125,6 +125,36 @@ END
 	[[ ${lines[-3]} = "OK, with remarks: "*"; 2 remarks above "* ]]
 }
 
+@test "--check --sha256 prints the hash of every tensor, byte for byte as expected" {
+	for name in tiny-llama-4b-g32-shard tiny-llama-4b-g32-asym-act tiny-phi3-4b-g32 tiny-qwen2-4b-g64-asym; do
+		find_model "$name"
+		for pair in fp16=F16 bf16=BF16 fp32=F32; do
+			"$GPTQFS" --check --sha256 -o view="${pair%=*}" "$source" >"$BATS_TEST_TMPDIR/hashes"
+			cmp <(cat "$expected.${pair#*=}.json" && echo) "$BATS_TEST_TMPDIR/hashes"
+		done
+		# fp16 unless asked.
+		cmp <("$GPTQFS" --check --sha256 "$source") <(cat "$expected.F16.json" && echo)
+		# By one processor as by all.
+		cmp <(taskset -c "$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')" "$GPTQFS" --check --sha256 "$source") \
+			<(cat "$expected.F16.json" && echo)
+	done
+}
+
+@test "--check --sha256 of views in pieces, and of one that cannot be read" {
+	find_model tiny-qwen2-4b-g64-asym
+	# tensors/ has the same tensors, and joined ones besides.
+	"$GPTQFS" --check --sha256 -o view=tensors "$source" >"$BATS_TEST_TMPDIR/hashes"
+	jq -e --slurpfile all "$BATS_TEST_TMPDIR/hashes" 'to_entries | all(. as $e | $all[0][$e.key] == $e.value)' \
+		"$expected.F16.json"
+	jq -e 'has("model.layers.0.self_attn.qkv_proj.weight")' "$BATS_TEST_TMPDIR/hashes"
+	# packed/ is stored bytes.
+	"$GPTQFS" --check --sha256 -o view=packed "$source" | jq -e '."model.layers.1.mlp.gate_up_proj.qweight".dtype == "I32"'
+	run -1 --separate-stderr "$GPTQFS" --sha256 "$source" "$mnt"
+	[[ $stderr = *--check* ]]
+	run -1 "$GPTQFS" --check --sha256 -o view=nothing "$source"
+	run -5 bash -c '"$@" >/dev/full' bash "$GPTQFS" --check --sha256 "$source"
+}
+
 # ---- status ----
 
 # fact KEY: the value in $mnt/status.
@@ -246,8 +276,47 @@ attributes() {
 		[[ $(attribute source "$file" | sed 's/, /\n/g' | LC_ALL=C sort) = "$(cd "$source" && LC_ALL=C ls *.safetensors)" ]]
 	done
 	[[ $(attribute source "$mnt/fp16/tokenizer.json") = tokenizer.json ]]
+	[[ $(attribute view "$mnt/fused/bf16/config.json") = fused/bf16 && -z $(attributes "$mnt/fused") ]]
+	[[ $(attributes "$mnt/packed/model.safetensors") = "source tensors view " ]]
+	[[ $(attribute tensors "$mnt/packed/model.safetensors") = "$("$GPTQFS" --check --sha256 -o view=packed "$source" | jq length)" ]]
 	[[ $(attribute view "$mnt/fp16") = fp16 ]]
 	[[ -z $(attributes "$mnt/README") ]]
+}
+
+@test "files of one module tell what is known of it" {
+	find_model tiny-llama-4b-g32-shard
+	mount_model "$source" "$mnt"
+	jq -c '.modules[]' "$mnt/info.json" | while read -r row; do
+		name=$(jq -r .name <<<"$row")
+		for suffix in .safetensors .npy .t.npy; do
+			file=$mnt/tensors/${name//./\/}$suffix
+			for key in bits group_size act_order symmetric scales; do
+				[[ $(attribute $key "$file") = "$(jq -r ".$key" <<<"$row")" ]] || fail "$name: $key"
+			done
+			[[ $(attribute module "$file") = "$name" && $(attribute tensor "$file") = "$name.weight" ]]
+			[[ $(attribute shape "$file") = "$(jq -r '"[\(.out_features), \(.in_features)]"' <<<"$row")" ]]
+			[[ $(attribute source "$file") = "$(jq -r '.shards | join(", ")' <<<"$row")" ]]
+			[[ $(attribute dtype "$file") = F16 && $(attribute view "$file") = tensors ]]
+		done
+	done
+	file=$mnt/tensors/model/layers/0/self_attn/qkv_proj.npy
+	[[ $(attribute bits "$file") = 4 && $(attribute shape "$file") = "[256, 128]" ]]
+	[[ $(attribute module "$file") = "model.layers.0.self_attn.q_proj, model.layers.0.self_attn.k_proj, model.layers.0.self_attn.v_proj" ]]
+	[[ $(attributes "$mnt/tensors/model/norm.npy") = "dtype shape source tensor tensors view " ]]
+	[[ $(attribute tensor "$mnt/tensors/model/norm.npy") = model.norm.weight ]]
+}
+
+@test "parts that differ in width are mixed" {
+	find_model tiny-llama-4b-dynamic
+	mount_model "$source" "$mnt"
+	found=
+	while read -r file; do
+		[[ $(attribute bits "$file") != mixed ]] || found+=" $file"
+	done < <(find "$mnt/tensors" -name '*_proj.npy')
+	for file in $found; do
+		[[ $file = */qkv_proj.npy || $file = */gate_up_proj.npy ]] || fail "$file"
+	done
+	[[ -n $found ]]
 }
 
 @test "attributes by the system calls: sizes, too little room, names there are not" {
