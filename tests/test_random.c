@@ -24,8 +24,10 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "escape.h"
 #include "gptqfs.h"
 #include "json.h"
+#include "npy.h"
 #include "test.h"
 
 #define TENSORS_MAX 96
@@ -1449,17 +1451,115 @@ static void check_view(const struct checkpoint *c, struct gptqfs *m, const struc
 	check_config(&k);
 }
 
+/* ---- tensors/ ---- */
+
+/* Opens NAME<suffix> of a tensor. */
+static bool open_file_of(const struct check *k, const struct shown *t, const char *suffix, struct image *image)
+{
+	const size_t len = strlen(t->name), tail = strlen(".weight");
+	const bool weight = len > tail && strcmp(t->name + len - tail, ".weight") == 0;
+	struct text path = {0};
+	struct stat st = {.st_ino = k->dir};
+	char *part, *slash;
+	bool good;
+
+	escape_path(t->name, weight ? len - tail : len, &path);
+	text_put(&path, suffix, strlen(suffix) + 1);
+	if (path.failed)
+		abort();
+	for (part = path.data; (slash = strchr(part, '/')); part = slash + 1) {
+		*slash = 0;
+		if (gptqfs_lookup(k->m, st.st_ino, part, &st))
+			break;
+	}
+	good = !slash && image_open(image, k->m, st.st_ino, part);
+	text_free(&path);
+	return good;
+}
+
+/* NAME.npy or NAME.t.npy: what is described, and the bytes. */
+static void check_array(const struct check *k, const struct shown *t, bool transposed)
+{
+	const struct check as = {.c = k->c, .view = k->view == &BF16 ? &F32 : k->view};
+	const char *dtype = t->other ? t->other : as.view->name;
+	const int ndim = t->module ? 2 : t->stored->ndim;
+	const uint64_t linear[] = {t->module ? t->module->out : 0, t->module ? t->module->in : 0};
+	const struct npy npy = {
+	    dtype_parse(dtype, strlen(dtype)), t->module ? linear : t->stored->shape, ndim, transposed};
+	struct text header = {0};
+	struct image image;
+	bool good;
+
+	if (!open_file_of(k, t, transposed ? ".t.npy" : ".npy", &image)) {
+		CHECK(!npy_descr(npy.dtype) || (transposed && ndim != 2));
+		return;
+	}
+	npy_write(&npy, &header);
+	good = CHECK(npy_descr(npy.dtype) && (!transposed || ndim == 2)) &&
+	       CHECK(image.size == header.len + shown_bytes(t, as.view)) &&
+	       read_part(&image, 0, k->c->has_holes ? header.len : image.size) &&
+	       CHECK(memcmp(image.bytes, header.data, header.len) == 0) &&
+	       CHECK(compare_bytes(&as, &image, t, header.len));
+	if (!good)
+		printf("  tensor %s, array of %s\n", t->name, dtype);
+	text_free(&header);
+	image_close(&image);
+}
+
+/* NAME.safetensors: the tensor comes first. */
+static void check_own_file(struct check *k, const struct shown *t)
+{
+	struct gptqfs_error err;
+	struct json *header = NULL;
+	struct json_text text;
+	struct image image;
+	uint64_t len, at = 0;
+
+	if (!CHECK(open_file_of(k, t, ".safetensors", &image)))
+		return;
+	if (CHECK(image.size >= 8) && read_part(&image, 0, k->c->has_holes ? 8 : image.size)) {
+		len = load(image.bytes, 8);
+		text = (struct json_text){(char *)image.bytes + 8, len};
+		if (CHECK(len <= image.size - 8 && (8 + len) % 4096 == 0) &&
+		    (!k->c->has_holes || read_part(&image, 8, len)) &&
+		    CHECK(json_parse(text, t->name, &header, &err) == 0) && CHECK(json_count(header) <= 3))
+			check_tensor(k, &image, json_after(json_first(header)), 8 + len, &at);
+		CHECK(json_count(header) == 3 || 8 + len + at == image.size);
+	}
+	json_free(header);
+	image_close(&image);
+}
+
+static void check_tensors_view(const struct checkpoint *c, struct gptqfs *m, const struct format *type, bool is_root)
+{
+	struct check k = {.c = c, .m = m, .view = type, .dir = GPTQFS_ROOT};
+	struct stat st;
+
+	if (!is_root) {
+		if (!CHECK(gptqfs_lookup(m, GPTQFS_ROOT, "tensors", &st) == 0 && S_ISDIR(st.st_mode)))
+			return;
+		k.dir = st.st_ino;
+	}
+	for (unsigned i = 0; i < c->shown_count; i++) {
+		k.seen = i;
+		check_own_file(&k, &c->shown[i]);
+		check_array(&k, &c->shown[i], false);
+		check_array(&k, &c->shown[i], true);
+	}
+}
+
 static void check_checkpoint(const struct checkpoint *c)
 {
-	static const char *const names[] = {"fp16", "bf16", "fp32"};
+	static const char *const names[] = {"fp16", "bf16", "fp32", "tensors"};
 	static const size_t caches[] = {0, 1, 5000, 100000, GPTQFS_CACHE_DEFAULT};
 	const enum cpu_level level = (enum cpu_level)below((uint64_t)cpu_detect() + 1);
-	const size_t root = chance(20) ? below(3) : 3, cache = PICK(caches);
+	const size_t root = chance(25) ? below(4) : 4, cache = PICK(caches), type = below(3);
 	struct gptqfs_options options = {.cpu = chance(80) ? cpu_name(level) : NULL,
 	    .cache_bytes = cache,
 	    .uid = (uid_t)-1,
 	    .gid = (gid_t)-1,
-	    .view = root < 3 ? names[root] : NULL};
+	    .view = root < 4 ? names[root] : NULL,
+	    .dtype = type || chance(50) ? names[type] : NULL};
 	struct gptqfs_error err;
 	struct gptqfs *m;
 
@@ -1468,8 +1568,10 @@ static void check_checkpoint(const struct checkpoint *c)
 		return;
 	}
 	for (size_t i = 0; i < 3; i++)
-		if (root == 3 || root == i)
-			check_view(c, m, formats[i], root < 3);
+		if (root == 4 || root == i)
+			check_view(c, m, formats[i], root < 4);
+	if (root >= 3)
+		check_tensors_view(c, m, formats[type], root < 4);
 	if (chance(5)) {
 		FILE *null = fopen("/dev/null", "w");
 

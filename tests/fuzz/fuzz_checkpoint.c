@@ -82,7 +82,9 @@ static void read_tree(struct gptqfs *m, uint64_t dir)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct gptqfs_options options = {.uid = (uid_t)-1, .gid = (gid_t)-1, .cache_bytes = 1 << 16};
+	static const char *const types[] = {NULL, "bf16", "fp32"};
+	const struct gptqfs_options options = {
+	    .uid = (uid_t)-1, .gid = (gid_t)-1, .cache_bytes = 1 << 16, .dtype = types[size % 3]};
 	struct gptqfs_error err;
 	struct gptqfs *m;
 	size_t header, config;
