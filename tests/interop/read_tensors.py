@@ -97,6 +97,31 @@ def memory_maps(view, expected, mode):
         memory_maps(view, expected, "r")
 
 
+def files(mountpoint, model, expected):
+    """The files of tensors/ that numpy and safetensors read, mapped and copied."""
+    paths = {name: os.path.join(mountpoint, "tensors", *name.removesuffix(".weight").split(".")) for name in expected}
+    for mode in "r", "c", None:
+        with check(f"{model} tensors: np.load of NAME.npy, mmap_mode={mode}"):
+            for name, (_, want) in expected.items():
+                found = np.load(f"{paths[name]}.npy", mmap_mode=mode)
+                assert found.dtype == want.dtype and found.shape == want.shape, f"{name}: {found.dtype} {found.shape}"
+                assert (bits(found) == bits(want)).all(), f"{name}: differs"
+        with check(f"{model} tensors: np.load of NAME.t.npy, mmap_mode={mode}") as notes:
+            matrices = {name: want for name, (_, want) in expected.items() if want.ndim == 2}
+            for name, want in matrices.items():
+                found = np.load(f"{paths[name]}.t.npy", mmap_mode=mode)
+                assert found.dtype == want.dtype and found.shape == want.T.shape, f"{name}: {found.dtype} {found.shape}"
+                assert found.flags.f_contiguous, f"{name}: not in Fortran order"
+                assert (bits(found.T) == bits(want)).all(), f"{name}: differs"
+            notes.append(f"{len(matrices)} matrices")
+    with check(f"{model} tensors: safetensors.numpy.load_file of NAME.safetensors"):
+        found = {}
+        for name in expected:
+            if name.endswith(".weight"):
+                found.update(safetensors.numpy.load_file(f"{paths[name]}.safetensors"))
+        same(found, expected)
+
+
 def read_model(model, mountpoint):
     name = os.path.basename(model)
     with check(f"{name}: decode it here, for comparison") as notes:
@@ -128,6 +153,7 @@ def read_model(model, mountpoint):
         for mode in "r", "c":
             with check(f"{what}: numpy.memmap mode {mode}"):
                 memory_maps(view, expected, mode)
+    files(mountpoint, name, dense.cast(source, "F16"))
 
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -320,6 +320,39 @@ def to_numpy(recipes, model, view):
         notes.append(f"{len(expected)} arrays")
 
 
+def with_joined(tensors):
+    """As tensors/ has them: joined modules beside their parts."""
+    result = dict(tensors)
+    for parts, joined in (("qkv", "self_attn.qkv_proj"), (("gate", "up"), "mlp.gate_up_proj")):
+        names = [f"{joined.partition('.')[0]}.{part}_proj.weight" for part in parts]
+        for name in tensors:
+            layer = name.removesuffix(names[0])
+            if layer != name and all(layer + other in tensors for other in names):
+                arrays = [tensors[layer + other][1] for other in names]
+                result[f"{layer}{joined}.weight"] = (tensors[name][0], np.concatenate(arrays))
+    return result
+
+
+def statistics(recipes, model, view):
+    with check(f"npy-statistics.sh {os.path.basename(model)} {view}: every line") as notes:
+        out = os.path.join(recipes.out, "statistics.tsv")
+        recipes.run("npy-statistics.sh", model, out, VIEW=view)
+        with open(out) as f:
+            title, *lines = (line.rstrip("\n").split("\t") for line in f)
+        assert title == ["tensor", "shape", "minimum", "maximum", "rms"], f"{title}"
+        found = {path: (shape, *map(float, values)) for path, shape, *values in lines}
+        expected = with_joined(dense.cast(dense.load(model), DTYPES[view]))
+        expected = {name.removesuffix(".weight").replace(".", "/"): a for name, (_, a) in expected.items()}
+        assert found.keys() == expected.keys(), f"{sorted(found.keys() ^ expected.keys())[:4]}"
+        for path, a in expected.items():
+            shape, least, greatest, rms = found[path]
+            assert shape == "x".join(map(str, a.shape)), f"{path}: {shape}"
+            assert (least, greatest) == (a.min(), a.max()), f"{path}: {least} to {greatest}"
+            want = np.sqrt(np.square(a, dtype="<f8").mean())
+            assert abs(rms - want) <= 1e-12 * want, f"{path}: root mean square {rms}, expected {want}"
+        notes.append(f"{len(found)} tensors")
+
+
 # ---- what goes wrong ----
 
 
@@ -338,6 +371,7 @@ def failures(recipes, model):
         ("mergekit-linear.sh", (model, nowhere, 0.5, nowhere)),
         ("hf-to-gguf.sh", (model, os.path.join(nowhere, "out.gguf"))),
         ("safetensors-to-numpy.sh", (model, os.path.join(nowhere, "out.npz"))),
+        ("npy-statistics.sh", (model, os.path.join(nowhere, "out.tsv"))),
     ):
         with check(f"{name}: fails with a status, and unmounts"):
             status, _ = recipes.start(name, *arguments, LLAMA_CPP=os.environ.get("LLAMA_CPP") or nowhere)
@@ -361,12 +395,17 @@ for view in DTYPES:
     linear(recipes, tiny, other, view)
 for view in "fp16", "fp32":
     to_numpy(recipes, tiny, view)
+    statistics(recipes, tiny, view)
 failures(recipes, tiny)
 if os.path.exists(os.path.join(model, "config.json")):
     for view in "fp16", "bf16":
         lora(recipes, model, view)
     to_numpy(recipes, model, "fp16")
-    converted = [to_gguf(recipes, model, view) for view in DTYPES]
-    if converted[0]:
-        read_gguf(model, converted[0])
+    statistics(recipes, model, "fp16")
+    for view in DTYPES:
+        path = to_gguf(recipes, model, view)
+        if path and view == "fp16":
+            read_gguf(model, path)
+        if path:
+            os.remove(path)
 shutil.rmtree(recipes.out)
