@@ -6,12 +6,12 @@ load lib
 
 MAN=$ROOT/contrib/gptqfs.1
 
-# install_to DIR ARGUMENT...: make install with what was built.
+# install_to DIR ARGUMENT...: make install with what was built, as it is (-o): these are no tests of building.
 install_to() {
 	local to=$1
 
 	shift
-	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$ROOT" B="$(dirname "$GPTQFS")" DESTDIR="$to" "$@"
+	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$ROOT" -o "$GPTQFS" B="$(dirname "$GPTQFS")" DESTDIR="$to" "$@"
 }
 
 # Options as help spells them, one each line: -f, --cpu=LEVEL, -o view=NAME.
