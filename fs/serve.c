@@ -115,12 +115,11 @@ static bool on_signal(struct state *st)
 		return true;
 	st->leaving = true;
 	rc = st->ready ? mountpoint_detach(st->s->mountpoint, st->dev) : -EAGAIN;
-	/* Who ran the command has detached it, and ends now. Whom the command left behind may still read. */
-	if (rc == -ENOENT && st->s->options->command)
+	/* Who ran the command has detached the mount, or has said why it cannot be, and ends now; others may read on. */
+	if (rc == 0 || (st->ready && st->s->options->command))
 		return false;
-	if (rc)
-		log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
-	return rc != 0;
+	log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
+	return true;
 }
 
 /* Returns true when the loop has ended. */
