@@ -31,7 +31,9 @@
 #include "test.h"
 
 #define TENSORS_MAX 96
-#define MODULES_MAX 4
+#define MODULES_MAX 7
+#define PARTS_MAX 3
+#define FAMILIES_MAX 2
 #define SHARDS_MAX 5
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 #define SHARD_BYTES UINT64_C(5000000000) /* what the shards of a view hold at most */
@@ -73,7 +75,7 @@ static void shuffle(unsigned *order, unsigned n)
 
 /* ---- memory of one case ---- */
 
-static void *taken[1024];
+static void *taken[8192];
 static unsigned taken_count;
 
 /* Of exactly this size, so that a sanitizer sees the end. */
@@ -290,12 +292,28 @@ struct module {
 	double *weights;      /* [out][in] the products as fp32 has them */
 };
 
-/* A tensor that every view must show: a module's or a stored one. */
+/* A tensor that a view must show: a module's, a stored one, or, in fused views, one joined from others. */
 struct shown {
 	const char *name;
 	const struct module *module;
 	const struct stored *stored;
-	const char *other; /* its dtype if it is no float and stays what it is */
+	const char *other;   /* its dtype if it is no float and stays what it is */
+	unsigned part_count; /* joined */
+	struct shown *parts; /* [part_count] */
+	uint64_t zeros;      /* a part: so many zeros, because there is no bias */
+};
+
+/* What one of the parts of a family is: q_proj, k_proj and v_proj of one prefix, or gate_proj and up_proj. */
+struct part {
+	const char *name;
+	const struct module *module;
+	const struct stored *stored, *bias; /* stored: the weight, if it is not quantized */
+};
+
+struct family_of_parts {
+	const char *joined; /* the name of the whole */
+	struct part parts[PARTS_MAX];
+	unsigned count;
 };
 
 enum family { FAMILY_NONE, FAMILY_GPTQ, FAMILY_AUTOROUND };
@@ -309,10 +327,12 @@ struct checkpoint {
 
 	struct module modules[MODULES_MAX];
 	unsigned module_count;
+	struct family_of_parts families[FAMILIES_MAX];
+	unsigned family_count;
 	struct stored stored[TENSORS_MAX];
 	unsigned stored_count;
-	struct shown shown[TENSORS_MAX];
-	unsigned shown_count;
+	struct shown shown[TENSORS_MAX], fused[TENSORS_MAX];
+	unsigned shown_count, fused_count;
 
 	const char *files[SHARDS_MAX];
 	unsigned file_count;
@@ -648,7 +668,7 @@ static void pack_g_idx(struct checkpoint *c, const struct module *m)
 }
 
 /* Never all zeros: those are what old writers left where the model has no bias. */
-static void add_bias(struct checkpoint *c, const struct module *m)
+static const struct stored *add_bias(struct checkpoint *c, const struct module *m)
 {
 	static const struct format *const types[] = {&F16, &BF16, &F32};
 	const struct format *f = PICK(types);
@@ -660,6 +680,23 @@ static void add_bias(struct checkpoint *c, const struct module *m)
 	s->data = take(s->bytes);
 	for (uint64_t n = 0; n < m->out; n++)
 		store(s->data + n * bytes, n ? hard_bits(f) : usual_bits(f), bytes);
+	return s;
+}
+
+/* All of a module whose shape is drawn; gives its bias, or NULL. Groups that are given are those of another. */
+static const struct stored *fill_module(struct checkpoint *c, struct module *m)
+{
+	if (!m->group_of)
+		draw_groups(m);
+	draw_values(c, m);
+	multiply(m);
+	pack_codes(c, m);
+	pack_scales(c, m);
+	if (m->has_zeros)
+		pack_zeros(c, m);
+	if (m->order != GROUPS_ABSENT)
+		pack_g_idx(c, m);
+	return chance(30) ? add_bias(c, m) : NULL;
 }
 
 static void add_module(struct checkpoint *c)
@@ -679,17 +716,84 @@ static void add_module(struct checkpoint *c)
 	do
 		draw_shape(c, m);
 	while (!is_decidable(c, m));
-	draw_groups(m);
-	draw_values(c, m);
-	multiply(m);
-	pack_codes(c, m);
-	pack_scales(c, m);
-	if (m->has_zeros)
-		pack_zeros(c, m);
-	if (m->order != GROUPS_ABSENT)
-		pack_g_idx(c, m);
-	if (chance(30))
-		add_bias(c, m);
+	fill_module(c, m);
+}
+
+/* ---- families ---- */
+
+/* A sibling of a module: mostly all the same but the number of columns. */
+static void draw_sibling(const struct checkpoint *c, struct module *m, const struct module *first)
+{
+	unsigned tries = chance(85) ? 50 : 0;
+
+	for (; tries; tries--) {
+		const char *name = m->name;
+
+		*m = *first;
+		m->name = name;
+		m->out = m->planar ? 32 * (1 + below(3)) : 1 + below(70);
+		m->has_zeros = !(c->sym && c->says_sym && chance(25));
+		if (m->order == GROUPS_ABSENT || m->order == GROUPS_TRIVIAL)
+			m->order =
+			    m->in % 32 == 0 && c->family != FAMILY_AUTOROUND && chance(30) ? GROUPS_TRIVIAL : m->order;
+		m->group_of = m->order == first->order && chance(90) ? first->group_of : NULL;
+		if (is_decidable(c, m))
+			return;
+	}
+	m->group_of = NULL;
+	do
+		draw_shape(c, m);
+	while (!is_decidable(c, m));
+}
+
+/* A part that was not quantized. */
+static const struct stored *add_plain_part(struct checkpoint *c, const char *name, uint64_t in)
+{
+	const struct format *f = chance(70) ? &BF16 : PICK(formats);
+	const uint64_t shape[] = {1 + below(40), in};
+	struct stored *s = add_stored(c, f->name, format_bytes(f) * 8, 2, shape);
+
+	s->name = say("%s.weight", name);
+	s->passes = true;
+	s->data = take(s->bytes);
+	for (uint64_t at = 0; at < s->bytes; at += format_bytes(f))
+		store(s->data + at, usual_bits(f), format_bytes(f));
+	return s;
+}
+
+static void add_family(struct checkpoint *c)
+{
+	static const char *const names[][PARTS_MAX] = {{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}};
+	static const char *const joined[] = {"self_attn.qkv_proj", "mlp.gate_up_proj"}, *const at[] = {
+											    "self_attn", "mlp"};
+	const size_t kind = below(2);
+	const unsigned layer = 100 + c->family_count, plain = chance(10) ? 100 : 7;
+	struct family_of_parts *f = &c->families[c->family_count++];
+	const struct module *first = NULL;
+	const uint64_t in = 1 + below(90);
+
+	*f = (struct family_of_parts){.joined = say("model.layers.%u.%s", layer, joined[kind])};
+	for (; f->count < PARTS_MAX && names[kind][f->count]; f->count++) {
+		struct part *p = &f->parts[f->count];
+		struct module *m = &c->modules[c->module_count];
+
+		p->name = say("model.layers.%u.%s.%s", layer, at[kind], names[kind][f->count]);
+		if (chance(plain)) {
+			p->stored = add_plain_part(c, p->name, first ? first->in : in);
+			continue;
+		}
+		c->module_count++;
+		*m = (struct module){.name = p->name};
+		if (first)
+			draw_sibling(c, m, first);
+		else
+			do
+				draw_shape(c, m);
+			while (!is_decidable(c, m));
+		first = first ? first : m;
+		p->module = m;
+		p->bias = fill_module(c, m);
+	}
 }
 
 /* ---- everything else in a checkpoint ---- */
@@ -797,6 +901,64 @@ static void expect_tensors(struct checkpoint *c)
 	qsort(c->shown, c->shown_count, sizeof(*c->shown), by_kind_and_name);
 }
 
+static const struct shown *find_shown(const struct checkpoint *c, const char *name)
+{
+	for (unsigned i = 0; i < c->shown_count; i++)
+		if (strcmp(c->shown[i].name, name) == 0)
+			return &c->shown[i];
+	return NULL;
+}
+
+static uint64_t rows_of(const struct part *p)
+{
+	return p->module ? p->module->out : p->stored->shape[0];
+}
+
+static bool have_one_width(const struct family_of_parts *f)
+{
+	for (unsigned i = 1; i < f->count; i++) {
+		const struct part *a = &f->parts[0], *b = &f->parts[i];
+
+		if ((a->module ? a->module->in : a->stored->shape[1]) !=
+		    (b->module ? b->module->in : b->stored->shape[1]))
+			return false;
+	}
+	return true;
+}
+
+/* A weight or bias of a family, in the place of its parts. A family without any bias has none. */
+static void expect_joined(struct checkpoint *c, const struct family_of_parts *f, const char *suffix)
+{
+	struct shown *t = &c->fused[c->fused_count], *parts = take(f->count * sizeof(*parts));
+	bool any_there = false;
+
+	for (unsigned i = 0; i < f->count; i++) {
+		const struct shown *part = find_shown(c, say("%s%s", f->parts[i].name, suffix));
+
+		parts[i] = part ? *part : (struct shown){.name = "", .zeros = rows_of(&f->parts[i])};
+		any_there |= part != NULL;
+		for (unsigned k = 0; part && k < c->fused_count; k++)
+			if (strcmp(c->fused[k].name, part->name) == 0)
+				c->fused[k--] = c->fused[--c->fused_count];
+	}
+	if (!any_there)
+		return;
+	t = &c->fused[c->fused_count++];
+	*t = (struct shown){.name = say("%s%s", f->joined, suffix), .part_count = f->count, .parts = parts};
+}
+
+static void expect_fused(struct checkpoint *c)
+{
+	memcpy(c->fused, c->shown, sizeof(c->fused));
+	c->fused_count = c->shown_count;
+	for (unsigned i = 0; i < c->family_count; i++)
+		if (have_one_width(&c->families[i])) {
+			expect_joined(c, &c->families[i], ".weight");
+			expect_joined(c, &c->families[i], ".bias");
+		}
+	qsort(c->fused, c->fused_count, sizeof(*c->fused), by_kind_and_name);
+}
+
 /* One file, several with an index, or several without. */
 static void draw_files(struct checkpoint *c)
 {
@@ -820,13 +982,16 @@ static void draw_checkpoint(struct checkpoint *c)
 {
 	draw_settings(c);
 	draw_files(c);
-	for (uint64_t i = 1 + below(MODULES_MAX - 1); i > 0; i--)
+	if (chance(45))
+		add_family(c);
+	for (uint64_t i = 1 + below(3); i > 0; i--)
 		add_module(c);
 	for (uint64_t i = below(7); i > 0; i--)
 		add_passing(c);
 	if (below(400) == 0)
 		add_holes(c);
 	expect_tensors(c);
+	expect_fused(c);
 	if (c->index && !c->has_holes && chance(15))
 		add_stray(c);
 }
@@ -1192,6 +1357,8 @@ static void image_close(struct image *image)
 
 struct check {
 	const struct checkpoint *c;
+	const struct shown *shown; /* [shown_count] what the view must have */
+	unsigned shown_count;
 	struct gptqfs *m;
 	const struct format *view;
 	uint64_t dir;
@@ -1204,6 +1371,14 @@ static uint64_t elements_of(const struct shown *t)
 {
 	uint64_t n = 1;
 
+	if (t->part_count) {
+		n = 0;
+		for (unsigned i = 0; i < t->part_count; i++)
+			n += elements_of(&t->parts[i]);
+		return n;
+	}
+	if (t->zeros)
+		return t->zeros;
 	if (t->module)
 		return t->module->in * t->module->out;
 	for (int i = 0; i < t->stored->ndim; i++)
@@ -1220,13 +1395,19 @@ static uint64_t shown_bytes(const struct shown *t, const struct format *view)
 static unsigned char *expected_bytes(const struct shown *t, const struct format *view)
 {
 	const unsigned to = format_bytes(view);
-	const struct format *f = t->module || t->other ? NULL : find_format(t->stored->dtype);
+	const struct format *f = t->stored && !t->other ? find_format(t->stored->dtype) : NULL;
 	const uint64_t n = elements_of(t);
-	unsigned char *bytes;
+	unsigned char *bytes, *at;
 
-	if (t->other || f == view)
+	if (t->other || (f && f == view))
 		return t->stored->data;
-	bytes = take(n * to);
+	bytes = at = take(n * to);
+	for (unsigned i = 0; i < t->part_count; i++) {
+		memcpy(at, expected_bytes(&t->parts[i], view), elements_of(&t->parts[i]) * to);
+		at += elements_of(&t->parts[i]) * to;
+	}
+	if (t->part_count || t->zeros)
+		return bytes;
 	for (uint64_t i = 0; i < n; i++) {
 		const double x = t->module ? t->module->weights[i]
 		                           : decode(f, load(t->stored->data + i * format_bytes(f), format_bytes(f)));
@@ -1280,6 +1461,17 @@ static int64_t number(const struct json *value)
 
 static bool same_shape(const struct shown *t, const struct json *shape)
 {
+	if (t->part_count) {
+		const struct shown *first = &t->parts[0];
+		const uint64_t columns = first->module                               ? first->module->in
+		                         : first->stored && first->stored->ndim == 2 ? first->stored->shape[1]
+		                                                                     : 1;
+		const bool is_bias = strcmp(t->name + strlen(t->name) - 5, ".bias") == 0;
+
+		return json_count(shape) == (is_bias ? 1 : 2) &&
+		       number(json_at(shape, 0)) == (int64_t)(elements_of(t) / columns) &&
+		       (is_bias || number(json_at(shape, 1)) == (int64_t)columns);
+	}
 	if (t->module)
 		return json_count(shape) == 2 && number(json_at(shape, 0)) == (int64_t)t->module->out &&
 		       number(json_at(shape, 1)) == (int64_t)t->module->in;
@@ -1297,11 +1489,11 @@ static bool check_tensor(struct check *k, const struct image *image, const struc
 {
 	const struct json *offsets = json_get(entry, "data_offsets");
 	const char *dtype = json_str(json_get(entry, "dtype"));
-	const struct shown *t = &k->c->shown[k->seen];
+	const struct shown *t = &k->shown[k->seen];
 	const uint64_t begin = *at;
 	bool good;
 
-	if (!CHECK(k->seen < k->c->shown_count))
+	if (!CHECK(k->seen < k->shown_count))
 		return false;
 	k->seen++;
 	*at = begin + shown_bytes(t, k->view);
@@ -1386,8 +1578,8 @@ static unsigned count_shards(const struct check *k)
 	uint64_t bytes = 0;
 	unsigned shards = 1;
 
-	for (unsigned i = 0; i < k->c->shown_count; i++) {
-		const uint64_t more = shown_bytes(&k->c->shown[i], k->view);
+	for (unsigned i = 0; i < k->shown_count; i++) {
+		const uint64_t more = shown_bytes(&k->shown[i], k->view);
 
 		shards += bytes && bytes + more > SHARD_BYTES;
 		bytes = bytes && bytes + more > SHARD_BYTES ? more : bytes + more;
@@ -1408,9 +1600,9 @@ static void check_weights(struct check *k)
 		snprintf(name, sizeof(name), "model-%05u-of-%05u.safetensors", i, shards);
 		CHECK(check_shard(k, name));
 	}
-	CHECK(k->seen == k->c->shown_count);
+	CHECK(k->seen == k->shown_count);
 	if (index) {
-		CHECK(json_count(k->map) == k->c->shown_count);
+		CHECK(json_count(k->map) == k->shown_count);
 		CHECK(number(json_get(json_get(index, "metadata"), "total_size")) == (int64_t)k->data_bytes);
 	}
 	json_free(index);
@@ -1436,17 +1628,31 @@ static void check_config(struct check *k)
 	json_free(config);
 }
 
-static void check_view(const struct checkpoint *c, struct gptqfs *m, const struct format *view, bool is_root)
+/* A directory below another, or 0. */
+static uint64_t find_directory(struct gptqfs *m, uint64_t parent, const char *name)
 {
-	const char *name = view == &F16 ? "fp16" : view == &BF16 ? "bf16" : "fp32";
-	struct check k = {.c = c, .m = m, .view = view, .dir = GPTQFS_ROOT};
 	struct stat st;
 
-	if (!is_root) {
-		if (!CHECK(gptqfs_lookup(m, GPTQFS_ROOT, name, &st) == 0 && S_ISDIR(st.st_mode)))
-			return;
-		k.dir = st.st_ino;
-	}
+	return CHECK(gptqfs_lookup(m, parent, name, &st) == 0 && S_ISDIR(st.st_mode)) ? st.st_ino : 0;
+}
+
+static void check_view(const struct checkpoint *c, struct gptqfs *m, const struct format *view, bool fused,
+    bool is_root)
+{
+	const char *name = view == &F16 ? "fp16" : view == &BF16 ? "bf16" : "fp32";
+	struct check k = {.c = c,
+	    .shown = fused ? c->fused : c->shown,
+	    .shown_count = fused ? c->fused_count : c->shown_count,
+	    .m = m,
+	    .view = view,
+	    .dir = GPTQFS_ROOT};
+
+	if (!is_root && fused)
+		k.dir = find_directory(m, k.dir, "fused");
+	if (!is_root && k.dir)
+		k.dir = find_directory(m, k.dir, name);
+	if (!k.dir)
+		return;
 	check_weights(&k);
 	check_config(&k);
 }
@@ -1533,32 +1739,374 @@ static void check_own_file(struct check *k, const struct shown *t)
 static void check_tensors_view(const struct checkpoint *c, struct gptqfs *m, const struct format *type, bool is_root)
 {
 	struct check k = {.c = c, .m = m, .view = type, .dir = GPTQFS_ROOT};
-	struct stat st;
 
-	if (!is_root) {
-		if (!CHECK(gptqfs_lookup(m, GPTQFS_ROOT, "tensors", &st) == 0 && S_ISDIR(st.st_mode)))
-			return;
-		k.dir = st.st_ino;
-	}
+	if (!is_root)
+		k.dir = find_directory(m, k.dir, "tensors");
+	if (!k.dir)
+		return;
+	k.shown = c->shown;
+	k.shown_count = c->shown_count;
 	for (unsigned i = 0; i < c->shown_count; i++) {
 		k.seen = i;
 		check_own_file(&k, &c->shown[i]);
 		check_array(&k, &c->shown[i], false);
 		check_array(&k, &c->shown[i], true);
 	}
+	/* Joined ones stand beside their parts. */
+	k.shown = c->fused;
+	k.shown_count = c->fused_count;
+	for (unsigned i = 0; i < c->fused_count; i++) {
+		k.seen = i;
+		if (c->fused[i].part_count)
+			check_own_file(&k, &c->fused[i]);
+	}
+}
+
+/* ---- the packed view ---- */
+
+/* The view's one shard and its configuration, and how many of its tensors were compared. */
+struct packed {
+	const struct checkpoint *c;
+	struct check k; /* reads files */
+	struct image image;
+	struct json *header, *config;
+	uint64_t data; /* where tensors begin */
+	unsigned seen;
+};
+
+/* A tensor of the header that has this type and shape; its bytes, or NULL. */
+static const unsigned char *packed_bytes(struct packed *p, const char *name, const char *dtype, int ndim,
+    const uint64_t *shape)
+{
+	const struct json *entry = json_get(p->header, name), *found = json_get(entry, "shape");
+	const char *type = json_str(json_get(entry, "dtype"));
+	bool good = CHECK(entry && type && strcmp(type, dtype) == 0) && CHECK(json_count(found) == (size_t)ndim);
+
+	for (int i = 0; good && i < ndim; i++)
+		good = CHECK(number(json_at(found, (size_t)i)) == (int64_t)shape[i]);
+	if (!good) {
+		printf("  packed tensor %s\n", name);
+		return NULL;
+	}
+	p->seen++;
+	return p->image.bytes + p->data + number(json_at(json_get(entry, "data_offsets"), 0));
+}
+
+static unsigned get_code(const struct module *m, const unsigned char *data, uint64_t first, uint64_t step,
+    uint64_t index)
+{
+	unsigned code = 0;
+
+	for (unsigned bit = 0; bit < m->bits; bit++) {
+		const uint64_t at = place(m, index, bit), element = first + at / m->word_bits * step;
+
+		code |= (data[element * m->word_bits / 8 + at % m->word_bits / 8] >> at % 8 & 1u) << bit;
+	}
+	return code;
+}
+
+/* Modules side by side: one, or those of a family. */
+struct row {
+	const char *name;
+	const struct module *parts[PARTS_MAX];
+	unsigned count;
+	uint64_t out;
+};
+
+static void compare_codes(struct packed *p, const struct row *r)
+{
+	const struct module *m = r->parts[0];
+	const uint64_t shape[] = {div_up(m->in * m->bits, m->word_bits), r->out};
+	const unsigned char *data = packed_bytes(p, say("%s.qweight", r->name), word_dtype(m), 2, shape);
+	uint64_t column = 0, wrong = 0;
+
+	for (unsigned i = 0; data && i < r->count; column += r->parts[i++]->out)
+		for (uint64_t k = 0; k < m->in; k++)
+			for (uint64_t n = 0; n < r->parts[i]->out; n++)
+				wrong += get_code(m, data, column + n, r->out, k) !=
+				         r->parts[i]->codes[k * r->parts[i]->out + n];
+	CHECK(wrong == 0);
+}
+
+static void compare_zeros(struct packed *p, const struct row *r)
+{
+	const struct module *m = r->parts[0];
+	const bool less = !p->c->v2 && !m->planar;
+	const uint64_t words = div_up(r->out * m->bits, m->word_bits), shape[] = {m->groups, words};
+	const unsigned char *stored = packed_bytes(p, say("%s.qzeros", r->name), word_dtype(m), 2, shape);
+	unsigned char *data = take(m->groups * words * m->word_bits / 8);
+	uint64_t column = 0, wrong = 0, ones = 0;
+
+	if (!stored)
+		return;
+	for (unsigned at = 0; less && m->bits != 3 && at < m->word_bits; at += m->bits)
+		ones |= UINT64_C(1) << at;
+	for (uint64_t i = 0; i < m->groups * words; i++)
+		store(data + i * m->word_bits / 8, load(stored + i * m->word_bits / 8, m->word_bits / 8) + ones,
+		    m->word_bits / 8);
+	for (unsigned i = 0; i < r->count; column += r->parts[i++]->out)
+		for (uint64_t g = 0; g < m->groups; g++)
+			for (uint64_t n = 0; n < r->parts[i]->out; n++) {
+				const unsigned code = get_code(m, data, g * words, 1, column + n);
+
+				wrong += (less && m->bits == 3 ? (code + 1) & 7 : code) !=
+				         r->parts[i]->zeros[g * r->parts[i]->out + n];
+			}
+	CHECK(wrong == 0);
+}
+
+static void compare_scales(struct packed *p, const struct row *r)
+{
+	const struct module *m = r->parts[0];
+	const unsigned bytes = format_bytes(m->scale_format);
+	const uint64_t shape[] = {m->groups, r->out};
+	const unsigned char *data = packed_bytes(p, say("%s.scales", r->name), m->scale_format->name, 2, shape);
+	uint64_t column = 0, wrong = 0;
+
+	for (unsigned i = 0; data && i < r->count; column += r->parts[i++]->out)
+		for (uint64_t g = 0; g < m->groups; g++)
+			for (uint64_t n = 0; n < r->parts[i]->out; n++)
+				wrong += load(data + (g * r->out + column + n) * bytes, bytes) !=
+				         r->parts[i]->scales[g * r->parts[i]->out + n];
+	CHECK(wrong == 0);
+}
+
+/* There if one of the parts has it. */
+static void compare_g_idx(struct packed *p, const struct row *r)
+{
+	const struct module *m = r->parts[0];
+	const char *name = say("%s.g_idx", r->name);
+	const unsigned char *data;
+	bool stored = false;
+	uint64_t wrong = 0;
+
+	for (unsigned i = 0; i < r->count; i++)
+		stored |= r->parts[i]->order != GROUPS_ABSENT;
+	if (!CHECK(stored == (json_get(p->header, name) != NULL)) || !stored)
+		return;
+	data = packed_bytes(p, name, "I32", 1, &m->in);
+	for (uint64_t k = 0; data && k < m->in; k++)
+		wrong += load(data + k * 4, 4) != m->group_of[k];
+	CHECK(wrong == 0);
+}
+
+/* What the configuration says of a module, by a pattern for just its name or for all. */
+static const struct json *said(const struct packed *p, const char *name, const char *key)
+{
+	char pattern[300] = "+:^", *to = pattern + 3;
+	const struct json *own;
+
+	for (; *name; *to++ = *name++)
+		if (strchr(".\\+*?[](){}^$|", *name))
+			*to++ = '\\';
+	strcpy(to, "$");
+	own = json_get(json_get(json_get(p->config, "dynamic"), pattern), key);
+	return own ? own : json_get(p->config, key);
+}
+
+static void compare_config(struct packed *p, const struct row *r)
+{
+	const struct module *m = r->parts[0];
+	const char *word = json_str(said(p, r->name, "pack_dtype"));
+	bool middle = true;
+
+	for (unsigned i = 0; i < r->count; i++)
+		for (uint64_t z = 0; z < m->groups * r->parts[i]->out; z++)
+			middle &= r->parts[i]->zeros[z] == 1u << (m->bits - 1);
+	CHECK(number(said(p, r->name, "bits")) == m->bits);
+	/* Groups of any size have no size. */
+	CHECK(m->order == GROUPS_ARBITRARY ||
+	      div_up(m->in, whole_size(number(said(p, r->name, "group_size")), m->in)) == m->groups);
+	CHECK(word && strcmp(word, say("int%u", m->word_bits)) == 0);
+	CHECK(!json_bool(said(p, r->name, "sym"), true) || middle || p->c->sym);
+}
+
+static void compare_row(struct packed *p, const struct row *r)
+{
+	const unsigned failed = test_failed;
+
+	compare_codes(p, r);
+	compare_zeros(p, r);
+	compare_scales(p, r);
+	compare_g_idx(p, r);
+	compare_config(p, r);
+	if (test_failed > failed)
+		printf("  packed module %s\n", r->name);
+}
+
+/* A tensor that is not quantized: as stored, or those of parts one after the other. */
+static void compare_plain(struct packed *p, const struct shown *t)
+{
+	const struct stored *first = t->stored;
+	uint64_t shape[3], at = 0;
+	const unsigned char *data;
+
+	for (unsigned i = 0; i < t->part_count; i++)
+		first = first ? first : t->parts[i].stored;
+	memcpy(shape, first->shape, sizeof(shape));
+	for (unsigned i = 0; i < t->part_count; i++)
+		shape[0] = (i ? shape[0] : 0) + (t->parts[i].stored ? t->parts[i].stored->shape[0] : t->parts[i].zeros);
+	data = packed_bytes(p, t->name, first->dtype, first->ndim, shape);
+	if (data && !t->part_count)
+		CHECK(memcmp(data, first->data, first->bytes) == 0);
+	for (unsigned i = 0; data && i < t->part_count; i++) {
+		const struct shown *part = &t->parts[i];
+		const uint64_t bytes =
+		    part->stored ? part->stored->bytes : part->zeros * format_bytes(find_format(first->dtype));
+		const unsigned char *zeros = take(bytes);
+
+		CHECK(memcmp(data + at, part->stored ? part->stored->data : zeros, bytes) == 0);
+		at += bytes;
+	}
+}
+
+/* Do the parts make one module? */
+static bool alike(const struct module *a, const struct module *b)
+{
+	return a->bits == b->bits && a->word_bits == b->word_bits && a->scale_format == b->scale_format &&
+	       a->groups == b->groups && memcmp(a->group_of, b->group_of, a->in * sizeof(*a->group_of)) == 0;
+}
+
+static bool is_packed_joined(const struct family_of_parts *f)
+{
+	const struct part *first = &f->parts[0];
+	const struct stored *bias = NULL;
+
+	if (!have_one_width(f))
+		return false;
+	for (unsigned i = 0; i < f->count; i++) {
+		const struct part *p = &f->parts[i];
+
+		if (!first->module != !p->module)
+			return false;
+		if (p->module ? !alike(first->module, p->module) : strcmp(first->stored->dtype, p->stored->dtype) != 0)
+			return false;
+		if (bias && p->bias && strcmp(bias->dtype, p->bias->dtype) != 0)
+			return false;
+		bias = bias ? bias : p->bias;
+	}
+	return true;
+}
+
+static const struct family_of_parts *family_of(const struct checkpoint *c, const char *name)
+{
+	for (unsigned i = 0; i < c->family_count; i++)
+		for (unsigned k = 0; k < c->families[i].count; k++)
+			if (strncmp(name, c->families[i].parts[k].name, strlen(c->families[i].parts[k].name)) == 0)
+				return &c->families[i];
+	return NULL;
+}
+
+static void compare_family(struct packed *p, const struct family_of_parts *f)
+{
+	struct row row = {.name = f->joined, .count = f->count};
+
+	for (unsigned i = 0; i < f->count && f->parts[i].module; i++) {
+		row.parts[i] = f->parts[i].module;
+		row.out += f->parts[i].module->out;
+	}
+	if (row.out)
+		compare_row(p, &row);
+	/* The bias, and the weight if it is not quantized, are as in the fused views. */
+	for (unsigned i = 0; i < p->c->fused_count; i++) {
+		const struct shown *t = &p->c->fused[i];
+
+		if (t->part_count && strncmp(t->name, f->joined, strlen(f->joined)) == 0 && !t->parts[0].module)
+			compare_plain(p, t);
+	}
+}
+
+static void compare_packed(struct packed *p)
+{
+	for (unsigned i = 0; i < p->c->family_count; i++)
+		if (is_packed_joined(&p->c->families[i]))
+			compare_family(p, &p->c->families[i]);
+	for (unsigned i = 0; i < p->c->shown_count; i++) {
+		const struct shown *t = &p->c->shown[i];
+		const struct family_of_parts *f = family_of(p->c, t->name);
+
+		if (f && is_packed_joined(f))
+			continue;
+		if (t->module)
+			compare_row(p, &(struct row){t->module->name, {t->module}, 1, t->module->out});
+		else
+			compare_plain(p, t);
+	}
+	/* And nothing else, but __metadata__. */
+	CHECK(json_count(p->header) == p->seen + 1);
+}
+
+static void check_packed(const struct checkpoint *c, struct gptqfs *m, uint64_t dir)
+{
+	struct packed p = {.c = c, .k = {.c = c, .m = m, .dir = dir}};
+	struct gptqfs_error err;
+	struct json_text text;
+
+	p.config = read_json(&p.k, "quantize_config.json");
+	if (CHECK(p.config) && CHECK(image_open(&p.image, m, dir, "model.safetensors"))) {
+		p.data = read_part(&p.image, 0, p.image.size) ? 8 + load(p.image.bytes, 8) : 8;
+		text = (struct json_text){(char *)p.image.bytes + 8, p.data - 8};
+		if (CHECK(p.data % 4096 == 0) && CHECK(json_parse(text, "packed", &p.header, &err) == 0))
+			compare_packed(&p);
+		image_close(&p.image);
+	}
+	json_free(p.header);
+	json_free(p.config);
+}
+
+/* ---- the packed view as a checkpoint ---- */
+
+static void copy_file(const struct checkpoint *to, struct gptqfs *m, uint64_t dir, const char *name)
+{
+	struct image image;
+	int fd;
+
+	if (!CHECK(image_open(&image, m, dir, name)))
+		return;
+	if (CHECK(read_part(&image, 0, image.size))) {
+		fd = create(to, name);
+		write_at(fd, image.bytes, image.size, 0);
+		close(fd);
+	}
+	image_close(&image);
+}
+
+/* Written to a disk and opened, it has fused views like those of the model it was made from. */
+static void check_packed_again(const struct checkpoint *c, struct gptqfs *m, uint64_t dir)
+{
+	static struct checkpoint copy;
+	struct gptqfs_options options = {.cpu = "c", .uid = (uid_t)-1, .gid = (gid_t)-1};
+	struct gptqfs_dirent entry;
+	struct gptqfs_error err;
+	struct gptqfs *again;
+
+	copy = *c;
+	memcpy(copy.dir + strlen(c->dir), "/again", sizeof("/again"));
+	if (mkdir(copy.dir, 0777) < 0)
+		write_failed(copy.dir);
+	for (uint64_t i = 2; gptqfs_readdir(m, dir, i, &entry) == 0; i++)
+		copy_file(&copy, m, dir, entry.name);
+	if (!CHECK(gptqfs_open(copy.dir, &options, &again, &err) == 0)) {
+		printf("  packed: %s\n", err.text);
+		return;
+	}
+	for (size_t i = 0; i < 3; i++)
+		check_view(&copy, again, formats[i], true, false);
+	gptqfs_close(again);
 }
 
 static void check_checkpoint(const struct checkpoint *c)
 {
-	static const char *const names[] = {"fp16", "bf16", "fp32", "tensors"};
+	static const char *const names[] = {
+	    "fp16", "bf16", "fp32", "fused/fp16", "fused/bf16", "fused/fp32", "tensors"};
 	static const size_t caches[] = {0, 1, 5000, 100000, GPTQFS_CACHE_DEFAULT};
 	const enum cpu_level level = (enum cpu_level)below((uint64_t)cpu_detect() + 1);
-	const size_t root = chance(25) ? below(4) : 4, cache = PICK(caches), type = below(3);
+	const size_t all = COUNT(names), root = chance(25) ? below(all) : all, cache = PICK(caches), type = below(3);
 	struct gptqfs_options options = {.cpu = chance(80) ? cpu_name(level) : NULL,
 	    .cache_bytes = cache,
 	    .uid = (uid_t)-1,
 	    .gid = (gid_t)-1,
-	    .view = root < 4 ? names[root] : NULL,
+	    .view = root < all ? names[root] : NULL,
 	    .dtype = type || chance(50) ? names[type] : NULL};
 	struct gptqfs_error err;
 	struct gptqfs *m;
@@ -1567,11 +2115,16 @@ static void check_checkpoint(const struct checkpoint *c)
 		printf("  %s\n", err.text);
 		return;
 	}
-	for (size_t i = 0; i < 3; i++)
-		if (root == 4 || root == i)
-			check_view(c, m, formats[i], root < 4);
-	if (root >= 3)
-		check_tensors_view(c, m, formats[type], root < 4);
+	for (size_t i = 0; i < 6; i++)
+		if (root == all ? i < 3 || c->family_count : root == i)
+			check_view(c, m, formats[i % 3], i >= 3, root < all);
+	if (root >= 6)
+		check_tensors_view(c, m, formats[type], root < all);
+	if (root == all && !c->has_holes) {
+		check_packed(c, m, find_directory(m, GPTQFS_ROOT, "packed"));
+		if (chance(25))
+			check_packed_again(c, m, find_directory(m, GPTQFS_ROOT, "packed"));
+	}
 	if (chance(5)) {
 		FILE *null = fopen("/dev/null", "w");
 
