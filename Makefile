@@ -4,6 +4,7 @@
 #   make deps             Debian packages             make bench       measurements
 #   make demo             mount and look around       make fuzz        long fuzzing (FUZZ_SECONDS=60)
 #   make install          DESTDIR= PREFIX=            make interop     real programs read a mount (PyPI)
+#   make cuda             the CUDA plugin; needs nvcc
 #   SAN=address,undefined or SAN=thread, CC=clang, V=1
 
 CC ?= gcc
@@ -38,6 +39,7 @@ core_src := $(wildcard core/*.c)
 fs_src := $(wildcard fs/*.c)
 core_obj := $(core_src:%.c=$(B)/%.o)
 fs_obj := $(fs_src:%.c=$(B)/%.o)
+plugin_obj := $(patsubst cuda/%.c,$(B)/plugin/%.o,$(wildcard cuda/*.c))
 
 all: $(B)/gptqfs
 
@@ -103,6 +105,45 @@ $(B)/fake/%.so: tests/fake_plugin.c $(pic_obj)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -shared -fvisibility=hidden -DFAKE=$(shell echo $* | tr a-z A-Z) \
 		-DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) $(LDFLAGS) -MF $@.d -o $@ $^ -lm
 
+# The CUDA plugin without a GPU: its own code, over a libcuda.so.1 whose kernels are cuda/dequant.cu compiled for this
+# CPU. Mutants of that file, which the tests must catch, get a libcuda.so.1 each.
+fake_cuda := $(B)/fake_cuda/gptqfs-cuda.so $(B)/fake_cuda/libcuda.so.1
+mutants := $(patsubst tests/cuda/%.sed,%,$(wildcard tests/cuda/*.sed))
+mutant_drivers := $(mutants:%=$(B)/fake_cuda/%/libcuda.so.1)
+cuda_flags = $(CFLAGS) -fPIC -fvisibility=hidden -Icuda
+fake_driver_obj := $(patsubst tests/cuda/%.c,$(B)/fake_cuda/%.o,$(filter-out %/kernels.c,$(wildcard tests/cuda/*.c)))
+fake_driver_link = $(CC) -shared -Wl,-soname,libcuda.so.1 $(LDFLAGS) -pthread
+
+$(B)/plugin/%.o: cuda/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(cuda_flags) -c -o $@ $<
+
+$(B)/fake_cuda/gptqfs-cuda.so: $(plugin_obj) cuda/image.S
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && echo 'no kernels' >$@.image && $(CC) $(cuda_flags) -shared -DIMAGE='"$@.image"' \
+		$(LDFLAGS) -MF $@.d -o $@ $^
+
+# Emulated kernels are slow enough without -O1; and what watches threads must not watch fibers.
+$(B)/fake_cuda/%.o $(mutant_drivers): override CFLAGS += -O2
+$(B)/fake_cuda/block.o $(B)/fake_cuda/kernels.o $(mutant_drivers): override CFLAGS += \
+	$(if $(filter thread,$(SAN)),-fno-sanitize=thread)
+
+$(B)/fake_cuda/%.o: tests/cuda/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -Icuda -c -o $@ $<
+
+$(B)/fake_cuda/libcuda.so.1: $(fake_driver_obj) $(B)/fake_cuda/kernels.o
+	$(call say,LD,$@)
+	$(Q)$(fake_driver_link) -o $@ $^
+
+$(B)/fake_cuda/%/dequant.cu: tests/cuda/%.sed cuda/dequant.cu
+	$(Q)mkdir -p $(@D) && sed -f $< cuda/dequant.cu >$@ && ! cmp -s cuda/dequant.cu $@
+
+$(B)/fake_cuda/%/libcuda.so.1: $(B)/fake_cuda/%/dequant.cu tests/cuda/kernels.c $(fake_driver_obj)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -fPIC -I$(@D) -Icuda -MF $@.d -c -o $(@D)/kernels.o tests/cuda/kernels.c && \
+		$(fake_driver_link) -o $@ $(@D)/kernels.o $(fake_driver_obj)
+
 $(B)/hammer: $(B)/tests/hammer.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread
@@ -118,7 +159,7 @@ else
 		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
 endif
 
-check: $(B)/gptqfs $(test_programs) $(fake_plugins) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
+check: $(B)/gptqfs $(test_programs) $(fake_plugins) $(fake_cuda) $(mutant_drivers) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
 	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh $(TESTS)
 
 fuzz: $(fuzz_targets:%=$(B)/fuzz_%)
@@ -143,6 +184,44 @@ MNT ?= $(B)/mnt
 
 demo: $(B)/gptqfs
 	$(Q)B=$(B) contrib/demo.sh "$(MODEL)" "$(MNT)"
+
+# ---- the CUDA plugin ----
+
+# Compiled where there is nvcc, needed nowhere. PTX for every architecture the toolkit knows is embedded; the driver
+# takes what suits the GPU. CUDA_ARCHS="75 90" for fewer.
+NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
+ifneq ($(filter cuda $(B)/cuda/%,$(MAKECMDGOALS)),)
+ifeq ($(NVCC),)
+$(error make cuda needs nvcc, of a CUDA toolkit (NVCC=/path/of/nvcc))
+endif
+CUDA_ARCHS ?= $(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch))
+cuda_home := $(realpath $(dir $(realpath $(NVCC)))..)
+cuda_libs = $(wildcard $(cuda_home)/lib64/stubs/libcuda.so $(cuda_home)/lib/stubs/libcuda.so)
+endif
+cuda_ptx = $(CUDA_ARCHS:%=$(B)/cuda/%.ptx)
+
+cuda: $(B)/cuda/gptqfs-cuda.so
+
+$(B)/cuda/%.ptx: cuda/dequant.cu cuda/slice.h cuda/check/ptx.sh
+	$(call say,NVCC,$@)
+	$(Q)mkdir -p $(@D) && $(NVCC) -std=c++17 -O3 -fmad=false -ftz=false -Werror all-warnings -ptx -arch=compute_$* \
+		-o $@ $< && cuda/check/ptx.sh $(NVCC) $* $@ $(@:.ptx=.log)
+
+$(B)/cuda/kernels.fatbin: $(cuda_ptx)
+	$(call say,FATBIN,$@)
+	$(Q)$(dir $(NVCC))fatbinary -64 --create=$@ $(foreach a,$(CUDA_ARCHS),--image3=kind=ptx,sm=$(a),file=$(B)/cuda/$(a).ptx)
+
+# The driver's functions, held against cuda.h and the toolkit's own libcuda.so.
+$(B)/cuda/driver.checked: cuda/driver.h cuda/check/cuda_h.c
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -MF $@.d -I$(cuda_home)/include -fsyntax-only cuda/check/cuda_h.c
+	$(Q)for f in $$(sed -n 's/.*X(\(cu[A-Za-z0-9_]*\),.*/\1/p' cuda/driver.h); do \
+		for l in $(cuda_libs); do nm -D $$l | grep -q " T $$f$$" || { echo "$$l lacks $$f"; exit 1; }; done; done
+	$(Q)touch $@
+
+$(B)/cuda/gptqfs-cuda.so: $(plugin_obj) cuda/image.S $(B)/cuda/kernels.fatbin $(B)/cuda/driver.checked
+	$(call say,LD,$@)
+	$(Q)$(CC) $(cuda_flags) -shared -DIMAGE='"$(B)/cuda/kernels.fatbin"' $(LDFLAGS) -MF $@.d -o $@ \
+		$(plugin_obj) cuda/image.S
 
 # ---- installing ----
 
@@ -172,18 +251,19 @@ install: $(B)/gptqfs
 		contrib/systemd/gptqfs@.service >$(DESTDIR)$(units)/$$of/gptqfs@.service || exit; done
 	install -D -m 644 README.md $(DESTDIR)$(share)/doc/gptqfs/README.md
 	install -D -m 644 contrib/systemd/mnt-llama.mount $(DESTDIR)$(share)/doc/gptqfs/examples/mnt-llama.mount
+	$(if $(wildcard $(B)/cuda/gptqfs-cuda.so),install -D -m 644 $(B)/cuda/gptqfs-cuda.so $(DESTDIR)$(plugin))
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/gptqfs $(DESTDIR)$(sbindir)/mount.gptqfs $(DESTDIR)$(mandir)/man1/gptqfs.1 \
 		$(DESTDIR)$(share)/bash-completion/completions/gptqfs $(DESTDIR)$(share)/zsh/site-functions/_gptqfs \
-		$(DESTDIR)$(share)/fish/vendor_completions.d/gptqfs.fish $(DESTDIR)$(units)/*/gptqfs@.service
+		$(DESTDIR)$(share)/fish/vendor_completions.d/gptqfs.fish $(DESTDIR)$(units)/*/gptqfs@.service $(DESTDIR)$(plugin)
 	rm -rf $(DESTDIR)$(share)/doc/gptqfs
 
 clean:
 	rm -rf build
 
-.PHONY: all check fuzz bench interop demo deps install uninstall clean
+.PHONY: all check fuzz bench interop cuda demo deps install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d $(B)/pic/*.d $(B)/fake/*.d)
+-include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d $(B)/pic/*.d $(B)/fake/*.d $(B)/plugin/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d)

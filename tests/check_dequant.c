@@ -4,9 +4,11 @@
  * Checks every kernel of every CPU level this machine has: each must give the bits of the C reference, and the
  * reference those of a second, naive implementation in this file, which packs known codes itself. Inputs and outputs
  * lie against pages that cannot be touched, at any alignment; outputs are poisoned. `--bench` times the same kernels
- * instead.
+ * instead. `--accel=PLUGIN` has an accelerator plugin decode the same cases in their place; with `--emulated`, three
+ * times, with the threads of its kernels in another order each. `--stop` ends at the first failure.
  */
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
 #include <stdbool.h>
@@ -17,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "accel.h"
 #include "dequant.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
@@ -39,6 +42,10 @@ struct check {
 	uint64_t random;
 	enum cpu_level max;
 	struct kernels kernels[CPU_LEVELS];
+	const struct accel_plugin *plugin; /* or NULL */
+	void *plugin_state;
+	bool emulated; /* its device is tests/cuda */
+	bool stop;     /* at the first failure */
 	struct arena arena[OPERANDS];
 	unsigned long passed, failed;
 	unsigned long group_passed, group_failed;
@@ -132,6 +139,8 @@ static void tell(struct check *c, bool ok, const char *what)
 	c->group_failed += !ok;
 	if (!ok)
 		printf("  FAILED: %s\n", what);
+	if (!ok && c->stop)
+		exit(1);
 }
 
 static void group_end(struct check *c, const char *name)
@@ -430,7 +439,52 @@ static void compare(struct check *c, const unsigned char *out, const unsigned ch
 	tell(c, false, text);
 }
 
-/* Every level that has a kernel of its own for this matrix. */
+/* As a reader has it: pieces are copied for the plugin, which may keep the matrix. */
+static int copy_plainly(void *ctx, const struct accel_copy *what)
+{
+	(void)ctx;
+	accel_copy_run(what);
+	return 0;
+}
+
+/* Twice if it may be kept and is small: the second time it is there already. */
+static void run_plugin(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
+{
+	const size_t bytes = (size_t)r.nrows * m->spec.in_features * dtype_bytes(out_dtype);
+	unsigned char *expected = c->arena[EXPECTED].start, *out = place_output(c, bytes);
+	const struct accel_job job = {&m->q, out_dtype, r.row0, r.nrows, out, below(c, 2), copy_plainly, NULL};
+	struct accel_text why = {"no reason given"};
+	char text[256], what[640];
+	int rc = c->plugin->dequant(c->plugin_state, &job, &why);
+
+	if (rc == 0 && job.keep && bytes < 1 << 17) {
+		memset(out, POISON, bytes);
+		rc = c->plugin->dequant(c->plugin_state, &job, &why);
+	}
+	c->plugin->forget(c->plugin_state, &m->q);
+	describe(text, sizeof(text), m, r);
+	snprintf(what, sizeof(what), "%s %s%s", dtype_name(out_dtype), text, job.keep ? " kept" : "");
+	if (rc == 0) {
+		compare(c, out, expected, bytes, what);
+		return;
+	}
+	snprintf(what, sizeof(what), "%s: %s: %s", text, strerror(-rc), why.text);
+	tell(c, false, what);
+}
+
+/* Threads of a GPU run in any order; those that tests/cuda emulates do as they are told. */
+static void check_plugin(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
+{
+	static const char *const orders[] = {"forward", "reversed", "shuffled"};
+
+	for (size_t i = 0; i < (c->emulated ? ARRAY_SIZE(orders) : 1); i++) {
+		if (c->emulated)
+			setenv("FAKE_CUDA", orders[i], 1);
+		run_plugin(c, m, r, out_dtype);
+	}
+}
+
+/* Every level that has a kernel of its own for this matrix; or the plugin. */
 static void check_levels(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
 {
 	const size_t bytes = (size_t)r.nrows * m->spec.in_features * dtype_bytes(out_dtype);
@@ -440,6 +494,10 @@ static void check_levels(struct check *c, const struct matrix *m, struct rows r,
 
 	describe(text, sizeof(text), m, r);
 	reference(expected, &m->q, r.row0, r.nrows);
+	if (c->plugin) {
+		check_plugin(c, m, r, out_dtype);
+		return;
+	}
 	for (enum cpu_level level = bytes < 1 << 20 ? CPU_C : CPU_VECTOR; level <= c->max; level++) {
 		dequant_fn *kernel = kernels_dequant(&c->kernels[level], &m->q, out_dtype);
 		unsigned char *out;
@@ -543,8 +601,10 @@ static void check_spec(struct check *c, const struct spec *s)
 	r = random_rows(c, s->out_features);
 	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
 		check_levels(c, &m, r, out);
-	check_reference(c, &m, r, below(c, DTYPE_VIEWS));
-	check_inputs(c, &m, r, below(c, DTYPE_VIEWS));
+	if (!c->plugin) {
+		check_reference(c, &m, r, below(c, DTYPE_VIEWS));
+		check_inputs(c, &m, r, below(c, DTYPE_VIEWS));
+	}
 	matrix_free(&m);
 }
 
@@ -834,9 +894,11 @@ static void check_all(struct check *c)
 {
 	static const unsigned words[] = {32, 8, 16, 64};
 
-	check_names(c);
-	check_vectors(c);
-	check_casts(c);
+	if (!c->plugin) {
+		check_names(c);
+		check_vectors(c);
+		check_casts(c);
+	}
 	for (size_t w = 0; w < ARRAY_SIZE(words); w++)
 		for (unsigned bits = 2; bits <= 8; bits++)
 			for (enum packing packing = 0; packing < 2; packing++)
@@ -1005,6 +1067,20 @@ static void bench(struct check *c)
 	free(b.flush);
 }
 
+static void load_plugin(struct check *c, const char *path)
+{
+	const struct accel_config config = {(uint64_t)64 << 20};
+	struct accel_text text = {"cannot be opened"};
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+
+	c->plugin = library ? dlsym(library, ACCEL_SYMBOL) : NULL;
+	if (!c->plugin || c->plugin->open(&config, &c->plugin_state, &text)) {
+		fprintf(stderr, "check_dequant: %s: %s\n", path, library ? text.text : dlerror());
+		exit(1);
+	}
+	printf("%s\n", text.text);
+}
+
 int main(int argc, char **argv)
 {
 	struct check *c = need(calloc(1, sizeof(*c)));
@@ -1018,8 +1094,15 @@ int main(int argc, char **argv)
 			timing = true;
 		else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
 			seed = strtoull(argv[++i], NULL, 0);
+		else if (!strncmp(argv[i], "--accel=", 8))
+			load_plugin(c, argv[i] + 8);
+		else if (!strcmp(argv[i], "--emulated"))
+			c->emulated = true;
+		else if (!strcmp(argv[i], "--stop"))
+			c->stop = true;
 		else if (strncmp(argv[i], "--cpu=", 6) || cpu_parse(argv[i] + 6, &c->max)) {
-			fprintf(stderr, "usage: check_dequant [--seed N] [--cpu=LEVEL] [--bench]\n");
+			fprintf(stderr,
+			    "usage: check_dequant [--seed N] [--cpu=LEVEL] [--accel=PLUGIN [--emulated]] [--stop] [--bench]\n");
 			return 1;
 		}
 	}
@@ -1034,6 +1117,8 @@ int main(int argc, char **argv)
 	else
 		check_all(c);
 	failed = c->failed != 0;
+	if (c->plugin)
+		c->plugin->close(c->plugin_state);
 	free(c);
 	return failed;
 }

@@ -17,6 +17,7 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 # Random checkpoints per run: what takes about 15 seconds.
 case $SAN in '') cases=3000 ;; *thread*) cases=100 ;; *) cases=1000 ;; esac
 export CASES=${CASES:-$cases}
+cuda=$(realpath -m "$B/fake_cuda") # the CUDA plugin over a driver without a GPU
 passed=0
 failed=0
 skipped=0
@@ -59,12 +60,38 @@ unit() {
 }
 
 kernels() {
+	local mutant cxx
+
 	step "kernels" "$B/check_dequant"
+	for cxx in g++ clang; do
+		command -v "$cxx" >/dev/null || continue
+		step "cuda kernels as C++ ($cxx)" "$cxx" -x c++ -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas \
+			-Wno-unused-function -fsyntax-only -include tests/cuda/shim.h -Icuda cuda/dequant.cu
+	done
+	step "cuda kernels, emulated" env LD_LIBRARY_PATH="$cuda" "$B/check_dequant" --emulated \
+		--accel="$cuda/gptqfs-cuda.so"
+	for mutant in tests/cuda/*.sed; do
+		mutant=$(basename "$mutant" .sed)
+		case $mutant,$SAN in
+		one_beyond,*address*) step "cuda mutant $mutant" caught 'global-buffer-overflow' "$mutant" ;;
+		one_beyond,*) ;; # its bytes are right
+		*) step "cuda mutant $mutant" caught '^  FAILED: ' "$mutant" ;;
+		esac
+	done
+}
+
+# caught PATTERN MUTANT: the checker fails, and says PATTERN.
+caught() {
+	local out
+
+	out=$(LD_LIBRARY_PATH="$cuda/$2" "$B/check_dequant" --emulated --stop --accel="$cuda/gptqfs-cuda.so" 2>&1) && return 1
+	grep -q "$1" <<<"$out" || { echo "$out" && return 1; }
 }
 
 models() {
 	step "model" "$B/test_model" tests/data/models/*
-	step "accel" "$B/test_accel" "$B/fake" tests/data/models/tiny-llama-4b-g32-shard
+	step "accel" env LD_LIBRARY_PATH="$cuda" "$B/test_accel" "$B/fake" "$cuda/gptqfs-cuda.so" \
+		tests/data/models/tiny-llama-4b-g32-shard
 }
 
 fuzz() {

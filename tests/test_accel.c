@@ -4,7 +4,9 @@
  * How accelerators are chosen, and that none of them is ever seen by a reader: a model is read with each of the fake
  * plugins, by several threads, and every byte must be that of the CPU.
  *
- *     test_accel DIRECTORY_OF_FAKES MODEL_DIR
+ *     test_accel DIRECTORY_OF_FAKES CUDA_PLUGIN MODEL_DIR
+ *
+ * The CUDA plugin is driven over the libcuda.so.1 of tests/cuda, which LD_LIBRARY_PATH has to find.
  */
 
 #include <errno.h>
@@ -33,7 +35,15 @@ struct expectation {
 	const char *choice; /* or a fake's name */
 	const char *plugin; /* fake behind auto and cuda */
 	enum gptqfs_accel_state state;
-	const char *says; /* part of the text, and of the one line in the log */
+	const char *says;   /* part of the text, and of the one line in the log */
+	const char *driver; /* FAKE_CUDA of the CUDA plugin */
+	size_t memory;      /* accel_memory in KiB, or 0 for enough */
+};
+
+/* What this program was given. */
+struct places {
+	const char *fakes, *cuda, *model;
+	char flag[64]; /* a file: once it exists, fakes that fail late do */
 };
 
 struct log_seen {
@@ -113,7 +123,7 @@ static unsigned read_by_threads(struct gptqfs *m)
 	return r.wrong;
 }
 
-/* Every file of a directory and of those below, as the plain C kernels decode it. */
+/* The weights of two views, as the plain C kernels decode them. */
 static void collect(struct gptqfs *m, uint64_t dir)
 {
 	struct gptqfs_dirent entry;
@@ -122,7 +132,8 @@ static void collect(struct gptqfs *m, uint64_t dir)
 	for (uint64_t i = 2; gptqfs_readdir(m, dir, i, &entry) == 0; i++) {
 		CHECK(gptqfs_getattr(m, entry.ino, &st) == 0);
 		if (S_ISDIR(st.st_mode)) {
-			collect(m, entry.ino);
+			if (strcmp(entry.name, "fp16") == 0 || strcmp(entry.name, "fp32") == 0)
+				collect(m, entry.ino);
 		} else if (image_count < FILES_MAX && strstr(entry.name, ".safetensors")) {
 			struct image *image = &images[image_count++];
 
@@ -139,7 +150,8 @@ static void collect(struct gptqfs *m, uint64_t dir)
 
 /* ---- opening ---- */
 
-static struct gptqfs *open_model(const char *dir, const char *accel, const char *plugin, struct log_seen *seen)
+static struct gptqfs *open_model(const char *dir, const char *accel, const char *plugin, size_t memory,
+    struct log_seen *seen)
 {
 	/* Faster than plain C is the good fake, and slower than anything else is the slow one. */
 	const bool is_slow = (accel && strstr(accel, "slow")) || (plugin && strstr(plugin, "slow"));
@@ -148,7 +160,7 @@ static struct gptqfs *open_model(const char *dir, const char *accel, const char 
 	    .gid = -1,
 	    .accel = accel,
 	    .accel_plugin = plugin,
-	    .accel_memory = (size_t)64 << 20,
+	    .accel_memory = memory ? memory : (size_t)64 << 20,
 	    .log = log_line,
 	    .log_ctx = seen};
 	struct gptqfs_error err;
@@ -187,28 +199,37 @@ static void check_told(struct gptqfs *m, const struct expectation *e, const stru
 	      (e->state == GPTQFS_ACCEL_USED && told.smallest));
 }
 
-static void test_plugin(const char *model, const char *fakes, const struct expectation *e)
+static void fail_late(const struct places *p, struct gptqfs *m)
+{
+	struct gptqfs_accel told;
+	FILE *flag;
+
+	gptqfs_accel(m, &told);
+	CHECK(told.state == GPTQFS_ACCEL_USED && told.bytes);
+	flag = fopen(p->flag, "w");
+	CHECK(flag && read_by_threads(m) == 0);
+	fclose(flag);
+	unlink(p->flag);
+	CHECK(read_by_threads(m) == 0);
+}
+
+static void test_plugin(const struct places *p, const struct expectation *e)
 {
 	const bool is_fake = strcmp(e->choice, "auto") && strcmp(e->choice, "cuda");
-	const char *flag = getenv("FAKE_PLUGIN_FAILS");
 	struct log_seen seen = {0};
 	char choice[4096], plugin[4096];
 	struct gptqfs_accel told;
-	struct gptqfs *m = open_model(model, is_fake ? fake(fakes, e->choice, choice, sizeof(choice)) : e->choice,
-	    e->plugin ? fake(fakes, e->plugin, plugin, sizeof(plugin)) : NULL, &seen);
+	struct gptqfs *m;
 
+	setenv("FAKE_CUDA", e->driver ? e->driver : "", 1);
+	m = open_model(p->model, is_fake ? fake(p->fakes, e->choice, choice, sizeof(choice)) : e->choice,
+	    e->plugin ? fake(p->fakes, e->plugin, plugin, sizeof(plugin)) : p->cuda, e->memory << 10, &seen);
 	gptqfs_accel(m, &told);
 	CHECK(told.state == GPTQFS_ACCEL_WAITING && read_by_threads(m) == 0 && seen.lines == 0);
 	gptqfs_accel_start(m);
 	CHECK(read_by_threads(m) == 0);
-	if (e->state == GPTQFS_ACCEL_FAILED) {
-		gptqfs_accel(m, &told);
-		CHECK(told.state == GPTQFS_ACCEL_USED && told.bytes);
-		fclose(fopen(flag, "w"));
-		CHECK(read_by_threads(m) == 0);
-		unlink(flag);
-		CHECK(read_by_threads(m) == 0);
-	}
+	if (e->state == GPTQFS_ACCEL_FAILED)
+		fail_late(p, m);
 	check_told(m, e, &seen);
 	gptqfs_close(m);
 }
@@ -228,7 +249,7 @@ static void test_options(const char *model)
 	}
 	CHECK(gptqfs_open(model, &(struct gptqfs_options){.accel = "cuda", .accel_plugin = "relative.so"}, &m, &err) ==
 	      -EINVAL);
-	m = open_model(model, "none", NULL, &seen);
+	m = open_model(model, "none", NULL, 0, &seen);
 	gptqfs_accel_start(m);
 	gptqfs_accel(m, &told);
 	CHECK(told.state == GPTQFS_ACCEL_NONE && seen.lines == 0 && strcmp(told.choice, "none") == 0);
@@ -238,39 +259,60 @@ static void test_options(const char *model)
 int main(int argc, char **argv)
 {
 	static const struct expectation expectations[] = {
-	    {"good", NULL, GPTQFS_ACCEL_USED, "it decodes"},
-	    {"slow", NULL, GPTQFS_ACCEL_USED, "it decodes"},
-	    {"auto", "good", GPTQFS_ACCEL_USED, "it decodes pieces of"},
-	    {"auto", "slow", GPTQFS_ACCEL_SLOWER, "the CPU is faster"},
-	    {"cuda", "slow", GPTQFS_ACCEL_USED, "it decodes"},
-	    {"cuda", "wrong", GPTQFS_ACCEL_REFUSED, "wrong bytes"},
-	    {"auto", "wrong", GPTQFS_ACCEL_REFUSED, "wrong bytes"},
-	    {"late", NULL, GPTQFS_ACCEL_FAILED, "the fake device is lost; from now on the CPU decodes"},
-	    {"partial", NULL, GPTQFS_ACCEL_USED, "it decodes"},
-	    {"closed", NULL, GPTQFS_ACCEL_REFUSED, "there is?no device; the CPU decodes"},
-	    {"version", NULL, GPTQFS_ACCEL_REFUSED, "version of the interface is 2, expected 1"},
-	    {"size", NULL, GPTQFS_ACCEL_REFUSED, "struct accel_plugin is 8"},
-	    {"no_symbol", NULL, GPTQFS_ACCEL_REFUSED, "no symbol gptqfs_accel_plugin"},
-	    {"hollow", NULL, GPTQFS_ACCEL_REFUSED, "a function of its struct accel_plugin is missing"},
-	    {"not_there", NULL, GPTQFS_ACCEL_REFUSED, "cannot be loaded"},
-	    {"cuda", "not_there", GPTQFS_ACCEL_REFUSED, "cannot be loaded"},
+	    {"good", NULL, GPTQFS_ACCEL_USED, "it decodes", NULL, 0},
+	    {"slow", NULL, GPTQFS_ACCEL_USED, "it decodes", NULL, 0},
+	    {"auto", "good", GPTQFS_ACCEL_USED, "it decodes pieces of", NULL, 0},
+	    {"auto", "slow", GPTQFS_ACCEL_SLOWER, "the CPU is faster", NULL, 0},
+	    {"cuda", "slow", GPTQFS_ACCEL_USED, "it decodes", NULL, 0},
+	    {"cuda", "wrong", GPTQFS_ACCEL_REFUSED, "wrong bytes", NULL, 0},
+	    {"auto", "wrong", GPTQFS_ACCEL_REFUSED, "wrong bytes", NULL, 0},
+	    {"late", NULL, GPTQFS_ACCEL_FAILED, "the fake device is lost; from now on the CPU decodes", NULL, 0},
+	    {"partial", NULL, GPTQFS_ACCEL_USED, "it decodes", NULL, 0},
+	    {"closed", NULL, GPTQFS_ACCEL_REFUSED, "there is?no device; the CPU decodes", NULL, 0},
+	    {"version", NULL, GPTQFS_ACCEL_REFUSED, "version of the interface is 2, expected 1", NULL, 0},
+	    {"size", NULL, GPTQFS_ACCEL_REFUSED, "struct accel_plugin is 8", NULL, 0},
+	    {"no_symbol", NULL, GPTQFS_ACCEL_REFUSED, "no symbol gptqfs_accel_plugin", NULL, 0},
+	    {"hollow", NULL, GPTQFS_ACCEL_REFUSED, "a function of its struct accel_plugin is missing", NULL, 0},
+	    {"not_there", NULL, GPTQFS_ACCEL_REFUSED, "cannot be loaded", NULL, 0},
+	    {"cuda", "not_there", GPTQFS_ACCEL_REFUSED, "cannot be loaded", NULL, 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_USED, "it decodes", NULL, 0},
+	    {"auto", NULL, GPTQFS_ACCEL_USED, "it decodes pieces of", NULL, 0}, /* plain C is slower even than this */
+	    {"cuda", NULL, GPTQFS_ACCEL_FAILED, "cuStreamSynchronize: unknown error (CUDA error 999); from now on",
+		NULL, 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuInit: unknown error", "init", 0},
+	    {"auto", NULL, GPTQFS_ACCEL_REFUSED, "the CUDA driver knows no GPU", "no-device", 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "compiled with an unsupported toolchain", "old-ptx", 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuModuleGetFunction: named symbol not found", "no-kernel", 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuMemAlloc_v2: out of memory", "no-memory", 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuMemHostAlloc: out of memory", "no-pinned", 0},
+	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuda_mem=1048576 is too small: it takes at least 6m", NULL, 1024},
+	    /* Room for one call at a time, and for no matrix: by the option, and by what the device has. */
+	    {"cuda", NULL, GPTQFS_ACCEL_USED, "it decodes", NULL, 6 << 10},
+	    {"cuda", NULL, GPTQFS_ACCEL_USED, "it decodes", "device-memory=6500000 shuffled", 0},
+	    /* And for some of the matrices. */
+	    {"cuda", NULL, GPTQFS_ACCEL_USED, "it decodes", "reversed", 25 << 10},
 	};
-	char flag[] = "/tmp/gptqfs-test-XXXXXX";
+	struct places p = {.flag = "/tmp/gptqfs-test-XXXXXX"};
 	struct log_seen seen = {0};
 	struct gptqfs *m;
 
-	if (!CHECK(argc == 3) || !CHECK(mkdtemp(flag)))
+	if (!CHECK(argc == 4) || !CHECK(mkdtemp(p.flag)))
 		return test_done();
-	m = open_model(argv[2], NULL, NULL, &seen);
+	rmdir(p.flag); /* only its name is wanted */
+	p.fakes = argv[1];
+	p.cuda = realpath(argv[2], NULL);
+	p.model = argv[3];
+	m = open_model(p.model, NULL, NULL, 0, &seen);
 	collect(m, GPTQFS_ROOT);
 	gptqfs_close(m);
 	CHECK(image_count > 0);
-	rmdir(flag); /* its name is the flag of the fake that fails late */
-	setenv("FAKE_PLUGIN_FAILS", flag, 1);
-	test_options(argv[2]);
+	setenv("FAKE_PLUGIN_FAILS", p.flag, 1);
+	setenv("FAKE_CUDA_FAILS", p.flag, 1);
+	test_options(p.model);
 	for (size_t i = 0; i < sizeof(expectations) / sizeof(*expectations); i++)
-		test_plugin(argv[2], argv[1], &expectations[i]);
+		test_plugin(&p, &expectations[i]);
 	while (image_count)
 		free(images[--image_count].bytes);
+	free((char *)p.cuda);
 	return test_done();
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_CUDA_SLICE_H
+#define GPTQFS_CUDA_SLICE_H
+
+/*
+ * What a kernel is given: some columns of a quantized matrix as they lie in the device's memory, and the rows of
+ * output wanted of them. Compiled for the device and for the host, so there is nothing in it but numbers and addresses.
+ *
+ * Rows of qweight, qzeros and scales begin at multiples of 16 bytes, so that threads may load 16 bytes at a time;
+ * what stands between the last column and the end of such a row is never looked at.
+ */
+
+#include <stdint.h>
+
+/* As enum zeros, enum dtype and enum packing of core/dequant.h have them; plugin.c asserts that. */
+#define SLICE_ZEROS_V1 0
+#define SLICE_ZEROS_V2 1
+#define SLICE_ZEROS_MIDDLE 2
+#define SLICE_F16 0
+#define SLICE_BF16 1
+#define SLICE_F32 2
+#define SLICE_STREAM 0
+#define SLICE_PLANAR 1
+
+/* Scale and zero of one group and column, in the types that the formula wants. */
+struct slice_group {
+	float scale;
+	int32_t zero;
+} __attribute__((aligned(8)));
+
+struct slice {
+	const unsigned char *qweight; /* words [weight_rows, columns] */
+	const unsigned char *qzeros;  /* words [groups, ...]; unused for the middle value */
+	const unsigned char *scales;  /* [groups, columns] */
+	const uint32_t *g_idx;        /* [in_features], or NULL */
+	struct slice_group *table;    /* [groups, columns]: expand_groups makes it of the two above */
+	unsigned char *out;           /* [rows, out_stride] of the output type */
+	uint32_t weight_stride, zero_stride, scale_stride; /* bytes from one row to the next */
+	uint32_t out_stride;                               /* elements, a multiple of 8 */
+	uint32_t in_features, columns, groups, group_size;
+	uint32_t weight_rows;
+	uint32_t row0, rows; /* of output: columns [row0, row0 + rows) of the slice */
+	uint32_t bits, packing, word_bits, zeros, scale_dtype;
+};
+
+/* A block of SLICE_THREADS threads decodes a tile of SLICE_COLUMNS columns by SLICE_INPUTS inputs. Tiles begin at the
+ * multiple of 4 columns at or before row0. */
+#define SLICE_THREADS 256
+#define SLICE_COLUMNS 64
+#define SLICE_INPUTS 256
+
+#endif
