@@ -48,6 +48,37 @@ static void test_rewrite(void)
 	}
 }
 
+/* The packed view's: the value is replaced where it stands, and only added where it stands nowhere. */
+static void test_rewrite_packed(void)
+{
+	static const struct {
+		const char *from, *to;
+	} cases[] = {
+	    {"{}", "{\"quantization_config\": Q}"},
+	    {"{ }", "{\"quantization_config\": Q }"},
+	    {"{\n  \"a\": 10000.0,\n  \"dtype\": \"bfloat16\"\n}\n",
+		"{\n  \"a\": 10000.0,\n  \"dtype\": \"bfloat16\",\n  \"quantization_config\": Q\n}\n"},
+	    {"{\"quantization_config\" : {\"x\":[1,2]} ,\"b\":1e-06}", "{\"quantization_config\" : Q ,\"b\":1e-06}"},
+	    {"{\"a\":1, \"quantization_config\": 2, \"compression_config\": 3}",
+		"{\"a\":1, \"quantization_config\": Q}"},
+	    {"{\"compression_config\":{\"a\":1}}", "{\"quantization_config\": Q}"},
+	    {"{\"text_config\": {\"quantization_config\": {}, \"dtype\": \"bfloat16\"}, \"b\": {}}",
+		"{\"text_config\": {\"quantization_config\": Q, \"dtype\": \"bfloat16\"}, \"b\": {}}"},
+	    {"{\"text_config\":{\"h\":8,\"quantization_config\":{}},\"quantization_config\":{}}",
+		"{\"text_config\":{\"h\":8,\"quantization_config\":Q},\"quantization_config\":Q}"},
+	    {"{\"text_config\":{\"h\":8}}", "{\"text_config\":{\"h\":8},\"quantization_config\": Q}"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct text out = {0};
+
+		config_rewrite_packed(text_of(cases[i].from), text_of("Q"), &out);
+		if (!CHECK(out.len == strlen(cases[i].to) && !memcmp(out.data, cases[i].to, out.len)))
+			printf("  case %zu: %.*s\n", i, (int)out.len, out.data);
+		text_free(&out);
+	}
+}
+
 static int read_config(const char *text, struct arena *arena, struct quant_config *q, struct gptqfs_error *err)
 {
 	struct quant_config_input in = {.file = "quantize_config.json"};
@@ -130,6 +161,7 @@ static void test_refused(void)
 int main(void)
 {
 	test_rewrite();
+	test_rewrite_packed();
 	test_fields();
 	test_refused();
 	return test_done();

@@ -40,6 +40,20 @@ int main(void)
 	CHECK(overrides_find(&o, "model.2.k", &f) == 0 && !f);
 	o = read_overrides("{\"dynamic\":{\"a(?!b)\":{}}}", &arena);
 	CHECK(overrides_find(&o, "model.2.k", &f) == -ENOTSUP && f);
+	/* Patterns of one name, and what only looks like one. */
+	o = read_overrides(
+	    "{\"dynamic\":{\"+:^a\\\\.b$\":{\"bits\":2},\"^c\\\\\\\\d\\\\(\\\\?$\":{\"bits\":3},"
+	    "\"-:^e$\":{},\"^f.$\":{\"bits\":4},\"^g$h\":{\"bits\":5},\"^i$$\":{\"bits\":6},\"^jk\":{\"bits\":7}}}",
+	    &arena);
+	CHECK(overrides_find(&o, "a.b", &f) == 0 && f && f->bits == 2);
+	CHECK(overrides_find(&o, "axb", &f) == 0 && !f);
+	CHECK(overrides_find(&o, "a.", &f) == 0 && !f && overrides_find(&o, "a.bc", &f) == 0 && !f);
+	CHECK(overrides_find(&o, "c\\d(?", &f) == 0 && f && f->bits == 3);
+	CHECK(overrides_find(&o, "e", &f) == 0 && f && f->negative && overrides_find(&o, "ee", &f) == 0 && !f);
+	CHECK(overrides_find(&o, "fx", &f) == 0 && f && f->bits == 4);
+	CHECK(overrides_find(&o, "g$h", &f) == 0 && !f);
+	CHECK(overrides_find(&o, "jkl", &f) == 0 && f && f->bits == 7);
+	CHECK(overrides_find(&o, "", &f) == 0 && !f);
 	o = read_overrides("{\"dynamic\":null}", &arena);
 	CHECK(o.count == 0 && overrides_find(&o, "model.2.k", &f) == 0 && !f);
 	arena_free(&arena);

@@ -20,6 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (json_is_object(json)) {
 			config_rewrite(text, DTYPE_BF16, &out);
 			FUZZ_CHECK(json_check((struct json_text){out.data, out.len}, "rewritten", NULL) == 0);
+			out.len = 0;
+			config_rewrite_packed(text, (struct json_text){"{}", 2}, &out);
+			FUZZ_CHECK(json_check((struct json_text){out.data, out.len}, "rewritten", NULL) == 0);
 		}
 		text_free(&out);
 		json_free(json);
