@@ -76,25 +76,35 @@ ALWAYS_INLINE __m256 canonical(__m256 value)
 	return _mm256_blendv_ps(value, nan, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
 }
 
-/* 8 values as fp16 or bf16. The rounding mode is in the instruction, or done by integers. */
+/* 8 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction, or done by integers. */
 ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
 {
-	__m256i bits = _mm256_castps_si256(canonical(value));
+	__m256i bits = _mm256_castps_si256(value);
 	const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
 
 	if (out == DTYPE_F16)
-		return _mm256_cvtps_ph(canonical(value), _MM_FROUND_TO_NEAREST_INT);
+		return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
 	bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
 	bits = _mm256_srli_epi32(bits, 16);
 	return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
 
-ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+ALWAYS_INLINE void store_canonical(char *dst, __m256 value, enum dtype dtype)
 {
 	if (dtype == DTYPE_F32)
-		_mm256_storeu_ps((float *)dst, canonical((__m256)value));
+		_mm256_storeu_ps((float *)dst, value);
 	else
-		_mm_storeu_si128((__m128i_u *)dst, round16((__m256)value, dtype));
+		_mm_storeu_si128((__m128i_u *)dst, round16(value, dtype));
+}
+
+ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+{
+	store_canonical(dst, canonical((__m256)value), dtype);
+}
+
+ALWAYS_INLINE __m256 settle(__m256 value, struct variant v)
+{
+	return v.finite ? value : canonical(value);
 }
 
 /* --- Tables --- */
@@ -121,8 +131,8 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 		return;
 	for (uint32_t c = 0; c < columns; c++) {
 		const __m256 zero = _mm256_set1_ps(tables->zero[c]), scale = _mm256_set1_ps(tables->scale[c]);
-		const __m128i a = round16(formula(first, zero, scale), v.out);
-		const __m128i b = v.bits > 3 ? round16(formula(second, zero, scale), v.out) : a;
+		const __m128i a = round16(canonical(formula(first, zero, scale)), v.out);
+		const __m128i b = v.bits > 3 ? round16(canonical(formula(second, zero, scale)), v.out) : a;
 		const __m128i low = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
 		const __m128i high = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
 
@@ -196,11 +206,11 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 }
 
 /* Computes the eight outputs of the eight codes at src. */
-ALWAYS_INLINE void expand8(char *dst, const char *src, __m256 zero, __m256 scale, enum dtype out)
+ALWAYS_INLINE void expand8(char *dst, const char *src, __m256 zero, __m256 scale, struct variant v)
 {
 	const __m256i code = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)src));
 
-	store_floats(dst, (floats)formula(_mm256_cvtepi32_ps(code), zero, scale), out);
+	store_canonical(dst, settle(formula(_mm256_cvtepi32_ps(code), zero, scale), v), v.out);
 }
 
 ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
@@ -219,10 +229,10 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 	} else {
 		const __m256 zero = _mm256_set1_ps(tables->zero[c]), scale = _mm256_set1_ps(tables->scale[c]);
 
-		expand8(dst, src, zero, scale, v.out);
-		expand8(dst + step, src + 16, zero, scale, v.out);
-		expand8(dst + 2 * step, src + 8, zero, scale, v.out);
-		expand8(dst + 3 * step, src + 24, zero, scale, v.out);
+		expand8(dst, src, zero, scale, v);
+		expand8(dst + step, src + 16, zero, scale, v);
+		expand8(dst + 2 * step, src + 8, zero, scale, v);
+		expand8(dst + 3 * step, src + 24, zero, scale, v);
 	}
 }
 
@@ -244,15 +254,15 @@ ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offs
 		_mm256_storeu_si256((__m256i_u *)(tile->dst + c * tile->pitch + offset), out);
 }
 
-ALWAYS_INLINE words round32(floats value)
+ALWAYS_INLINE words round32(floats value, struct variant v)
 {
-	return (words)canonical((__m256)value);
+	return (words)settle((__m256)value, v);
 }
 
-ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
+ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 {
-	const __m256i low = _mm256_cvtepu16_epi32(round16((__m256)a, out));
-	const __m256i high = _mm256_cvtepu16_epi32(round16((__m256)b, out));
+	const __m256i low = _mm256_cvtepu16_epi32(round16(settle((__m256)a, v), v.out));
+	const __m256i high = _mm256_cvtepu16_epi32(round16(settle((__m256)b, v), v.out));
 
 	return (words)_mm256_or_si256(low, _mm256_slli_epi32(high, 16));
 }

@@ -70,26 +70,36 @@ ALWAYS_INLINE __m512 canonical(__m512 value)
  */
 ALWAYS_INLINE __m512i round_bf16(__m512 value)
 {
-	const __m512i bits = _mm512_castps_si512(canonical(value));
+	const __m512i bits = _mm512_castps_si512(value);
 	const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
 
 	return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
 }
 
-/* 16 values as fp16 or bf16. The rounding mode is in the instruction. */
+/* 16 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
 ALWAYS_INLINE __m256i round16(__m512 value, enum dtype out)
 {
 	if (out == DTYPE_F16)
-		return _mm512_cvtps_ph(canonical(value), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+		return _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 	return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(value), 16));
+}
+
+ALWAYS_INLINE void store_canonical(char *dst, __m512 value, enum dtype dtype)
+{
+	if (dtype == DTYPE_F32)
+		_mm512_storeu_ps(dst, value);
+	else
+		_mm256_storeu_si256((__m256i_u *)dst, round16(value, dtype));
 }
 
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
 {
-	if (dtype == DTYPE_F32)
-		_mm512_storeu_ps(dst, canonical((__m512)value));
-	else
-		_mm256_storeu_si256((__m256i_u *)dst, round16((__m512)value, dtype));
+	store_canonical(dst, canonical((__m512)value), dtype);
+}
+
+ALWAYS_INLINE __m512 settle(__m512 value, struct variant v)
+{
+	return v.finite ? value : canonical(value);
 }
 
 /* --- Tables --- */
@@ -117,17 +127,17 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 		return;
 	for (uint32_t c = 0; c < columns; c++) {
 		const __m512 zero = _mm512_set1_ps(tables->zero[c]), scale = _mm512_set1_ps(tables->scale[c]);
-		const __m512 values = formula(low, zero, scale);
+		const __m512 values = canonical(formula(low, zero, scale));
 		__m256i half;
 
 		if (v.out == DTYPE_F32) {
-			tables->entry[c] = _mm512_castps_si512(canonical(values));
+			tables->entry[c] = _mm512_castps_si512(values);
 			continue;
 		}
 		half = round16(values, v.out);
 		tables->entry[c] = v.bits <= 4 ? _mm512_broadcast_i64x4(half)
 		                               : _mm512_inserti64x4(_mm512_castsi256_si512(half),
-						     round16(formula(high, zero, scale), v.out), 1);
+						     round16(canonical(formula(high, zero, scale)), v.out), 1);
 	}
 }
 
@@ -207,13 +217,14 @@ ALWAYS_INLINE void expand_stream32(char *dst, __m128i column, __m512i table, uns
 	}
 }
 
-ALWAYS_INLINE void expand_bytes(char *dst, __m128i low, __m128i high, __m512 zero, __m512 scale, enum dtype out)
+ALWAYS_INLINE void expand_bytes(char *dst, __m256i codes, __m512 zero, __m512 scale, struct variant v)
 {
+	const __m128i low = _mm256_castsi256_si128(codes), high = _mm256_extracti128_si256(codes, 1);
 	const __m512 a = formula(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low)), zero, scale);
 	const __m512 b = formula(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high)), zero, scale);
 
-	store_floats(dst, (floats)a, out);
-	store_floats(dst + (out == DTYPE_F32 ? 64 : 32), (floats)b, out);
+	store_canonical(dst, settle(a, v), v.out);
+	store_canonical(dst + (v.out == DTYPE_F32 ? 64 : 32), settle(b, v), v.out);
 }
 
 ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
@@ -249,8 +260,8 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 
 		_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(code, tables->entry[c]));
 	} else {
-		expand_bytes(dst, low, column_at(&codes->half[1], c), _mm512_set1_ps(tables->zero[c]),
-		    _mm512_set1_ps(tables->scale[c]), v.out);
+		expand_bytes(dst, _mm256_set_m128i(column_at(&codes->half[1], c), low), _mm512_set1_ps(tables->zero[c]),
+		    _mm512_set1_ps(tables->scale[c]), v);
 	}
 }
 
@@ -266,20 +277,20 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 
 /* --- Values by k to outputs by column --- */
 
-ALWAYS_INLINE words round32(floats value)
+ALWAYS_INLINE words round32(floats value, struct variant v)
 {
-	return (words)canonical((__m512)value);
+	return (words)settle((__m512)value, v);
 }
 
-ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
+ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 {
-	const __m512 low = (__m512)a, high = (__m512)b;
+	const __m512 low = settle((__m512)a, v), high = settle((__m512)b, v);
 
-	if (out == DTYPE_BF16)
+	if (v.out == DTYPE_BF16)
 		return (words)_mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_bf16(low), 16),
 		    round_bf16(high));
-	return (words)_mm512_or_si512(_mm512_cvtepu16_epi32(round16(low, out)),
-	    _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(high, out)), 16));
+	return (words)_mm512_or_si512(_mm512_cvtepu16_epi32(round16(low, v.out)),
+	    _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(high, v.out)), 16));
 }
 
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m512i out)

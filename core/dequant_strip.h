@@ -57,6 +57,7 @@ struct variant {
 	unsigned bits;
 	bool bytes;
 	bool grouped;
+	bool finite; /* no scale of the strip or group is inf or NaN: then no output is NaN, and nobody looks for one */
 	enum dtype out;
 };
 
@@ -96,6 +97,9 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype);
 ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v);
 
+/* Does a table hold all outputs that a code can stand for? */
+ALWAYS_INLINE bool has_table(struct variant v);
+
 /*
  * From a block to what tile_expand() reads, and from there to outputs: 1 to BLOCKS_AT_ONCE blocks one after the other,
  * all of one column before the next. Rows of output often are a multiple of 4 KiB apart and so compete for the same few
@@ -106,8 +110,8 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
     const struct tables *tables, struct variant v);
 
 /* An fp32 output of each column; two outputs of 16 bits, a in the lower half. */
-ALWAYS_INLINE words round32(floats value);
-ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out);
+ALWAYS_INLINE words round32(floats value, struct variant v);
+ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v);
 
 /* Stores `count` vectors of outputs (16 or 32), which are count * 4 bytes of each column. */
 ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count);
@@ -190,19 +194,38 @@ ALWAYS_INLINE bool is_planar(const struct qtensor *q)
 	return q->packing == PACKING_PLANAR && (q->bits & (q->bits - 1));
 }
 
-/* The block at k of any format, as bytes. */
-static __attribute__((noinline)) void load_bytes(words *bytes, const struct strip *s, uint32_t k)
+ALWAYS_INLINE void load_spread(words *bytes, const struct strip *s, uint32_t k, unsigned bits)
 {
-	const unsigned bits = s->q->bits;
 	words block[BLOCK_WORDS];
 
-	if (bits == 8) {
-		load_block(bytes, s, k, 8);
-		return;
-	}
 	load_block(block, s, k, bits);
+	UNROLL
 	for (unsigned i = 0; i < BLOCK / 4; i++)
 		bytes[i] = is_planar(s->q) ? planar_code4(block, i, bits) : stream_code4(block, i, bits);
+}
+
+/* The block at k of any format, as bytes. Everything but the choice is made for one width. */
+static __attribute__((noinline)) void load_bytes(words *bytes, const struct strip *s, uint32_t k)
+{
+	switch (s->q->bits) {
+	case 2:
+		load_spread(bytes, s, k, 2);
+		break;
+	case 3:
+		load_spread(bytes, s, k, 3);
+		break;
+	case 5:
+		load_spread(bytes, s, k, 5);
+		break;
+	case 6:
+		load_spread(bytes, s, k, 6);
+		break;
+	case 7:
+		load_spread(bytes, s, k, 7);
+		break;
+	default:
+		load_block(bytes, s, k, 8);
+	}
 }
 
 ALWAYS_INLINE void load_codes(words *block, const struct strip *s, uint32_t k, struct variant v)
@@ -328,6 +351,17 @@ static __attribute__((noinline)) void load_group(struct group *group, const stru
 		group->scale = load_floats(q->scales + first * 4, s->columns, DTYPE_F32);
 }
 
+static bool is_finite(const struct group *group)
+{
+	const ints exponent = (ints)group->scale & 0x7f800000;
+	const ints special = exponent == 0x7f800000;
+	bool finite = true;
+
+	for (uint32_t c = 0; c < COLUMNS; c++)
+		finite &= !special[c];
+	return finite;
+}
+
 /* --- Blocks --- */
 
 /* Room for blocks that do not go to the output at once. */
@@ -387,20 +421,31 @@ ALWAYS_INLINE void expand_blocks(const struct strip *s, uint32_t k0, uint32_t k1
 	spare_finish(&tile, &spare, (k1 - k0) * out_bytes(v.out));
 }
 
+ALWAYS_INLINE void expand_group(const struct strip *s, uint64_t k0, uint64_t k1, const struct tables *tables,
+    struct variant v)
+{
+	for (uint64_t k = k0; k < k1; k += BLOCK * BLOCKS_AT_ONCE)
+		expand_blocks(s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, tables, v);
+}
+
+/* Tables hold what was looked at when they were made. Without one, it is worth knowing that there is nothing to see. */
 ALWAYS_INLINE void strip_grouped(const struct strip *s, struct variant v)
 {
+	struct variant finite = v;
 	const uint64_t end = s->q->in_features, group_size = s->q->group_size;
 	struct tables tables;
 	struct group group;
 
+	finite.finite = true;
 	for (uint64_t k0 = 0, g = 0; k0 < end; k0 += group_size, g++) {
 		const uint64_t k1 = k0 + group_size < end ? k0 + group_size : end;
 
 		load_group(&group, s, g);
 		tables_build(&tables, &group, s->columns, v);
-		for (uint64_t k = k0; k < k1; k += BLOCK * BLOCKS_AT_ONCE)
-			expand_blocks(s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, &tables,
-			    v);
+		if (has_table(v) || !is_finite(&group))
+			expand_group(s, k0, k1, &tables, v);
+		else
+			expand_group(s, k0, k1, &tables, finite);
 	}
 }
 
@@ -465,10 +510,10 @@ ALWAYS_INLINE words *general_word(words *value, words word, const struct group *
 		const floats b = value_at(word >> (i + 1) * bits & mask, &group[of[i + 1]]);
 
 		if (v.out == DTYPE_F32) {
-			*value++ = round32(a);
-			*value++ = round32(b);
+			*value++ = round32(a, v);
+			*value++ = round32(b, v);
 		} else {
-			*value++ = round_pair(a, b, v.out);
+			*value++ = round_pair(a, b, v);
 		}
 	}
 	return value;
@@ -508,19 +553,34 @@ ALWAYS_INLINE void general_blocks(const struct strip *s, struct groups *groups, 
 	spare_finish(&to, &spare, count * out_bytes(v.out));
 }
 
+ALWAYS_INLINE void general_all(const struct strip *s, struct groups *groups, struct variant v)
+{
+	const uint32_t end = s->q->in_features;
+	uint32_t count;
+
+	for (uint32_t k = 0; k < end; k += count) {
+		count = min_u32(end - k, BLOCK * BLOCKS_AT_ONCE);
+		general_blocks(s, groups, k, count, v);
+	}
+}
+
 ALWAYS_INLINE void strip_general(const struct strip *s, struct variant v)
 {
 	const struct qtensor *q = s->q;
+	struct variant finite = v;
 	struct groups groups;
-	uint32_t count;
+	bool all;
 
-	groups.at_hand = q->groups <= GROUPS_AT_HAND;
-	for (uint32_t g = 0; groups.at_hand && g < q->groups; g++)
+	groups.at_hand = all = q->groups <= GROUPS_AT_HAND;
+	for (uint32_t g = 0; groups.at_hand && g < q->groups; g++) {
 		load_group(&groups.group[g], s, g);
-	for (uint32_t k = 0; k < q->in_features; k += count) {
-		count = min_u32(q->in_features - k, BLOCK * BLOCKS_AT_ONCE);
-		general_blocks(s, &groups, k, count, v);
+		all &= is_finite(&groups.group[g]);
 	}
+	finite.finite = true;
+	if (all)
+		general_all(s, &groups, finite);
+	else
+		general_all(s, &groups, v);
 }
 
 ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, struct variant v)
@@ -544,17 +604,17 @@ ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32
 #define DEFINE_GENERAL(name, bits, bytes, out)                                              \
 	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
 	{                                                                                   \
-		run(dst, q, row0, nrows, (struct variant){bits, bytes, false, out});        \
+		run(dst, q, row0, nrows, (struct variant){bits, bytes, false, false, out}); \
 	}
 
 /* Blocks must not hold the end of a group, unless it is the end of all. */
-#define DEFINE_GROUPED(name, general, bits, bytes, out)                                     \
-	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
-	{                                                                                   \
-		if (q->group_size % BLOCK && q->group_size < q->in_features)                \
-			general(dst, q, row0, nrows);                                       \
-		else                                                                        \
-			run(dst, q, row0, nrows, (struct variant){bits, bytes, true, out}); \
+#define DEFINE_GROUPED(name, general, bits, bytes, out)                                            \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)        \
+	{                                                                                          \
+		if (q->group_size % BLOCK && q->group_size < q->in_features)                       \
+			general(dst, q, row0, nrows);                                              \
+		else                                                                               \
+			run(dst, q, row0, nrows, (struct variant){bits, bytes, true, false, out}); \
 	}
 
 DEFINE_GENERAL(general4_f16, 4, false, DTYPE_F16)

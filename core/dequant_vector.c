@@ -118,11 +118,9 @@ ALWAYS_INLINE words canonical(floats value)
 	return choose((ints)(value != value), (words){0} + 0x7fc00000, (words)value);
 }
 
-/* fp16 or bf16 in the low half of each element. */
-ALWAYS_INLINE words round16(floats value, enum dtype out)
+/* Of floats whose NaNs are canonical: fp16 or bf16 in the low half of each element. */
+ALWAYS_INLINE words round16(words bits, enum dtype out)
 {
-	const words bits = canonical(value);
-
 	if (out == DTYPE_F16)
 		return narrow_half(bits);
 	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
@@ -175,19 +173,28 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 	return (floats)(dtype == DTYPE_F16 ? widen_half(bits) : bits << 16);
 }
 
-ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+/* Values whose NaNs are canonical. */
+ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype)
 {
-	words bits;
 	halves8 half;
 
 	if (dtype == DTYPE_F32) {
-		bits = canonical(value);
 		memcpy(dst, &bits, sizeof(bits));
 		return;
 	}
-	bits = round16(value, dtype);
+	bits = round16(bits, dtype);
 	half = narrow_pair(bits, bits);
 	memcpy(dst, &half, sizeof(half) / 2);
+}
+
+ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+{
+	store_bits(dst, canonical(value), dtype);
+}
+
+ALWAYS_INLINE words settle(floats value, struct variant v)
+{
+	return v.finite ? (words)value : canonical(value);
 }
 
 /* --- Tables --- */
@@ -202,7 +209,7 @@ ALWAYS_INLINE words formula4(float first, float zero, float scale, enum dtype ou
 {
 	const floats code = (floats){0, 1, 2, 3} + first;
 
-	return round16((code - zero) * scale, out);
+	return round16(canonical((code - zero) * scale), out);
 }
 
 ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
@@ -270,9 +277,9 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 }
 
 /* Computes the 16 outputs of 16 codes. */
-ALWAYS_INLINE void expand16(char *dst, bytes16 code, float zero, float scale, enum dtype out)
+ALWAYS_INLINE void expand16(char *dst, bytes16 code, float zero, float scale, struct variant v)
 {
-	const size_t step = out == DTYPE_F32 ? 16 : 8;
+	const size_t step = v.out == DTYPE_F32 ? 16 : 8;
 	const bytes16 none = {0};
 	const bytes16 half[2] = {zip_low8(code, none), zip_high8(code, none)};
 
@@ -284,7 +291,7 @@ ALWAYS_INLINE void expand16(char *dst, bytes16 code, float zero, float scale, en
 						 1, 9, 2, 10, 3, 11);
 		const floats value = (__builtin_convertvector((ints)wide, floats) - zero) * scale;
 
-		store_floats(dst + i * step, value, out);
+		store_bits(dst + i * step, settle(value, v), v.out);
 	}
 }
 
@@ -302,7 +309,7 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 
 			memcpy(dst + half * half_bytes, out, sizeof(out));
 		} else {
-			expand16(dst + half * half_bytes, code, tables->zero[c], tables->scale[c], v.out);
+			expand16(dst + half * half_bytes, code, tables->zero[c], tables->scale[c], v);
 		}
 	}
 }
@@ -319,14 +326,14 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 
 /* --- Values by k to outputs by column --- */
 
-ALWAYS_INLINE words round32(floats value)
+ALWAYS_INLINE words round32(floats value, struct variant v)
 {
-	return canonical(value);
+	return settle(value, v);
 }
 
-ALWAYS_INLINE words round_pair(floats a, floats b, enum dtype out)
+ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 {
-	return round16(a, out) | round16(b, out) << 16;
+	return round16(settle(a, v), v.out) | round16(settle(b, v), v.out) << 16;
 }
 
 ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
