@@ -2,6 +2,9 @@
 #include "layout.h"
 
 #include <errno.h>
+
+/* A read of a text writes all of it, unless it is cached: 16 MiB take about 50 ms. */
+#define TEXT_MAX ((size_t)16 << 20)
 #include <string.h>
 
 int layout_reserve(struct layout *layout, struct arena *arena, size_t count)
@@ -36,6 +39,38 @@ void layout_add_generator(struct layout *layout, const struct generator *generat
 	append(layout, (struct extent){.kind = EXTENT_GENERATED,
 			   .length = generator->rows * generator->row_bytes,
 			   .from.generator = generator});
+}
+
+static int keep_text(struct layout *layout, struct arena *arena, const struct text *text)
+{
+	const char *bytes = arena_strndup(arena, text->data, text->len);
+
+	if (bytes)
+		layout_add_bytes(layout, bytes, text->len);
+	return bytes ? 0 : -ENOMEM;
+}
+
+int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, const void *subject)
+{
+	struct text text = {0};
+	struct generator *g;
+	int rc = 0;
+
+	write(subject, &text);
+	if (text.failed) {
+		rc = -ENOMEM;
+	} else if (text.len > TEXT_MAX) {
+		rc = keep_text(layout, arena, &text);
+	} else {
+		g = arena_alloc(arena, 1, sizeof(*g));
+		rc = g ? 0 : -ENOMEM;
+		if (g) {
+			*g = generator_text(write, subject, text.len);
+			layout_add_generator(layout, g);
+		}
+	}
+	text_free(&text);
+	return rc;
 }
 
 void layout_add_layout(struct layout *layout, const struct layout *other)

@@ -52,6 +52,12 @@ void layout_add_bytes(struct layout *layout, const char *bytes, uint64_t length)
 void layout_add_source(struct layout *layout, struct source_file *file, uint64_t position, uint64_t length);
 void layout_add_generator(struct layout *layout, const struct generator *generator);
 
+/*
+ * The text about a subject, which must outlive the layout: it is written once here, for its length, and again whenever
+ * it is read. Only one that is so long that this would take too long is kept. 0 or -ENOMEM.
+ */
+int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, const void *subject);
+
 /* The same extents once more: what a file consists of may be a part of another. */
 void layout_add_layout(struct layout *layout, const struct layout *other);
 

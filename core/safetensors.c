@@ -189,36 +189,49 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 	return rc ? rc : check_tiling(&p, out);
 }
 
-void safetensors_write(const struct st_tensor *tensors, size_t count, struct text *out)
+void safetensors_begin(struct text *out)
+{
+	text_string(out, "12345678{\"__metadata__\":{\"format\":\"pt\"}");
+}
+
+void safetensors_add(struct text *out, const struct st_tensor *t, uint64_t *at)
+{
+	text_put(out, ",", 1);
+	text_json_string(out, t->name);
+	text_string(out, ":{\"dtype\":\"");
+	text_string(out, dtype_name(t->dtype));
+	text_string(out, "\",\"shape\":[");
+	for (int d = 0; d < t->ndim; d++) {
+		text_string(out, d ? "," : "");
+		text_number(out, t->shape[d]);
+	}
+	text_string(out, "],\"data_offsets\":[");
+	text_number(out, *at);
+	*at += t->bytes;
+	text_put(out, ",", 1);
+	text_number(out, *at);
+	text_string(out, "]}");
+}
+
+void safetensors_end(struct text *out)
 {
 	static const char blanks[64] = "                                                               ";
-	uint64_t at = 0, padded;
+	uint64_t padded;
 
-	text_put(out, "12345678", 8);
-	text_printf(out, "{\"__metadata__\":{\"format\":\"pt\"}");
-	for (size_t i = 0; i < count; i++) {
-		const struct st_tensor *t = &tensors[i];
-
-		text_put(out, ",", 1);
-		text_json_string(out, t->name);
-		text_string(out, ":{\"dtype\":\"");
-		text_string(out, dtype_name(t->dtype));
-		text_string(out, "\",\"shape\":[");
-		for (int d = 0; d < t->ndim; d++) {
-			text_string(out, d ? "," : "");
-			text_number(out, t->shape[d]);
-		}
-		text_string(out, "],\"data_offsets\":[");
-		text_number(out, at);
-		text_put(out, ",", 1);
-		text_number(out, at + t->bytes);
-		text_string(out, "]}");
-		at += t->bytes;
-	}
 	text_put(out, "}", 1);
 	padded = div_up(out->len, SAFETENSORS_ALIGN) * SAFETENSORS_ALIGN;
 	while (!out->failed && out->len < padded)
 		text_put(out, blanks, padded - out->len < 63 ? padded - out->len : 63);
 	for (int i = 0; i < 8 && !out->failed; i++)
 		out->data[i] = (char)((padded - 8) >> (8 * i));
+}
+
+void safetensors_write(const struct st_tensor *tensors, size_t count, struct text *out)
+{
+	uint64_t at = 0;
+
+	safetensors_begin(out);
+	for (size_t i = 0; i < count; i++)
+		safetensors_add(out, &tensors[i], &at);
+	safetensors_end(out);
 }

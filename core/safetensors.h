@@ -49,9 +49,14 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 
 /*
  * Writes what stands before the data: length, header with __metadata__ {"format":"pt"}, and blanks up to the next
- * multiple of SAFETENSORS_ALIGN. Tensors are laid out in the order given, `begin` is ignored. *out->failed tells of
- * lack of memory.
+ * multiple of SAFETENSORS_ALIGN. `out` is empty at first; tensors are laid out in the order in which they are added,
+ * *at, 0 at first, is where the next one goes, and `begin` is ignored. out->failed tells of lack of memory.
  */
+void safetensors_begin(struct text *out);
+void safetensors_add(struct text *out, const struct st_tensor *t, uint64_t *at);
+void safetensors_end(struct text *out);
+
+/* All of it at once. */
 void safetensors_write(const struct st_tensor *tensors, size_t count, struct text *out);
 
 #endif

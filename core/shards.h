@@ -11,17 +11,18 @@
 #include "safetensors.h"
 #include "tree.h"
 
+/* Lives as long as the files: their headers, which may be long, are written when they are read. */
 struct shards {
 	struct tree *tree;
 	uint32_t dir;            /* where the files go */
-	const struct stat *like; /* whose owner, permissions and times they have */
-	struct st_tensor
-	    *shown; /* [count] as the headers list them, in the order of the files; not needed afterwards */
-	size_t count;
-	/* How many extents tensor i has, and appends them. The latter gives 0 or -errno. */
+	const struct stat *like; /* whose owner, permissions and times they have; only while they are added */
+	const void *tensors;
+	size_t count; /* of the tensors */
+	/* Tensor i as a header lists it; `begin` is ignored. The order is that of the files. */
+	struct st_tensor (*shown)(const void *tensors, size_t i);
+	/* How many extents it has, and appends them. The latter gives 0 or -errno. */
 	size_t (*extents)(const void *tensors, size_t i);
 	int (*append)(const void *tensors, size_t i, struct layout *layout);
-	const void *tensors;
 };
 
 /* Adds the files. Returns 0 or -errno. */

@@ -7,7 +7,6 @@
  */
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "config.h"
 #include "dense.h"
@@ -15,13 +14,20 @@
 #include "view.h"
 
 struct directory {
-	const struct plan *p;
+	const struct plan *p;        /* only while it is planned */
 	const struct source *source; /* the plan's, or its fused one */
 	struct dense dense;
 	uint32_t dir;
 };
 
 /* ---- weights ---- */
+
+static struct st_tensor shown(const void *tensors, size_t i)
+{
+	const struct directory *d = tensors;
+
+	return dense_shown(&d->dense, &d->source->tensors[i]);
+}
 
 static size_t extents_of(const void *tensors, size_t i)
 {
@@ -39,24 +45,19 @@ static int append_tensor(const void *tensors, size_t i, struct layout *layout)
 
 static int add_weights(const struct directory *d)
 {
-	const size_t count = d->source->tensor_count;
-	struct shards shards = {.tree = d->p->tree,
+	struct shards *shards = arena_alloc(&d->p->c->arena, 1, sizeof(*shards));
+
+	if (!shards)
+		return -ENOMEM;
+	*shards = (struct shards){.tree = d->p->tree,
 	    .dir = d->dir,
 	    .like = &d->p->weights,
-	    .shown = calloc(count, sizeof(*shards.shown)),
-	    .count = count,
+	    .tensors = d,
+	    .count = d->source->tensor_count,
+	    .shown = shown,
 	    .extents = extents_of,
-	    .append = append_tensor,
-	    .tensors = d};
-	int rc;
-
-	if (!shards.shown)
-		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		shards.shown[i] = dense_shown(&d->dense, &d->source->tensors[i]);
-	rc = shards_add(&shards);
-	free(shards.shown);
-	return rc;
+	    .append = append_tensor};
+	return shards_add(shards);
 }
 
 /* ---- the files around them ---- */
@@ -73,11 +74,15 @@ static int add_config(const struct directory *d)
 
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 {
-	const struct directory d = {
-	    .p = p, .source = view->fused ? p->fused : p->source, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
-	int rc = add_config(&d);
+	struct directory *d = arena_alloc(&p->c->arena, 1, sizeof(*d));
+	int rc;
 
+	if (!d)
+		return -ENOMEM;
+	*d = (struct directory){
+	    .p = p, .source = view->fused ? p->fused : p->source, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
+	rc = add_config(d);
 	if (rc == 0)
-		rc = add_weights(&d);
+		rc = add_weights(d);
 	return rc ? rc : view_add_companions(p, dir);
 }

@@ -6,13 +6,19 @@
  */
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "config.h"
 #include "packed.h"
 #include "packed_config.h"
 #include "shards.h"
 #include "view.h"
+
+static struct st_tensor shown(const void *tensors, size_t i)
+{
+	const struct packed *p = tensors;
+
+	return p->list[i].shown;
+}
 
 static size_t extents_of(const void *tensors, size_t i)
 {
@@ -30,26 +36,20 @@ static int append_tensor(const void *tensors, size_t i, struct layout *layout)
 
 static int add_weights(const struct plan *p, uint32_t dir)
 {
-	struct packed packed;
-	struct shards shards = {.tree = p->tree,
+	struct packed *packed = arena_alloc(&p->c->arena, 1, sizeof(*packed));
+	struct shards *shards = arena_alloc(&p->c->arena, 1, sizeof(*shards));
+
+	if (!packed || !shards || packed_list(p->c, p->packed, packed))
+		return -ENOMEM;
+	*shards = (struct shards){.tree = p->tree,
 	    .dir = dir,
 	    .like = &p->weights,
+	    .tensors = packed,
+	    .count = packed->count,
+	    .shown = shown,
 	    .extents = extents_of,
-	    .append = append_tensor,
-	    .tensors = &packed};
-	int rc;
-
-	if (packed_list(p->c, p->packed, &packed))
-		return -ENOMEM;
-	shards.count = packed.count;
-	shards.shown = calloc(packed.count, sizeof(*shards.shown));
-	if (!shards.shown)
-		return -ENOMEM;
-	for (size_t i = 0; i < packed.count; i++)
-		shards.shown[i] = packed.list[i].shown;
-	rc = shards_add(&shards);
-	free(shards.shown);
-	return rc;
+	    .append = append_tensor};
+	return shards_add(shards);
 }
 
 static int add_configs(const struct plan *p, uint32_t dir)

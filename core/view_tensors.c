@@ -30,12 +30,6 @@ struct types {
 	struct dense npy;   /* the same, but fp32 for bf16 */
 };
 
-/* The files called NAME. */
-struct name {
-	struct tensor_info info;
-	struct generator header, note;
-};
-
 #define RECENT 256
 
 struct folder {
@@ -174,15 +168,6 @@ static void write_note(const void *subject, struct text *out)
 	tensor_info_write(subject, out);
 }
 
-/* A generator of the text; it is written once here, for its length. */
-static int make_text(struct folder *f, text_fn *write, const struct tensor_info *info, struct generator *out)
-{
-	f->scratch.len = 0;
-	write(info, &f->scratch);
-	*out = generator_text(write, info, f->scratch.len);
-	return f->scratch.failed ? -ENOMEM : 0;
-}
-
 static struct layout *new_layout(const struct folder *f, size_t extents)
 {
 	struct arena *arena = &f->p->c->arena;
@@ -199,17 +184,17 @@ static int add_file(struct folder *f, const struct place *at, const char *suffix
 	return name && tree_add(f->p->tree, at->dir, name, layout, &f->p->weights) ? 0 : -ENOMEM;
 }
 
-static int add_safetensors(struct folder *f, const struct place *at, const struct name *n)
+static int add_safetensors(struct folder *f, const struct place *at, const struct tensor_info *info)
 {
-	const struct tensor_info *info = &n->info;
 	const size_t extents = dense_extents(info->tensor) + (info->bias ? dense_extents(info->bias) : 0);
 	struct layout *layout = new_layout(f, 1 + extents);
 	int rc;
 
 	if (!layout)
 		return -ENOMEM;
-	layout_add_generator(layout, &n->header);
-	rc = dense_append(info->dense, info->tensor, layout);
+	rc = layout_add_text(layout, &f->p->c->arena, write_header, info);
+	if (rc == 0)
+		rc = dense_append(info->dense, info->tensor, layout);
 	if (rc == 0 && info->bias)
 		rc = dense_append(info->dense, info->bias, layout);
 	return rc ? rc : add_file(f, at, ".safetensors", layout);
@@ -243,47 +228,42 @@ static int add_arrays(struct folder *f, const struct place *at, const struct ten
 	return rc || info->tensor->ndim != 2 ? rc : add_npy(f, at, info, true);
 }
 
-static int add_note(struct folder *f, const struct place *at, const struct name *n)
+static int add_note(struct folder *f, const struct place *at, const struct tensor_info *info)
 {
 	struct layout *layout = new_layout(f, 1);
 
-	if (!layout)
+	if (!layout || layout_add_text(layout, &f->p->c->arena, write_note, info))
 		return -ENOMEM;
-	layout_add_generator(layout, &n->note);
 	return add_file(f, at, ".info", layout);
 }
 
-static int add_files(struct folder *f, const struct place *at, struct name *n)
+static int add_files(struct folder *f, const struct place *at, const struct tensor_info *info)
 {
-	int rc = make_text(f, write_header, &n->info, &n->header);
+	int rc = add_safetensors(f, at, info);
 
 	if (rc == 0)
-		rc = make_text(f, write_note, &n->info, &n->note);
-	if (rc == 0)
-		rc = add_safetensors(f, at, n);
-	if (rc == 0)
-		rc = add_arrays(f, at, &n->info);
-	return rc ? rc : add_note(f, at, n);
+		rc = add_arrays(f, at, info);
+	return rc ? rc : add_note(f, at, info);
 }
 
 static int add_tensor(struct folder *f, const struct tensor *t)
 {
 	const bool weight = ends_with(t->name, WEIGHT);
 	const size_t len = strlen(t->name), stem = weight ? len - strlen(WEIGHT) : len;
-	struct name *n = arena_alloc(&f->p->c->arena, 1, sizeof(*n));
+	struct tensor_info *info = arena_alloc(&f->p->c->arena, 1, sizeof(*info));
 	struct place at;
 
-	if (!n)
+	if (!info)
 		return -ENOMEM;
-	n->info = (struct tensor_info){.tensor = t, .dense = &f->types->dense, .npy = &f->types->npy};
+	*info = (struct tensor_info){.tensor = t, .dense = &f->types->dense, .npy = &f->types->npy};
 	if (weight)
-		n->info.bias = find(f, t->name, stem, ".bias");
+		info->bias = find(f, t->name, stem, ".bias");
 	f->path.len = 0;
 	escape_path(t->name, weight && find(f, t->name, stem, "") ? len : stem, &f->path);
 	text_put(&f->path, "", 1);
 	if (f->path.failed || f->scratch.failed || enter(f, &at))
 		return -ENOMEM;
-	return add_files(f, &at, n);
+	return add_files(f, &at, info);
 }
 
 int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t dir)

@@ -50,6 +50,26 @@ static void test_text(void)
 	CHECK(g.fill(&g, bytes, 0, 1) == -EIO);
 }
 
+static void test_add_text(void)
+{
+	const size_t len = 9 << 20;
+	struct arena arena = {0};
+	struct layout layout = {0};
+	char *subject = arena_alloc(&arena, len + 1, 1);
+
+	CHECK(layout_reserve(&layout, &arena, 2) == 0);
+	CHECK(layout_add_text(&layout, &arena, write_twice, "xyz") == 0);
+	CHECK(layout.size == 6 && layout.extents[0].kind == EXTENT_GENERATED);
+	/* One that takes long to write is kept. */
+	if (CHECK(subject != NULL)) {
+		memset(subject, 'a', len);
+		CHECK(layout_add_text(&layout, &arena, write_twice, subject) == 0);
+		CHECK(layout.size == 6 + 2 * len && layout.extents[1].kind == EXTENT_BYTES);
+		CHECK(layout.extents[1].from.bytes[2 * len - 1] == 'a');
+	}
+	arena_free(&arena);
+}
+
 static void test_tree(void)
 {
 	const struct stat like = {.st_mode = S_IFREG | 0640, .st_uid = 5, .st_gid = 6, .st_mtim = {9, 9}};
@@ -85,6 +105,7 @@ int main(void)
 {
 	test_find();
 	test_text();
+	test_add_text();
 	test_tree();
 	return test_done();
 }
