@@ -68,6 +68,7 @@ $(B)/plugin.path:
 # Each instruction set has one file, and only that file is compiled for it.
 machine := $(shell $(CC) -dumpmachine)
 ifneq ($(filter x86_64%,$(machine)),)
+$(B)/core/sha256_ni.o: override CFLAGS += -msha -msse4.1
 $(B)/core/dequant_vector.o $(B)/pic/dequant_vector.o: override CFLAGS += -mssse3
 $(B)/core/dequant_avx2.o $(B)/pic/dequant_avx2.o: override CFLAGS += -mavx2 -mf16c
 $(B)/core/dequant_avx512.o $(B)/pic/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "sha256.h"
+#include "sha256_impl.h"
 
 #include <string.h>
 
 /* The first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t constants[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1,
+const uint32_t sha256_constants[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1,
     0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7,
     0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
     0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
@@ -12,13 +12,6 @@ static const uint32_t constants[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b
     0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c,
     0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
     0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-
-void sha256_init(struct sha256 *s)
-{
-	/* The same of the square roots of the first 8 primes. */
-	*s = (struct sha256){
-	    .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
-}
 
 static uint32_t rotate(uint32_t x, int n)
 {
@@ -31,12 +24,12 @@ static uint32_t load(const unsigned char *p)
 }
 
 /* One round. Instead of moving all eight words by one place, the next round calls them by other names. */
-#define ROUND(a, b, c, d, e, f, g, h, i)                                                                 \
-	h += (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + constants[i] + w[i]; \
-	d += h;                                                                                          \
+#define ROUND(a, b, c, d, e, f, g, h, i)                                                                        \
+	h += (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + sha256_constants[i] + w[i]; \
+	d += h;                                                                                                 \
 	h += (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)))
 
-static void compress(uint32_t state[8], const unsigned char *block)
+static void compress_block(uint32_t state[8], const unsigned char *block)
 {
 	uint32_t w[64], a = state[0], b = state[1], c = state[2], d = state[3];
 	uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
@@ -69,19 +62,41 @@ static void compress(uint32_t state[8], const unsigned char *block)
 	state[7] += h;
 }
 
+static void compress(uint32_t state[8], const unsigned char *blocks, size_t count)
+{
+	for (; count; count--, blocks += 64)
+		compress_block(state, blocks);
+}
+
+void sha256_init_plain(struct sha256 *s)
+{
+	/* The same of the square roots of the first 8 primes. */
+	*s = (struct sha256){.compress = compress,
+	    .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void sha256_init(struct sha256 *s)
+{
+	sha256_init_plain(s);
+	if (sha256_ni_there())
+		s->compress = sha256_compress_ni;
+}
+
 void sha256_update(struct sha256 *s, const void *data, size_t len)
 {
 	const unsigned char *p = data;
 
 	while (len) {
-		const size_t used = s->bytes % 64, n = len < 64 - used ? len : 64 - used;
+		const size_t used = s->bytes % 64;
+		size_t n = len < 64 - used ? len : 64 - used;
 
 		if (n == 64) {
-			compress(s->state, p);
+			n = len / 64 * 64;
+			s->compress(s->state, p, n / 64);
 		} else {
 			memcpy(s->block + used, p, n);
 			if (used + n == 64)
-				compress(s->state, s->block);
+				s->compress(s->state, s->block, 1);
 		}
 		s->bytes += n;
 		p += n;

@@ -50,8 +50,30 @@ static void test_pieces(void)
 	}
 }
 
+/* The instructions of the processor, if it has them, against plain C. */
+static void test_plain(void)
+{
+	unsigned char data[1000], out[2][SHA256_BYTES];
+	struct sha256 s[2];
+	unsigned seed = 1;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (unsigned char)rand_r(&seed);
+	for (size_t len = 0; len < sizeof(data) - 8; len += 7) {
+		sha256_init(&s[0]);
+		sha256_init_plain(&s[1]);
+		for (int i = 0; i < 2; i++) {
+			sha256_update(&s[i], data + len % 8, len / 3);
+			sha256_update(&s[i], data + len % 8 + len / 3, len - len / 3);
+			sha256_final(&s[i], out[i]);
+		}
+		CHECK(memcmp(out[0], out[1], SHA256_BYTES) == 0);
+	}
+}
+
 int main(void)
 {
+	test_plain();
 	test_examples();
 	test_pieces();
 	return test_done();
