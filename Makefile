@@ -72,7 +72,6 @@ $(B)/core/sha256_ni.o: override CFLAGS += -msha -msse4.1
 $(B)/core/dequant_vector.o $(B)/pic/dequant_vector.o: override CFLAGS += -mssse3
 $(B)/core/dequant_avx2.o $(B)/pic/dequant_avx2.o: override CFLAGS += -mavx2 -mf16c
 $(B)/core/dequant_avx512.o $(B)/pic/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
-$(B)/core/dequant_avx512vbmi.o $(B)/pic/dequant_avx512vbmi.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
 endif
 
 # ---- tests ----
@@ -92,10 +91,20 @@ $(B)/check_dequant: $(B)/tests/check_dequant.o $(B)/libgptqfs.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# NEON's kernels, where they can be built and run on another machine: by a cross compiler, under qemu-user.
+NEON_CC := $(if $(filter aarch64%,$(machine)),,$(shell command -v aarch64-linux-gnu-gcc))
+QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
+neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_dequant))
+kernel_src := $(wildcard core/dequant*.c) core/cast.c core/cpu.c core/dtype.c
+
+$(B)/neon/check_dequant: tests/check_dequant.c $(kernel_src) $(wildcard core/*.h)
+	$(call say,NEON,$@)
+	$(Q)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -static -o $@ $(filter %.c,$^) -lm
+
 # Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
 fakes := good slow wrong late partial closed version size no_symbol hollow
 fake_plugins := $(fakes:%=$(B)/fake/%.so)
-pic_obj := $(patsubst core/%.c,$(B)/pic/%.o,$(wildcard core/dequant*.c) core/cast.c core/cpu.c core/dtype.c)
+pic_obj := $(kernel_src:core/%.c=$(B)/pic/%.o)
 
 $(B)/pic/%.o: core/%.c
 	$(call say,CC,$@)
@@ -160,8 +169,9 @@ else
 		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
 endif
 
-check: $(B)/gptqfs $(test_programs) $(fake_plugins) $(fake_cuda) $(mutant_drivers) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
-	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh $(TESTS)
+check: $(B)/gptqfs $(test_programs) $(neon_check) $(fake_plugins) $(fake_cuda) $(mutant_drivers) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
+	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) \
+		tests/run.sh $(TESTS)
 
 fuzz: $(fuzz_targets:%=$(B)/fuzz_%)
 	$(Q)B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh fuzz
@@ -231,7 +241,10 @@ packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev bats clang libcl
 packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
 	grep -q '^installed$$' || echo $$p; done)
 
-deps:
+# For checking NEON's kernels elsewhere; make check skips them without.
+deps-neon: packages += gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+
+deps deps-neon:
 	$(Q)missing="$(packages_missing)"; if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
@@ -263,7 +276,7 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all check fuzz bench interop cuda demo deps install uninstall clean
+.PHONY: all check fuzz bench interop cuda demo deps deps-neon install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -4,7 +4,8 @@
 #
 #     run.sh [includes] [unit] [kernels] [model] [fuzz] [mount]      all of them if none is named
 #
-# From make check: B (where the programs are), SAN (the sanitizers they were built with), FUZZ_SECONDS, FUZZ_CC.
+# From make check: B (where the programs are), SAN (the sanitizers they were built with), FUZZ_SECONDS, FUZZ_CC,
+# QEMU_NEON (empty: not to be had).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 B=${B:-build}
@@ -63,6 +64,12 @@ kernels() {
 	local mutant cxx
 
 	step "kernels" "$B/check_dequant"
+	if [ -n "${QEMU_NEON:-}" ]; then
+		step "kernels neon, under qemu" "$QEMU_NEON" "$B/neon/check_dequant"
+	elif [ -z "$SAN" ] && [ "$(uname -m)" != aarch64 ]; then
+		printf '%-28s %s\n' "kernels neon" "skipped: no cross compiler or no qemu-user (make deps-neon)"
+		skipped=$((skipped + 1))
+	fi
 	for cxx in g++ clang; do
 		command -v "$cxx" >/dev/null || continue
 		step "cuda kernels as C++ ($cxx)" "$cxx" -x c++ -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas \
