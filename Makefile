@@ -97,9 +97,9 @@ QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_dequant))
 kernel_src := $(wildcard core/dequant*.c) core/cast.c core/cpu.c core/dtype.c
 
-$(B)/neon/check_dequant: tests/check_dequant.c $(kernel_src) $(wildcard core/*.h)
+$(B)/neon/check_dequant: tests/check_dequant.c $(kernel_src) $(wildcard core/accel*.c) core/err.c $(wildcard core/*.h)
 	$(call say,NEON,$@)
-	$(Q)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -static -o $@ $(filter %.c,$^) -lm
+	$(Q)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
 
 # Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
 fakes := good slow wrong late partial closed version size no_symbol hollow

@@ -65,7 +65,7 @@ kernels() {
 
 	step "kernels" "$B/check_dequant"
 	if [ -n "${QEMU_NEON:-}" ]; then
-		step "kernels neon, under qemu" "$QEMU_NEON" "$B/neon/check_dequant"
+		step "kernels neon, under qemu" env QEMU_LD_PREFIX=/usr/aarch64-linux-gnu "$QEMU_NEON" "$B/neon/check_dequant"
 	elif [ -z "$SAN" ] && [ "$(uname -m)" != aarch64 ]; then
 		printf '%-28s %s\n' "kernels neon" "skipped: no cross compiler or no qemu-user (make deps-neon)"
 		skipped=$((skipped + 1))
