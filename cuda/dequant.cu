@@ -238,10 +238,16 @@ DEVICE struct words4 load_words(const struct slice *s, uint32_t word, uint32_t n
 	return v;
 }
 
-/* All threads: the tile's words from memory, along rows. */
-DEVICE void load_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t column0, uint32_t bits)
+/* Of the block's tile: such that 16 bytes are loaded at multiples of 16. */
+DEVICE uint32_t first_column(const struct slice *s)
 {
-	const uint32_t words = SLICE_INPUTS / 32 * bits, per_row = SLICE_COLUMNS / 4;
+	return s->row0 / 4 * 4 + blockIdx.y * SLICE_COLUMNS;
+}
+
+/* All threads: the tile's words from memory, along rows. */
+DEVICE void load_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t bits)
+{
+	const uint32_t words = SLICE_INPUTS / 32 * bits, per_row = SLICE_COLUMNS / 4, column0 = first_column(s);
 	const uint32_t column = threadIdx.x % per_row * 4;
 	uint32_t i;
 
@@ -348,10 +354,9 @@ DEVICE void store(const struct slice *s, uint32_t row, uint32_t k0, const uint32
 }
 
 /* Each warp: columns of the tile, one after the other. */
-DEVICE void decode_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t column0, uint32_t bits,
-    uint32_t packing, uint32_t out)
+DEVICE void decode_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t bits, uint32_t packing, uint32_t out)
 {
-	const uint32_t k0 = blockIdx.x * SLICE_INPUTS + threadIdx.x % LANES * EACH;
+	const uint32_t k0 = blockIdx.x * SLICE_INPUTS + threadIdx.x % LANES * EACH, column0 = first_column(s);
 	uint32_t column;
 
 	for (column = threadIdx.x / LANES; column < SLICE_COLUMNS; column += SLICE_THREADS / LANES) {
@@ -371,7 +376,6 @@ DEVICE void decode_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t
 
 /* ---- kernels: dequant_<layout>_<output> ---- */
 
-/* clang-format off */
 #define KERNELS(X)                                        \
 	X(dequant_stream2, 2, SLICE_STREAM)               \
 	X(dequant_stream3, 3, SLICE_STREAM)               \
@@ -381,17 +385,15 @@ DEVICE void decode_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t
 	X(dequant_planar5, 5, SLICE_PLANAR)               \
 	X(dequant_planar6, 6, SLICE_PLANAR)               \
 	X(dequant_planar7, 7, SLICE_PLANAR)
-/* clang-format on */
 
 #define KERNEL(name, bits, packing, out)                                                                \
-	KERNEL_LINKAGE __global__ void __launch_bounds__(SLICE_THREADS, 4) name(const struct slice s)      \
+	KERNEL_LINKAGE __global__ void __launch_bounds__(SLICE_THREADS, 4) name(const struct slice s)   \
 	{                                                                                               \
 		__shared__ uint32_t tile[SLICE_INPUTS / 32 * bits][PITCH];                              \
-		const uint32_t column0 = s.row0 / 4 * 4 + blockIdx.y * SLICE_COLUMNS;                   \
                                                                                                         \
-		load_tile(tile, &s, column0, bits);                                                     \
+		load_tile(tile, &s, bits);                                                              \
 		__syncthreads();                                                                        \
-		decode_tile(tile, &s, column0, bits, packing, out);                                     \
+		decode_tile(tile, &s, bits, packing, out);                                              \
 	}
 
 #define KERNELS_OF_LAYOUT(name, bits, packing)           \

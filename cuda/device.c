@@ -104,28 +104,33 @@ driver_function device_kernel(const struct device *d, const struct qtensor *q, e
 	return d->dequant[packing][q->bits][out];
 }
 
-static int launch(const struct device *d, driver_function kernel, const unsigned grid[2], const struct slice *s,
-    driver_stream stream, struct accel_text *why)
-{
-	void *parameters[] = {(void *)s};
+/* A kernel over a slice: x and y blocks. */
+struct launch {
+	driver_function kernel;
+	const struct slice *slice;
+	unsigned x, y;
+};
 
-	return CALL(d, why, cuLaunchKernel, kernel, grid[0], grid[1], 1, SLICE_THREADS, 1, 1, 0, stream, parameters,
-	    NULL);
+static int launch(const struct device *d, const struct launch *l, driver_stream stream, struct accel_text *why)
+{
+	void *parameters[] = {(void *)l->slice};
+
+	return CALL(d, why, cuLaunchKernel, l->kernel, l->x, l->y, 1, SLICE_THREADS, 1, 1, 0, stream, parameters, NULL);
 }
 
 int device_dequant(const struct device *d, driver_function kernel, const struct slice *s, driver_stream stream,
     struct accel_text *why)
 {
 	const uint32_t column0 = s->row0 / 4 * 4;
-	const unsigned grid[] = {
-	    (s->in_features - 1) / SLICE_INPUTS + 1, (s->row0 + s->rows - 1 - column0) / SLICE_COLUMNS + 1};
+	const struct launch l = {
+	    kernel, s, (s->in_features - 1) / SLICE_INPUTS + 1, (s->row0 + s->rows - 1 - column0) / SLICE_COLUMNS + 1};
 
-	return launch(d, kernel, grid, s, stream, why);
+	return launch(d, &l, stream, why);
 }
 
 int device_expand(const struct device *d, const struct slice *s, driver_stream stream, struct accel_text *why)
 {
-	const unsigned grid[] = {s->groups, (s->columns - 1) / SLICE_THREADS + 1};
+	const struct launch l = {d->expand, s, s->groups, (s->columns - 1) / SLICE_THREADS + 1};
 
-	return launch(d, d->expand, grid, s, stream, why);
+	return launch(d, &l, stream, why);
 }

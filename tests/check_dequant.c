@@ -4,8 +4,9 @@
  * Checks every kernel of every CPU level this machine has: each must give the bits of the C reference, and the
  * reference those of a second, naive implementation in this file, which packs known codes itself. Inputs and outputs
  * lie against pages that cannot be touched, at any alignment; outputs are poisoned. `--bench` times the same kernels
- * instead. `--accel=PLUGIN` has an accelerator plugin decode the same cases in their place; with `--emulated`, three
- * times, with the threads of its kernels in another order each. `--stop` ends at the first failure.
+ * instead. `--accel=PLUGIN` has an accelerator plugin decode the same cases in their place (and timed beside them);
+ * with `--emulated`, three times, with the threads of its kernels in another order each. `--stop` ends at the first
+ * failure.
  */
 
 #include <dlfcn.h>
@@ -983,6 +984,31 @@ static void bench_kernel(struct check *c, struct bench *b, enum cpu_level level,
 	fflush(stdout);
 }
 
+/* The same by the plugin, which may keep the matrix: from memory to memory, over whatever is between. */
+static void bench_plugin(struct check *c, struct bench *b, enum dtype out)
+{
+	const size_t row_bytes = BENCH_K * dtype_bytes(out);
+	const uint32_t step = BENCH_BLOCK / row_bytes;
+	struct accel_job job = {&b->q, out, 0, step, b->block, true, copy_plainly, NULL};
+	struct accel_text why = {""};
+	double best = 1e9;
+	int rc = 0;
+
+	for (int i = 0; rc == 0 && i <= BENCH_REPEAT; i++) { /* the first time, it is sent there */
+		const double start = seconds();
+
+		for (job.row0 = 0; rc == 0 && job.row0 + step <= BENCH_N; job.row0 += step)
+			rc = c->plugin->dequant(c->plugin_state, &job, &why);
+		if (i && seconds() - start < best)
+			best = seconds() - start;
+	}
+	c->plugin->forget(c->plugin_state, &b->q);
+	printf("plugin     %u-bit %-6s g=%-5u %-9s %-4s %8.2f %s\n", b->q.bits, packing_name[b->q.packing],
+	    b->q.group_size, b->q.g_idx ? "act-order" : "", dtype_name(out),
+	    (double)(BENCH_N / step) * BENCH_BLOCK / best / 1e9, rc ? why.text : "");
+	fflush(stdout);
+}
+
 static void bench_cast(struct check *c, struct bench *b, enum dtype from, enum dtype to)
 {
 	const size_t n = BENCH_BLOCK / dtype_bytes(to), count = (size_t)BENCH_N * BENCH_K / n;
@@ -1019,6 +1045,8 @@ static void bench_matrix(struct check *c, struct bench *b, const struct spec *s)
 		g_idx[k] = below(c, groups);
 	b->q = (struct qtensor){BENCH_K, BENCH_N, groups, s->group_size, s->bits, 32, s->packing, ZEROS_V2, DTYPE_F16,
 	    qweight, qzeros, scales, s->indices ? g_idx : NULL};
+	for (enum dtype out = 0; c->plugin && out < DTYPE_VIEWS; out++)
+		bench_plugin(c, b, out);
 	for (enum cpu_level level = CPU_C; level <= c->max; level++)
 		for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
 			if (!level || kernels_dequant(&c->kernels[level], &b->q, out) !=
