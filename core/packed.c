@@ -383,3 +383,19 @@ int packed_list(struct checkpoint *c, const struct source *s, struct packed *out
 	qsort(out->list, out->count, sizeof(*out->list), by_alignment_and_name);
 	return rc;
 }
+
+uint64_t packed_parameters(const struct packed *p)
+{
+	struct module *modules[JOIN_PARTS_MAX];
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->count; i++) {
+		const struct packed_tensor *t = &p->list[i];
+
+		if (t->kind == PACKED_STORED)
+			n += t->shown.bytes * 8 / dtype_bits(t->shown.dtype);
+		else if (t->kind == PACKED_QWEIGHT && packed_modules(t->tensor, modules))
+			n += t->shown.shape[1] * modules[0]->q.in_features;
+	}
+	return n;
+}

@@ -40,6 +40,9 @@ int packed_list(struct checkpoint *c, const struct source *s, struct packed *out
 size_t packed_extents(const struct packed_tensor *t);
 int packed_append(const struct packed *p, const struct packed_tensor *t, struct layout *layout);
 
+/* How many weights, and other numbers, the tensors hold; words hold several. */
+uint64_t packed_parameters(const struct packed *p);
+
 /* Its modules: one, or those that are joined; none if the tensor is not quantized. */
 size_t packed_modules(const struct tensor *t, struct module *modules[JOIN_PARTS_MAX]);
 

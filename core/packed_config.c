@@ -174,7 +174,8 @@ static void write_modules(struct writer *w)
 	for (size_t i = 0; i < w->s->tensor_count; i++) {
 		const struct tensor *t = &w->s->tensors[i];
 
-		if (!is_quantized(t))
+		/* No name, and one with a NUL (see json_string), are none that a reader could ask for. */
+		if (!is_quantized(t) || !module_len(t) || strstr(t->name, "\xc0\x80"))
 			continue;
 		put_names(w, t, first);
 		first = false;

@@ -72,7 +72,7 @@ static void tell_format(struct sheet *s, const struct checkpoint *c, const struc
 static void tell_views(struct sheet *s)
 {
 	const struct view *view;
-	bool fused = false;
+	bool fused = false, packed = false;
 
 	sheet_key(s, "Views");
 	for (size_t i = 0; (view = view_at(i)); i++) {
@@ -82,12 +82,16 @@ static void tell_views(struct sheet *s)
 			      : " ",
 		    view->name);
 		fused |= strncmp(view->name, "fused/", 6) == 0;
+		packed |= strcmp(view->name, "packed") == 0;
 	}
 	text_printf(s->out, s->json ? "]" : "\n");
 	if (fused)
 		sheet_string(s, "Fused_views",
 		    "for engines that take joined weights; transformers' Llama classes do not load them: use fp16, bf16 "
 		    "or fp32",
+		    NULL);
+	if (packed)
+		sheet_string(s, "Packed_view", "the same modules joined and still quantized, for engines that run GPTQ",
 		    NULL);
 }
 

@@ -79,6 +79,7 @@ static void write_totals(const struct shards *s, struct text *text)
 		bytes += t.bytes;
 		elements += t.bytes * 8 / dtype_bits(t.dtype);
 	}
+	elements = s->parameters ? s->parameters : elements;
 	text_printf(text, "  \"metadata\": {\n    \"total_parameters\": %llu,\n    \"total_size\": %llu\n  },\n",
 	    (unsigned long long)elements, (unsigned long long)bytes);
 }

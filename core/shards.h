@@ -17,7 +17,8 @@ struct shards {
 	uint32_t dir;            /* where the files go */
 	const struct stat *like; /* whose owner, permissions and times they have; only while they are added */
 	const void *tensors;
-	size_t count; /* of the tensors */
+	size_t count;        /* of the tensors */
+	uint64_t parameters; /* that the index tells; 0 for as many as there are elements */
 	/* Tensor i as a header lists it; `begin` is ignored. The order is that of the files. */
 	struct st_tensor (*shown)(const void *tensors, size_t i);
 	/* How many extents it has, and appends them. The latter gives 0 or -errno. */

@@ -46,6 +46,7 @@ static int add_weights(const struct plan *p, uint32_t dir)
 	    .like = &p->weights,
 	    .tensors = packed,
 	    .count = packed->count,
+	    .parameters = packed_parameters(packed),
 	    .shown = shown,
 	    .extents = extents_of,
 	    .append = append_tensor};

@@ -176,6 +176,37 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 @test "packed: the configuration in text_config" { packed_kind config_text; }
 @test "packed: shards, with modules across them" { packed_kind sharded; }
 
+@test "packed: names that nobody would give" {
+	make_checkpoint names
+	mount_model "$model" "$mnt"
+	again=$BATS_TEST_TMPDIR/again
+	python3 -S "$TESTS/packed.py" decode "$mnt/packed" "$expected"
+	packed_again
+}
+
+@test "packed: more than one shard; the index counts weights, not words" {
+	make_checkpoint big_packed
+	mount_model -o view=packed "$model" "$mnt"
+	python3 -S - "$TESTS" "$mnt" <<'END'
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+import compare
+files, weight_map = compare.shards(sys.argv[2])
+assert len(files) == 2 and all(os.path.getsize(f) < 5_000_010_000 for f in files)
+headers = [compare.read_header(f)[1] for f in files]
+assert {n: os.path.basename(f) for f, h in zip(files, headers) for n in h} == weight_map
+metadata = json.load(open(sys.argv[2] + "/model.safetensors.index.json"))["metadata"]
+assert metadata["total_parameters"] == 12 * 16384 * 65536 + 64, metadata
+assert metadata["total_size"] == sum(max(e["data_offsets"][1] for e in h.values()) for h in headers), metadata
+# Zeros that were absent, at the end of the last shard but for one tensor: the middle value.
+start, header = compare.read_header(files[1])
+entry = header["model.layers.5.mlp.gate_up_proj.qzeros"]
+with open(files[1], "rb") as f:
+    f.seek(start + entry["data_offsets"][0])
+    assert f.read(entry["data_offsets"][1] - entry["data_offsets"][0]).strip(b"\x77") == b""
+END
+}
+
 @test "packed: config.json keeps every other byte" {
 	find_model tiny-llama-4b-dynamic
 	mount_model -o view=packed "$source" "$mnt"

@@ -552,16 +552,14 @@ def hf_cache(path):
     m.write_expected(path)
 
 
-@kind
-def big(path):
-    """More than 5 GB in every view, and next to nothing on disk: holes."""
-    k, n = 16384, 65536
+def write_holes(path, modules, k, n):
+    """Modules of next to nothing on disk."""
     m = Model(sym=True, group_size=-1)
     m.write_companions(path)
     shapes = {}
-    for i in range(3):
-        shapes[f"model.layers.{i}.mlp.down_proj.qweight"] = ("I32", [k // 8, n])
-        shapes[f"model.layers.{i}.mlp.down_proj.scales"] = ("F16", [1, n])
+    for name in modules:
+        shapes[name + ".qweight"] = ("I32", [k // 8, n])
+        shapes[name + ".scales"] = ("F16", [1, n])
     shapes["model.norm.weight"] = ("F16", [64])
     header, at = {}, 0
     for name, (dtype, shape) in shapes.items():
@@ -574,6 +572,18 @@ def big(path):
     with open(os.path.join(path, "model.safetensors"), "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
         f.truncate(8 + len(text) + at)
+
+
+@kind
+def big(path):
+    """More than 5 GB in every dense view."""
+    write_holes(path, [f"model.layers.{i}.mlp.down_proj" for i in range(3)], 16384, 65536)
+
+
+@kind
+def big_packed(path):
+    """More than 5 GB as it is packed."""
+    write_holes(path, [f"model.layers.{i}.mlp.{part}_proj" for i in range(6) for part in ("gate", "up")], 16384, 65536)
 
 
 @kind
