@@ -2,11 +2,13 @@
 #include "command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon.h"
 #include "log.h"
 
 static void held_signals(sigset_t *set)
@@ -18,19 +20,33 @@ static void held_signals(sigset_t *set)
 		sigaddset(set, held[i]);
 }
 
-void command_hold_signals(struct command *c)
+int command_prepare(struct command *c)
 {
 	sigset_t set;
 
+	if (pipe2(c->ends, O_CLOEXEC) < 0)
+		return -errno;
 	held_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &c->caller);
 	/* Were it ignored, as some callers leave it, the command's status would be lost. */
 	signal(SIGCHLD, SIG_DFL);
+	return 0;
 }
 
-void command_release_signals(const struct command *c)
+int command_serve(struct command *c)
 {
+	close(c->ends[1]);
+	daemon_close_foreign();
 	sigprocmask(SIG_SETMASK, &c->caller, NULL);
+	return c->ends[0];
+}
+
+void command_over(const struct command *c)
+{
+	/* With the mount gone, the server may be too. */
+	signal(SIGPIPE, SIG_IGN);
+	if (write(c->ends[1], "o", 1) < 0 && errno != EPIPE)
+		log_line("the server cannot be told that the command is over: %s", strerror(errno));
 }
 
 static int start(const struct command *c, pid_t *pid)
@@ -75,11 +91,13 @@ static int wait_for(pid_t pid)
 	}
 }
 
-int command_run(const struct command *c)
+int command_run(struct command *c)
 {
 	pid_t pid;
-	int rc = start(c, &pid);
+	int rc;
 
+	close(c->ends[0]);
+	rc = start(c, &pid);
 	if (rc) {
 		log_line("%s: %s", c->argv[0], strerror(rc));
 		return rc == ENOENT ? 127 : 126;

@@ -8,7 +8,6 @@
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -130,18 +129,10 @@ static int run(struct serving *s)
 	return rc == 1 ? LEAVE_AT_ONCE : rc < 0 ? EXIT_SERVE : EXIT_OK;
 }
 
-/* In the process that serves a command's mount: it ends with the one that waits for the command, whatever ends that. */
-static void follow_command(const struct command *command)
-{
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	daemon_close_foreign();
-	command_release_signals(command);
-}
-
 /* The session is mounted: go to the background, if wanted, and serve. */
-static int serve_mounted(struct options *o, struct serving *s, const struct command *command)
+static int serve_mounted(struct options *o, struct serving *s, struct command *command)
 {
-	s->status = -1;
+	s->status = s->command = -1;
 	if (!o->foreground || command->argv) {
 		int rc = daemon_start(&s->status);
 
@@ -158,7 +149,7 @@ static int serve_mounted(struct options *o, struct serving *s, const struct comm
 			return rc - 1;
 		}
 		if (command->argv)
-			follow_command(command);
+			s->command = command_serve(command);
 	}
 	return run(s);
 }
@@ -176,8 +167,6 @@ static int mount_model(struct options *o, struct gptqfs *model, const char *path
 	s.session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
 	if (!s.session)
 		return EXIT_USAGE;
-	if (command->argv)
-		command_hold_signals(command);
 	if (fuse_session_mount(s.session, path)) {
 		mountpoint_explain(path);
 		code = EXIT_MOUNT;
@@ -209,7 +198,7 @@ static bool options_known(const struct options *o)
 }
 
 /* Another process serves; this one has let go of the session and the model. */
-static int run_command(const struct command *command, const char *path)
+static int run_command(struct command *command, const char *path)
 {
 	dev_t dev;
 	int rc = mountpoint_wait(path, &dev), code;
@@ -222,6 +211,7 @@ static int run_command(const struct command *command, const char *path)
 	rc = mountpoint_detach(path, dev);
 	if (rc && rc != -ENOENT)
 		log_line("%s cannot be detached: %s", path, strerror(-rc));
+	command_over(command);
 	return code;
 }
 
@@ -244,6 +234,8 @@ static int mount_and_serve(struct options *o)
 		return rc == -EINVAL ? EXIT_USAGE : EXIT_MOUNT;
 	}
 	code = open_model(o, &model);
+	if (code == EXIT_OK && o->command && command_prepare(&command))
+		code = EXIT_SERVE;
 	if (code == EXIT_OK && !o->fake)
 		code = mount_model(o, model, path, &command);
 	if (code == LEAVE_AT_ONCE)

@@ -99,27 +99,48 @@ static void on_contact(struct state *st)
 	st->s->status = -1;
 }
 
-/* True if it is time to leave at once. */
-static bool on_signal(struct state *st)
+/* Detaches the mount and serves on. True if it is time to leave at once: when asked again, or if that cannot be. */
+static bool leave(struct state *st)
 {
-	struct signalfd_siginfo info;
 	int rc;
 
-	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
-		return false;
-	if (info.ssi_signo == SIGUSR1) {
-		status_log(st->s->server);
-		return false;
-	}
 	if (st->leaving)
 		return true;
 	st->leaving = true;
 	rc = st->ready ? mountpoint_detach(st->s->mountpoint, st->dev) : -EAGAIN;
-	/* Who ran the command has detached the mount, or has said why it cannot be, and ends now; others may read on. */
-	if (rc == 0 || (st->ready && st->s->options->command))
+	if (rc)
+		log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
+	return rc != 0;
+}
+
+/* True if it is time to leave at once. */
+static bool on_signal(struct state *st)
+{
+	struct signalfd_siginfo info;
+
+	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
-	log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
-	return true;
+	if (info.ssi_signo != SIGUSR1)
+		return leave(st);
+	status_log(st->s->server);
+	return false;
+}
+
+/*
+ * The command is over: who ran it has detached the mount, and whom it left behind may read on. We would not detach it
+ * once more, as another may be there by now. Only if he was killed it is left to us. True as above.
+ */
+static bool on_command(struct state *st)
+{
+	char byte;
+	const ssize_t n = read(st->s->command, &byte, 1);
+
+	close(st->s->command);
+	st->s->command = -1;
+	if (n != 1)
+		return leave(st);
+	st->leaving = true;
+	return false;
 }
 
 /* Returns true when the loop has ended. */
@@ -138,7 +159,7 @@ int serve(struct serving *s)
 {
 	struct state st = {.s = s};
 	struct fuse_session *session = s->session;
-	struct pollfd polls[2];
+	struct pollfd polls[3];
 	int rc = start(&st);
 
 	if (rc)
@@ -146,11 +167,15 @@ int serve(struct serving *s)
 	polls[0] = (struct pollfd){.fd = st.signals, .events = POLLIN};
 	polls[1] = (struct pollfd){.fd = s->events, .events = POLLIN};
 	for (;;) {
-		int n = poll(polls, 2, TRIM_MS);
+		int n;
 
+		polls[2] = (struct pollfd){.fd = s->command, .events = POLLIN};
+		n = poll(polls, 3, TRIM_MS);
 		if (n == 0)
 			gptqfs_trim(s->server->model);
 		if (n > 0 && polls[0].revents && on_signal(&st))
+			return 1;
+		if (n > 0 && polls[2].revents && on_command(&st))
 			return 1;
 		if (n > 0 && polls[1].revents && on_event(&st))
 			break;

@@ -14,6 +14,7 @@ struct serving {
 	const char *mountpoint; /* canonical */
 	int events, event;      /* a pipe by which the session's threads report: see struct server */
 	int status;             /* for daemon_ready, or -1 in the foreground */
+	int command;            /* what command_serve returned, or -1 without a command */
 };
 
 /*

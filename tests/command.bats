@@ -107,7 +107,7 @@ with() {
 	exec 7<&-
 	# A pipe that the caller waits on ends with the command.
 	diff <(with cat "$mnt/fp16/tokenizer.json") "$model/tokenizer.json"
-	run -0 timeout 20 "$GPTQFS" "$model" "$mnt" -- cmp <(cat "$model/tokenizer.json") "$mnt/fp16/tokenizer.json" 3>&-
+	run -0 --separate-stderr timeout 20 "$GPTQFS" "$model" "$mnt" -- cmp <(cat "$model/tokenizer.json") "$mnt/fp16/tokenizer.json" 3>&-
 	gone
 }
 
@@ -165,6 +165,14 @@ END
 	[[ $stderr = *"cannot be detached"* ]]
 	umount "$mnt"
 	fusermount3 -u "$mnt"
+	gone
+}
+
+@test "one after the other on the same mountpoint" {
+	# Device numbers are used again at once: no server may take away the mount of the next one.
+	for i in {1..40}; do
+		run -0 with cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
+	done
 	gone
 }
 
