@@ -76,11 +76,10 @@ static void tell_views(struct sheet *s)
 
 	sheet_key(s, "Views");
 	for (size_t i = 0; (view = view_at(i)); i++) {
-		text_printf(s->out, s->json ? "%s\"%s\"" : "%s%s",
-		    !i        ? (s->json ? "[" : "")
-		    : s->json ? ", "
-			      : " ",
-		    view->name);
+		if (s->json)
+			text_printf(s->out, "%s\"%s\"", i ? ", " : "[", view->name);
+		else
+			text_printf(s->out, "%s%s", i ? " " : "", view->name);
 		fused |= strncmp(view->name, "fused/", 6) == 0;
 		packed |= strcmp(view->name, "packed") == 0;
 	}
