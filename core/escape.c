@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "escape.h"
 
+#include <nettle/sha2.h>
 #include <string.h>
-
-#include "sha256.h"
 
 #define HASH_BYTES 16 /* of the SHA-256: enough that nobody finds two names with the same */
 
@@ -45,15 +44,14 @@ static struct piece take(const char *s, size_t left)
 
 static void put_hash(const char *part, size_t len, struct text *out)
 {
-	unsigned char hash[SHA256_BYTES];
-	char hex[2 * HASH_BYTES + 1];
-	struct sha256 s;
+	unsigned char hash[HASH_BYTES];
+	struct sha256_ctx sha;
 
-	sha256_init(&s);
-	sha256_update(&s, part, len);
-	sha256_final(&s, hash);
-	sha256_hex(hash, HASH_BYTES, hex);
-	text_printf(out, "%%%s", hex);
+	sha256_init(&sha);
+	sha256_update(&sha, len, (const unsigned char *)part);
+	sha256_digest(&sha, sizeof(hash), hash);
+	text_put(out, "%", 1);
+	text_hex(out, hash, sizeof(hash));
 }
 
 static void escape_part(const char *part, size_t len, struct text *out)

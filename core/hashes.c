@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <nettle/sha2.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -14,14 +15,13 @@
 
 #include "err.h"
 #include "safetensors.h"
-#include "sha256.h"
 
 #define THREADS_MAX 64
 
 struct hashed {
 	struct st_tensor t; /* begin is the offset in the file */
 	uint64_t ino;
-	unsigned char hash[SHA256_BYTES];
+	unsigned char hash[SHA256_DIGEST_SIZE];
 };
 
 struct hashes {
@@ -140,7 +140,7 @@ static int hash_tensor(struct hashes *h, struct hashed *t)
 {
 	uint64_t at = t->t.begin, end = t->t.begin + t->t.bytes;
 	struct gptqfs_reply reply;
-	struct sha256 sha;
+	struct sha256_ctx sha;
 
 	sha256_init(&sha);
 	while (at < end && !atomic_load(&h->failed)) {
@@ -151,11 +151,11 @@ static int hash_tensor(struct hashes *h, struct hashed *t)
 		if (rc)
 			return rc;
 		for (int i = 0; i < reply.count; i++)
-			sha256_update(&sha, reply.iov[i].iov_base, reply.iov[i].iov_len);
+			sha256_update(&sha, reply.iov[i].iov_len, reply.iov[i].iov_base);
 		at += reply.bytes;
 		gptqfs_read_done(h->m, &reply);
 	}
-	sha256_final(&sha, t->hash);
+	sha256_digest(&sha, sizeof(t->hash), t->hash);
 	return 0;
 }
 
@@ -202,14 +202,13 @@ static int by_name(const void *a, const void *b)
 
 static void put_hash(const struct hashed *h, struct text *out)
 {
-	char hex[2 * SHA256_BYTES + 1];
-
-	sha256_hex(h->hash, SHA256_BYTES, hex);
 	text_json_ascii(out, h->t.name);
 	text_printf(out, ": {\n\"dtype\": \"%s\",\n\"shape\": [", dtype_name(h->t.dtype));
 	for (int i = 0; i < h->t.ndim; i++)
 		text_printf(out, "%s\n%llu", i ? "," : "", (unsigned long long)h->t.shape[i]);
-	text_printf(out, "%s],\n\"sha256\": \"%s\"\n}", h->t.ndim ? "\n" : "", hex);
+	text_printf(out, "%s],\n\"sha256\": \"", h->t.ndim ? "\n" : "");
+	text_hex(out, h->hash, sizeof(h->hash));
+	text_printf(out, "\"\n}");
 }
 
 static int write_all(struct hashes *h, FILE *out)

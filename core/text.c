@@ -169,6 +169,12 @@ void text_count(struct text *t, uint64_t count)
 	text_printf(t, "%.3g%s", scaled, units[power]);
 }
 
+void text_hex(struct text *t, const unsigned char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		text_printf(t, "%02x", bytes[i]);
+}
+
 void text_free(struct text *t)
 {
 	free(t->data);

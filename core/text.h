@@ -36,6 +36,9 @@ void text_ascii(struct text *t, const char *s);
 void text_bytes(struct text *t, uint64_t bytes);
 void text_count(struct text *t, uint64_t count);
 
+/* Bytes as lower-case hexadecimal digits. */
+void text_hex(struct text *t, const unsigned char *bytes, size_t len);
+
 void text_free(struct text *t);
 
 #endif

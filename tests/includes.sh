@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 # Lower layers first. A file includes its own layer's headers where listed together, and those of layers before it.
 layers=(
-	"checked half dtype gptqfs arena text cpu sha256"
+	"checked half dtype gptqfs arena text cpu"
 	"escape npy sheet err cast dequant dequant_impl dequant_strip json buffer cache pack"
 	"accel accel_impl"
 	"zeros architecture foreign"
