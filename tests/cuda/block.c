@@ -21,7 +21,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { THREADS_MAX = 1024, STACK = 64 << 10 };
+enum { THREADS_MAX = 1024, STACK = 64 << 10, FIRST_FRAMES = 2048 };
 
 struct block_index threadIdx, blockIdx;
 
@@ -172,7 +172,11 @@ static void start_block(unsigned threads)
 			f->stack += guard;
 		}
 #ifdef ASAN
-		__asan_unpoison_memory_region(f->stack, STACK);
+		/* A thread that came to its end left behind no frames but its first ones. */
+		if (f->state == FIBER_DONE)
+			__asan_unpoison_memory_region(f->stack + STACK - FIRST_FRAMES, FIRST_FRAMES);
+		else
+			__asan_unpoison_memory_region(f->stack, STACK);
 #endif
 		f->state = FIBER_READY;
 		f->fake_stack = NULL;
