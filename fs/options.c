@@ -218,7 +218,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.dtype = o->dtype;
 	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
 	o->model.accel = o->accel;
-	o->model.accel_plugin = getenv("GPTQFS_CUDA_PLUGIN");
+	o->model.accel_plugin = secure_getenv("GPTQFS_CUDA_PLUGIN");
 	o->model.follow_symlinks = o->follow_symlinks;
 	o->model.umask &= 0777;
 	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
