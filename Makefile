@@ -113,7 +113,7 @@ $(B)/pic/%.o: core/%.c
 $(B)/fake/%.so: tests/fake_plugin.c $(pic_obj)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -shared -fvisibility=hidden -DFAKE=$(shell echo $* | tr a-z A-Z) \
-		-DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) $(LDFLAGS) -MF $@.d -o $@ $^ -lm
+		-DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lm
 
 # The CUDA plugin without a GPU: its own code, over a libcuda.so.1 whose kernels are cuda/dequant.cu compiled for this
 # CPU. Mutants of that file, which the tests must catch, get a libcuda.so.1 each.
@@ -137,6 +137,18 @@ $(B)/fake_cuda/gptqfs-cuda.so: $(plugin_obj) cuda/image.S
 $(B)/fake_cuda/%.o $(mutant_drivers): override CFLAGS += -O2
 $(B)/fake_cuda/block.o $(B)/fake_cuda/kernels.o $(mutant_drivers): override CFLAGS += \
 	$(if $(filter thread,$(SAN)),-fno-sanitize=thread)
+
+# A host side that does not wait before it overwrites what is on its way.
+impatient := $(B)/fake_cuda/impatient.so
+
+$(B)/fake_cuda/impatient/columns.c: tests/cuda/host/impatient.sed cuda/columns.c
+	$(Q)mkdir -p $(@D) && sed -f $< cuda/columns.c >$@ && ! cmp -s cuda/columns.c $@
+
+$(impatient): $(B)/fake_cuda/impatient/columns.c $(filter-out %/columns.o,$(plugin_obj)) cuda/image.S | \
+		$(B)/fake_cuda/gptqfs-cuda.so
+	$(call say,LD,$@)
+	$(Q)$(CC) $(cuda_flags) -shared -DIMAGE='"$(B)/fake_cuda/gptqfs-cuda.so.image"' $(LDFLAGS) -MF $@.d -o $@ \
+		$(filter %.c %.o %.S,$^)
 
 $(B)/fake_cuda/%.o: tests/cuda/%.c
 	$(call say,CC,$<)
@@ -177,7 +189,8 @@ $(B)/fuzz/libgptqfs.a: $(core_src) $(wildcard core/*.h)
 endif
 endif
 
-check: $(B)/gptqfs $(test_programs) $(neon_check) $(fake_plugins) $(fake_cuda) $(mutant_drivers) $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
+check: $(B)/gptqfs $(test_programs) $(neon_check) $(fake_plugins) $(fake_cuda) $(mutant_drivers) $(impatient) \
+	$(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
 	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) \
 		tests/run.sh $(TESTS)
 

@@ -89,6 +89,13 @@ expect_line() {
 	unmount "$mnt"
 }
 
+@test "bytes overwritten on their way to the device are noticed" {
+	plugin=$CUDA/impatient.so mount_accel cuda
+	compare_views "$mnt"
+	expect_line 'wrong bytes: the last rows of .* the CPU decodes$'
+	unmount "$mnt"
+}
+
 @test "a device that is lost while serving costs two lines and no error" {
 	export FAKE_CUDA_FAILS=$BATS_TEST_TMPDIR/lost
 	mount_accel cuda -o direct_io
