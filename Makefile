@@ -131,7 +131,7 @@ $(B)/plugin/%.o: cuda/%.c
 $(B)/fake_cuda/gptqfs-cuda.so: $(plugin_obj) cuda/image.S
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && echo 'no kernels' >$@.image && $(CC) $(cuda_flags) -shared -DIMAGE='"$@.image"' \
-		$(LDFLAGS) -MF $@.d -o $@ $^
+		$(LDFLAGS) -MF $@.d -o $@ $(filter %.o %.S,$^)
 
 # Emulated kernels are slow enough without -O1; and what watches threads must not watch fibers.
 $(B)/fake_cuda/%.o $(mutant_drivers): override CFLAGS += -O2
