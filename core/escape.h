@@ -11,7 +11,7 @@
  *     an empty part is %
  *     the 32nd part is all the rest; a '.' in it is %2E
  *     a part that is then longer than 200 bytes is cut there (not within a character or an escape); it ends in % and
- *     the first 32 hexadecimal digits of the SHA-256 of the part as it was, and is longer than 200 bytes by that
+ *     the first 32 hexadecimal digits of the SHA-256 of the part as it was (NUL as C0 80), and is so longer than 200
  *
  * Everything else stands as it is. So no part holds a '.', and none is empty.
  */
