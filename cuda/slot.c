@@ -29,7 +29,10 @@ static void close_slot(struct slot *slot)
 		d->cuMemFree_v2(slot->device_input);
 	if (slot->device_output)
 		d->cuMemFree_v2(slot->device_output);
-	*slot = (struct slot){.device = slot->device, .busy = slot->busy};
+	/* busy and unusable belong to the lock, which need not be held here. */
+	slot->stream = NULL;
+	slot->staging = slot->output = NULL;
+	slot->device_input = slot->device_output = 0;
 }
 
 void slots_free(struct slots *s)
