@@ -444,7 +444,8 @@ static void tell_accelerator(const struct gptqfs *m, gptqfs_fact_fn *fn, void *c
 	fn(ctx, "accelerator", gptqfs_accel_state_name(accel.state));
 	if (accel.state == GPTQFS_ACCEL_NONE)
 		return;
-	fn(ctx, "accelerator_device", accel.name);
+	if (*accel.name)
+		fn(ctx, "accelerator_device", accel.name);
 	fn(ctx, "accelerator_reason", accel.text);
 	snprintf(bytes, sizeof(bytes), "%" PRIu64, accel.bytes);
 	fn(ctx, "accelerator_bytes", bytes);
