@@ -438,17 +438,18 @@ static void tell_counters(const struct gptqfs *m, gptqfs_fact_fn *fn, void *ctx)
 static void tell_accelerator(const struct gptqfs *m, gptqfs_fact_fn *fn, void *ctx)
 {
 	struct gptqfs_accel accel;
-	char bytes[24];
+	char value[24];
 
 	accel_tell(m->accel, &accel);
 	fn(ctx, "accelerator", gptqfs_accel_state_name(accel.state));
 	if (accel.state == GPTQFS_ACCEL_NONE)
 		return;
+	fn(ctx, "accelerator_choice", accel.choice);
 	if (*accel.name)
 		fn(ctx, "accelerator_device", accel.name);
 	fn(ctx, "accelerator_reason", accel.text);
-	snprintf(bytes, sizeof(bytes), "%" PRIu64, accel.bytes);
-	fn(ctx, "accelerator_bytes", bytes);
+	snprintf(value, sizeof(value), "%" PRIu64, accel.bytes);
+	fn(ctx, "accelerator_bytes", value);
 }
 
 int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)

@@ -43,6 +43,11 @@ expect_line() {
 	compare_views "$mnt"
 	expect_line 'cuda (this CPU, driver for CUDA 13.0): .* GB/s in pieces of 128 KiB (the CPU: .*; it decodes$'
 	grep -q gptqfs-cuda.so "/proc/$server/maps"
+	# status tells the choice, and both figures.
+	grep -Eq '^Accelerator: +used$' "$mnt/status"
+	grep -Eq '^Accelerator_choice: +cuda$' "$mnt/status"
+	grep -Eq '^Accelerator_reason: .* GB/s in pieces of 128 KiB \(the CPU: .*1024 KiB \(the CPU: ' "$mnt/status"
+	grep -Eq '^Accelerator_bytes: +[1-9]' "$mnt/status"
 	unmount "$mnt"
 }
 
