@@ -157,7 +157,7 @@ static bool is_for(const struct stream *s, const struct range *range)
 	       s->range.size == range->size;
 }
 
-/* ---- */
+/* ---- reading, and computing ahead ---- */
 
 static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
 {

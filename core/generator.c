@@ -86,24 +86,17 @@ static void run_copy(void *ctx)
 /* Pieces of the packed matrix. Bytes of a changed file are never handed out, because a device may keep them. */
 static int copy_packed(void *ctx, const struct accel_copy *what)
 {
-	const struct module *m = ctx;
 	struct accel_copy copy = *what;
-	int rc = check_files(m);
 
-	if (rc == 0 && source_guard(run_copy, &copy)) {
-		rc = check_files(m);
-		return rc ? rc : source_file_fail(m->files[0], "cannot be read (I/O error)");
-	}
-	return rc ? rc : check_files(m);
+	return generator_guard(ctx, run_copy, &copy);
 }
 
 /* 0, -EIO, or 1 if it is left to the CPU. */
 static int accelerate(const struct job *job)
 {
 	const struct generator *g = job->g;
-	struct module *m = g->tensor->module;
-	const struct accel_job asked = {
-	    &m->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows, job->dst, true, copy_packed, m};
+	const struct accel_job asked = {&g->tensor->module->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows,
+	    job->dst, true, copy_packed, (void *)g};
 
 	return accel_dequant(g->accel, &asked);
 }
@@ -162,17 +155,11 @@ static void run_part(void *ctx)
 static int fill_part(const struct generator *g, void *dst, const struct row_part *part)
 {
 	const uint32_t width = (uint32_t)dtype_bytes(g->out);
-	struct module *m = g->tensor->module;
 	struct part_job job = {g, dst,
-	    qtensor_inputs(&m->q, (uint32_t)(part->from / width), (uint32_t)(part->length / width)),
+	    qtensor_inputs(&g->tensor->module->q, (uint32_t)(part->from / width), (uint32_t)(part->length / width)),
 	    (uint32_t)part->row};
-	int rc = check_files(m);
 
-	if (rc == 0 && source_guard(run_part, &job)) {
-		rc = check_files(m);
-		return rc ? rc : source_file_fail(m->files[0], "cannot be read (I/O error)");
-	}
-	return rc ? rc : check_files(m);
+	return generator_guard(g, run_part, &job);
 }
 
 static uint32_t tile_rows(uint64_t row_bytes)
