@@ -3,23 +3,15 @@
 
 #include <errno.h>
 
-static bool is_float(const struct tensor *t)
-{
-	return !t->stored || dtype_is_cast(t->stored->dtype);
-}
-
 struct st_tensor dense_shown(const struct dense *d, const struct tensor *t)
 {
-	const enum dtype dtype = is_float(t) ? d->dtype : t->stored->dtype;
-	uint64_t elements = 1;
+	const enum dtype dtype = tensor_is_float(t) ? d->dtype : t->stored->dtype;
 
-	for (int k = 0; k < t->ndim; k++)
-		elements *= t->shape[k];
 	return (struct st_tensor){.name = t->name,
 	    .shape = t->shape,
 	    .ndim = t->ndim,
 	    .dtype = (uint8_t)dtype,
-	    .bytes = is_float(t) ? elements * dtype_bytes(dtype) : t->stored->bytes};
+	    .bytes = tensor_is_float(t) ? tensor_elements(t) * dtype_bytes(dtype) : t->stored->bytes};
 }
 
 size_t dense_extents(const struct tensor *t)
@@ -94,6 +86,6 @@ static int append(const struct dense *d, const struct tensor *t, struct layout *
 
 int dense_append(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
-	layout_note_tensor(layout, t, is_float(t) ? d->dtype : t->stored->dtype);
+	layout_note_tensor(layout, t, tensor_is_float(t) ? d->dtype : t->stored->dtype);
 	return append(d, t, layout);
 }

@@ -58,15 +58,9 @@ static uint32_t planar_field(const struct word_run *run, uint32_t i, unsigned bi
 	return field;
 }
 
-/* 2, 4 and 8 bits are one plane, and one plane is a stream. */
-static bool is_stream(const struct qtensor *q)
-{
-	return q->packing == PACKING_STREAM || (q->bits & (q->bits - 1)) == 0;
-}
-
 static uint32_t field(const struct qtensor *q, const struct word_run *run, uint32_t i)
 {
-	return is_stream(q) ? stream_field(run, i, q->bits) : planar_field(run, i, q->bits);
+	return qtensor_is_planar(q) ? planar_field(run, i, q->bits) : stream_field(run, i, q->bits);
 }
 
 uint32_t qtensor_code(const struct qtensor *q, uint32_t k, uint32_t n)

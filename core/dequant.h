@@ -15,6 +15,7 @@
  * Output is [out_features, in_features], row-major, without padding: row n holds out_feature n, as nn.Linear keeps it.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -60,6 +61,12 @@ struct qtensor {
 	const unsigned char *scales; /* scale_dtype [groups, out_features] */
 	const uint32_t *g_idx;       /* [in_features], each < groups; aligned private memory, or NULL */
 };
+
+/* Are the codes in planes? 2, 4 and 8 bits are one plane, and one plane is a stream. */
+static inline bool qtensor_is_planar(const struct qtensor *q)
+{
+	return q->packing == PACKING_PLANAR && (q->bits & (q->bits - 1));
+}
 
 /*
  * Writes rows [row0, row0 + nrows) to dst, nrows * in_features elements of the kernel's output type, and not a byte

@@ -188,12 +188,6 @@ ALWAYS_INLINE words planar_code4(const words *block, unsigned i, unsigned bits)
 	return codes;
 }
 
-/* 2, 4 and 8 bits are one plane, and one plane is a stream. */
-ALWAYS_INLINE bool is_planar(const struct qtensor *q)
-{
-	return q->packing == PACKING_PLANAR && (q->bits & (q->bits - 1));
-}
-
 ALWAYS_INLINE void load_spread(words *bytes, const struct strip *s, uint32_t k, unsigned bits)
 {
 	words block[BLOCK_WORDS];
@@ -201,7 +195,7 @@ ALWAYS_INLINE void load_spread(words *bytes, const struct strip *s, uint32_t k, 
 	load_block(block, s, k, bits);
 	UNROLL
 	for (unsigned i = 0; i < BLOCK / 4; i++)
-		bytes[i] = is_planar(s->q) ? planar_code4(block, i, bits) : stream_code4(block, i, bits);
+		bytes[i] = qtensor_is_planar(s->q) ? planar_code4(block, i, bits) : stream_code4(block, i, bits);
 }
 
 /* The block at k of any format, as bytes. Everything but the choice is made for one width. */
@@ -273,7 +267,7 @@ static void find_fields(struct strip *s)
 	const uint64_t bits = s->q->bits, last = ((s->n0 + s->columns) * bits - 1) / 32;
 
 	memset(s->field, 0, sizeof(s->field));
-	if (is_planar(s->q)) {
+	if (qtensor_is_planar(s->q)) {
 		find_planar_fields(s);
 		return;
 	}
@@ -330,7 +324,7 @@ ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 	if (q->zeros == ZEROS_MIDDLE)
 		return (words){0} + (1u << (q->bits - 1));
 	row = q->qzeros + (g * row_words + s->zero_word) * 4;
-	if (is_planar(q))
+	if (qtensor_is_planar(q))
 		return (planar_fields(s, row) + v1) & mask;
 	if (32 % q->bits == 0)
 		return stream_fields(s, row, v1 ? ~0u / mask : 0) & mask;

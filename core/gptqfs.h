@@ -185,9 +185,9 @@ struct gptqfs_counters {
 void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out);
 
 /*
- * Calls fn for each fact about an inode, as a key (lower case, [a-z0-9_]) and a value: of the root the kernel in use and
- * the counters; of a directory or file its view, and of weights what they are and where from (bits, group_size, shape,
- * dtype, source, ...). Both strings are fn's only until it returns. -ENOENT, -ENOMEM.
+ * Calls fn for each fact about an inode, as a key (lower case, [a-z0-9_]) and a value: of the root the kernel in use
+ * and the counters; of a directory or file its view, and of weights what they are and where from (bits, group_size,
+ * shape, dtype, source, ...). Both strings are fn's only until it returns. -ENOENT, -ENOMEM.
  */
 typedef void gptqfs_fact_fn(void *ctx, const char *key, const char *value);
 int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx);

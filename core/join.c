@@ -34,11 +34,6 @@ static const struct tensor *find(const struct joiner *j, const char *prefix, siz
 	return source_find(j->s, name);
 }
 
-static bool is_float(const struct tensor *t)
-{
-	return !t->stored || dtype_is_cast(t->stored->dtype);
-}
-
 /* A tensor of one rule: its parts where they fit together. */
 struct match {
 	const char *prefix; /* of module names */
@@ -89,14 +84,14 @@ static bool fits(struct joiner *j, const struct match *m, size_t i, int *rc)
 
 	if (!w)
 		reason = arena_printf(j->arena, "there is no %s", name);
-	else if (!is_float(w))
+	else if (!tensor_is_float(w))
 		reason = arena_printf(j->arena, "%s is of type %s", name, dtype_name(w->stored->dtype));
 	else if (w->ndim != 2 || (w->module && w->module->keep_orientation))
 		reason = arena_printf(j->arena, "%s is no matrix [out_features, in_features]", name);
 	else if (w->shape[1] != first->shape[1])
 		reason = arena_printf(j->arena, "%s has %llu in_features, %s %llu", short_name(m, 0),
 		    (unsigned long long)first->shape[1], name, (unsigned long long)w->shape[1]);
-	else if (b && (!is_float(b) || b->ndim != 1 || b->shape[0] != w->shape[0]))
+	else if (b && (!tensor_is_float(b) || b->ndim != 1 || b->shape[0] != w->shape[0]))
 		reason = arena_printf(j->arena, "the bias of %s is not one number for each of its rows", name);
 	else
 		return true;

@@ -3,20 +3,15 @@
 
 #include <stdbool.h>
 
-/* 2, 4 and 8 bits are one plane, and one plane is a stream. */
+/* 2, 4 and 8 bits, of which a word holds whole fields. */
 static bool is_power(const struct qtensor *q)
 {
 	return (q->bits & (q->bits - 1)) == 0;
 }
 
-static bool is_planar(const struct qtensor *q)
-{
-	return q->packing == PACKING_PLANAR && !is_power(q);
-}
-
 void pack_range(const struct qtensor *q, uint64_t index, uint64_t *first, unsigned *count)
 {
-	if (is_planar(q)) {
+	if (qtensor_is_planar(q)) {
 		*first = index / q->bits * 32;
 		*count = 32;
 		return;
@@ -72,7 +67,7 @@ uint64_t pack_zeros(const struct qtensor *q, uint64_t index, const uint8_t zeros
 {
 	const uint64_t whole = ~0ull >> (64 - q->word_bits);
 
-	if (is_planar(q))
+	if (qtensor_is_planar(q))
 		return planar_word(q, index, zeros);
 	/* A 1 from every field at once, with the borrow of a field that is 0. */
 	return (stream_word(q, index, zeros) -

@@ -347,9 +347,7 @@ static int add_stored(struct packed *p, const struct tensor *t)
 	while (!t->parts[i]->stored)
 		i++;
 	shown.dtype = t->parts[i]->stored->dtype;
-	shown.bytes = dtype_bytes(shown.dtype);
-	for (int k = 0; k < t->ndim; k++)
-		shown.bytes *= t->shape[k];
+	shown.bytes = tensor_elements(t) * dtype_bytes(shown.dtype);
 	return add(p, t, PACKED_STORED, shown);
 }
 

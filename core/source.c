@@ -46,23 +46,33 @@ static int refuse_foreign(const struct checkpoint *c, struct gptqfs_error *err)
 	    checkpoint_file(c, first)->name, first->name, foreign.what, foreign.remedy);
 }
 
-static bool is_other(const struct tensor *t)
+bool tensor_is_float(const struct tensor *t)
 {
-	return t->stored && !dtype_is_cast(t->stored->dtype);
+	return !t->stored || dtype_is_cast(t->stored->dtype);
+}
+
+uint64_t tensor_elements(const struct tensor *t)
+{
+	uint64_t elements = 1;
+
+	for (int k = 0; k < t->ndim; k++)
+		elements *= t->shape[k];
+	return elements;
 }
 
 static int by_kind_and_name(const void *a, const void *b)
 {
 	const struct tensor *x = a, *y = b;
 
-	return is_other(x) != is_other(y) ? is_other(x) - is_other(y) : strcmp(x->name, y->name);
+	return tensor_is_float(x) != tensor_is_float(y) ? tensor_is_float(y) - tensor_is_float(x)
+	                                                : strcmp(x->name, y->name);
 }
 
 void source_sort(struct source *s)
 {
 	qsort(s->tensors, s->tensor_count, sizeof(*s->tensors), by_kind_and_name);
 	for (s->float_count = 0; s->float_count < s->tensor_count; s->float_count++)
-		if (is_other(&s->tensors[s->float_count]))
+		if (!tensor_is_float(&s->tensors[s->float_count]))
 			break;
 }
 

@@ -38,9 +38,9 @@ struct module {
 	uint64_t packed_bytes;                   /* qweight, qzeros, scales and g_idx as stored */
 	uint64_t qweight_bytes;
 	enum zeros convention; /* of qzeros: V1 or V2, also where q.zeros is MIDDLE: they are absent, or repaired */
-	bool symmetric;      /* the first row of zeros is the middle value throughout */
-	atomic_bool fetched; /* its pages were asked for */
-	const char *repair;  /* the known fault of its stored zeros that is repaired here, or NULL */
+	bool symmetric;        /* the first row of zeros is the middle value throughout */
+	atomic_bool fetched;   /* its pages were asked for */
+	const char *repair;    /* the known fault of its stored zeros that is repaired here, or NULL */
 	/* As stored; the latter two are NULL where there is none. */
 	const struct st_tensor *qweight, *scales, *qzeros, *g_idx;
 	const struct generator *generators[DTYPE_VIEWS]; /* that decode it, by type; NULL where no view asked yet */
@@ -53,7 +53,7 @@ struct source {
 	size_t float_count;     /* how many of them are of a float type */
 	struct module *modules; /* by name */
 	size_t module_count;
-	const struct join_refusal *apart; /* [apart_count] what fused and packed views leave apart, and why: see join.h */
+	const struct join_refusal *apart; /* [apart_count] what fused and packed views leave apart: see join.h */
 	size_t apart_count;
 };
 
@@ -66,6 +66,10 @@ struct source_ops {
 };
 
 extern const struct source_ops source_gptq;
+
+/* Has it a float type, so that views give it theirs? And how many elements. */
+bool tensor_is_float(const struct tensor *t);
+uint64_t tensor_elements(const struct tensor *t);
 
 /* The tensor with that name, or NULL. */
 const struct tensor *source_find(const struct source *s, const char *name);

@@ -71,15 +71,12 @@ void totals_of(const struct checkpoint *c, const struct source *s, struct totals
 	}
 	for (size_t i = 0; i < s->tensor_count; i++) {
 		const struct tensor *t = &s->tensors[i];
-		const bool cast = !t->stored || dtype_is_cast(t->stored->dtype);
-		uint64_t elements = 1;
+		const uint64_t elements = tensor_elements(t);
 
-		for (int k = 0; k < t->ndim; k++)
-			elements *= t->shape[k];
 		out->parameters += elements;
 		out->source_bytes += stored_bytes(t);
 		for (enum dtype d = 0; d < DTYPE_VIEWS; d++)
-			out->dense_bytes[d] += cast ? elements * dtype_bytes(d) : t->stored->bytes;
+			out->dense_bytes[d] += tensor_is_float(t) ? elements * dtype_bytes(d) : t->stored->bytes;
 	}
 	qsort(out->bits, out->bits_count, sizeof(*out->bits), by_count);
 	qsort(out->group_sizes, out->group_sizes_count, sizeof(*out->group_sizes), by_count);

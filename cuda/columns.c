@@ -101,7 +101,7 @@ bool columns_plan(struct columns *p, const struct qtensor *q, uint32_t first, ui
 	    .group_size = q->group_size,
 	    .weight_rows = (uint32_t)parts[WEIGHTS].rows,
 	    .bits = q->bits,
-	    .packing = q->packing == PACKING_PLANAR && (q->bits & (q->bits - 1)) ? SLICE_PLANAR : SLICE_STREAM,
+	    .packing = qtensor_is_planar(q) ? SLICE_PLANAR : SLICE_STREAM,
 	    .word_bits = q->word_bits,
 	    .zeros = q->zeros,
 	    .scale_dtype = q->scale_dtype,
