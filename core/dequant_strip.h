@@ -7,7 +7,8 @@
  * The unit of work is a strip of COLUMNS columns of qweight, that is COLUMNS rows of output, because neighbouring
  * columns lie next to each other in memory: one vector load takes the words of all of them, and for 16 columns no byte
  * of a cache line is wasted. Along K the unit is a block of 32 codes, which take `bits` words in every layout and are
- * one or two whole cache lines of each output row.
+ * one or two whole cache lines of each output row. Strips that lie side by side are decoded group by group, so that the
+ * cache lines of a row of qweight are used one right after the other: a row is another page, and another row of DRAM.
  *
  *   grouped  whole groups: the few values that a code can stand for in a (column, group) are computed by the formula
  *            once, and codes then only pick from that table. Bit-exact whatever the scale is, and most of the rounding
@@ -35,12 +36,13 @@
 #endif
 
 enum {
-	BLOCK = 32,           /* codes of a column that are decoded together */
-	BLOCK_WORDS = 8,      /* the words they take, at most */
-	BLOCKS_AT_ONCE = 4,   /* see tile_expand() */
-	GROUPS_AT_HAND = 512, /* of these the parameters are expanded once per strip */
-	PLANES = 3,           /* parts that a field can have */
-	PREFETCH_ROWS = 16,   /* the rows of qweight are too far apart for a processor to guess the next one */
+	BLOCK = 32,             /* codes of a column that are decoded together */
+	BLOCK_WORDS = 8,        /* the words they take, at most */
+	BLOCKS_AT_ONCE = 4,     /* see tile_expand() */
+	STRIPS = 128 / COLUMNS, /* decoded side by side */
+	GROUPS_AT_HAND = 512,   /* of these the parameters are expanded once per strip */
+	PLANES = 3,             /* parts that a field can have */
+	PREFETCH_ROWS = 16,     /* the rows of qweight are too far apart for a processor to guess the next one */
 };
 
 /* One element for each column of a strip. */
@@ -126,11 +128,20 @@ ALWAYS_INLINE uint32_t min_u32(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Two lines where the strip is not aligned. Past the end of the matrix this is harmless. */
+/*
+ * Past the end of the matrix this is harmless. Only to the second-level cache: rows of qweight often are a multiple of
+ * 4 KiB apart, and then more of them than the first level has ways would be in each other's place there.
+ */
+ALWAYS_INLINE void prefetch(uintptr_t src)
+{
+	__builtin_prefetch((const void *)src, 0, 2);
+}
+
+/* Two lines where the strip is not aligned. */
 ALWAYS_INLINE void prefetch_words(uintptr_t src)
 {
-	__builtin_prefetch((const void *)src);
-	__builtin_prefetch((const void *)(src + COLUMNS * 4 - 1));
+	prefetch(src);
+	prefetch(src + COLUMNS * 4 - 1);
 }
 
 /* The words of the block at k; those after the end of qweight are zero. */
@@ -313,17 +324,26 @@ ALWAYS_INLINE words stream_fields(const struct strip *s, const unsigned char *ro
 	return value | next << 1 << (31 - shift);
 }
 
+/* Where the words of the strip are in a row of qzeros, and the one after it. */
+ALWAYS_INLINE const unsigned char *zeros_at(const struct strip *s, uint32_t g)
+{
+	const size_t row = ((uint64_t)s->q->out_features * s->q->bits + 31) / 32 * 4;
+	const unsigned char *at = s->q->qzeros + g * row + (size_t)s->zero_word * 4;
+
+	prefetch((uintptr_t)at + row);
+	return at;
+}
+
 ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;
 	const uint32_t mask = (1u << q->bits) - 1;
-	const size_t row_words = ((uint64_t)q->out_features * q->bits + 31) / 32;
 	const uint32_t v1 = q->zeros == ZEROS_V1;
 	const unsigned char *row;
 
 	if (q->zeros == ZEROS_MIDDLE)
 		return (words){0} + (1u << (q->bits - 1));
-	row = q->qzeros + (g * row_words + s->zero_word) * 4;
+	row = zeros_at(s, g);
 	if (qtensor_is_planar(q))
 		return (planar_fields(s, row) + v1) & mask;
 	if (32 % q->bits == 0)
@@ -331,18 +351,21 @@ ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 	return (stream_fields(s, row, 0) + v1) & mask;
 }
 
+/* Of groups in a row each brings in the next one. */
 static __attribute__((noinline)) void load_group(struct group *group, const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;
-	const size_t first = (size_t)g * q->out_features + s->n0;
+	const size_t width = q->scale_dtype == DTYPE_F32 ? 4 : 2, row = (size_t)q->out_features * width;
+	const unsigned char *scales = q->scales + g * row + s->n0 * width;
 
+	prefetch((uintptr_t)scales + row);
 	group->zero = __builtin_convertvector((ints)load_zeros(s, g), floats);
 	if (q->scale_dtype == DTYPE_F16)
-		group->scale = load_floats(q->scales + first * 2, s->columns, DTYPE_F16);
+		group->scale = load_floats(scales, s->columns, DTYPE_F16);
 	else if (q->scale_dtype == DTYPE_BF16)
-		group->scale = load_floats(q->scales + first * 2, s->columns, DTYPE_BF16);
+		group->scale = load_floats(scales, s->columns, DTYPE_BF16);
 	else
-		group->scale = load_floats(q->scales + first * 4, s->columns, DTYPE_F32);
+		group->scale = load_floats(scales, s->columns, DTYPE_F32);
 }
 
 static bool is_finite(const struct group *group)
@@ -423,24 +446,30 @@ ALWAYS_INLINE void expand_group(const struct strip *s, uint64_t k0, uint64_t k1,
 }
 
 /* Tables hold what was looked at when they were made. Without one, it is worth knowing that there is nothing to see. */
-ALWAYS_INLINE void strip_grouped(const struct strip *s, struct variant v)
+ALWAYS_INLINE void strip_group(const struct strip *s, uint32_t g, struct variant v)
 {
+	const uint64_t k0 = (uint64_t)g * s->q->group_size, left = s->q->in_features - k0;
+	const uint64_t k1 = k0 + (left < s->q->group_size ? left : s->q->group_size);
 	struct variant finite = v;
-	const uint64_t end = s->q->in_features, group_size = s->q->group_size;
 	struct tables tables;
 	struct group group;
 
 	finite.finite = true;
-	for (uint64_t k0 = 0, g = 0; k0 < end; k0 += group_size, g++) {
-		const uint64_t k1 = k0 + group_size < end ? k0 + group_size : end;
+	load_group(&group, s, g);
+	tables_build(&tables, &group, s->columns, v);
+	if (has_table(v) || !is_finite(&group))
+		expand_group(s, k0, k1, &tables, v);
+	else
+		expand_group(s, k0, k1, &tables, finite);
+}
 
-		load_group(&group, s, g);
-		tables_build(&tables, &group, s->columns, v);
-		if (has_table(v) || !is_finite(&group))
-			expand_group(s, k0, k1, &tables, v);
-		else
-			expand_group(s, k0, k1, &tables, finite);
-	}
+ALWAYS_INLINE void strips_grouped(const struct strip *strips, unsigned count, struct variant v)
+{
+	const struct qtensor *q = strips->q;
+
+	for (uint32_t g = 0; (uint64_t)g * q->group_size < q->in_features; g++)
+		for (unsigned i = 0; i < count; i++)
+			strip_group(&strips[i], g, v);
 }
 
 /* The parameters of every group, or, where there are too many groups to keep, of those in a block. */
@@ -580,16 +609,21 @@ ALWAYS_INLINE void strip_general(const struct strip *s, struct variant v)
 ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, struct variant v)
 {
 	const size_t pitch = q->in_features * out_bytes(v.out);
+	struct strip strips[STRIPS];
+	unsigned count = 0;
 
 	for (uint32_t row = 0; row < nrows; row += COLUMNS) {
-		struct strip s = {.q = q, .dst = (char *)dst + row * pitch, .n0 = row0 + row};
+		struct strip *s = &strips[count];
 
-		s.columns = min_u32(nrows - row, COLUMNS);
-		find_fields(&s);
-		if (v.grouped)
-			strip_grouped(&s, v);
-		else
-			strip_general(&s, v);
+		*s = (struct strip){.q = q, .dst = (char *)dst + row * pitch, .n0 = row0 + row};
+		s->columns = min_u32(nrows - row, COLUMNS);
+		find_fields(s);
+		if (!v.grouped) {
+			strip_general(s, v);
+		} else if (++count == STRIPS || nrows - row <= COLUMNS) {
+			strips_grouped(strips, count, v);
+			count = 0;
+		}
 	}
 }
 
