@@ -9,6 +9,8 @@
 
 /* Rows that could only be cut into longer parts are computed whole. */
 #define STEP_MAX 4096
+/* A fault maps so many bytes around it that are in memory (the kernel's default of fault_around_bytes). */
+#define FAULT_AROUND 65536
 
 struct job {
 	const struct generator *g;
@@ -49,29 +51,61 @@ void generator_advise(const void *at, uint64_t bytes, int advice)
 		madvise((void *)from, (uintptr_t)at + bytes - from, advice);
 }
 
-static void advise_module(const struct module *m, int advice)
+/* The parts of a packed matrix, as they are mapped. */
+struct span {
+	const unsigned char *at;
+	uint64_t bytes;
+};
+
+enum { SPANS = 3 };
+
+static void module_spans(const struct module *m, struct span spans[SPANS])
 {
-	generator_advise(m->q.scales, (uint64_t)m->q.groups * m->q.out_features * dtype_bytes(m->q.scale_dtype),
-	    advice);
-	if (m->q.qzeros && m->qzeros)
-		generator_advise(m->q.qzeros, m->qzeros->bytes, advice);
-	generator_advise(m->q.qweight, m->qweight_bytes, advice);
+	const struct qtensor *q = &m->q;
+
+	spans[0] = (struct span){q->scales, (uint64_t)q->groups * q->out_features * dtype_bytes(q->scale_dtype)};
+	spans[1] = (struct span){q->qzeros, q->qzeros && m->qzeros ? m->qzeros->bytes : 0};
+	spans[2] = (struct span){q->qweight, m->qweight_bytes};
 }
 
-/* The first row touches every page of qweight. Mapping all of them is one call instead of a fault for every 16 pages,
- * and on a cold disk a few long reads instead of thousands of short ones. */
+static void advise_module(const struct module *m, int advice)
+{
+	struct span spans[SPANS];
+
+	module_spans(m, spans);
+	for (int i = 0; i < SPANS; i++)
+		generator_advise(spans[i].at, spans[i].bytes, advice);
+}
+
+static void touch(void *ctx)
+{
+	const struct span *spans = ctx;
+
+	for (int i = 0; i < SPANS; i++)
+		for (uint64_t k = 0; k < spans[i].bytes; k += FAULT_AROUND)
+			(void)*(const volatile unsigned char *)(spans[i].at + k);
+}
+
+/*
+ * The first row touches every page of qweight. On a cold disk asking for all of it makes a few long reads of thousands
+ * of short ones; and mapping it is less work in order than row by row. MADV_POPULATE_READ would do the same, but count
+ * as a use of every page, and after two uses the kernel keeps pages at others' expense.
+ */
 static void fetch_module(const struct generator *g, uint64_t row0, uint64_t nrows)
 {
+	struct span spans[SPANS];
+
 	(void)row0;
 	(void)nrows;
 	advise_module(g->tensor->module, MADV_WILLNEED);
-	advise_module(g->tensor->module, MADV_POPULATE_READ);
+	module_spans(g->tensor->module, spans);
+	/* Whether pages cannot be had is seen, and told, when they are decoded. */
+	source_guard(touch, spans);
 }
 
-/* They stay in the page cache, as the first to go when somebody needs the memory. */
+/* They stay in the page cache, where they are no more wanted for having been used: see source_file_map. */
 static void release_module(const struct generator *g)
 {
-	advise_module(g->tensor->module, MADV_COLD);
 	advise_module(g->tensor->module, MADV_DONTNEED);
 	atomic_store(g->fetched, false);
 }
