@@ -54,7 +54,7 @@ $(B)/libgptqfs.a: $(core_obj)
 
 $(B)/%.o: %.c
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(if $(filter fs/%,$<),$(FUSE_CFLAGS)) -c -o $@ $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(if $(filter fs/% tests/test_loop.c,$<),$(FUSE_CFLAGS)) -c -o $@ $<
 
 # Where gptqfs looks for the plugin of accel=auto and accel=cuda.
 plugin := $(libdir)/gptqfs/gptqfs-cuda.so
@@ -86,6 +86,8 @@ FUZZ_SAN := fuzzer,address,undefined
 $(B)/test_%: $(B)/tests/test_%.o $(B)/libgptqfs.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/test_loop: $(B)/fs/loop.o
 
 $(B)/check_dequant: $(B)/tests/check_dequant.o $(B)/libgptqfs.a
 	$(call say,LD,$@)
@@ -197,11 +199,11 @@ check: $(B)/gptqfs $(test_programs) $(neon_check) $(fake_plugins) $(fake_cuda) $
 fuzz: $(fuzz_targets:%=$(B)/fuzz_%)
 	$(Q)B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh fuzz
 
-$(B)/bench_null: tests/bench/null_fuse.c
+$(B)/bench_null: tests/bench/null_fuse.c fs/loop.c
 $(B)/bench_reader: tests/bench/reader.c
 $(B)/bench_null $(B)/bench_reader:
 	$(call say,CC,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $< $(FUSE_LIBS) -pthread
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(FUSE_LIBS) -pthread
 
 bench: $(B)/gptqfs $(B)/check_dequant $(B)/bench_null $(B)/bench_reader
 	$(Q)B=$(B) tests/bench/run.sh $(BENCH)

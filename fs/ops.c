@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define FUSE_USE_VERSION 314
 
+#include "loop.h"
 #include "status.h"
 
 #include <errno.h>
@@ -125,6 +126,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		read_status(req, fi, size, off);
 		return;
 	}
+	loop_note_read(((const struct server *)fuse_req_userdata(req))->loop, ino, (uint64_t)off, size);
 	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);

@@ -11,6 +11,7 @@
 /* The user data of the session. */
 struct server {
 	struct gptqfs *model;
+	struct loop *loop; /* that serves, told what is read; NULL where it does not want to know */
 	bool direct_io, noxattr;
 	unsigned max_read;
 	atomic_uint readahead; /* KiB that the mount has, 0 where that is not known */

@@ -65,7 +65,7 @@ static const struct option table[] = {
     {OPT("umask=%o", model.umask, 0), "-o umask=M", "permissions taken away (octal)"},
     {OPT("max_read=%u", max_read, 0), "-o max_read=N", "bytes per request (1048576)"},
     {FUSES, "-o max_threads=N", "threads that serve (10)"},
-    {FUSES, "-o clone_fd", "a descriptor of /dev/fuse per thread"},
+    {FUSES, "-o clone_fd", "a descriptor of /dev/fuse per thread, and libfuse's own loop"},
     {FUSES, "-o allow_other", "let other users read (see /etc/fuse.conf)"},
     {FUSE_OPT_KEY("fsname=", KEY_FSNAME), "-o fsname=NAME", "name of the source in the table of mounts"},
 };

@@ -14,49 +14,67 @@
 
 #include "daemon.h"
 #include "log.h"
+#include "loop.h"
 #include "mountpoint.h"
 #include "status.h"
 
 #define TRIM_MS 5000
 
-/* The session's loop has a thread of its own, so that this one is free for signals and for giving memory back. */
-struct loop {
-	struct fuse_session *session;
-	const struct options *options;
-	int event; /* 'x' is written to it at the end */
-	int result;
-};
-
 struct state {
 	struct serving *s;
-	struct loop loop;
+	/* The session's loop has a thread of its own, so that this one is free for signals and for giving memory back.
+	 */
+	struct loop *loop; /* NULL where libfuse's own is used */
 	pthread_t thread;
+	int result;
 	int signals; /* signalfd */
 	dev_t dev;
 	bool ready, leaving;
 };
 
-static void *run_loop(void *arg)
+/* A descriptor for every thread is something only libfuse can do. */
+static int run_libfuse(struct fuse_session *session, const struct options *o)
 {
-	struct loop *loop = arg;
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int rc;
 
-	if (!config) {
-		loop->result = -ENOMEM;
-	} else if (loop->options->single) {
-		loop->result = fuse_session_loop(loop->session);
-	} else {
-		fuse_loop_cfg_set_clone_fd(config, (unsigned)loop->options->clone_fd);
-		fuse_loop_cfg_set_max_threads(config, loop->options->max_threads);
-		if (loop->options->max_idle_threads != (unsigned)-1)
-			fuse_loop_cfg_set_idle_threads(config, loop->options->max_idle_threads);
-		loop->result = fuse_session_loop_mt(loop->session, config);
-	}
-	if (config)
-		fuse_loop_cfg_destroy(config);
-	if (write(loop->event, "x", 1) < 0)
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, o->max_threads);
+	if (o->max_idle_threads != (unsigned)-1)
+		fuse_loop_cfg_set_idle_threads(config, o->max_idle_threads);
+	rc = fuse_session_loop_mt(session, config);
+	fuse_loop_cfg_destroy(config);
+	return rc;
+}
+
+static void *run(void *arg)
+{
+	struct state *st = arg;
+
+	st->result = st->loop ? loop_run(st->loop) : run_libfuse(st->s->session, st->s->options);
+	if (write(st->s->event, "x", 1) < 0)
 		return NULL;
 	return NULL;
+}
+
+/* After success the mount is served. */
+static int start_loop(struct state *st)
+{
+	const struct options *o = st->s->options;
+	int rc;
+
+	if (!o->clone_fd || o->single) {
+		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads);
+		if (!st->loop)
+			return -ENOMEM;
+		st->s->server->loop = st->loop;
+	}
+	rc = pthread_create(&st->thread, NULL, run, st);
+	if (rc)
+		loop_free(st->loop);
+	return -rc;
 }
 
 static int start(struct state *st)
@@ -77,11 +95,10 @@ static int start(struct state *st)
 		return -errno;
 	/* Threads of a driver inherit the mask too, and would not survive the fork that came before. */
 	gptqfs_accel_start(st->s->server->model);
-	st->loop = (struct loop){st->s->session, st->s->options, st->s->event, 0};
-	rc = pthread_create(&st->thread, NULL, run_loop, &st->loop);
+	rc = start_loop(st);
 	if (rc)
 		close(st->signals);
-	return -rc;
+	return rc;
 }
 
 /* The kernel has made contact: from here on the mount answers. */
@@ -183,5 +200,6 @@ int serve(struct serving *s)
 	pthread_join(st.thread, NULL);
 	close(st.signals);
 	fuse_session_unmount(session);
-	return st.loop.result < 0 ? st.loop.result : 0;
+	loop_free(st.loop);
+	return st.result < 0 ? st.result : 0;
 }

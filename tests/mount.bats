@@ -430,6 +430,8 @@ with open(sys.argv[1], "rb") as f:
 @test "-o cache=0" { variant -o cache=0; }
 @test "-o cache=1m" { variant -o cache=1m; }
 @test "-s" { variant -s; }
+@test "-o max_threads=1" { variant -o max_threads=1; }
+@test "-o max_threads=3" { variant -o max_threads=3; }
 @test "-o direct_io" { variant -o direct_io; }
 @test "-o direct_io,cache=0 -s" { variant -o direct_io,cache=0 -s; }
 @test "-o max_read=4096" { variant -o max_read=4096; }

@@ -4,7 +4,7 @@
 /*
  * What FUSE costs by itself: a file system that does nothing. It serves files f0, f1, ... of given sizes, whose bytes
  * all come from one static buffer, and is otherwise mounted, looped and answered like gptqfs: the same mount options,
- * flags of open, timeouts, threads and readahead. Reading gptqfs cannot be faster than reading this.
+ * flags of open, timeouts, loop and readahead. Reading gptqfs cannot be faster than reading this.
  *
  *     null_fuse [-f] [-d] [-r KIB] MOUNTPOINT SIZE...
  */
@@ -21,9 +21,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../fs/loop.h"
+
 #define FOREVER 1e9
 #define REQUEST_MAX ((size_t)1 << 20)
 #define FILES_MAX 4096
+#define THREADS_MAX 10
 #define ROOT 1
 
 static char buffer[REQUEST_MAX] __attribute__((aligned(4096)));
@@ -32,6 +35,7 @@ struct null_fuse {
 	bool foreground, direct_io;
 	unsigned readahead; /* KiB, 0 to leave it alone */
 	const char *mountpoint;
+	struct loop *loop;
 	uint64_t sizes[FILES_MAX]; /* of inode ROOT + 1 + index */
 	size_t count;
 };
@@ -103,6 +107,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	struct iovec iov = {.iov_base = buffer, .iov_len = size < REQUEST_MAX ? size : REQUEST_MAX};
 
 	(void)fi;
+	loop_note_read(server.loop, ino, at, size);
 	if (at >= end)
 		iov.iov_len = 0;
 	else if (iov.iov_len > end - at)
@@ -166,14 +171,13 @@ static int settle(void)
 
 static int serve(struct fuse_session *session)
 {
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	int rc;
 
-	if (!config || fuse_set_signal_handlers(session))
+	server.loop = loop_new(session, THREADS_MAX);
+	if (!server.loop)
 		return 1;
-	rc = fuse_session_loop_mt(session, config);
-	fuse_remove_signal_handlers(session);
-	fuse_loop_cfg_destroy(config);
+	rc = loop_run(server.loop);
+	loop_free(server.loop);
 	fuse_session_unmount(session);
 	return rc != 0;
 }

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+#define FUSE_USE_VERSION 314
+
+/* The loop over a session that is none: requests come from a queue here, and what they do is part of the test. */
+
+#include "../fs/loop.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "test.h"
+
+#define QUEUE_MAX 1024
+#define PATIENCE_S 20
+
+enum kind {
+	NEXT,      /* a read that follows the one before */
+	ELSEWHERE, /* a read that does not */
+	HOLD,      /* the same, and is not answered before RELEASE was */
+	HOLD_NEXT, /* as HOLD, but follows the one before */
+	RELEASE,   /* no read */
+};
+
+struct fuse_session {
+	struct loop *loop;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum kind queue[QUEUE_MAX];
+	unsigned posted, received, done;
+	bool released, closed;
+	int error; /* instead of any request */
+	uint64_t offset;
+	pthread_t last;
+	unsigned switches; /* how often another thread than the last one came */
+	pthread_t thread;
+	int result;
+};
+
+/* ---- instead of libfuse ---- */
+
+int fuse_session_receive_buf(struct fuse_session *s, struct fuse_buf *buf)
+{
+	int rc;
+
+	if (!buf->mem)
+		buf->mem = malloc(1);
+	pthread_mutex_lock(&s->lock);
+	while (!s->closed && !s->error && s->received == s->posted)
+		pthread_cond_wait(&s->changed, &s->lock);
+	rc = s->error ? s->error : s->received < s->posted;
+	if (rc > 0) {
+		buf->size = s->queue[s->received++];
+		s->switches += !pthread_equal(s->last, pthread_self());
+		s->last = pthread_self();
+	}
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+void fuse_session_process_buf(struct fuse_session *s, const struct fuse_buf *buf)
+{
+	const enum kind kind = (enum kind)buf->size;
+
+	pthread_mutex_lock(&s->lock);
+	if (kind == ELSEWHERE || kind == HOLD)
+		s->offset += 1000;
+	if (kind != RELEASE)
+		loop_note_read(s->loop, 7, s->offset++, 1);
+	while ((kind == HOLD || kind == HOLD_NEXT) && !s->released)
+		pthread_cond_wait(&s->changed, &s->lock);
+	if (kind == RELEASE)
+		s->released = true;
+	s->done++;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+int fuse_session_exited(struct fuse_session *s)
+{
+	return s->closed;
+}
+
+void fuse_session_reset(struct fuse_session *s)
+{
+	(void)s;
+}
+
+/* ---- the kernel's side ---- */
+
+static void *run(void *arg)
+{
+	struct fuse_session *s = arg;
+
+	s->result = loop_run(s->loop);
+	return NULL;
+}
+
+static void begin(struct fuse_session *s, unsigned threads)
+{
+	*s = (struct fuse_session){0};
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->changed, NULL);
+	s->loop = loop_new(s, threads);
+	CHECK(s->loop && pthread_create(&s->thread, NULL, run, s) == 0);
+}
+
+static void post(struct fuse_session *s, enum kind kind)
+{
+	pthread_mutex_lock(&s->lock);
+	s->queue[s->posted++] = kind;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Until so many were answered. */
+static bool answered(struct fuse_session *s, unsigned count)
+{
+	struct timespec end;
+	bool done;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += PATIENCE_S;
+	pthread_mutex_lock(&s->lock);
+	while (s->done < count && pthread_cond_timedwait(&s->changed, &s->lock, &end) == 0)
+		;
+	done = s->done >= count;
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
+
+/* As one reader asks: one after the other. */
+static void read_on(struct fuse_session *s, unsigned count)
+{
+	const unsigned before = s->posted;
+
+	for (unsigned i = 1; i <= count; i++) {
+		post(s, NEXT);
+		CHECK(answered(s, before + i));
+	}
+}
+
+static int finish(struct fuse_session *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->closed = s->released = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	CHECK(s->done == s->posted);
+	loop_free(s->loop);
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+	return s->result;
+}
+
+/* ---- tests ---- */
+
+/* A busy machine may look as if the thread were held up, now and then. */
+static void test_one_reader(void)
+{
+	struct fuse_session s;
+
+	begin(&s, 10);
+	read_on(&s, 100);
+	s.switches = 0;
+	read_on(&s, 300);
+	CHECK(s.switches < 100);
+	CHECK(finish(&s) == 0);
+}
+
+/* Whoever serves the one reader waits for a request that somebody else must take. */
+static void test_held_up(unsigned held)
+{
+	struct fuse_session s;
+	unsigned n;
+
+	begin(&s, 10);
+	read_on(&s, 50);
+	for (unsigned i = 0; i < held; i++)
+		post(&s, HOLD_NEXT);
+	n = s.posted;
+	post(&s, RELEASE);
+	CHECK(answered(&s, n + 1));
+	/* And on as before. */
+	read_on(&s, 50);
+	CHECK(finish(&s) == 0);
+}
+
+/* Not one reader: as many are served as there are threads, at once. */
+static void test_many(void)
+{
+	struct fuse_session s;
+
+	begin(&s, 4);
+	for (int round = 0; round < 20; round++) {
+		const unsigned before = s.posted;
+
+		s.released = false;
+		for (int i = 0; i < 3; i++)
+			post(&s, HOLD);
+		post(&s, RELEASE);
+		CHECK(answered(&s, before + 4));
+	}
+	CHECK(finish(&s) == 0);
+}
+
+/* From one reader to several and back. */
+static void test_changes(void)
+{
+	struct fuse_session s;
+
+	begin(&s, 3);
+	for (int round = 0; round < 10; round++) {
+		unsigned before;
+
+		s.released = false;
+		read_on(&s, 20);
+		before = s.posted;
+		post(&s, HOLD);
+		post(&s, ELSEWHERE);
+		post(&s, RELEASE);
+		CHECK(answered(&s, before + 3));
+	}
+	CHECK(finish(&s) == 0);
+}
+
+static void test_one_thread(void)
+{
+	struct fuse_session s;
+
+	begin(&s, 1);
+	read_on(&s, 20);
+	for (int i = 0; i < 10; i++)
+		post(&s, ELSEWHERE);
+	CHECK(answered(&s, 30));
+	CHECK(s.switches == 1);
+	CHECK(finish(&s) == 0);
+}
+
+/* At the end threads may be listening, or sleeping. */
+static void test_end(void)
+{
+	struct fuse_session s;
+
+	begin(&s, 10);
+	CHECK(finish(&s) == 0);
+	begin(&s, 10);
+	for (int i = 0; i < 100; i++)
+		post(&s, ELSEWHERE);
+	read_on(&s, 20);
+	CHECK(finish(&s) == 0);
+}
+
+static void test_error(void)
+{
+	struct fuse_session s;
+
+	begin(&s, 10);
+	read_on(&s, 20);
+	pthread_mutex_lock(&s.lock);
+	s.error = -EIO;
+	pthread_cond_broadcast(&s.changed);
+	pthread_mutex_unlock(&s.lock);
+	CHECK(finish(&s) == -EIO);
+}
+
+int main(void)
+{
+	test_one_reader();
+	test_held_up(1);
+	test_held_up(3);
+	test_many();
+	test_changes();
+	test_one_thread();
+	test_end();
+	test_error();
+	return test_done();
+}
