@@ -51,39 +51,73 @@ void generator_advise(const void *at, uint64_t bytes, int advice)
 		madvise((void *)from, (uintptr_t)at + bytes - from, advice);
 }
 
-/* The parts of a packed matrix, as they are mapped. */
-struct span {
-	const unsigned char *at;
-	uint64_t bytes;
+/* Pieces of a mapping, by address. */
+struct spans {
+	int count;
+	struct span {
+		const unsigned char *at;
+		uint64_t bytes;
+	} span[3];
 };
 
-enum { SPANS = 3 };
+static void add_span(struct spans *s, const unsigned char *at, uint64_t bytes)
+{
+	int i = s->count;
 
-static void module_spans(const struct module *m, struct span spans[SPANS])
+	if (!bytes)
+		return;
+	for (; i > 0 && s->span[i - 1].at > at; i--)
+		s->span[i] = s->span[i - 1];
+	s->span[i] = (struct span){at, bytes};
+	s->count++;
+}
+
+/* Each span that is handled by itself costs a system call, and to unmap it interrupts every other processor. */
+static void merge_spans(struct spans *s)
+{
+	int last = 0;
+
+	for (int i = 1; i < s->count; i++) {
+		const struct span *next = &s->span[i];
+		const uint64_t apart = (uint64_t)((uintptr_t)next->at - (uintptr_t)s->span[last].at);
+
+		if (apart <= s->span[last].bytes + FAULT_AROUND)
+			s->span[last].bytes = apart + next->bytes;
+		else
+			s->span[++last] = *next;
+	}
+	s->count = last + 1;
+}
+
+/* A packed matrix as it is mapped: most writers put its tensors next to one another. */
+static struct spans module_spans(const struct module *m)
 {
 	const struct qtensor *q = &m->q;
+	struct spans spans = {0};
 
-	spans[0] = (struct span){q->scales, (uint64_t)q->groups * q->out_features * dtype_bytes(q->scale_dtype)};
-	spans[1] = (struct span){q->qzeros, q->qzeros && m->qzeros ? m->qzeros->bytes : 0};
-	spans[2] = (struct span){q->qweight, m->qweight_bytes};
+	add_span(&spans, q->scales, (uint64_t)q->groups * q->out_features * dtype_bytes(q->scale_dtype));
+	if (q->qzeros && m->qzeros)
+		add_span(&spans, q->qzeros, m->qzeros->bytes);
+	add_span(&spans, q->qweight, m->qweight_bytes);
+	/* Between two files there may be anything. */
+	if (!m->files[1])
+		merge_spans(&spans);
+	return spans;
 }
 
-static void advise_module(const struct module *m, int advice)
+static void advise_spans(const struct spans *s, int advice)
 {
-	struct span spans[SPANS];
-
-	module_spans(m, spans);
-	for (int i = 0; i < SPANS; i++)
-		generator_advise(spans[i].at, spans[i].bytes, advice);
+	for (int i = 0; i < s->count; i++)
+		generator_advise(s->span[i].at, s->span[i].bytes, advice);
 }
 
-static void touch(void *ctx)
+static void touch_spans(void *ctx)
 {
-	const struct span *spans = ctx;
+	const struct spans *s = ctx;
 
-	for (int i = 0; i < SPANS; i++)
-		for (uint64_t k = 0; k < spans[i].bytes; k += FAULT_AROUND)
-			(void)*(const volatile unsigned char *)(spans[i].at + k);
+	for (int i = 0; i < s->count; i++)
+		for (uint64_t k = 0; k < s->span[i].bytes; k += FAULT_AROUND)
+			(void)*(const volatile unsigned char *)(s->span[i].at + k);
 }
 
 /*
@@ -93,20 +127,21 @@ static void touch(void *ctx)
  */
 static void fetch_module(const struct generator *g, uint64_t row0, uint64_t nrows)
 {
-	struct span spans[SPANS];
+	struct spans spans = module_spans(g->tensor->module);
 
 	(void)row0;
 	(void)nrows;
-	advise_module(g->tensor->module, MADV_WILLNEED);
-	module_spans(g->tensor->module, spans);
+	advise_spans(&spans, MADV_WILLNEED);
 	/* Whether pages cannot be had is seen, and told, when they are decoded. */
-	source_guard(touch, spans);
+	source_guard(touch_spans, &spans);
 }
 
 /* They stay in the page cache, where they are no more wanted for having been used: see source_file_map. */
 static void release_module(const struct generator *g)
 {
-	advise_module(g->tensor->module, MADV_DONTNEED);
+	const struct spans spans = module_spans(g->tensor->module);
+
+	advise_spans(&spans, MADV_DONTNEED);
 	atomic_store(g->fetched, false);
 }
 
