@@ -11,6 +11,8 @@
 #define STEP_MAX 4096
 /* A fault maps so many bytes around it that are in memory (the kernel's default of fault_around_bytes). */
 #define FAULT_AROUND 65536
+/* Smaller matrices stay mapped. */
+#define RELEASE_MIN ((uint64_t)512 << 10)
 
 struct job {
 	const struct generator *g;
@@ -136,12 +138,15 @@ static void fetch_module(const struct generator *g, uint64_t row0, uint64_t nrow
 	source_guard(touch_spans, &spans);
 }
 
-/* They stay in the page cache, where they are no more wanted for having been used: see source_file_map. */
+/* Pages stay in the page cache, where they are no more wanted for having been used: see source_file_map. Unmapping them
+ * is for what is seen of the process, and for its page tables, and not worth the interrupts where it is about little.
+ */
 static void release_module(const struct generator *g)
 {
 	const struct spans spans = module_spans(g->tensor->module);
 
-	advise_spans(&spans, MADV_DONTNEED);
+	if (g->tensor->module->packed_bytes >= RELEASE_MIN)
+		advise_spans(&spans, MADV_DONTNEED);
 	atomic_store(g->fetched, false);
 }
 
