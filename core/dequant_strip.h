@@ -324,7 +324,7 @@ ALWAYS_INLINE words stream_fields(const struct strip *s, const unsigned char *ro
 	return value | next << 1 << (31 - shift);
 }
 
-/* Where the words of the strip are in a row of qzeros, and the one after it. */
+/* Where the words of the strip are in a row of qzeros. Brings in those of the next row. */
 ALWAYS_INLINE const unsigned char *zeros_at(const struct strip *s, uint32_t g)
 {
 	const size_t row = ((uint64_t)s->q->out_features * s->q->bits + 31) / 32 * 4;
@@ -351,7 +351,7 @@ ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 	return (stream_fields(s, row, 0) + v1) & mask;
 }
 
-/* Of groups in a row each brings in the next one. */
+/* Brings in the next group, which mostly is loaded next. */
 static __attribute__((noinline)) void load_group(struct group *group, const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;

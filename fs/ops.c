@@ -14,9 +14,14 @@
 /* The tree never changes, so the kernel may keep what it was told for as long as it likes. */
 #define FOREVER 1e9
 
+static struct server *server_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
 static struct gptqfs *model_of(fuse_req_t req)
 {
-	return ((struct server *)fuse_req_userdata(req))->model;
+	return server_of(req)->model;
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -69,7 +74,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 /* The size that is shown is 0, so only direct I/O reads it; what is read is as it was at open. */
 static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 {
-	struct snapshot *snapshot = status_snapshot(fuse_req_userdata(req));
+	struct snapshot *snapshot = status_snapshot(server_of(req));
 
 	if (!snapshot) {
 		fuse_reply_err(req, ENOMEM);
@@ -84,7 +89,7 @@ static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct server *server = fuse_req_userdata(req);
+	struct server *server = server_of(req);
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
@@ -126,7 +131,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		read_status(req, fi, size, off);
 		return;
 	}
-	loop_note_read(((const struct server *)fuse_req_userdata(req))->loop, ino, (uint64_t)off, size);
+	loop_note_read(server_of(req)->loop, ino, (uint64_t)off, size);
 	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);
@@ -221,7 +226,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 /* With no attributes at all the kernel is told so once, and does not ask again. */
 static bool refuse_attributes(fuse_req_t req)
 {
-	const struct server *server = fuse_req_userdata(req);
+	const struct server *server = server_of(req);
 
 	if (server->noxattr)
 		fuse_reply_err(req, ENOSYS);
@@ -247,7 +252,7 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 		return;
 	bytes = size ? malloc(size) : NULL;
 	reply_attributes(req, bytes, size,
-	    size && !bytes ? -ENOMEM : status_get_attribute(fuse_req_userdata(req), ino, name, bytes, size));
+	    size && !bytes ? -ENOMEM : status_get_attribute(server_of(req), ino, name, bytes, size));
 	free(bytes);
 }
 
@@ -259,7 +264,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		return;
 	bytes = size ? malloc(size) : NULL;
 	reply_attributes(req, bytes, size,
-	    size && !bytes ? -ENOMEM : status_list_attributes(fuse_req_userdata(req), ino, bytes, size));
+	    size && !bytes ? -ENOMEM : status_list_attributes(server_of(req), ino, bytes, size));
 	free(bytes);
 }
 

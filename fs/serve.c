@@ -22,12 +22,10 @@
 
 struct state {
 	struct serving *s;
-	/* The session's loop has a thread of its own, so that this one is free for signals and for giving memory back.
-	 */
 	struct loop *loop; /* NULL where libfuse's own is used */
-	pthread_t thread;
-	int result;
-	int signals; /* signalfd */
+	pthread_t thread;  /* runs the loop, so that this one is free for signals and for giving memory back */
+	int result;        /* of the loop */
+	int signals;       /* signalfd */
 	dev_t dev;
 	bool ready, leaving;
 };

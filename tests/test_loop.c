@@ -142,6 +142,19 @@ static void read_on(struct fuse_session *s, unsigned count)
 	}
 }
 
+/* As several readers ask: all at once. What is held is held until a RELEASE among them. */
+static void ask(struct fuse_session *s, const enum kind *kinds, unsigned count)
+{
+	const unsigned before = s->posted;
+
+	pthread_mutex_lock(&s->lock);
+	s->released = false;
+	pthread_mutex_unlock(&s->lock);
+	for (unsigned i = 0; i < count; i++)
+		post(s, kinds[i]);
+	CHECK(answered(s, before + count));
+}
+
 static int finish(struct fuse_session *s)
 {
 	pthread_mutex_lock(&s->lock);
@@ -174,16 +187,12 @@ static void test_one_reader(void)
 /* Whoever serves the one reader waits for a request that somebody else must take. */
 static void test_held_up(unsigned held)
 {
+	static const enum kind kinds[] = {HOLD_NEXT, HOLD_NEXT, HOLD_NEXT, RELEASE};
 	struct fuse_session s;
-	unsigned n;
 
 	begin(&s, 10);
 	read_on(&s, 50);
-	for (unsigned i = 0; i < held; i++)
-		post(&s, HOLD_NEXT);
-	n = s.posted;
-	post(&s, RELEASE);
-	CHECK(answered(&s, n + 1));
+	ask(&s, kinds + 3 - held, held + 1);
 	/* And on as before. */
 	read_on(&s, 50);
 	CHECK(finish(&s) == 0);
@@ -192,37 +201,25 @@ static void test_held_up(unsigned held)
 /* Not one reader: as many are served as there are threads, at once. */
 static void test_many(void)
 {
+	static const enum kind kinds[] = {HOLD, HOLD, HOLD, RELEASE};
 	struct fuse_session s;
 
 	begin(&s, 4);
-	for (int round = 0; round < 20; round++) {
-		const unsigned before = s.posted;
-
-		s.released = false;
-		for (int i = 0; i < 3; i++)
-			post(&s, HOLD);
-		post(&s, RELEASE);
-		CHECK(answered(&s, before + 4));
-	}
+	for (int round = 0; round < 20; round++)
+		ask(&s, kinds, 4);
 	CHECK(finish(&s) == 0);
 }
 
 /* From one reader to several and back. */
 static void test_changes(void)
 {
+	static const enum kind kinds[] = {HOLD, ELSEWHERE, RELEASE};
 	struct fuse_session s;
 
 	begin(&s, 3);
 	for (int round = 0; round < 10; round++) {
-		unsigned before;
-
-		s.released = false;
 		read_on(&s, 20);
-		before = s.posted;
-		post(&s, HOLD);
-		post(&s, ELSEWHERE);
-		post(&s, RELEASE);
-		CHECK(answered(&s, before + 3));
+		ask(&s, kinds, 3);
 	}
 	CHECK(finish(&s) == 0);
 }
