@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "accel.h"
 
@@ -45,12 +46,21 @@ static int check_files(const struct module *m)
 	return rc;
 }
 
-void generator_advise(const void *at, uint64_t bytes, int advice)
+/* The file whose map holds that address. */
+static const struct source_file *file_at(const struct module *m, const unsigned char *at)
 {
-	const uintptr_t page = 4096, from = (uintptr_t)at & -page;
+	for (int i = 0; i < TENSOR_FILES && m->files[i]; i++)
+		if ((uintptr_t)at - (uintptr_t)m->files[i]->map < (uintptr_t)m->files[i]->stat.st_size)
+			return m->files[i];
+	return NULL;
+}
 
-	if (bytes)
-		madvise((void *)from, (uintptr_t)at + bytes - from, advice);
+void generator_fetch(const struct module *m, const unsigned char *at, uint64_t bytes)
+{
+	const struct source_file *f = file_at(m, at);
+
+	if (f)
+		source_file_fetch(f, (uint64_t)(at - f->map), bytes);
 }
 
 /* Pieces of a mapping, by address. */
@@ -107,10 +117,15 @@ static struct spans module_spans(const struct module *m)
 	return spans;
 }
 
-static void advise_spans(const struct spans *s, int advice)
+static void unmap_spans(const struct spans *s)
 {
-	for (int i = 0; i < s->count; i++)
-		generator_advise(s->span[i].at, s->span[i].bytes, advice);
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	for (int i = 0; i < s->count; i++) {
+		const uintptr_t at = (uintptr_t)s->span[i].at, from = at & -page;
+
+		madvise((void *)from, at + s->span[i].bytes - from, MADV_DONTNEED);
+	}
 }
 
 static void touch_spans(void *ctx)
@@ -123,17 +138,19 @@ static void touch_spans(void *ctx)
 }
 
 /*
- * The first row touches every page of qweight. On a cold disk asking for all of it makes a few long reads of thousands
+ * The first row touches every page of qweight. On a cold disk reading it in order makes a few long reads of thousands
  * of short ones; and mapping it is less work in order than row by row. MADV_POPULATE_READ would do the same, but count
  * as a use of every page, and after two uses the kernel keeps pages at others' expense.
  */
 static void fetch_module(const struct generator *g, uint64_t row0, uint64_t nrows)
 {
-	struct spans spans = module_spans(g->tensor->module);
+	const struct module *m = g->tensor->module;
+	struct spans spans = module_spans(m);
 
 	(void)row0;
 	(void)nrows;
-	advise_spans(&spans, MADV_WILLNEED);
+	for (int i = 0; i < spans.count; i++)
+		generator_fetch(m, spans.span[i].at, spans.span[i].bytes);
 	/* Whether pages cannot be had is seen, and told, when they are decoded. */
 	source_guard(touch_spans, &spans);
 }
@@ -146,7 +163,7 @@ static void release_module(const struct generator *g)
 	const struct spans spans = module_spans(g->tensor->module);
 
 	if (g->tensor->module->packed_bytes >= RELEASE_MIN)
-		advise_spans(&spans, MADV_DONTNEED);
+		unmap_spans(&spans);
 	atomic_store(g->fetched, false);
 }
 
@@ -297,7 +314,7 @@ static void fetch_cast(const struct generator *g, uint64_t row0, uint64_t nrows)
 	const struct st_tensor *s = g->tensor->stored;
 	const size_t width = dtype_bytes(s->dtype);
 
-	generator_advise(g->file->map + s->begin + row0 * width, nrows * width, MADV_WILLNEED);
+	source_file_fetch(g->file, s->begin + row0 * width, nrows * width);
 }
 
 struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,

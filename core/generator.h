@@ -75,7 +75,7 @@ struct generator generator_text(text_fn *write, const void *subject, uint64_t by
  * what fn wrote is not to be used then. */
 int generator_guard(const struct generator *g, void (*fn)(void *ctx), void *ctx);
 
-/* madvise for mapped bytes that need not begin where a page does. */
-void generator_advise(const void *at, uint64_t bytes, int advice);
+/* source_file_fetch for mapped bytes of a module. */
+void generator_fetch(const struct module *m, const unsigned char *at, uint64_t bytes);
 
 #endif

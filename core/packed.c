@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "checked.h"
 #include "pack.h"
@@ -73,7 +72,7 @@ static void fetch_columns(const struct generator *g, uint64_t row0, uint64_t nro
 	const uint64_t to = div_up((row0 + nrows) * g->row_bytes, c->row_bytes);
 
 	for (size_t i = 0; i < c->count; i++)
-		generator_advise(c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i], MADV_WILLNEED);
+		generator_fetch(c->module[i], c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i]);
 }
 
 static const struct st_tensor *stored_part(const struct module *m, enum packed_kind kind)

@@ -12,9 +12,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "err.h"
+
+/* What is asked of the disk at once: a request longer than the kernel's reading ahead is answered whole. */
+#define FETCH_BYTES ((size_t)1 << 20)
+#define FETCH_IOV 64
+#define RESIDENT_PAGES 1024
 
 /* ---- the directory ---- */
 
@@ -225,9 +231,55 @@ int source_file_read(struct source_file *f, void *dst, size_t len, uint64_t offs
 	return rc ? rc : source_file_check(f);
 }
 
-void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
+void source_file_advise(const struct source_file *f, uint64_t offset, uint64_t len)
 {
 	posix_fadvise(f->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
+/* Of a file that is somebody else's the kernel says that all of it is. */
+static bool is_resident(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = offset + len;
+	unsigned char resident[RESIDENT_PAGES];
+
+	for (uint64_t at = offset & -page; at < end; at += RESIDENT_PAGES * page) {
+		const uint64_t left = (end - at + page - 1) / page;
+		const size_t count = left < RESIDENT_PAGES ? (size_t)left : RESIDENT_PAGES;
+
+		if (mincore((void *)(f->map + at), count * page, resident))
+			return true;
+		for (size_t i = 0; i < count; i++)
+			if (!(resident[i] & 1))
+				return false;
+	}
+	return true;
+}
+
+/* Reads a part of it, all to one place: it is only to be in the page cache. Returns as preadv. */
+static ssize_t read_nowhere(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	unsigned char nowhere[FETCH_BYTES / FETCH_IOV];
+	struct iovec iov[FETCH_IOV];
+	int count = 0;
+
+	for (; len && count < FETCH_IOV; len -= iov[count++].iov_len)
+		iov[count] = (struct iovec){nowhere, len < sizeof(nowhere) ? (size_t)len : sizeof(nowhere)};
+	return preadv(f->fd, iov, count, (off_t)offset);
+}
+
+void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	if (!f->map || is_resident(f, offset, len))
+		return;
+	/* All of it: where pages that are there are passed over, the kernel does not see one who reads in order. */
+	while (len) {
+		const ssize_t n = read_nowhere(f, offset, len);
+
+		if (n <= 0)
+			return;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
 }
 
 int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptqfs_error *err)

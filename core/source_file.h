@@ -70,6 +70,14 @@ int source_file_check(struct source_file *f);
 int source_file_read(struct source_file *f, void *dst, size_t len, uint64_t offset);
 
 /* Lets the disk begin with bytes that will be read soon. Advice only; never waits for them. */
+void source_file_advise(const struct source_file *f, uint64_t offset, uint64_t len);
+
+/*
+ * Brings bytes into the page cache that are not there, as any reader does: in order, with the kernel's own reading
+ * ahead, and waits for them. They then stand in large folios, and cost half as much to map and to copy as in the single
+ * pages that advice brings (of which the kernel also does no more than its largest request to the disk). Failures are
+ * seen when the bytes are read in earnest. Does nothing where the file is not mapped.
+ */
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len);
 
 /* Reads a whole file of at most `max` bytes into fresh memory, terminated (caller frees). */

@@ -557,9 +557,9 @@ static void fetch_ahead(const struct checkpoint *c, size_t i)
 	const struct st_tensor *t = i < c->tensor_count ? &c->tensors[i] : NULL;
 
 	if (t && ends_with(t->name, ".g_idx") && t->bytes <= FETCH_MAX)
-		source_file_fetch(checkpoint_file(c, t), t->begin, t->bytes);
+		source_file_advise(checkpoint_file(c, t), t->begin, t->bytes);
 	if (t && ends_with(t->name, ".qzeros") && t->ndim == 2 && t->shape[0])
-		source_file_fetch(checkpoint_file(c, t), t->begin, t->bytes / t->shape[0]);
+		source_file_advise(checkpoint_file(c, t), t->begin, t->bytes / t->shape[0]);
 }
 
 static int gptq_open(struct checkpoint *c, struct source *out, struct gptqfs_error *err)
