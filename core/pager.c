@@ -7,6 +7,8 @@
 #include "generator.h"
 
 #define JOBS 64
+/* Who waits for a part of a long extent waits for so much of it. */
+#define PIECE ((uint64_t)4 << 20)
 
 struct job {
 	const struct extent *e;
@@ -15,9 +17,10 @@ struct job {
 
 struct pager {
 	pthread_mutex_t lock;
-	pthread_cond_t wanted;
+	pthread_cond_t wanted, done;
 	pthread_t thread;
-	bool running, leaving;
+	bool running, leaving, busy;
+	struct job now; /* if busy */
 	unsigned first, count;
 	struct job jobs[JOBS]; /* a ring */
 };
@@ -30,13 +33,27 @@ struct pager *pager_new(void)
 		return NULL;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wanted, NULL);
+	pthread_cond_init(&p->done, NULL);
 	return p;
+}
+
+static const struct generator *generator_of(const struct extent *e)
+{
+	return e->kind == EXTENT_GENERATED ? e->from.generator : NULL;
+}
+
+/* What a tensor that is fetched whole is known by, in every view; else NULL. */
+static const atomic_bool *whole(const struct extent *e)
+{
+	const struct generator *g = generator_of(e);
+
+	return g ? g->fetched : NULL;
 }
 
 static void run_job(const struct job *job)
 {
 	const struct extent *e = job->e;
-	const struct generator *g = e->kind == EXTENT_GENERATED ? e->from.generator : NULL;
+	const struct generator *g = generator_of(e);
 
 	if (e->kind == EXTENT_SOURCE)
 		source_file_fetch(e->from.file, e->position + job->from, job->length);
@@ -46,10 +63,25 @@ static void run_job(const struct job *job)
 		g->release(g);
 }
 
+/* The next job, or the next piece of it; the lock is held. */
+static struct job next_piece(struct pager *p)
+{
+	struct job *job = &p->jobs[p->first], piece = *job;
+
+	if (job->length > PIECE && !whole(job->e)) {
+		piece.length = PIECE;
+		job->from += PIECE;
+		job->length -= PIECE;
+	} else {
+		p->first = (p->first + 1) % JOBS;
+		p->count--;
+	}
+	return piece;
+}
+
 static void *run(void *arg)
 {
 	struct pager *p = arg;
-	struct job job;
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->leaving) {
@@ -57,12 +89,13 @@ static void *run(void *arg)
 			pthread_cond_wait(&p->wanted, &p->lock);
 			continue;
 		}
-		job = p->jobs[p->first];
-		p->first = (p->first + 1) % JOBS;
-		p->count--;
+		p->now = next_piece(p);
+		p->busy = true;
 		pthread_mutex_unlock(&p->lock);
-		run_job(&job);
+		run_job(&p->now);
 		pthread_mutex_lock(&p->lock);
+		p->busy = false;
+		pthread_cond_broadcast(&p->done);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
@@ -86,7 +119,7 @@ static bool push(struct pager *p, const struct job *job)
 
 bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
 {
-	const struct generator *g = e->kind == EXTENT_GENERATED ? e->from.generator : NULL;
+	const struct generator *g = generator_of(e);
 	bool room;
 
 	if (e->kind == EXTENT_BYTES || (g && !g->fetch))
@@ -103,11 +136,40 @@ bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_
 
 bool pager_release(struct pager *p, const struct extent *e)
 {
-	const struct generator *g = e->kind == EXTENT_GENERATED ? e->from.generator : NULL;
+	const struct generator *g = generator_of(e);
 
 	if (!g || !g->release || !atomic_load_explicit(g->fetched, memory_order_relaxed))
 		return true;
 	return push(p, &(struct job){e, 0, 0});
+}
+
+static bool overlaps(const struct job *job, const struct job *part)
+{
+	if (!job->length)
+		return false;
+	if (whole(part->e))
+		return whole(job->e) == whole(part->e);
+	return job->e == part->e && job->from < part->from + part->length && part->from < job->from + job->length;
+}
+
+static bool is_to_come(const struct pager *p, const struct job *part)
+{
+	if (p->busy && overlaps(&p->now, part))
+		return true;
+	for (unsigned i = 0; i < p->count; i++)
+		if (overlaps(&p->jobs[(p->first + i) % JOBS], part))
+			return true;
+	return false;
+}
+
+void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+{
+	const struct job part = {e, from, length};
+
+	pthread_mutex_lock(&p->lock);
+	while (is_to_come(p, &part))
+		pthread_cond_wait(&p->done, &p->lock);
+	pthread_mutex_unlock(&p->lock);
 }
 
 void pager_free(struct pager *p)
@@ -121,6 +183,7 @@ void pager_free(struct pager *p)
 	if (p->running)
 		pthread_join(p->thread, NULL);
 	pthread_cond_destroy(&p->wanted);
+	pthread_cond_destroy(&p->done);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }

@@ -5,7 +5,8 @@
 /*
  * The pages of source files that bytes are computed from: had from disk and mapped ahead of whoever will need them,
  * given back behind. A thread of its own does it, begun when first needed, so that no reader waits for pages it does
- * not need yet. All of it is advice: where it fails or comes too late, reads are slower and nothing else.
+ * not need yet. All of it is advice: where it fails or comes too late, reads are slower and nothing else. Functions may
+ * be called by any thread at any time before pager_free.
  */
 
 #include "layout.h"
@@ -22,5 +23,11 @@ void pager_free(struct pager *p); /* what is under way is finished first; NULL i
  */
 bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
 bool pager_release(struct pager *p, const struct extent *e);
+
+/*
+ * Waits while that part of an extent is being fetched, or is still to be. For who reads much: going to the disk for the
+ * same pages at the same time would break what the pager reads in order into pieces.
+ */
+void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
 
 #endif

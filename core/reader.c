@@ -17,7 +17,7 @@
 #define WASTE_MAX ((size_t)16 << 10)
 /* Pieces of rows at least this long get aligned addresses. */
 #define ALIGN_MIN ((size_t)64 << 10)
-/* A reader of so much waits while a tensor's pages are fetched, because it will need all of them. */
+/* A reader of so much waits while pages are fetched: of a whole tensor, because it will need all of them. */
 #define FETCH_MIN ((size_t)64 << 10)
 /* Pieces of memory shorter than this are copied, not pointed at. */
 #define COPY_MAX 4096
@@ -77,24 +77,30 @@ static int read_bytes(struct reply *r, const char *bytes, size_t len)
 static int read_source(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
 	unsigned char *at = reserve(r, len);
-	int rc = at ? source_file_read(e->from.file, at, len, e->position + from) : -ENOMEM;
+	int rc;
 
+	if (len >= FETCH_MIN)
+		pager_wait(r->reader->pager, e, from, len);
+	rc = at ? source_file_read(e->from.file, at, len, e->position + from) : -ENOMEM;
 	if (rc == 0)
 		point_at(r, at, len);
 	return rc;
 }
 
 /* The first to read a tensor has all its pages fetched: waits for that if it reads much, else only asks for it. */
-static void fetch_first(const struct reader *reader, const struct extent *e, size_t len)
+static void fetch_first(const struct reader *reader, const struct extent *e, uint64_t from, size_t len)
 {
 	const struct generator *g = e->from.generator;
+	const bool fetched = !g->fetched || atomic_load_explicit(g->fetched, memory_order_relaxed);
 
-	if (!g->fetched || atomic_load_explicit(g->fetched, memory_order_relaxed))
-		return;
-	if (len < FETCH_MIN)
-		pager_fetch(reader->pager, e, 0, e->length);
-	else if (!atomic_exchange(g->fetched, true))
+	if (len < FETCH_MIN) {
+		if (!fetched)
+			pager_fetch(reader->pager, e, 0, e->length);
+	} else if (fetched || atomic_exchange(g->fetched, true)) {
+		pager_wait(reader->pager, e, from, len);
+	} else {
 		g->fetch(g, 0, g->rows);
+	}
 }
 
 /*
@@ -207,7 +213,7 @@ static int read_generated(struct reply *r, const struct extent *e, uint64_t from
 	const uint64_t waste = rows * g->row_bytes - len;
 	int rc = 0;
 
-	fetch_first(r->reader, e, len);
+	fetch_first(r->reader, e, from, len);
 	if (g->fill_part && waste && rows <= CUT_MAX)
 		return read_cut_rows(r, e, from, len);
 	if (waste <= WASTE_MAX || waste <= len / 2)
