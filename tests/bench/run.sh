@@ -45,6 +45,7 @@ copy=
 SERVER=
 MNT=
 declare -A servers=() # mountpoint -> pid
+declare -A warmed=()  # files read from front to back, and not dropped since
 mounts=0
 
 # ---- processes and mounts ----
@@ -138,16 +139,22 @@ unserve() {
 	rmdir "$mnt"
 }
 
+# Out of the page cache; what is mapped by a server stays.
+drop() {
+	local i
+	for i in "$@"; do unset "warmed[$i]"; done
+	bounded "$reader" -m resident -d "$@" >"$scratch/out"
+}
+
+# Into the page cache as any reader leaves a file there. Whoever was there before, and how he read, shows in the size of
+# folios, and a file that stands in single pages costs twice as much to map and to copy.
 warm() {
 	local i
 	for i in "$@"; do
+		[ -n "${warmed[$i]:-}" ] || drop "$i"
 		bounded "$reader" "$i" >"$scratch/out"
+		warmed[$i]=1
 	done
-}
-
-# Out of the page cache; what is mapped by a server stays.
-drop() {
-	bounded "$reader" -m resident -d "$@" >"$scratch/out"
 }
 
 # MiB of the files in the page cache.
