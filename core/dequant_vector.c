@@ -96,21 +96,46 @@ ALWAYS_INLINE words widen_half(words half)
 	return sign | choose((ints)man_exp >= 0x0f800000, man_exp | 0x7f800000, finite);
 }
 
-/* fp16 in the low half of each element, to nearest even; a canonical NaN stays one. */
-ALWAYS_INLINE words narrow_half(words bits)
+/* fp16 in the low half of each element, to nearest even; a canonical NaN stays one where NaNs are looked for. */
+ALWAYS_INLINE words narrow_half(words bits, bool finite)
 {
 #if defined(__aarch64__)
+	(void)finite;
 	return (words)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
 #else
-	const words sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+	const words sign = bits >> 16 & 0x8000, nan = {0x7e00, 0x7e00, 0x7e00, 0x7e00};
+	/* What is larger than any half is as good as 65536, which becomes inf by the arithmetic of the rest. */
+	const words magnitude = (words)_mm_min_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(65536));
 	/* The last bit of a half below 2^-14 is as large as that of the float 0.5. */
 	const words subnormal = (words)((floats)magnitude + 0.5f) - 0x3f000000;
-	const words normal = (magnitude + 0xfff + (magnitude >> 13 & 1) - (112 << 23)) >> 13;
-	const words finite = choose((ints)magnitude < 0x38800000, subnormal, normal);
-	const words special = choose((ints)magnitude > 0x7f800000, (words){0} + 0x7e00, (words){0} + 0x7c00);
+	const words normal = (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
+	const words half = sign | choose((ints)magnitude < 0x38800000, subnormal, normal);
 
-	return sign | choose((ints)magnitude >= 0x47800000, special, finite);
+	return finite ? half : choose((floats)bits != (floats)bits, nan, half);
 #endif
+}
+
+/* The same for fp16's normal numbers, and 0. */
+ALWAYS_INLINE words narrow_plain(words bits)
+{
+#if defined(__aarch64__)
+	return narrow_half(bits, true);
+#else
+	const words sign = bits >> 16 & 0x8000;
+	/* Half of the smallest becomes 0, as 0 does. */
+	const words magnitude = (words)_mm_max_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(0x1p-15f));
+
+	return sign | (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
+#endif
+}
+
+/* Is every code of up to 4 bits less its zero, times a scale, either 0 or a normal number in fp16? */
+ALWAYS_INLINE bool is_plain(floats scale)
+{
+	const words magnitude = (words)scale & 0x7fffffff;
+	const ints plain = ((ints)magnitude >= 0x38800000) & ((ints)magnitude < 0x44800000); /* 2^-14 and 2^10 */
+
+	return (plain[0] & plain[1] & plain[2] & plain[3]) != 0;
 }
 
 ALWAYS_INLINE words canonical(floats value)
@@ -118,11 +143,11 @@ ALWAYS_INLINE words canonical(floats value)
 	return choose((ints)(value != value), (words){0} + 0x7fc00000, (words)value);
 }
 
-/* Of floats whose NaNs are canonical: fp16 or bf16 in the low half of each element. */
-ALWAYS_INLINE words round16(words bits, enum dtype out)
+/* Of floats whose NaNs are canonical, or of which none is NaN: fp16 or bf16 in the low half of each element. */
+ALWAYS_INLINE words round16(words bits, enum dtype out, bool finite)
 {
 	if (out == DTYPE_F16)
-		return narrow_half(bits);
+		return narrow_half(bits, finite);
 	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
@@ -173,8 +198,8 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 	return (floats)(dtype == DTYPE_F16 ? widen_half(bits) : bits << 16);
 }
 
-/* Values whose NaNs are canonical. */
-ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype)
+/* As round16. */
+ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype, bool finite)
 {
 	halves8 half;
 
@@ -182,14 +207,14 @@ ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype)
 		memcpy(dst, &bits, sizeof(bits));
 		return;
 	}
-	bits = round16(bits, dtype);
+	bits = round16(bits, dtype, finite);
 	half = narrow_pair(bits, bits);
 	memcpy(dst, &half, sizeof(half) / 2);
 }
 
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
 {
-	store_bits(dst, canonical(value), dtype);
+	store_bits(dst, canonical(value), dtype, false);
 }
 
 ALWAYS_INLINE words settle(floats value, struct variant v)
@@ -205,30 +230,42 @@ ALWAYS_INLINE bool has_table(struct variant v)
 }
 
 /* The outputs of four codes from `first` on. */
-ALWAYS_INLINE words formula4(float first, float zero, float scale, enum dtype out)
+ALWAYS_INLINE words formula4(float first, float zero, float scale, struct variant v, bool plain)
 {
-	const floats code = (floats){0, 1, 2, 3} + first;
+	const floats code = (floats){0, 1, 2, 3} + first, value = (code - zero) * scale;
 
-	return round16(canonical((code - zero) * scale), out);
+	if (plain && v.out == DTYPE_F16)
+		return narrow_plain((words)value);
+	return round16(settle(value, v), v.out, v.finite);
+}
+
+ALWAYS_INLINE void table_build(struct tables *tables, uint32_t c, struct variant v, bool plain)
+{
+	const float zero = tables->zero[c], scale = tables->scale[c];
+	const words a = formula4(0, zero, scale, v, plain);
+	const words b = v.bits > 2 ? formula4(4, zero, scale, v, plain) : a;
+	const bytes16 low = (bytes16)narrow_pair(a, b);
+	const bytes16 high =
+	    v.bits > 3 ? (bytes16)narrow_pair(formula4(8, zero, scale, v, plain), formula4(12, zero, scale, v, plain))
+		       : low;
+
+	tables->low[c] = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+	tables->high[c] = __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
 ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
 {
+	const bool plain = is_plain(group->scale);
+
 	memcpy(tables->zero, &group->zero, sizeof(tables->zero));
 	memcpy(tables->scale, &group->scale, sizeof(tables->scale));
-	for (uint32_t c = 0; has_table(v) && c < columns; c++) {
-		const float zero = tables->zero[c], scale = tables->scale[c];
-		const words a = formula4(0, zero, scale, v.out);
-		const words b = v.bits > 2 ? formula4(4, zero, scale, v.out) : a;
-		const bytes16 low = (bytes16)narrow_pair(a, b);
-		const bytes16 high =
-		    v.bits > 3 ? (bytes16)narrow_pair(formula4(8, zero, scale, v.out), formula4(12, zero, scale, v.out))
-			       : low;
-
-		tables->low[c] =
-		    __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-		tables->high[c] =
-		    __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+	if (!has_table(v))
+		return;
+	for (uint32_t c = 0; c < columns; c++) {
+		if (plain)
+			table_build(tables, c, v, true);
+		else
+			table_build(tables, c, v, false);
 	}
 }
 
@@ -291,7 +328,7 @@ ALWAYS_INLINE void expand16(char *dst, bytes16 code, float zero, float scale, st
 						 1, 9, 2, 10, 3, 11);
 		const floats value = (__builtin_convertvector((ints)wide, floats) - zero) * scale;
 
-		store_bits(dst + i * step, settle(value, v), v.out);
+		store_bits(dst + i * step, settle(value, v), v.out, v.finite);
 	}
 }
 
@@ -333,7 +370,7 @@ ALWAYS_INLINE words round32(floats value, struct variant v)
 
 ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 {
-	return round16(settle(a, v), v.out) | round16(settle(b, v), v.out) << 16;
+	return round16(settle(a, v), v.out, v.finite) | round16(settle(b, v), v.out, v.finite) << 16;
 }
 
 ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
