@@ -201,11 +201,12 @@ fuzz: $(fuzz_targets:%=$(B)/fuzz_%)
 
 $(B)/bench_null: tests/bench/null_fuse.c fs/loop.c
 $(B)/bench_reader: tests/bench/reader.c
-$(B)/bench_null $(B)/bench_reader:
+$(B)/bench_pin_memory: tests/bench/pin_memory.c
+$(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory:
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(FUSE_LIBS) -pthread
 
-bench: $(B)/gptqfs $(B)/check_dequant $(B)/bench_null $(B)/bench_reader
+bench: $(B)/gptqfs $(B)/check_dequant $(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory
 	$(Q)B=$(B) tests/bench/run.sh $(BENCH)
 
 interop: $(B)/gptqfs

@@ -18,6 +18,8 @@
 #     BENCH_DIR=DIR        where to put models (below ${TMPDIR:-/tmp}); KEEP=1 leaves them there for the next time
 #     CP_DIR=DIR           where "cp" copies to (below ${TMPDIR:-/tmp}); /dev/shm shows it without the disk's moods
 #     MODEL=DIR            the small real model
+#     PIN_MEMORY=1         in a virtual machine whose host takes back memory that is free: see pin_memory.c. Without it,
+#                          runs there differ by a factor of three, and all this measures is the host.
 #     DROP_CACHES=1        empty the whole machine's page cache before each section (root)
 #     VERBOSE=1            every single run, on stderr
 set -euo pipefail
@@ -38,6 +40,7 @@ export LC_ALL=C
 reader=$B/bench_reader
 null=$B/bench_null
 gptqfs=$B/gptqfs
+pin=$B/bench_pin_memory
 
 work=
 scratch=
@@ -155,6 +158,15 @@ warm() {
 		bounded "$reader" "$i" >"$scratch/out"
 		warmed[$i]=1
 	done
+}
+
+pin_memory() {
+	"$pin" >"$scratch/pinned" &
+	while [ ! -s "$scratch/pinned" ]; do
+		kill -0 $! 2>/dev/null || die "memory could not be pinned"
+		sleep 0.1
+	done
+	echo "memory:  all that was free is at hand ($(cat "$scratch/pinned"))"
 }
 
 # MiB of the files in the page cache.
@@ -704,7 +716,7 @@ main() {
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
 	done
-	for s in "$gptqfs" "$null" "$reader"; do
+	for s in "$gptqfs" "$null" "$reader" "$pin"; do
 		[ -x "$s" ] || die "$s is not built; run: make bench"
 	done
 	if [ -n "${BENCH_DIR:-}" ]; then
@@ -728,6 +740,7 @@ main() {
 	G="-o readahead=$READAHEAD"
 	LIMIT=$((LIMIT_GB * 1000000000))
 	machine
+	[ -z "${PIN_MEMORY:-}" ] || pin_memory
 	for s in "$@"; do
 		[ -z "${DROP_CACHES:-}" ] || bounded "$reader" -m resident -D "$gptqfs" >"$scratch/out"
 		"bench_$s"
