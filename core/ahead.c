@@ -134,7 +134,7 @@ static void fetch_ahead(const struct ahead *a, struct stream *s)
 		const struct extent *e = layout_find(s->layout, s->fetched);
 		const uint64_t end = end_of(e) < goal ? end_of(e) : goal;
 
-		room = pager_fetch(a->reader->pager, e, s->fetched - e->offset, end - s->fetched);
+		room = pager_plan(a->reader->pager, e, s->fetched - e->offset, end - s->fetched);
 		if (room)
 			s->fetched = end;
 	}

@@ -3,17 +3,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "accel.h"
 
 /* Rows that could only be cut into longer parts are computed whole. */
 #define STEP_MAX 4096
-/* A fault maps so many bytes around it that are in memory (the kernel's default of fault_around_bytes). */
-#define FAULT_AROUND 65536
-/* Smaller matrices stay mapped. */
-#define RELEASE_MIN ((uint64_t)512 << 10)
 
 struct job {
 	const struct generator *g;
@@ -55,116 +49,26 @@ static const struct source_file *file_at(const struct module *m, const unsigned 
 	return NULL;
 }
 
-void generator_fetch(const struct module *m, const unsigned char *at, uint64_t bytes)
+void generator_needs(const struct module *m, const unsigned char *at, uint64_t bytes, struct spans *out)
 {
 	const struct source_file *f = file_at(m, at);
 
 	if (f)
-		source_file_fetch(f, (uint64_t)(at - f->map), bytes);
+		spans_add(out, f, at, bytes);
 }
 
-/* Pieces of a mapping, by address. */
-struct spans {
-	int count;
-	struct span {
-		const unsigned char *at;
-		uint64_t bytes;
-	} span[3];
-};
-
-static void add_span(struct spans *s, const unsigned char *at, uint64_t bytes)
-{
-	int i = s->count;
-
-	if (!bytes)
-		return;
-	for (; i > 0 && s->span[i - 1].at > at; i--)
-		s->span[i] = s->span[i - 1];
-	s->span[i] = (struct span){at, bytes};
-	s->count++;
-}
-
-/* Each span that is handled by itself costs a system call, and to unmap it interrupts every other processor. */
-static void merge_spans(struct spans *s)
-{
-	int last = 0;
-
-	for (int i = 1; i < s->count; i++) {
-		const struct span *next = &s->span[i];
-		const uint64_t apart = (uint64_t)((uintptr_t)next->at - (uintptr_t)s->span[last].at);
-
-		if (apart <= s->span[last].bytes + FAULT_AROUND)
-			s->span[last].bytes = apart + next->bytes;
-		else
-			s->span[++last] = *next;
-	}
-	s->count = last + 1;
-}
-
-/* A packed matrix as it is mapped: most writers put its tensors next to one another. */
-static struct spans module_spans(const struct module *m)
-{
-	const struct qtensor *q = &m->q;
-	struct spans spans = {0};
-
-	add_span(&spans, q->scales, (uint64_t)q->groups * q->out_features * dtype_bytes(q->scale_dtype));
-	if (q->qzeros && m->qzeros)
-		add_span(&spans, q->qzeros, m->qzeros->bytes);
-	add_span(&spans, q->qweight, m->qweight_bytes);
-	/* Between two files there may be anything. */
-	if (!m->files[1])
-		merge_spans(&spans);
-	return spans;
-}
-
-static void unmap_spans(const struct spans *s)
-{
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-	for (int i = 0; i < s->count; i++) {
-		const uintptr_t at = (uintptr_t)s->span[i].at, from = at & -page;
-
-		madvise((void *)from, at + s->span[i].bytes - from, MADV_DONTNEED);
-	}
-}
-
-static void touch_spans(void *ctx)
-{
-	const struct spans *s = ctx;
-
-	for (int i = 0; i < s->count; i++)
-		for (uint64_t k = 0; k < s->span[i].bytes; k += FAULT_AROUND)
-			(void)*(const volatile unsigned char *)(s->span[i].at + k);
-}
-
-/*
- * The first row touches every page of qweight. On a cold disk reading it in order makes a few long reads of thousands
- * of short ones; and mapping it is less work in order than row by row. MADV_POPULATE_READ would do the same, but count
- * as a use of every page, and after two uses the kernel keeps pages at others' expense.
- */
-static void fetch_module(const struct generator *g, uint64_t row0, uint64_t nrows)
+/* The first row touches every page of qweight, so all of it. */
+static void needs_of_module(const struct generator *g, uint64_t row0, uint64_t nrows, struct spans *out)
 {
 	const struct module *m = g->tensor->module;
-	struct spans spans = module_spans(m);
+	const struct qtensor *q = &m->q;
 
 	(void)row0;
 	(void)nrows;
-	for (int i = 0; i < spans.count; i++)
-		generator_fetch(m, spans.span[i].at, spans.span[i].bytes);
-	/* Whether pages cannot be had is seen, and told, when they are decoded. */
-	source_guard(touch_spans, &spans);
-}
-
-/* Pages stay in the page cache, where they are no more wanted for having been used: see source_file_map. Unmapping them
- * is for what is seen of the process, and for its page tables, and not worth the interrupts where it is about little.
- */
-static void release_module(const struct generator *g)
-{
-	const struct spans spans = module_spans(g->tensor->module);
-
-	if (g->tensor->module->packed_bytes >= RELEASE_MIN)
-		unmap_spans(&spans);
-	atomic_store(g->fetched, false);
+	generator_needs(m, q->scales, (uint64_t)q->groups * q->out_features * dtype_bytes(q->scale_dtype), out);
+	if (q->qzeros && m->qzeros)
+		generator_needs(m, q->qzeros, m->qzeros->bytes, out);
+	generator_needs(m, q->qweight, m->qweight_bytes, out);
 }
 
 /* ---- the same by an accelerator ---- */
@@ -275,8 +179,7 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 	    .fill = fill_dequant,
 	    .fill_part = step ? fill_part : NULL,
 	    .step = step,
-	    .fetch = fetch_module,
-	    .release = release_module,
+	    .needs = needs_of_module,
 	    .fetched = &t->module->fetched,
 	    .tensor = t,
 	    .modules = &t->module,
@@ -309,12 +212,12 @@ static int fill_cast(const struct generator *g, void *dst, uint64_t row0, uint64
 	return rc ? rc : source_file_check(g->file);
 }
 
-static void fetch_cast(const struct generator *g, uint64_t row0, uint64_t nrows)
+static void needs_of_cast(const struct generator *g, uint64_t row0, uint64_t nrows, struct spans *out)
 {
 	const struct st_tensor *s = g->tensor->stored;
 	const size_t width = dtype_bytes(s->dtype);
 
-	source_file_fetch(g->file, s->begin + row0 * width, nrows * width);
+	spans_add(out, g->file, g->file->map + s->begin + row0 * width, nrows * width);
 }
 
 struct generator generator_cast(const struct tensor *t, struct source_file *f, const struct kernels *kernels,
@@ -325,7 +228,7 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 	    .row_bytes = dtype_bytes(out),
 	    .tile_rows = 65536 / (uint32_t)dtype_bytes(out),
 	    .fill = fill_cast,
-	    .fetch = fetch_cast,
+	    .needs = needs_of_cast,
 	    .tensor = t,
 	    .file = f,
 	    .out = out,

@@ -12,6 +12,7 @@
  */
 
 #include "source.h"
+#include "span.h"
 #include "text.h"
 
 #define GENERATOR_TILE_MAX ((size_t)128 << 10) /* bytes of a tile, unless one row alone is longer */
@@ -35,12 +36,11 @@ struct generator {
 	int (*fill_part)(const struct generator *g, void *dst, const struct row_part *part);
 	uint32_t step;
 	/*
-	 * Have the pages that rows are computed from read and mapped, and give them back. Advice; NULL where there is
-	 * nothing to it. Where `fetched` is not NULL, fetch concerns all rows whatever it is asked for, and is for
-	 * whoever sets *fetched; release clears it.
+	 * What rows are computed from; NULL where nobody needs to know. Where `fetched` is not NULL, it is the same for
+	 * all rows, however few are asked for: whoever sets *fetched has it brought into memory, and whoever clears it
+	 * need not.
 	 */
-	void (*fetch)(const struct generator *g, uint64_t row0, uint64_t nrows);
-	void (*release)(const struct generator *g);
+	void (*needs)(const struct generator *g, uint64_t row0, uint64_t nrows, struct spans *out);
 	atomic_bool *fetched;
 	union {
 		const struct tensor *tensor;
@@ -69,13 +69,13 @@ struct generator generator_cast(const struct tensor *t, struct source_file *f, c
 /* A text of `bytes` bytes as one row. It is written whenever it is read, and kept nowhere: there may be very many. */
 struct generator generator_text(text_fn *write, const void *subject, uint64_t bytes);
 
-/* ---- for whoever has a fill, or a fetch, of his own ---- */
+/* ---- for whoever has a fill, or needs, of his own ---- */
 
 /* Calls fn(ctx), which reads maps of the generator's modules. 0, or -EIO if a file of theirs was changed, or fails:
  * what fn wrote is not to be used then. */
 int generator_guard(const struct generator *g, void (*fn)(void *ctx), void *ctx);
 
-/* source_file_fetch for mapped bytes of a module. */
-void generator_fetch(const struct module *m, const unsigned char *at, uint64_t bytes);
+/* spans_add for mapped bytes of a module. */
+void generator_needs(const struct module *m, const unsigned char *at, uint64_t bytes, struct spans *out);
 
 #endif

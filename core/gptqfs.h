@@ -131,6 +131,11 @@ struct gptqfs_reply {
 int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply);
 void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
 
+/* Is there anything that would be in the way later? And does some 20 microseconds of it: for who serves reads, while
+ * there are none to serve. */
+bool gptqfs_has_work(struct gptqfs *m);
+void gptqfs_work(struct gptqfs *m);
+
 /* Gives memory back that nothing used since the last call. Call it every few seconds. True while some is held. */
 bool gptqfs_trim(struct gptqfs *m);
 

@@ -367,6 +367,16 @@ void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply)
 	ahead_continue(m->ahead, &range);
 }
 
+bool gptqfs_has_work(struct gptqfs *m)
+{
+	return pager_has_work(m->reader.pager);
+}
+
+void gptqfs_work(struct gptqfs *m)
+{
+	pager_work(m->reader.pager);
+}
+
 bool gptqfs_trim(struct gptqfs *m)
 {
 	bool held = ahead_trim(m->ahead);

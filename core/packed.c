@@ -65,14 +65,14 @@ static int fill_columns(const struct generator *g, void *dst, uint64_t row0, uin
 }
 
 /* Rows of the generator are elements; those of the parts are touched in as many places. */
-static void fetch_columns(const struct generator *g, uint64_t row0, uint64_t nrows)
+static void needs_of_columns(const struct generator *g, uint64_t row0, uint64_t nrows, struct spans *out)
 {
 	const struct columns *c = g->subject;
 	const uint64_t from = row0 * g->row_bytes / c->row_bytes;
 	const uint64_t to = div_up((row0 + nrows) * g->row_bytes, c->row_bytes);
 
 	for (size_t i = 0; i < c->count; i++)
-		generator_fetch(c->module[i], c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i]);
+		generator_needs(c->module[i], c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i], out);
 }
 
 static const struct st_tensor *stored_part(const struct module *m, enum packed_kind kind)
@@ -171,7 +171,7 @@ static int append_columns(const struct packed *p, const struct packed_tensor *t,
 		c->row_bytes += c->bytes[i];
 	}
 	g.fill = fill_columns;
-	g.fetch = fetch_columns;
+	g.needs = needs_of_columns;
 	g.modules = c->module;
 	g.module_count = c->count;
 	return add_generator(p, g, layout);

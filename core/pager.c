@@ -3,24 +3,44 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "checked.h"
 #include "generator.h"
 
 #define JOBS 64
-/* Who waits for a part of a long extent waits for so much of it. */
+/* The thread goes by steps of so many bytes: who waits for a part of a long extent waits for no more. */
 #define PIECE ((uint64_t)4 << 20)
+/* And whoever helps by so many: the next request may come at any moment. */
+#define MORSEL ((uint64_t)512 << 10)
+/* How long what was planned waits for somebody who helps. A stream is given much more time than that: see ahead.c. */
+#define LATE_NS ((uint64_t)8 * 1000 * 1000)
+/* Smaller matrices stay mapped: unmapping them is not worth the interrupts. */
+#define RELEASE_MIN ((uint64_t)512 << 10)
 
 struct job {
 	const struct extent *e;
-	uint64_t from, length; /* length 0: give back */
+	uint64_t from, length; /* of the extent */
+	uint64_t done;         /* of the length; or of what the whole tensor needs */
+	uint64_t due;          /* nanoseconds */
+	bool release;
+};
+
+/* What is done at a time, of the first job. */
+struct step {
+	const struct extent *e;
+	struct spans spans;
+	uint64_t bytes; /* as job.done counts */
+	bool release, last;
 };
 
 struct pager {
 	pthread_mutex_t lock;
 	pthread_cond_t wanted, done;
 	pthread_t thread;
-	bool running, leaving, busy;
-	struct job now; /* if busy */
+	bool running, leaving;
+	bool hurry; /* the thread shall do all there is */
+	bool busy;  /* somebody does a step of the first job */
 	unsigned first, count;
 	struct job jobs[JOBS]; /* a ring */
 };
@@ -28,11 +48,15 @@ struct pager {
 struct pager *pager_new(void)
 {
 	struct pager *p = calloc(1, sizeof(*p));
+	pthread_condattr_t monotonic;
 
 	if (!p)
 		return NULL;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_cond_init(&p->wanted, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->wanted, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	pthread_cond_init(&p->done, NULL);
 	return p;
 }
@@ -43,41 +67,115 @@ static const struct generator *generator_of(const struct extent *e)
 }
 
 /* What a tensor that is fetched whole is known by, in every view; else NULL. */
-static const atomic_bool *whole(const struct extent *e)
+static atomic_bool *whole(const struct extent *e)
 {
 	const struct generator *g = generator_of(e);
 
 	return g ? g->fetched : NULL;
 }
 
-static void run_job(const struct job *job)
+static uint64_t now(void)
 {
-	const struct extent *e = job->e;
-	const struct generator *g = generator_of(e);
+	struct timespec t;
 
-	if (e->kind == EXTENT_SOURCE)
-		source_file_fetch(e->from.file, e->position + job->from, job->length);
-	else if (g && job->length)
-		g->fetch(g, job->from / g->row_bytes, (job->length + g->row_bytes - 1) / g->row_bytes);
-	else if (g)
-		g->release(g);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* The next job, or the next piece of it; the lock is held. */
-static struct job next_piece(struct pager *p)
-{
-	struct job *job = &p->jobs[p->first], piece = *job;
+/* ---- steps ---- */
 
-	if (job->length > PIECE && !whole(job->e)) {
-		piece.length = PIECE;
-		job->from += PIECE;
-		job->length -= PIECE;
+static struct spans needs(const struct extent *e, uint64_t from, uint64_t length)
+{
+	const struct generator *g = generator_of(e);
+	struct spans s = {0};
+
+	if (g) {
+		const uint64_t row0 = from / g->row_bytes, row1 = div_up(from + length, g->row_bytes);
+
+		g->needs(g, row0, row1 - row0, &s);
+	} else if (e->from.file->map) {
+		spans_add(&s, e->from.file, e->from.file->map + e->position + from, length);
+	}
+	return s;
+}
+
+static struct step next_step(const struct job *job, uint64_t most)
+{
+	const uint64_t left = job->length - job->done;
+	struct step step = {.e = job->e, .release = job->release};
+
+	if (whole(job->e)) {
+		const struct spans all = needs(job->e, 0, job->e->length);
+
+		step.spans = spans_cut(&all, job->done, most);
+		step.bytes = spans_bytes(&step.spans);
+		step.last = job->done + step.bytes >= spans_bytes(&all);
+		if (job->release && spans_bytes(&all) < RELEASE_MIN) {
+			step.spans.count = 0;
+			step.last = true;
+		}
 	} else {
+		step.bytes = left < most ? left : most;
+		step.spans = needs(job->e, job->from + job->done, step.bytes);
+		step.last = step.bytes == left;
+	}
+	return step;
+}
+
+static bool is_resident(const struct step *step)
+{
+	for (int i = 0; i < step->spans.count; i++)
+		if (!source_file_resident(step->spans.span[i].file, step->spans.span[i].offset,
+			step->spans.span[i].bytes))
+			return false;
+	return true;
+}
+
+static void run_step(const struct step *step)
+{
+	for (int i = 0; i < step->spans.count; i++) {
+		const struct span *s = &step->spans.span[i];
+
+		if (step->release) {
+			/* For what is seen of the process, and for its page tables. In the page cache they are no more
+			 * wanted for having been used here: see source_file_map. */
+			source_file_unpopulate(s->file, s->offset, s->bytes);
+			continue;
+		}
+		source_file_fetch(s->file, s->offset, s->bytes);
+		if (generator_of(step->e))
+			source_file_populate(s->file, s->offset, s->bytes);
+	}
+	if (step->release && step->last)
+		atomic_store(whole(step->e), false);
+}
+
+/* The lock is held, and given up meanwhile. False if it was not done, because pages are not in memory. */
+static bool do_step(struct pager *p, uint64_t most, bool may_wait)
+{
+	struct job *job = &p->jobs[p->first];
+	struct step step;
+	bool can;
+
+	p->busy = true;
+	pthread_mutex_unlock(&p->lock);
+	step = next_step(job, most);
+	can = may_wait || step.release || is_resident(&step);
+	if (can)
+		run_step(&step);
+	pthread_mutex_lock(&p->lock);
+	p->busy = false;
+	if (can)
+		job->done += step.bytes;
+	if (can && step.last) {
 		p->first = (p->first + 1) % JOBS;
 		p->count--;
 	}
-	return piece;
+	pthread_cond_broadcast(&p->done);
+	return can;
 }
+
+/* ---- who does them ---- */
 
 static void *run(void *arg)
 {
@@ -85,23 +183,56 @@ static void *run(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	while (!p->leaving) {
-		if (!p->count) {
+		const uint64_t due = p->count ? p->jobs[p->first].due : 0;
+
+		if (p->busy) {
+			pthread_cond_wait(&p->done, &p->lock);
+		} else if (!p->count) {
+			p->hurry = false;
 			pthread_cond_wait(&p->wanted, &p->lock);
-			continue;
+		} else if (p->hurry || due <= now()) {
+			p->hurry = true; /* whoever helps is too slow, or not there */
+			do_step(p, PIECE, true);
+		} else {
+			const struct timespec t = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+
+			pthread_cond_timedwait(&p->wanted, &p->lock, &t);
 		}
-		p->now = next_piece(p);
-		p->busy = true;
-		pthread_mutex_unlock(&p->lock);
-		run_job(&p->now);
-		pthread_mutex_lock(&p->lock);
-		p->busy = false;
-		pthread_cond_broadcast(&p->done);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
 }
 
-static bool push(struct pager *p, const struct job *job)
+static void hurry(struct pager *p)
+{
+	p->hurry = true;
+	pthread_cond_signal(&p->wanted);
+}
+
+static bool has_work(const struct pager *p)
+{
+	return p->count && !p->hurry && !p->busy;
+}
+
+bool pager_has_work(struct pager *p)
+{
+	bool has;
+
+	pthread_mutex_lock(&p->lock);
+	has = has_work(p);
+	pthread_mutex_unlock(&p->lock);
+	return has;
+}
+
+void pager_work(struct pager *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (has_work(p) && !do_step(p, MORSEL, false))
+		hurry(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static bool push(struct pager *p, const struct job *job, bool at_once)
 {
 	bool room;
 
@@ -110,52 +241,66 @@ static bool push(struct pager *p, const struct job *job)
 	if (!p->running)
 		p->running = pthread_create(&p->thread, NULL, run, p) == 0;
 	room = p->running && p->count < JOBS;
-	if (room)
-		p->jobs[(p->first + p->count++) % JOBS] = *job;
-	pthread_cond_signal(&p->wanted);
+	if (room) {
+		struct job *added = &p->jobs[(p->first + p->count++) % JOBS];
+
+		*added = *job;
+		added->due = now() + LATE_NS;
+	}
+	if (at_once)
+		hurry(p);
+	else if (p->count == 1)
+		pthread_cond_signal(&p->wanted); /* to note when it will be late */
 	pthread_mutex_unlock(&p->lock);
 	return room;
 }
 
-bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+static bool ask(struct pager *p, const struct job *part, bool at_once)
 {
-	const struct generator *g = generator_of(e);
+	const struct generator *g = generator_of(part->e);
 	bool room;
 
-	if (e->kind == EXTENT_BYTES || (g && !g->fetch))
+	if (part->e->kind == EXTENT_BYTES || (g && !g->needs))
 		return true;
 	if (!g || !g->fetched)
-		return push(p, &(struct job){e, from, length});
+		return push(p, part, at_once);
 	if (atomic_load_explicit(g->fetched, memory_order_relaxed) || atomic_exchange(g->fetched, true))
 		return true;
-	room = push(p, &(struct job){e, 0, e->length});
+	room = push(p, &(struct job){.e = part->e, .length = part->e->length}, at_once);
 	if (!room)
 		atomic_store(g->fetched, false);
 	return room;
 }
 
+bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+{
+	return ask(p, &(struct job){.e = e, .from = from, .length = length}, true);
+}
+
+bool pager_plan(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+{
+	return ask(p, &(struct job){.e = e, .from = from, .length = length}, false);
+}
+
 bool pager_release(struct pager *p, const struct extent *e)
 {
-	const struct generator *g = generator_of(e);
-
-	if (!g || !g->release || !atomic_load_explicit(g->fetched, memory_order_relaxed))
+	if (!whole(e) || !atomic_load_explicit(whole(e), memory_order_relaxed))
 		return true;
-	return push(p, &(struct job){e, 0, 0});
+	return push(p, &(struct job){.e = e, .release = true}, false);
 }
 
 static bool overlaps(const struct job *job, const struct job *part)
 {
-	if (!job->length)
+	if (job->release)
 		return false;
 	if (whole(part->e))
 		return whole(job->e) == whole(part->e);
-	return job->e == part->e && job->from < part->from + part->length && part->from < job->from + job->length;
+	return job->e == part->e && job->from + job->done < part->from + part->length &&
+	       part->from < job->from + job->length;
 }
 
 static bool is_to_come(const struct pager *p, const struct job *part)
 {
-	if (p->busy && overlaps(&p->now, part))
-		return true;
 	for (unsigned i = 0; i < p->count; i++)
 		if (overlaps(&p->jobs[(p->first + i) % JOBS], part))
 			return true;
@@ -164,11 +309,13 @@ static bool is_to_come(const struct pager *p, const struct job *part)
 
 void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
 {
-	const struct job part = {e, from, length};
+	const struct job part = {.e = e, .from = from, .length = length};
 
 	pthread_mutex_lock(&p->lock);
-	while (is_to_come(p, &part))
+	while (is_to_come(p, &part)) {
+		hurry(p);
 		pthread_cond_wait(&p->done, &p->lock);
+	}
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -87,20 +87,13 @@ static int read_source(struct reply *r, const struct extent *e, uint64_t from, s
 	return rc;
 }
 
-/* The first to read a tensor has all its pages fetched: waits for that if it reads much, else only asks for it. */
+/* The first to read a tensor has all its pages fetched; who reads much waits for that. */
 static void fetch_first(const struct reader *reader, const struct extent *e, uint64_t from, size_t len)
 {
-	const struct generator *g = e->from.generator;
-	const bool fetched = !g->fetched || atomic_load_explicit(g->fetched, memory_order_relaxed);
-
-	if (len < FETCH_MIN) {
-		if (!fetched)
-			pager_fetch(reader->pager, e, 0, e->length);
-	} else if (fetched || atomic_exchange(g->fetched, true)) {
+	if (e->from.generator->fetched)
+		pager_fetch(reader->pager, e, 0, e->length);
+	if (len >= FETCH_MIN)
 		pager_wait(reader->pager, e, from, len);
-	} else {
-		g->fetch(g, 0, g->rows);
-	}
 }
 
 /*

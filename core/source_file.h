@@ -80,6 +80,17 @@ void source_file_advise(const struct source_file *f, uint64_t offset, uint64_t l
  */
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len);
 
+/* Are all of these bytes in the page cache? True also where the kernel does not tell. The file must be mapped. */
+bool source_file_resident(const struct source_file *f, uint64_t offset, uint64_t len);
+
+/*
+ * Maps pages before they are needed, and unmaps those that are not needed any more; they stay in the page cache.
+ * Advice, as above: what could not be mapped is seen when it is used. Mapping waits for the disk where pages are not in
+ * memory.
+ */
+void source_file_populate(const struct source_file *f, uint64_t offset, uint64_t len);
+void source_file_unpopulate(const struct source_file *f, uint64_t offset, uint64_t len);
+
 /* Reads a whole file of at most `max` bytes into fresh memory, terminated (caller frees). */
 int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptqfs_error *err);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -231,4 +232,11 @@ void loop_note_read(struct loop *l, uint64_t ino, uint64_t offset, uint64_t size
 	l->next = offset + size;
 	provide(l);
 	pthread_mutex_unlock(&l->lock);
+}
+
+bool loop_is_quiet(const struct loop *l)
+{
+	struct pollfd device = {.fd = l ? fuse_session_fd(l->session) : -1, .events = POLLIN};
+
+	return l && poll(&device, 1, 0) == 0;
 }

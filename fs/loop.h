@@ -11,6 +11,7 @@
  * requests, and there are more when all are busy, up to a limit.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct fuse_session;
@@ -25,5 +26,8 @@ int loop_run(struct loop *l);
 
 /* Tells the loop what is being read, before the reply; from any of its threads. NULL is allowed. */
 void loop_note_read(struct loop *l, uint64_t ino, uint64_t offset, uint64_t size);
+
+/* Is no request waiting? False for NULL. */
+bool loop_is_quiet(const struct loop *l);
 
 #endif

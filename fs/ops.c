@@ -123,7 +123,8 @@ static void read_status(fuse_req_t req, const struct fuse_file_info *fi, size_t 
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct gptqfs *model = model_of(req); /* the request is gone once it is answered */
+	struct server *server = server_of(req); /* the request is gone once it is answered */
+	struct gptqfs *model = server->model;
 	struct gptqfs_reply reply;
 	int rc;
 
@@ -131,7 +132,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		read_status(req, fi, size, off);
 		return;
 	}
-	loop_note_read(server_of(req)->loop, ino, (uint64_t)off, size);
+	loop_note_read(server->loop, ino, (uint64_t)off, size);
 	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);
@@ -139,6 +140,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	}
 	fuse_reply_iov(req, reply.iov, reply.count);
 	gptqfs_read_done(model, &reply);
+	while (gptqfs_has_work(model) && loop_is_quiet(server->loop))
+		gptqfs_work(model);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -12,7 +12,7 @@ layers=(
 	"accel accel_impl"
 	"zeros architecture foreign"
 	"overrides"
-	"safetensors config quant_config index source_file listing"
+	"safetensors config quant_config index source_file span listing"
 	"checkpoint"
 	"source join"
 	"totals"

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "test.h"
 
@@ -37,6 +38,7 @@ struct fuse_session {
 	unsigned switches; /* how often another thread than the last one came */
 	pthread_t thread;
 	int result;
+	int device; /* for who looks whether something waits there */
 };
 
 /* ---- instead of libfuse ---- */
@@ -81,6 +83,11 @@ void fuse_session_process_buf(struct fuse_session *s, const struct fuse_buf *buf
 int fuse_session_exited(struct fuse_session *s)
 {
 	return s->closed;
+}
+
+int fuse_session_fd(struct fuse_session *s)
+{
+	return s->device;
 }
 
 void fuse_session_reset(struct fuse_session *s)
@@ -264,6 +271,22 @@ static void test_error(void)
 	CHECK(finish(&s) == -EIO);
 }
 
+static void test_quiet(void)
+{
+	struct fuse_session s;
+	int fd[2];
+
+	CHECK(pipe(fd) == 0);
+	begin(&s, 2);
+	s.device = fd[0];
+	CHECK(loop_is_quiet(s.loop) && !loop_is_quiet(NULL));
+	CHECK(write(fd[1], "", 1) == 1);
+	CHECK(!loop_is_quiet(s.loop));
+	CHECK(finish(&s) == 0);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 int main(void)
 {
 	test_one_reader();
@@ -274,5 +297,6 @@ int main(void)
 	test_one_thread();
 	test_end();
 	test_error();
+	test_quiet();
 	return test_done();
 }

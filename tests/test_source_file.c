@@ -101,6 +101,52 @@ static void test_fetch(void)
 	tear_down(&x);
 }
 
+/* KiB of the map that this process has in its page tables. */
+static uint64_t mapped(const struct fixture *x)
+{
+	char line[256];
+	unsigned long begin, kib;
+	bool here = false;
+	uint64_t sum = 0;
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%*x %*s", &begin) == 1 && strchr(line, '-') < line + 17)
+			here = begin == (uintptr_t)x->file.map;
+		else if (here && sscanf(line, "Rss: %lu kB", &kib) == 1)
+			sum += kib;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static void test_populate(void)
+{
+	const uint64_t mib = 1 << 20;
+	struct fixture x;
+
+	set_up(&x);
+	source_file_fetch(&x.file, 0, SIZE);
+	CHECK(source_file_resident(&x.file, 0, SIZE) && source_file_resident(&x.file, SIZE, 0));
+	CHECK(mapped(&x) == 0);
+	source_file_populate(&x.file, 2 * mib + 5, 3 * mib);
+	/* What it is that a touch maps is the kernel's choice, but for the page. */
+	CHECK(mapped(&x) > 0 && mapped(&x) < 8 * 1024);
+	source_file_populate(&x.file, 0, SIZE);
+	source_file_unpopulate(&x.file, 2 * mib, 3 * mib);
+	CHECK(mapped(&x) > 0);
+	source_file_unpopulate(&x.file, 0, SIZE);
+	CHECK(mapped(&x) == 0);
+	CHECK(source_file_resident(&x.file, 0, SIZE));
+	posix_fadvise(x.file.fd, (off_t)mib, (off_t)mib, POSIX_FADV_DONTNEED);
+	if (resident(&x, mib, 2 * mib) == 0) {
+		CHECK(!source_file_resident(&x.file, 0, SIZE) && !source_file_resident(&x.file, 2 * mib - 1, 2));
+		CHECK(source_file_resident(&x.file, 0, mib) && source_file_resident(&x.file, 2 * mib, mib));
+	}
+	tear_down(&x);
+}
+
 /* Truncated under the mount: there is nothing to wait for. */
 static void test_truncated(void)
 {
@@ -113,6 +159,8 @@ static void test_truncated(void)
 	source_file_fetch(&x.file, 0, SIZE);
 	source_file_fetch(&x.file, 8 << 20, 4 << 20);
 	source_file_advise(&x.file, 8 << 20, 4 << 20);
+	source_file_populate(&x.file, 0, SIZE);
+	source_file_unpopulate(&x.file, 0, SIZE);
 	CHECK(source_file_check(&x.file) == -EIO);
 	tear_down(&x);
 }
@@ -125,12 +173,16 @@ static void test_not_mapped(void)
 	munmap((void *)x.file.map, SIZE);
 	x.file.map = NULL;
 	source_file_fetch(&x.file, 0, SIZE);
+	source_file_populate(&x.file, 0, SIZE);
+	source_file_unpopulate(&x.file, 0, SIZE);
 	tear_down(&x);
 }
 
 int main(void)
 {
+	source_guard_install();
 	test_fetch();
+	test_populate();
 	test_truncated();
 	test_not_mapped();
 	return test_done();
