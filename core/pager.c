@@ -18,20 +18,27 @@
 /* Smaller matrices stay mapped: unmapping them is not worth the interrupts. */
 #define RELEASE_MIN ((uint64_t)512 << 10)
 
+enum kind {
+	FETCH, /* into memory; who needs a few pages maps them faster than all are mapped */
+	PLAN,  /* and map */
+	RELEASE,
+};
+
 struct job {
+	enum kind kind;
 	const struct extent *e;
 	uint64_t from, length; /* of the extent */
 	uint64_t done;         /* of the length; or of what the whole tensor needs */
 	uint64_t due;          /* nanoseconds */
-	bool release;
 };
 
 /* What is done at a time, of the first job. */
 struct step {
+	enum kind kind;
 	const struct extent *e;
 	struct spans spans;
 	uint64_t bytes; /* as job.done counts */
-	bool release, last;
+	bool last;
 };
 
 struct pager {
@@ -102,7 +109,7 @@ static struct spans needs(const struct extent *e, uint64_t from, uint64_t length
 static struct step next_step(const struct job *job, uint64_t most)
 {
 	const uint64_t left = job->length - job->done;
-	struct step step = {.e = job->e, .release = job->release};
+	struct step step = {.kind = job->kind, .e = job->e};
 
 	if (whole(job->e)) {
 		const struct spans all = needs(job->e, 0, job->e->length);
@@ -110,7 +117,7 @@ static struct step next_step(const struct job *job, uint64_t most)
 		step.spans = spans_cut(&all, job->done, most);
 		step.bytes = spans_bytes(&step.spans);
 		step.last = job->done + step.bytes >= spans_bytes(&all);
-		if (job->release && spans_bytes(&all) < RELEASE_MIN) {
+		if (job->kind == RELEASE && spans_bytes(&all) < RELEASE_MIN) {
 			step.spans.count = 0;
 			step.last = true;
 		}
@@ -136,17 +143,17 @@ static void run_step(const struct step *step)
 	for (int i = 0; i < step->spans.count; i++) {
 		const struct span *s = &step->spans.span[i];
 
-		if (step->release) {
+		if (step->kind == RELEASE) {
 			/* For what is seen of the process, and for its page tables. In the page cache they are no more
 			 * wanted for having been used here: see source_file_map. */
 			source_file_unpopulate(s->file, s->offset, s->bytes);
 			continue;
 		}
 		source_file_fetch(s->file, s->offset, s->bytes);
-		if (generator_of(step->e))
+		if (step->kind == PLAN && generator_of(step->e))
 			source_file_populate(s->file, s->offset, s->bytes);
 	}
-	if (step->release && step->last)
+	if (step->kind == RELEASE && step->last)
 		atomic_store(whole(step->e), false);
 }
 
@@ -160,7 +167,7 @@ static bool do_step(struct pager *p, uint64_t most, bool may_wait)
 	p->busy = true;
 	pthread_mutex_unlock(&p->lock);
 	step = next_step(job, most);
-	can = may_wait || step.release || is_resident(&step);
+	can = may_wait || step.kind == RELEASE || is_resident(&step);
 	if (can)
 		run_step(&step);
 	pthread_mutex_lock(&p->lock);
@@ -232,7 +239,7 @@ void pager_work(struct pager *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static bool push(struct pager *p, const struct job *job, bool at_once)
+static bool push(struct pager *p, const struct job *job)
 {
 	bool room;
 
@@ -247,7 +254,7 @@ static bool push(struct pager *p, const struct job *job, bool at_once)
 		*added = *job;
 		added->due = now() + LATE_NS;
 	}
-	if (at_once)
+	if (job->kind == FETCH)
 		hurry(p);
 	else if (p->count == 1)
 		pthread_cond_signal(&p->wanted); /* to note when it will be late */
@@ -255,7 +262,7 @@ static bool push(struct pager *p, const struct job *job, bool at_once)
 	return room;
 }
 
-static bool ask(struct pager *p, const struct job *part, bool at_once)
+static bool ask(struct pager *p, const struct job *part)
 {
 	const struct generator *g = generator_of(part->e);
 	bool room;
@@ -263,10 +270,10 @@ static bool ask(struct pager *p, const struct job *part, bool at_once)
 	if (part->e->kind == EXTENT_BYTES || (g && !g->needs))
 		return true;
 	if (!g || !g->fetched)
-		return push(p, part, at_once);
+		return push(p, part);
 	if (atomic_load_explicit(g->fetched, memory_order_relaxed) || atomic_exchange(g->fetched, true))
 		return true;
-	room = push(p, &(struct job){.e = part->e, .length = part->e->length}, at_once);
+	room = push(p, &(struct job){.kind = part->kind, .e = part->e, .length = part->e->length});
 	if (!room)
 		atomic_store(g->fetched, false);
 	return room;
@@ -274,24 +281,24 @@ static bool ask(struct pager *p, const struct job *part, bool at_once)
 
 bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
 {
-	return ask(p, &(struct job){.e = e, .from = from, .length = length}, true);
+	return ask(p, &(struct job){.kind = FETCH, .e = e, .from = from, .length = length});
 }
 
 bool pager_plan(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
 {
-	return ask(p, &(struct job){.e = e, .from = from, .length = length}, false);
+	return ask(p, &(struct job){.kind = PLAN, .e = e, .from = from, .length = length});
 }
 
 bool pager_release(struct pager *p, const struct extent *e)
 {
 	if (!whole(e) || !atomic_load_explicit(whole(e), memory_order_relaxed))
 		return true;
-	return push(p, &(struct job){.e = e, .release = true}, false);
+	return push(p, &(struct job){.kind = RELEASE, .e = e});
 }
 
 static bool overlaps(const struct job *job, const struct job *part)
 {
-	if (job->release)
+	if (job->kind == RELEASE)
 		return false;
 	if (whole(part->e))
 		return whole(job->e) == whole(part->e);

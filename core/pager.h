@@ -22,9 +22,9 @@ struct pager *pager_new(void);
 void pager_free(struct pager *p); /* what is under way is finished first; NULL is allowed */
 
 /*
- * Asks for a part of an extent to be fetched (a dequantized tensor always whole, and once): at once, or before it will
- * be needed; or for a whole extent's pages to be given back. Never waits. False if too much is waiting already; nothing
- * has been asked for then.
+ * Asks for a part of an extent to be had from disk at once (a dequantized tensor always whole, and once); for the same
+ * and to be mapped before it will be needed; for a whole extent's pages to be given back. Never waits. False if too
+ * much is waiting already; nothing has been asked for then.
  */
 bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
 bool pager_plan(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);

@@ -429,16 +429,20 @@ bench_readahead() {
 }
 
 bench_random() {
+	local how="-m random -n 20000"
 	large
-	add "null" null - "$SIZE" warm "$R" "-m random"
-	add "null again" null - "$SIZE" warm "$R" "-m random"
-	add "gptqfs" gptqfs "$LARGE" $F warm "$G" "-m random"
-	add "gptqfs, source on disk" gptqfs "$LARGE" $F cold "$G" "-m random"
-	add "real fp16 file, from disk" file - "$DENSE" cold "" "-m random"
-	latencies "random: 2000 preads of 4 KiB" "$ROUNDS"
-	add "null" null - "$SIZE" warm "$R" "-m random -n 1000 -t 4"
-	add "gptqfs" gptqfs "$LARGE" $F warm "$G" "-m random -n 1000 -t 4"
-	latencies "random: 4 threads of 1000 preads each" "$ROUNDS"
+	add "null" null - "$SIZE" warm "$R" "$how"
+	add "null again" null - "$SIZE" warm "$R" "$how"
+	add "gptqfs" gptqfs "$LARGE" $F warm "$G" "$how"
+	add "gptqfs, source on disk" gptqfs "$LARGE" $F cold "$G" "$how"
+	add "real fp16 file, from disk" file - "$DENSE" cold "" "$how"
+	latencies "random: 20000 preads of 4 KiB" "$ROUNDS"
+	add "null" null - "$SIZE" warm "$R" "-m random -n 1000"
+	add "gptqfs" gptqfs "$LARGE" $F warm "$G" "-m random -n 1000"
+	latencies "random: the first 1000 preads, while the source is being mapped" "$ROUNDS"
+	add "null" null - "$SIZE" warm "$R" "-m random -n 5000 -t 4"
+	add "gptqfs" gptqfs "$LARGE" $F warm "$G" "-m random -n 5000 -t 4"
+	latencies "random: 4 threads of 5000 preads each" "$ROUNDS"
 }
 
 bench_small() {
