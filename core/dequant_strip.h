@@ -36,13 +36,13 @@
 #endif
 
 enum {
-	BLOCK = 32,             /* codes of a column that are decoded together */
-	BLOCK_WORDS = 8,        /* the words they take, at most */
-	BLOCKS_AT_ONCE = 4,     /* see tile_expand() */
-	STRIPS = 128 / COLUMNS, /* decoded side by side */
-	GROUPS_AT_HAND = 512,   /* of these the parameters are expanded once per strip */
-	PLANES = 3,             /* parts that a field can have */
-	PREFETCH_ROWS = 16,     /* the rows of qweight are too far apart for a processor to guess the next one */
+	BLOCK = 32,                             /* codes of a column that are decoded together */
+	BLOCK_WORDS = 8,                        /* the words they take, at most */
+	BLOCKS_AT_ONCE = 4,                     /* see tile_expand() */
+	STRIPS = 128 / COLUMNS,                 /* decoded side by side */
+	GROUPS_AT_HAND = 512,                   /* of these the parameters are expanded once per strip */
+	PLANES = 3,                             /* parts that a field can have */
+	PREFETCH_ROWS = COLUMNS < 16 ? 16 : 24, /* rows of qweight are too far apart to guess the next one */
 };
 
 /* One element for each column of a strip. */
@@ -137,6 +137,12 @@ ALWAYS_INLINE void prefetch(uintptr_t src)
 	__builtin_prefetch((const void *)src, 0, 2);
 }
 
+/* Wide codes take more rows: those of 128 codes are brought in at least. */
+ALWAYS_INLINE unsigned rows_ahead(unsigned bits)
+{
+	return 4 * bits > PREFETCH_ROWS ? 4 * bits : PREFETCH_ROWS;
+}
+
 /* Two lines where the strip is not aligned. */
 ALWAYS_INLINE void prefetch_words(uintptr_t src)
 {
@@ -160,7 +166,7 @@ ALWAYS_INLINE void load_block(words *block, const struct strip *s, uint32_t k, u
 	}
 	UNROLL
 	for (unsigned i = 0; i < bits; i++) {
-		prefetch_words((uintptr_t)src + (i + PREFETCH_ROWS) * stride);
+		prefetch_words((uintptr_t)src + (i + rows_ahead(bits)) * stride);
 		block[i] = load_words(src + i * stride, s->columns);
 	}
 }
