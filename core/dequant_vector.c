@@ -172,11 +172,13 @@ ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
 ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
 {
 	words value;
+	uint32_t word;
 
-	(void)n;
+	if (n == 1) {
+		memcpy(&word, row, sizeof(word));
+		return (words){0} + word;
+	}
 	for (unsigned c = 0; c < COLUMNS; c++) {
-		uint32_t word;
-
 		memcpy(&word, row + (size_t)index[c] * 4, sizeof(word));
 		value[c] = word;
 	}
@@ -185,16 +187,16 @@ ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index
 
 ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtype dtype)
 {
-	uint16_t half[COLUMNS] = {0};
+	uint64_t half = 0;
 	words bits;
 
 	if (dtype == DTYPE_F32)
 		return (floats)load_words(src, n);
 	if (n == COLUMNS)
-		memcpy(half, src, sizeof(half));
+		memcpy(&half, src, COLUMNS * 2);
 	else
-		memcpy(half, src, n * 2);
-	bits = (words){half[0], half[1], half[2], half[3]};
+		memcpy(&half, src, n * 2);
+	bits = (words)__builtin_shufflevector((halves8)(longs2){half}, (halves8){0}, 0, 8, 1, 9, 2, 10, 3, 11);
 	return (floats)(dtype == DTYPE_F16 ? widen_half(bits) : bits << 16);
 }
 
@@ -239,18 +241,26 @@ ALWAYS_INLINE words formula4(float first, float zero, float scale, struct varian
 	return round16(settle(value, v), v.out, v.finite);
 }
 
+/* The low bytes of the four, then the high ones. */
+ALWAYS_INLINE words split4(words half)
+{
+	return (words)look_up((bytes16)half,
+	    (bytes16){0, 4, 8, 12, 1, 5, 9, 13, 255, 255, 255, 255, 255, 255, 255, 255});
+}
+
 ALWAYS_INLINE void table_build(struct tables *tables, uint32_t c, struct variant v, bool plain)
 {
 	const float zero = tables->zero[c], scale = tables->scale[c];
-	const words a = formula4(0, zero, scale, v, plain);
-	const words b = v.bits > 2 ? formula4(4, zero, scale, v, plain) : a;
-	const bytes16 low = (bytes16)narrow_pair(a, b);
-	const bytes16 high =
-	    v.bits > 3 ? (bytes16)narrow_pair(formula4(8, zero, scale, v, plain), formula4(12, zero, scale, v, plain))
-		       : low;
+	const words none = {0};
+	words part[4], low, high;
 
-	tables->low[c] = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-	tables->high[c] = __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		part[i] = i * 4 < 1u << v.bits ? split4(formula4((float)i * 4, zero, scale, v, plain)) : none;
+	low = zip_low32(part[0], part[1]);
+	high = zip_low32(part[2], part[3]);
+	tables->low[c] = (bytes16)zip_low64(low, high);
+	tables->high[c] = (bytes16)zip_high64(low, high);
 }
 
 ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
@@ -342,9 +352,10 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 
 		if (has_table(v)) {
 			const bytes16 low = look_up(tables->low[c], code), high = look_up(tables->high[c], code);
-			const bytes16 out[2] = {zip_low8(low, high), zip_high8(low, high)};
+			const bytes16 first = zip_low8(low, high), second = zip_high8(low, high);
 
-			memcpy(dst + half * half_bytes, out, sizeof(out));
+			memcpy(dst + half * half_bytes, &first, sizeof(first));
+			memcpy(dst + half * half_bytes + sizeof(first), &second, sizeof(second));
 		} else {
 			expand16(dst + half * half_bytes, code, tables->zero[c], tables->scale[c], v);
 		}
