@@ -194,7 +194,7 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 {
 	__m256i low[4], high[4];
 
-	if (v.bits == 4 && !v.bytes) {
+	if (v.bits == 4 && v.form == STREAM) {
 		codes_build4(to, block);
 		return;
 	}

@@ -26,8 +26,8 @@ struct tables {
 	float scale[COLUMNS] __attribute__((aligned(64)));
 };
 
-/* The words of a stream, or codes as bytes: the first 16, the last 16. For each, column_at() finds those of a column.
- */
+/* The words of a stream or of planes: those of the first, those after it. Or codes as bytes: the first 16, the last 16.
+ * For each, column_at() finds those of a column. */
 struct columns16 {
 	__m512i lanes[4];
 };
@@ -70,10 +70,10 @@ ALWAYS_INLINE __m512 canonical(__m512 value)
  */
 ALWAYS_INLINE __m512i round_bf16(__m512 value)
 {
-	const __m512i bits = _mm512_castps_si512(value);
-	const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+	const __m512i bits = _mm512_castps_si512(value), up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
 
-	return _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+	return _mm512_mask_add_epi32(up, _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000)), up,
+	    _mm512_set1_epi32(1));
 }
 
 /* 16 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
@@ -82,6 +82,17 @@ ALWAYS_INLINE __m256i round16(__m512 value, enum dtype out)
 	if (out == DTYPE_F16)
 		return _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 	return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(value), 16));
+}
+
+/* The same for 32 of them. */
+ALWAYS_INLINE __m512i round16x2(__m512 low, __m512 high, enum dtype out)
+{
+	static const uint16_t odd[32] __attribute__((aligned(64))) = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27,
+	    29, 31, 33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+
+	if (out == DTYPE_F16)
+		return _mm512_inserti64x4(_mm512_castsi256_si512(round16(low, out)), round16(high, out), 1);
+	return _mm512_permutex2var_epi16(round_bf16(low), _mm512_load_si512(odd), round_bf16(high));
 }
 
 ALWAYS_INLINE void store_canonical(char *dst, __m512 value, enum dtype dtype)
@@ -106,7 +117,15 @@ ALWAYS_INLINE __m512 settle(__m512 value, struct variant v)
 
 ALWAYS_INLINE bool has_table(struct variant v)
 {
-	return v.out == DTYPE_F32 ? !v.bytes : v.bits <= 5;
+	return v.out == DTYPE_F32 ? v.form == STREAM : v.form != BYTES && v.bits <= 5;
+}
+
+/* Codes of planes become floats by what stands before their bits, which adds 2^23. */
+ALWAYS_INLINE __m512 zero_as(const struct group *group, struct variant v)
+{
+	const bool adds = v.form == PLANES && !has_table(v);
+
+	return adds ? _mm512_add_ps((__m512)group->zero, _mm512_set1_ps(0x1p23f)) : (__m512)group->zero;
 }
 
 ALWAYS_INLINE __m512 formula(__m512 code, __m512 zero, __m512 scale)
@@ -121,7 +140,7 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 	const __m512 low = _mm512_cvtepi32_ps(_mm512_and_si512(iota, mask));
 	const __m512 high = _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_add_epi32(iota, _mm512_set1_epi32(16)), mask));
 
-	_mm512_store_ps(tables->zero, (__m512)group->zero);
+	_mm512_store_ps(tables->zero, zero_as(group, v));
 	_mm512_store_ps(tables->scale, (__m512)group->scale);
 	if (!has_table(v))
 		return;
@@ -217,14 +236,105 @@ ALWAYS_INLINE void expand_stream32(char *dst, __m128i column, __m512i table, uns
 	}
 }
 
-ALWAYS_INLINE void expand_bytes(char *dst, __m256i codes, __m512 zero, __m512 scale, struct variant v)
+/* The outputs of 32 codes. */
+ALWAYS_INLINE void store_outputs(char *dst, __m512 low, __m512 high, struct variant v)
 {
-	const __m128i low = _mm256_castsi256_si128(codes), high = _mm256_extracti128_si256(codes, 1);
+	low = settle(low, v);
+	high = settle(high, v);
+	if (v.out == DTYPE_F32) {
+		_mm512_storeu_ps(dst, low);
+		_mm512_storeu_ps(dst + 64, high);
+	} else {
+		_mm512_storeu_si512(dst, round16x2(low, high, v.out));
+	}
+}
+
+ALWAYS_INLINE void expand_bytes(char *dst, __m128i low, __m128i high, __m512 zero, __m512 scale, struct variant v)
+{
 	const __m512 a = formula(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low)), zero, scale);
 	const __m512 b = formula(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high)), zero, scale);
 
-	store_canonical(dst, settle(a, v), v.out);
-	store_canonical(dst + (v.out == DTYPE_F32 ? 64 : 32), settle(b, v), v.out);
+	store_outputs(dst, a, b, v);
+}
+
+/*
+ * The same for planes: of code i, the `width` bits from bit `width` * i on go to bit `to` of 16. The byte they are in
+ * goes to the upper half of those, and from there down. What is beside them is not theirs, and must be masked.
+ */
+struct plane {
+	uint8_t pick[64];
+	uint16_t shift[32];
+};
+
+#define PLANE_PICK(width, byte, i) 0x80, (byte) + (width) * (i) / 8
+#define PLANE_SHIFT(width, to, i) 8 + (width) * (i) % 8 - (to)
+#define PLANE_FOUR(what, width, n, i) \
+	what(width, n, i), what(width, n, (i) + 1), what(width, n, (i) + 2), what(width, n, (i) + 3)
+#define PLANE_EIGHT(what, width, n, i, j) PLANE_FOUR(what, width, n, i), PLANE_FOUR(what, width, n, j)
+/* One code after the other; and so that 0 to 15 and 16 to 31 each are half of every 128-bit lane. */
+#define IN_ORDER(what, width, n)                                                                                    \
+	PLANE_EIGHT(what, width, n, 0, 4), PLANE_EIGHT(what, width, n, 8, 12), PLANE_EIGHT(what, width, n, 16, 20), \
+	    PLANE_EIGHT(what, width, n, 24, 28)
+#define BY_HALVES(what, width, n)                                                                                   \
+	PLANE_EIGHT(what, width, n, 0, 16), PLANE_EIGHT(what, width, n, 4, 20), PLANE_EIGHT(what, width, n, 8, 24), \
+	    PLANE_EIGHT(what, width, n, 12, 28)
+#define PLANE(order, width, byte, to)                 \
+	{                                             \
+		{order(PLANE_PICK, width, byte)},     \
+		{                                     \
+			order(PLANE_SHIFT, width, to) \
+		}                                     \
+	}
+#define PLANES_OF(order)                                                                     \
+	{                                                                                    \
+		[3] = {PLANE(order, 2, 0, 0), PLANE(order, 1, 8, 2)},                        \
+		[5] = {PLANE(order, 4, 0, 0), PLANE(order, 1, 0, 4)},                        \
+		[6] = {PLANE(order, 4, 0, 0), PLANE(order, 2, 0, 4)},                        \
+		[7] = {PLANE(order, 4, 0, 0), PLANE(order, 2, 0, 4), PLANE(order, 1, 8, 6)}, \
+	}
+
+static const struct plane planes[2][8][PLANES_MAX]
+    __attribute__((aligned(64))) = {PLANES_OF(IN_ORDER), PLANES_OF(BY_HALVES)};
+
+ALWAYS_INLINE __m512i plane_at(__m128i column, const struct plane *plane)
+{
+	const __m512i bytes = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(column), _mm512_load_si512(plane->pick));
+
+	return _mm512_srlv_epi16(bytes, _mm512_load_si512(plane->shift));
+}
+
+/* The lowest `bits` bits of a, the others of b. */
+ALWAYS_INLINE __m512i below(__m512i a, __m512i b, unsigned bits)
+{
+	return _mm512_ternarylogic_epi32(_mm512_set1_epi16((1 << bits) - 1), a, b, 0xca);
+}
+
+/* The codes of a column, with anything above them. The first plane of 3 bits is 2 wide, and both are of one half. */
+ALWAYS_INLINE __m512i planes_join(const struct codes *codes, uint32_t c, bool by_halves, unsigned bits)
+{
+	const struct plane *plane = planes[by_halves][bits];
+	const __m128i first = column_at(&codes->half[0], c), rest = column_at(&codes->half[bits > 4], c);
+	__m512i code = plane_at(first, &plane[0]);
+
+	code = below(code, plane_at(rest, &plane[1]), bits == 3 ? 2 : 4);
+	return bits == 7 ? below(code, plane_at(rest, &plane[2]), 6) : code;
+}
+
+ALWAYS_INLINE void expand_planes(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
+    struct variant v)
+{
+	const __m512i code = planes_join(codes, c, !has_table(v), v.bits);
+	const __m512 zero = _mm512_set1_ps(tables->zero[c]), scale = _mm512_set1_ps(tables->scale[c]);
+	const __m512i before = _mm512_set1_epi16(0x4b00);
+	__m512i clean;
+
+	if (has_table(v)) {
+		_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(code, tables->entry[c]));
+		return;
+	}
+	clean = _mm512_and_si512(code, _mm512_set1_epi16((1 << v.bits) - 1));
+	store_outputs(dst, formula(_mm512_castsi512_ps(_mm512_unpacklo_epi16(clean, before)), zero, scale),
+	    formula(_mm512_castsi512_ps(_mm512_unpackhi_epi16(clean, before)), zero, scale), v);
 }
 
 ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
@@ -232,17 +342,26 @@ ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
 	return (__m512i)block_code4(block, i, v);
 }
 
+/* Words of a block that are there; `bits` of them are. */
+ALWAYS_INLINE __m512i word_at(const words *block, unsigned i, unsigned bits)
+{
+	return i < bits ? (__m512i)block[i] : _mm512_setzero_si512();
+}
+
 ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct variant v)
 {
-	const __m512i none = _mm512_setzero_si512();
-
-	if (!v.bytes) {
-		transpose4(&to->half[0], (__m512i)block[0], (__m512i)block[1], v.bits > 2 ? (__m512i)block[2] : none,
-		    v.bits > 3 ? (__m512i)block[3] : none);
+	if (v.form == BYTES) {
+		transpose4(&to->half[0], code4(block, 0, v), code4(block, 1, v), code4(block, 2, v),
+		    code4(block, 3, v));
+		transpose4(&to->half[1], code4(block, 4, v), code4(block, 5, v), code4(block, 6, v),
+		    code4(block, 7, v));
 		return;
 	}
-	transpose4(&to->half[0], code4(block, 0, v), code4(block, 1, v), code4(block, 2, v), code4(block, 3, v));
-	transpose4(&to->half[1], code4(block, 4, v), code4(block, 5, v), code4(block, 6, v), code4(block, 7, v));
+	transpose4(&to->half[0], word_at(block, 0, v.bits), word_at(block, 1, v.bits), word_at(block, 2, v.bits),
+	    word_at(block, 3, v.bits));
+	if (v.bits > 4)
+		transpose4(&to->half[1], word_at(block, 4, v.bits), word_at(block, 5, v.bits),
+		    word_at(block, 6, v.bits), word_at(block, 7, v.bits));
 }
 
 ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
@@ -250,19 +369,15 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 {
 	const __m128i low = column_at(&codes->half[0], c);
 
-	if (!v.bytes && v.out == DTYPE_F32) {
-		expand_stream32(dst, low, tables->entry[c], v.bits);
-	} else if (!v.bytes) {
-		expand_stream16(dst, low, tables->entry[c], v.bits);
-	} else if (has_table(v)) {
-		const __m128i high = column_at(&codes->half[1], c);
-		const __m512i code = _mm512_cvtepu8_epi16(_mm256_set_m128i(high, low));
-
-		_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(code, tables->entry[c]));
-	} else {
-		expand_bytes(dst, _mm256_set_m128i(column_at(&codes->half[1], c), low), _mm512_set1_ps(tables->zero[c]),
+	if (v.form == PLANES)
+		expand_planes(dst, codes, tables, c, v);
+	else if (v.form == BYTES)
+		expand_bytes(dst, low, column_at(&codes->half[1], c), _mm512_set1_ps(tables->zero[c]),
 		    _mm512_set1_ps(tables->scale[c]), v);
-	}
+	else if (v.out == DTYPE_F32)
+		expand_stream32(dst, low, tables->entry[c], v.bits);
+	else
+		expand_stream16(dst, low, tables->entry[c], v.bits);
 }
 
 ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
@@ -328,9 +443,31 @@ ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, u
 		transpose16(tile, i * 4, value + i);
 }
 
+/* --- Planes are expanded as they are --- */
+
+#define DEFINE_PLANES(bits)                                                         \
+	DEFINE_GROUPED(planes##bits##_f16, general_f16, bits, PLANES, DTYPE_F16)    \
+	DEFINE_GROUPED(planes##bits##_bf16, general_bf16, bits, PLANES, DTYPE_BF16) \
+	DEFINE_GROUPED(planes##bits##_f32, general_f32, bits, PLANES, DTYPE_F32)    \
+	static dequant_fn *const planes##bits[DTYPE_VIEWS] = OUTPUTS(planes##bits);
+
+DEFINE_PLANES(3)
+DEFINE_PLANES(5)
+DEFINE_PLANES(6)
+DEFINE_PLANES(7)
+
+static void install_planes(struct kernels *k, unsigned bits, dequant_fn *const kernels[DTYPE_VIEWS])
+{
+	memcpy(k->dequant[bits][PACKING_PLANAR][0], kernels, sizeof(k->dequant[bits][PACKING_PLANAR][0]));
+}
+
 void kernels_init_avx512(struct kernels *k)
 {
 	kernels_install(k);
+	install_planes(k, 3, planes3);
+	install_planes(k, 5, planes5);
+	install_planes(k, 6, planes6);
+	install_planes(k, 7, planes7);
 }
 
 #endif

@@ -41,7 +41,7 @@ enum {
 	BLOCKS_AT_ONCE = 4,                     /* see tile_expand() */
 	STRIPS = 128 / COLUMNS,                 /* decoded side by side */
 	GROUPS_AT_HAND = 512,                   /* of these the parameters are expanded once per strip */
-	PLANES = 3,                             /* parts that a field can have */
+	PLANES_MAX = 3,                         /* parts that a field can have */
 	PREFETCH_ROWS = COLUMNS < 16 ? 16 : 24, /* rows of qweight are too far apart to guess the next one */
 };
 
@@ -50,14 +50,17 @@ typedef uint32_t words __attribute__((vector_size(COLUMNS * 4)));
 typedef int32_t ints __attribute__((vector_size(COLUMNS * 4)));
 typedef float floats __attribute__((vector_size(COLUMNS * 4)));
 
-/*
- * What a kernel is made for: constants, so that the compiler makes each kernel from the same functions. Streams of 2, 3
- * and 4 bits are expanded as they are. For the rest there is one kernel, which turns blocks into bytes first; only its
- * `bits` are not constant.
- */
+/* As what a block of codes comes to codes_build(). */
+enum form {
+	STREAM, /* its words, of 2, 3 or 4 bits */
+	PLANES, /* its words, of 3, 5, 6 or 7 bits; where an instruction set has kernels for them */
+	BYTES,  /* a byte for each code, whatever the format: so one kernel is enough, whose `bits` are not constant */
+};
+
+/* What a kernel is made for: constants, so that the compiler makes each kernel from the same functions. */
 struct variant {
 	unsigned bits;
-	bool bytes;
+	enum form form;
 	bool grouped;
 	bool finite; /* no scale of the strip or group is inf or NaN: then no output is NaN, and nobody looks for one */
 	enum dtype out;
@@ -77,7 +80,7 @@ struct strip {
 	uint32_t columns;   /* 1 to COLUMNS */
 	uint32_t zero_word; /* the first word of a row of qzeros that has to do with them, and how many there are */
 	uint32_t zero_words;
-	struct field field[PLANES];
+	struct field field[PLANES_MAX];
 };
 
 /* Where a block goes: 32 elements for each column, `pitch` bytes apart. */
@@ -241,7 +244,7 @@ static __attribute__((noinline)) void load_bytes(words *bytes, const struct stri
 
 ALWAYS_INLINE void load_codes(words *block, const struct strip *s, uint32_t k, struct variant v)
 {
-	if (v.bytes)
+	if (v.form == BYTES)
 		load_bytes(block, s, k);
 	else
 		load_block(block, s, k, v.bits);
@@ -250,7 +253,7 @@ ALWAYS_INLINE void load_codes(words *block, const struct strip *s, uint32_t k, s
 /* Codes 4i to 4i + 3, one in each byte, of what load_codes() gave. */
 ALWAYS_INLINE words block_code4(const words *block, unsigned i, struct variant v)
 {
-	return v.bytes ? block[i] : stream_code4(block, i, v.bits);
+	return v.form == BYTES ? block[i] : stream_code4(block, i, v.bits);
 }
 
 /* --- Zeros and scales --- */
@@ -531,7 +534,7 @@ ALWAYS_INLINE floats value_at(words code, const struct group *group)
 ALWAYS_INLINE words *general_word(words *value, words word, const struct group *group, const uint32_t *of,
     struct variant v)
 {
-	const unsigned bits = v.bytes ? 8 : v.bits, mask = (1u << bits) - 1;
+	const unsigned bits = v.form == BYTES ? 8 : v.bits, mask = (1u << bits) - 1;
 
 	UNROLL
 	for (unsigned i = 0; i < 32 / bits; i += 2) {
@@ -551,7 +554,7 @@ ALWAYS_INLINE words *general_word(words *value, words word, const struct group *
 ALWAYS_INLINE void general_block(const struct tile *tile, const words *block, const struct group *group,
     const uint32_t *of, struct variant v)
 {
-	const unsigned bits = v.bytes ? 8 : v.bits;
+	const unsigned bits = v.form == BYTES ? 8 : v.bits;
 	words value[BLOCK], *end = value;
 
 	for (unsigned i = 0; i < bits; i++)
@@ -635,40 +638,40 @@ ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32
 
 /* --- The kernels made of this --- */
 
-#define DEFINE_GENERAL(name, bits, bytes, out)                                              \
+#define DEFINE_GENERAL(name, bits, form, out)                                               \
 	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
 	{                                                                                   \
-		run(dst, q, row0, nrows, (struct variant){bits, bytes, false, false, out}); \
+		run(dst, q, row0, nrows, (struct variant){bits, form, false, false, out});  \
 	}
 
 /* Blocks must not hold the end of a group, unless it is the end of all. */
-#define DEFINE_GROUPED(name, general, bits, bytes, out)                                            \
-	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)        \
-	{                                                                                          \
-		if (q->group_size % BLOCK && q->group_size < q->in_features)                       \
-			general(dst, q, row0, nrows);                                              \
-		else                                                                               \
-			run(dst, q, row0, nrows, (struct variant){bits, bytes, true, false, out}); \
+#define DEFINE_GROUPED(name, general, bits, form, out)                                            \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)       \
+	{                                                                                         \
+		if (q->group_size % BLOCK && q->group_size < q->in_features)                      \
+			general(dst, q, row0, nrows);                                             \
+		else                                                                              \
+			run(dst, q, row0, nrows, (struct variant){bits, form, true, false, out}); \
 	}
 
-DEFINE_GENERAL(general4_f16, 4, false, DTYPE_F16)
-DEFINE_GENERAL(general4_bf16, 4, false, DTYPE_BF16)
-DEFINE_GENERAL(general4_f32, 4, false, DTYPE_F32)
-DEFINE_GENERAL(general_f16, q->bits, true, DTYPE_F16)
-DEFINE_GENERAL(general_bf16, q->bits, true, DTYPE_BF16)
-DEFINE_GENERAL(general_f32, q->bits, true, DTYPE_F32)
-DEFINE_GROUPED(grouped2_f16, general_f16, 2, false, DTYPE_F16)
-DEFINE_GROUPED(grouped2_bf16, general_bf16, 2, false, DTYPE_BF16)
-DEFINE_GROUPED(grouped2_f32, general_f32, 2, false, DTYPE_F32)
-DEFINE_GROUPED(grouped3_f16, general_f16, 3, false, DTYPE_F16)
-DEFINE_GROUPED(grouped3_bf16, general_bf16, 3, false, DTYPE_BF16)
-DEFINE_GROUPED(grouped3_f32, general_f32, 3, false, DTYPE_F32)
-DEFINE_GROUPED(grouped4_f16, general4_f16, 4, false, DTYPE_F16)
-DEFINE_GROUPED(grouped4_bf16, general4_bf16, 4, false, DTYPE_BF16)
-DEFINE_GROUPED(grouped4_f32, general4_f32, 4, false, DTYPE_F32)
-DEFINE_GROUPED(grouped_f16, general_f16, q->bits, true, DTYPE_F16)
-DEFINE_GROUPED(grouped_bf16, general_bf16, q->bits, true, DTYPE_BF16)
-DEFINE_GROUPED(grouped_f32, general_f32, q->bits, true, DTYPE_F32)
+DEFINE_GENERAL(general4_f16, 4, STREAM, DTYPE_F16)
+DEFINE_GENERAL(general4_bf16, 4, STREAM, DTYPE_BF16)
+DEFINE_GENERAL(general4_f32, 4, STREAM, DTYPE_F32)
+DEFINE_GENERAL(general_f16, q->bits, BYTES, DTYPE_F16)
+DEFINE_GENERAL(general_bf16, q->bits, BYTES, DTYPE_BF16)
+DEFINE_GENERAL(general_f32, q->bits, BYTES, DTYPE_F32)
+DEFINE_GROUPED(grouped2_f16, general_f16, 2, STREAM, DTYPE_F16)
+DEFINE_GROUPED(grouped2_bf16, general_bf16, 2, STREAM, DTYPE_BF16)
+DEFINE_GROUPED(grouped2_f32, general_f32, 2, STREAM, DTYPE_F32)
+DEFINE_GROUPED(grouped3_f16, general_f16, 3, STREAM, DTYPE_F16)
+DEFINE_GROUPED(grouped3_bf16, general_bf16, 3, STREAM, DTYPE_BF16)
+DEFINE_GROUPED(grouped3_f32, general_f32, 3, STREAM, DTYPE_F32)
+DEFINE_GROUPED(grouped4_f16, general4_f16, 4, STREAM, DTYPE_F16)
+DEFINE_GROUPED(grouped4_bf16, general4_bf16, 4, STREAM, DTYPE_BF16)
+DEFINE_GROUPED(grouped4_f32, general4_f32, 4, STREAM, DTYPE_F32)
+DEFINE_GROUPED(grouped_f16, general_f16, q->bits, BYTES, DTYPE_F16)
+DEFINE_GROUPED(grouped_bf16, general_bf16, q->bits, BYTES, DTYPE_BF16)
+DEFINE_GROUPED(grouped_f32, general_f32, q->bits, BYTES, DTYPE_F32)
 
 #define OUTPUTS(name)                               \
 	{                                           \

@@ -312,7 +312,7 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 
 	UNROLL
 	for (unsigned half = 0; half < 2; half++) {
-		if (v.bits == 4 && !v.bytes) {
+		if (v.bits == 4 && v.form == STREAM) {
 			codes_build4(to, half, block[half * 2], block[half * 2 + 1]);
 			continue;
 		}
