@@ -399,13 +399,15 @@ ALWAYS_INLINE words round32(floats value, struct variant v)
 
 ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 {
+	static const uint16_t upper[32] __attribute__((aligned(64))) = {
+	    0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
 	const __m512 low = settle((__m512)a, v), high = settle((__m512)b, v);
 
 	if (v.out == DTYPE_BF16)
 		return (words)_mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_bf16(low), 16),
 		    round_bf16(high));
-	return (words)_mm512_or_si512(_mm512_cvtepu16_epi32(round16(low, v.out)),
-	    _mm512_slli_epi32(_mm512_cvtepu16_epi32(round16(high, v.out)), 16));
+	return (words)_mm512_mask_permutexvar_epi16(_mm512_cvtepu16_epi32(round16(low, v.out)), 0xaaaaaaaa,
+	    _mm512_load_si512(upper), _mm512_castsi256_si512(round16(high, v.out)));
 }
 
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m512i out)

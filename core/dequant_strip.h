@@ -481,53 +481,66 @@ ALWAYS_INLINE void strips_grouped(const struct strip *strips, unsigned count, st
 			strip_group(&strips[i], g, v);
 }
 
-/* The parameters of every group, or, where there are too many groups to keep, of those in a block. */
-struct groups {
-	bool at_hand;
-	struct group group[GROUPS_AT_HAND];
-};
-
-/* The group of every k of the block at k0. */
-static void block_groups(uint32_t *of, const struct qtensor *q, uint32_t k0, uint32_t n)
+/* The group of every k of the block at k0, which has n; in `room` if that is not to be had as it is. */
+ALWAYS_INLINE const uint32_t *block_groups(uint32_t *room, const struct qtensor *q, uint32_t k0, uint32_t n)
 {
 	uint32_t g, left;
 
-	memset(of, 0, BLOCK * sizeof(*of));
+	if (q->g_idx && n == BLOCK)
+		return q->g_idx + k0;
+	memset(room, 0, BLOCK * sizeof(*room));
 	if (q->g_idx) {
-		memcpy(of, q->g_idx + k0, n * sizeof(*of));
-		return;
+		memcpy(room, q->g_idx + k0, n * sizeof(*room));
+		return room;
 	}
 	g = k0 / q->group_size;
 	left = q->group_size - k0 % q->group_size;
 	for (uint32_t i = 0; i < n; i++) {
-		of[i] = g;
+		room[i] = g;
 		if (--left == 0) {
 			left = q->group_size;
 			g++;
 		}
 	}
+	return room;
 }
 
-/* Makes `of` indices into groups->group. */
-static void load_groups(struct groups *groups, uint32_t *of, const struct strip *s)
+/*
+ * The parameters of every group, or, where there are too many groups to keep, of those in a block. Zeros stand for
+ * themselves and what makes a float of a code: see value_at().
+ */
+struct groups {
+	bool at_hand;
+	struct group group[GROUPS_AT_HAND];
+};
+
+#define CODE_FLOAT 0x4b000000u /* 2^23, whose last bits are units */
+
+static void load_general(struct group *group, const struct strip *s, uint32_t g)
+{
+	load_group(group, s, g);
+	group->zero += 0x1p23f;
+}
+
+/* Of the groups `of`, those that follow one another are the same slot; which is noted in `room`. */
+static __attribute__((noinline)) void load_slots(struct group *slots, const struct strip *s, const uint32_t *of,
+    uint32_t *room)
 {
 	uint32_t last = 0, slot = 0;
 
-	if (groups->at_hand)
-		return;
 	for (uint32_t i = 0; i < BLOCK; i++) {
 		if (i == 0 || of[i] != last) {
 			slot = i;
 			last = of[i];
-			load_group(&groups->group[slot], s, last);
+			load_general(&slots[slot], s, last);
 		}
-		of[i] = slot;
+		room[i] = slot;
 	}
 }
 
 ALWAYS_INLINE floats value_at(words code, const struct group *group)
 {
-	return (__builtin_convertvector((ints)code, floats) - group->zero) * group->scale;
+	return ((floats)(code | CODE_FLOAT) - group->zero) * group->scale;
 }
 
 /* The codes of one word, which are in the groups `of`; returns the end of what it wrote. */
@@ -573,13 +586,18 @@ ALWAYS_INLINE void general_blocks(const struct strip *s, struct groups *groups, 
 	struct spare spare;
 	struct tile tile = spare_tile(s, &spare);
 	words block[BLOCK_WORDS];
-	uint32_t of[BLOCK];
+	uint32_t room[BLOCK];
 
 	for (uint32_t i = 0; i < count; i += BLOCK) {
+		const uint32_t *of = block_groups(room, s->q, k0 + i, min_u32(count - i, BLOCK));
+
 		load_codes(block, s, k0 + i, v);
-		block_groups(of, s->q, k0 + i, min_u32(count - i, BLOCK));
-		load_groups(groups, of, s);
-		general_block(&tile, block, groups->group, of, v);
+		if (groups->at_hand) {
+			general_block(&tile, block, groups->group, of, v);
+		} else {
+			load_slots(groups->group, s, of, room);
+			general_block(&tile, block, groups->group, room, v);
+		}
 		tile.dst += BLOCK * out_bytes(v.out);
 	}
 	spare_finish(&to, &spare, count * out_bytes(v.out));
@@ -605,7 +623,7 @@ ALWAYS_INLINE void strip_general(const struct strip *s, struct variant v)
 
 	groups.at_hand = all = q->groups <= GROUPS_AT_HAND;
 	for (uint32_t g = 0; groups.at_hand && g < q->groups; g++) {
-		load_group(&groups.group[g], s, g);
+		load_general(&groups.group[g], s, g);
 		all &= is_finite(&groups.group[g]);
 	}
 	finite.finite = true;
