@@ -24,7 +24,8 @@ struct tables {
 	float scale[COLUMNS] __attribute__((aligned(32)));
 };
 
-/* By column: a block of codes as bytes, in the order that unpacking undoes: 0 to 7, 16 to 23, 8 to 15, 24 to 31. */
+/* By column: a block of codes as bytes, in the order that unpacking and packing undo. Mostly 0 to 7, 16 to 23, 8 to 15,
+ * 24 to 31; for bf16 without a table every other four, and then those between. */
 struct codes {
 	__m256i column[COLUMNS];
 };
@@ -76,16 +77,23 @@ ALWAYS_INLINE __m256 canonical(__m256 value)
 	return _mm256_blendv_ps(value, nan, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
 }
 
-/* 8 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction, or done by integers. */
+/* To nearest even by integers, bf16 in the upper half; a canonical NaN stays one. */
+ALWAYS_INLINE __m256i round_bf16(__m256 value)
+{
+	const __m256i bits = _mm256_castps_si256(value);
+	const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+
+	return _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+}
+
+/* 8 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
 ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
 {
-	__m256i bits = _mm256_castps_si256(value);
-	const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+	__m256i bits;
 
 	if (out == DTYPE_F16)
 		return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
-	bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-	bits = _mm256_srli_epi32(bits, 16);
+	bits = _mm256_srli_epi32(round_bf16(value), 16);
 	return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
 
@@ -198,19 +206,38 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 		codes_build4(to, block);
 		return;
 	}
-	transpose4(low, code4(block, 0, v), code4(block, 1, v), code4(block, 4, v), code4(block, 5, v));
-	transpose4(high, code4(block, 2, v), code4(block, 3, v), code4(block, 6, v), code4(block, 7, v));
+	if (v.out == DTYPE_BF16 && !has_table(v)) {
+		transpose4(low, code4(block, 0, v), code4(block, 2, v), code4(block, 4, v), code4(block, 6, v));
+		transpose4(high, code4(block, 1, v), code4(block, 3, v), code4(block, 5, v), code4(block, 7, v));
+	} else {
+		transpose4(low, code4(block, 0, v), code4(block, 1, v), code4(block, 4, v), code4(block, 5, v));
+		transpose4(high, code4(block, 2, v), code4(block, 3, v), code4(block, 6, v), code4(block, 7, v));
+	}
 	UNROLL
 	for (unsigned c = 0; c < 4; c++)
 		store_codes(to, c, low[c], high[c]);
 }
 
-/* Computes the eight outputs of the eight codes at src. */
-ALWAYS_INLINE void expand8(char *dst, const char *src, __m256 zero, __m256 scale, struct variant v)
+/* The value of each of the eight codes at src. */
+ALWAYS_INLINE __m256 values8(const char *src, __m256 zero, __m256 scale, struct variant v)
 {
 	const __m256i code = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)src));
 
-	store_canonical(dst, settle(formula(_mm256_cvtepi32_ps(code), zero, scale), v), v.out);
+	return settle(formula(_mm256_cvtepi32_ps(code), zero, scale), v);
+}
+
+/* Computes the 16 outputs of the codes at src and those 16 bytes farther. */
+ALWAYS_INLINE void expand16(char *dst, const char *src, __m256 zero, __m256 scale, struct variant v)
+{
+	const __m256 a = values8(src, zero, scale, v), b = values8(src + 16, zero, scale, v);
+
+	if (v.out == DTYPE_BF16) {
+		_mm256_storeu_si256((__m256i_u *)dst,
+		    _mm256_packus_epi32(_mm256_srli_epi32(round_bf16(a), 16), _mm256_srli_epi32(round_bf16(b), 16)));
+		return;
+	}
+	store_canonical(dst, a, v.out);
+	store_canonical(dst + 8 * out_bytes(v.out), b, v.out);
 }
 
 ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
@@ -218,7 +245,6 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 {
 	const __m256i code = codes->column[c];
 	const char *src = (const char *)&codes->column[c];
-	const size_t step = v.out == DTYPE_F32 ? 32 : 16;
 
 	if (has_table(v)) {
 		const __m256i low = _mm256_shuffle_epi8(tables->low[c], code);
@@ -229,10 +255,8 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 	} else {
 		const __m256 zero = _mm256_set1_ps(tables->zero[c]), scale = _mm256_set1_ps(tables->scale[c]);
 
-		expand8(dst, src, zero, scale, v);
-		expand8(dst + step, src + 16, zero, scale, v);
-		expand8(dst + 2 * step, src + 8, zero, scale, v);
-		expand8(dst + 3 * step, src + 24, zero, scale, v);
+		expand16(dst, src, zero, scale, v);
+		expand16(dst + 16 * out_bytes(v.out), src + 8, zero, scale, v);
 	}
 }
 
@@ -261,10 +285,14 @@ ALWAYS_INLINE words round32(floats value, struct variant v)
 
 ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 {
-	const __m256i low = _mm256_cvtepu16_epi32(round16(settle((__m256)a, v), v.out));
-	const __m256i high = _mm256_cvtepu16_epi32(round16(settle((__m256)b, v), v.out));
+	const __m256 x = settle((__m256)a, v), y = settle((__m256)b, v);
+	__m128i low, high;
 
-	return (words)_mm256_or_si256(low, _mm256_slli_epi32(high, 16));
+	if (v.out == DTYPE_BF16)
+		return (words)_mm256_blend_epi16(_mm256_srli_epi32(round_bf16(x), 16), round_bf16(y), 0xaa);
+	low = round16(x, v.out);
+	high = round16(y, v.out);
+	return (words)_mm256_set_m128i(_mm_unpackhi_epi16(low, high), _mm_unpacklo_epi16(low, high));
 }
 
 /* Stores 8 vectors of 8 columns as 32 bytes of each column. */
