@@ -152,7 +152,7 @@ static void reference(void *dst, const struct qtensor *q, uint32_t row0, uint32_
 			element(dst, i++, q, (struct weight){k, n, out});
 }
 
-void dequant_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
+static void inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
 {
 	size_t i = 0;
 
@@ -176,6 +176,22 @@ static void reference_f32(void *dst, const struct qtensor *q, uint32_t row0, uin
 	reference(dst, q, row0, nrows, DTYPE_F32);
 }
 
+static void inputs_f16(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk)
+{
+	inputs(dst, q, k0, nk, DTYPE_F16);
+}
+
+static void inputs_bf16(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk)
+{
+	inputs(dst, q, k0, nk, DTYPE_BF16);
+}
+
+static void inputs_f32(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk)
+{
+	inputs(dst, q, k0, nk, DTYPE_F32);
+}
+
+dequant_fn *const inputs_reference[DTYPE_VIEWS] = {inputs_f16, inputs_bf16, inputs_f32};
 dequant_fn *const dequant_reference[DTYPE_VIEWS] = {reference_f16, reference_bf16, reference_f32};
 
 void kernels_init(struct kernels *k, enum cpu_level level)
@@ -183,6 +199,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	k->level = level;
 	k->accel = NULL;
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
+	memcpy(k->inputs, inputs_reference, sizeof(k->inputs));
 	for (size_t i = 0; i < sizeof(k->dequant) / sizeof(k->dequant[0][0][0]); i++)
 		memcpy((&k->dequant[0][0][0])[i], dequant_reference, sizeof(dequant_reference));
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -205,4 +222,9 @@ dequant_fn *kernels_dequant(const struct kernels *k, const struct qtensor *q, en
 	if (q->word_bits != 32)
 		return dequant_reference[out];
 	return k->dequant[q->bits][q->packing][q->g_idx != NULL][out];
+}
+
+dequant_fn *kernels_inputs(const struct kernels *k, const struct qtensor *q, enum dtype out)
+{
+	return q->word_bits != 32 ? inputs_reference[out] : k->inputs[out];
 }

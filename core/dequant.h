@@ -87,6 +87,7 @@ struct kernels {
 	struct accel *accel; /* decodes instead of them where it can (accel.h), or NULL; not theirs */
 	/* [bits][packing][g_idx != NULL][output type] for 32-bit words */
 	dequant_fn *dequant[9][2][2][DTYPE_VIEWS];
+	dequant_fn *inputs[DTYPE_VIEWS]; /* for 32-bit words */
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS];
 };
 
@@ -97,10 +98,10 @@ void kernels_init(struct kernels *k, enum cpu_level level);
 dequant_fn *kernels_dequant(const struct kernels *k, const struct qtensor *q, enum dtype out);
 
 /*
- * The matrix as it is packed, [in_features, out_features]: rows [k0, k0 + nk) of out_features elements each, for the
- * few weights that are kept that way (Conv1D, embeddings). In plain C only.
+ * The same for the matrix as it is packed, [in_features, out_features]: a kernel that writes rows [k0, k0 + nk) of
+ * out_features elements each. For the few weights that are kept that way (Conv1D, embeddings).
  */
-void dequant_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out);
+dequant_fn *kernels_inputs(const struct kernels *k, const struct qtensor *q, enum dtype out);
 
 /*
  * The same matrix with the inputs [k0, k0 + nk) alone, for which any kernel of the whole one will do. k0 must be a

@@ -6,8 +6,9 @@
 
 #include "dequant.h"
 
-/* The C reference. dequant_reference[out] and cast_reference[from][to]. */
+/* The C reference. dequant_reference[out], inputs_reference[out] and cast_reference[from][to]. */
 extern dequant_fn *const dequant_reference[DTYPE_VIEWS];
+extern dequant_fn *const inputs_reference[DTYPE_VIEWS];
 extern cast_fn *const cast_reference[DTYPE_CASTS][DTYPE_VIEWS];
 
 /* Each replaces the slots that its instruction set does faster. Call only where cpu_detect() allows it. */

@@ -228,6 +228,9 @@ static __attribute__((noinline)) void load_bytes(words *bytes, const struct stri
 	case 3:
 		load_spread(bytes, s, k, 3);
 		break;
+	case 4:
+		load_spread(bytes, s, k, 4);
+		break;
 	case 5:
 		load_spread(bytes, s, k, 5);
 		break;
@@ -654,7 +657,82 @@ ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32
 	}
 }
 
+/* --- The matrix as it is packed --- */
+
+ALWAYS_INLINE void store_some(char *dst, floats value, uint32_t n, enum dtype out)
+{
+	char all[COLUMNS * sizeof(float)];
+
+	if (n == COLUMNS) {
+		store_floats(dst, value, out);
+		return;
+	}
+	store_floats(all, value, out);
+	memcpy(dst, all, n * out_bytes(out));
+}
+
+/* One row of all strips: of each, code `code` of its bytes. */
+ALWAYS_INLINE void store_row(const struct strip *strips, unsigned count, size_t offset, unsigned code,
+    words (*bytes)[BLOCK_WORDS], const struct group *groups, enum dtype out)
+{
+	for (unsigned i = 0; i < count; i++)
+		store_some(strips[i].dst + offset, value_at(bytes[i][code / 4] >> 8 * (code % 4) & 255, &groups[i]),
+		    strips[i].columns, out);
+}
+
+/* The rows [k0, k1) of columns that lie side by side. Codes are bytes, whatever the format. */
+ALWAYS_INLINE void strips_inputs(const struct strip *strips, unsigned count, uint32_t k0, uint32_t k1, enum dtype out)
+{
+	const struct qtensor *q = strips->q;
+	const size_t pitch = q->out_features * out_bytes(out);
+	words bytes[STRIPS][BLOCK_WORDS];
+	struct group groups[STRIPS];
+	uint32_t room[BLOCK], loaded = UINT32_MAX;
+
+	for (uint32_t k = k0 / BLOCK * BLOCK; k < k1; k += BLOCK) {
+		const uint32_t *of = block_groups(room, q, k, min_u32(q->in_features - k, BLOCK));
+		const uint32_t end = min_u32(k1 - k, BLOCK);
+
+		for (unsigned i = 0; i < count; i++)
+			load_bytes(bytes[i], &strips[i], k);
+		for (uint32_t code = k < k0 ? k0 - k : 0; code < end; code++) {
+			for (unsigned i = 0; of[code] != loaded && i < count; i++)
+				load_general(&groups[i], &strips[i], of[code]);
+			loaded = of[code];
+			store_row(strips, count, (k + code - k0) * pitch, code, bytes, groups, out);
+		}
+	}
+}
+
+ALWAYS_INLINE void run_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
+{
+	struct strip strips[STRIPS];
+	unsigned count = 0;
+
+	for (uint32_t n = 0; n < q->out_features; n += COLUMNS) {
+		struct strip *s = &strips[count++];
+
+		*s = (struct strip){.q = q, .dst = (char *)dst + n * out_bytes(out), .n0 = n};
+		s->columns = min_u32(q->out_features - n, COLUMNS);
+		find_fields(s);
+		if (count == STRIPS || q->out_features - n <= COLUMNS) {
+			strips_inputs(strips, count, k0, k0 + nk, out);
+			count = 0;
+		}
+	}
+}
+
 /* --- The kernels made of this --- */
+
+#define DEFINE_INPUTS(name, out)                                                       \
+	static void name(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk) \
+	{                                                                              \
+		run_inputs(dst, q, k0, nk, out);                                       \
+	}
+
+DEFINE_INPUTS(inputs_f16, DTYPE_F16)
+DEFINE_INPUTS(inputs_bf16, DTYPE_BF16)
+DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 
 #define DEFINE_GENERAL(name, bits, form, out)                                               \
 	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
@@ -738,6 +816,9 @@ DEFINE_CAST(cast_f32_bf16, DTYPE_F32, DTYPE_BF16)
 
 static void kernels_install(struct kernels *k)
 {
+	static dequant_fn *const inputs[DTYPE_VIEWS] = OUTPUTS(inputs);
+
+	memcpy(k->inputs, inputs, sizeof(k->inputs));
 	for (size_t i = 0; i < sizeof(kernels_made) / sizeof(*kernels_made); i++)
 		memcpy(k->dequant[kernels_made[i].bits][kernels_made[i].packing], kernels_made[i].dequant,
 		    sizeof(kernels_made[i].dequant));

@@ -20,14 +20,8 @@ struct job {
 static void run_dequant(void *ctx)
 {
 	const struct job *job = ctx;
-	const struct generator *g = job->g;
-	const struct module *m = g->tensor->module;
-	const uint32_t row0 = (uint32_t)job->row0, nrows = (uint32_t)job->nrows;
 
-	if (m->keep_orientation)
-		dequant_inputs(job->dst, &m->q, row0, nrows, g->out);
-	else
-		g->kernel.dequant(job->dst, &m->q, row0, nrows);
+	job->g->kernel.dequant(job->dst, &job->g->tensor->module->q, (uint32_t)job->row0, (uint32_t)job->nrows);
 }
 
 /* Checked before, so that nothing is computed from a changed file; and after, so that nothing computed is used. */
@@ -170,7 +164,8 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 {
 	const uint64_t row_bytes = t->shape[1] * dtype_bytes(out);
 	const uint64_t cut = qtensor_step(&t->module->q) * dtype_bytes(out);
-	const uint32_t step = t->module->keep_orientation || cut > STEP_MAX ? 0 : (uint32_t)cut;
+	const bool as_packed = t->module->keep_orientation;
+	const uint32_t step = as_packed || cut > STEP_MAX ? 0 : (uint32_t)cut;
 
 	return (struct generator){
 	    .rows = t->shape[0],
@@ -185,8 +180,9 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 	    .modules = &t->module,
 	    .module_count = 1,
 	    .out = out,
-	    .accel = t->module->keep_orientation ? NULL : kernels->accel,
-	    .kernel.dequant = kernels_dequant(kernels, &t->module->q, out),
+	    .accel = as_packed ? NULL : kernels->accel,
+	    .kernel.dequant =
+		as_packed ? kernels_inputs(kernels, &t->module->q, out) : kernels_dequant(kernels, &t->module->q, out),
 	};
 }
 

@@ -563,6 +563,38 @@ static void check_inputs(struct check *c, const struct matrix *m, struct rows r,
 	}
 }
 
+static struct rows random_rows(struct check *c, uint32_t n)
+{
+	const uint32_t row0 = below(c, 3) ? below(c, n) : 0;
+
+	return (struct rows){row0, below(c, 2) ? 1 + below(c, n - row0) : n - row0};
+}
+
+/* Rows of the matrix as it is packed, against what all rows of the other orientation say. */
+static void check_as_packed(struct check *c, const struct matrix *m, enum dtype out_dtype)
+{
+	const size_t width = dtype_bytes(out_dtype);
+	const uint32_t features = m->spec.in_features, columns = m->spec.out_features;
+	const struct rows r = random_rows(c, features);
+	unsigned char *whole = c->arena[EXPECTED].start, *expected = whole + (size_t)columns * features * width;
+	char text[256], what[320];
+
+	kernels_dequant(&c->kernels[CPU_C], &m->q, out_dtype)(whole, &m->q, 0, columns);
+	for (uint32_t i = 0; i < r.nrows; i++)
+		for (uint32_t n = 0; n < columns; n++)
+			memcpy(expected + ((size_t)i * columns + n) * width,
+			    whole + ((size_t)n * features + r.row0 + i) * width, width);
+	describe(text, sizeof(text), m, r);
+	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
+		const size_t bytes = (size_t)r.nrows * columns * width;
+		unsigned char *out = place_output(c, bytes);
+
+		kernels_inputs(&c->kernels[level], &m->q, out_dtype)(out, &m->q, r.row0, r.nrows);
+		snprintf(what, sizeof(what), "%s %s as packed, %s", cpu_name(level), dtype_name(out_dtype), text);
+		compare(c, out, expected, bytes, what);
+	}
+}
+
 static uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit)
 {
 	return below(c, 3) ? of[below(c, count)] : below(c, limit) + 1;
@@ -586,13 +618,6 @@ static void random_shape(struct check *c, struct spec *s)
 	s->group_size = size < 0 ? s->in_features : size ? (uint32_t)size : 1 + 2 * below(c, 40);
 }
 
-static struct rows random_rows(struct check *c, uint32_t n)
-{
-	const uint32_t row0 = below(c, 3) ? below(c, n) : 0;
-
-	return (struct rows){row0, below(c, 2) ? 1 + below(c, n - row0) : n - row0};
-}
-
 static void check_spec(struct check *c, const struct spec *s)
 {
 	struct matrix m;
@@ -605,6 +630,7 @@ static void check_spec(struct check *c, const struct spec *s)
 	if (!c->plugin) {
 		check_reference(c, &m, r, below(c, DTYPE_VIEWS));
 		check_inputs(c, &m, r, below(c, DTYPE_VIEWS));
+		check_as_packed(c, &m, below(c, DTYPE_VIEWS));
 	}
 	matrix_free(&m);
 }
@@ -921,6 +947,7 @@ enum {
 
 struct bench {
 	struct qtensor q;
+	bool as_packed;           /* rows are inputs */
 	unsigned char *from, *to; /* as large as the largest view */
 	unsigned char *block;
 	unsigned char *flush;
@@ -965,22 +992,31 @@ static double bench_dequant(struct bench *b, dequant_fn *kernel, uint32_t rows, 
 	return seconds() - start;
 }
 
+static dequant_fn *bench_choice(const struct check *c, const struct bench *b, enum cpu_level level, enum dtype out)
+{
+	return b->as_packed ? kernels_inputs(&c->kernels[level], &b->q, out)
+	                    : kernels_dequant(&c->kernels[level], &b->q, out);
+}
+
 /* Best times, memcpy and kernel by turns, because the speed of memory changes from second to second. */
 static void bench_kernel(struct check *c, struct bench *b, enum cpu_level level, enum dtype out)
 {
-	const size_t row_bytes = BENCH_K * dtype_bytes(out);
-	const uint32_t rows = level == CPU_C ? 32 : BENCH_N;
+	const uint32_t all = b->as_packed ? BENCH_K : BENCH_N, rows = level == CPU_C ? 32 : all;
+	const size_t row_bytes = (size_t)BENCH_K * BENCH_N / all * dtype_bytes(out);
 	double copy = 1e9, kernel = 1e9, t;
 
 	for (int i = 0; i < BENCH_REPEAT; i++) {
-		t = bench_memcpy(b, BENCH_N * row_bytes) / BENCH_N;
+		t = bench_memcpy(b, all * row_bytes) / all;
 		copy = t < copy ? t : copy;
-		t = bench_dequant(b, kernels_dequant(&c->kernels[level], &b->q, out), rows, row_bytes) / rows;
+		t = bench_dequant(b, bench_choice(c, b, level, out), rows, row_bytes) / rows;
 		kernel = t < kernel ? t : kernel;
 	}
 	printf("%-10s %u-bit %-6s g=%-5u %-9s %-4s %8.2f %8.2f %7.3f\n", cpu_name(level), b->q.bits,
-	    packing_name[b->q.packing], b->q.group_size, b->q.g_idx ? "act-order" : "", dtype_name(out),
-	    row_bytes / kernel / 1e9, row_bytes / copy / 1e9, copy / kernel);
+	    packing_name[b->q.packing], b->q.group_size,
+	    b->as_packed ? "as packed"
+	    : b->q.g_idx ? "act-order"
+			 : "",
+	    dtype_name(out), row_bytes / kernel / 1e9, row_bytes / copy / 1e9, copy / kernel);
 	fflush(stdout);
 }
 
@@ -1045,12 +1081,11 @@ static void bench_matrix(struct check *c, struct bench *b, const struct spec *s)
 		g_idx[k] = below(c, groups);
 	b->q = (struct qtensor){BENCH_K, BENCH_N, groups, s->group_size, s->bits, 32, s->packing, ZEROS_V2, DTYPE_F16,
 	    qweight, qzeros, scales, s->indices ? g_idx : NULL};
-	for (enum dtype out = 0; c->plugin && out < DTYPE_VIEWS; out++)
+	for (enum dtype out = 0; c->plugin && !b->as_packed && out < DTYPE_VIEWS; out++)
 		bench_plugin(c, b, out);
 	for (enum cpu_level level = CPU_C; level <= c->max; level++)
 		for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
-			if (!level || kernels_dequant(&c->kernels[level], &b->q, out) !=
-					  kernels_dequant(&c->kernels[level - 1], &b->q, out))
+			if (!level || bench_choice(c, b, level, out) != bench_choice(c, b, level - 1, out))
 				bench_kernel(c, b, level, out);
 	free(g_idx);
 	free(qweight);
@@ -1086,6 +1121,8 @@ static void bench(struct check *c)
 	    BENCH_K, BENCH_N, BENCH_BLOCK >> 10);
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++)
 		bench_matrix(c, &b, &specs[i]);
+	b.as_packed = true;
+	bench_matrix(c, &b, &specs[0]);
 	for (enum dtype from = 0; from <= DTYPE_F32; from++)
 		for (enum dtype to = 0; to < DTYPE_VIEWS; to++)
 			bench_cast(c, &b, from, to);
