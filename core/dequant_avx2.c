@@ -30,6 +30,11 @@ struct codes {
 	__m256i column[COLUMNS];
 };
 
+/* Outputs of a block, four k or pairs of k in each part. Columns c and c + 4 are the lanes of number c. */
+struct values {
+	__m256i part[8][4];
+};
+
 #include "dequant_strip.h"
 
 ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
@@ -272,6 +277,11 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 
 /* --- Values by k to outputs by column --- */
 
+ALWAYS_INLINE floats code_float(words word, uint32_t mask)
+{
+	return (floats)((word & mask) | (words)((floats){0} + 0x1p23f));
+}
+
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m256i out)
 {
 	if (c < tile->columns)
@@ -295,24 +305,22 @@ ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 	return (words)_mm256_set_m128i(_mm_unpackhi_epi16(low, high), _mm_unpacklo_epi16(low, high));
 }
 
-/* Stores 8 vectors of 8 columns as 32 bytes of each column. */
-ALWAYS_INLINE void transpose8(const struct tile *tile, size_t offset, const words *in)
+ALWAYS_INLINE void values_put(struct values *values, unsigned i, const words value[4])
 {
-	__m256i low[4], high[4];
-
-	transpose4(low, (__m256i)in[0], (__m256i)in[1], (__m256i)in[2], (__m256i)in[3]);
-	transpose4(high, (__m256i)in[4], (__m256i)in[5], (__m256i)in[6], (__m256i)in[7]);
-	UNROLL
-	for (unsigned c = 0; c < 4; c++) {
-		store_column(tile, c, offset, _mm256_permute2x128_si256(low[c], high[c], 0x20));
-		store_column(tile, c + 4, offset, _mm256_permute2x128_si256(low[c], high[c], 0x31));
-	}
+	transpose4(values->part[i], (__m256i)value[0], (__m256i)value[1], (__m256i)value[2], (__m256i)value[3]);
 }
 
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
+ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *values, uint32_t blocks, unsigned parts)
 {
-	for (unsigned i = 0; i < count; i += 8)
-		transpose8(tile, i * 4, value + i);
+	for (uint32_t c = 0; c < 4; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			for (unsigned k = 0; k < parts; k += 2) {
+				const __m256i low = values[i].part[k][c], high = values[i].part[k + 1][c];
+				const size_t offset = (i * parts + k) * 16;
+
+				store_column(tile, c, offset, _mm256_permute2x128_si256(low, high, 0x20));
+				store_column(tile, c + 4, offset, _mm256_permute2x128_si256(low, high, 0x31));
+			}
 }
 
 void kernels_init_avx2(struct kernels *k)

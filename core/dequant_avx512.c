@@ -36,6 +36,11 @@ struct codes {
 	struct columns16 half[2];
 };
 
+/* Outputs of a block, four k or pairs of k in each part; for it, lanes are as above. */
+struct values {
+	struct columns16 part[8];
+};
+
 #include "dequant_strip.h"
 
 ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
@@ -392,6 +397,13 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 
 /* --- Values by k to outputs by column --- */
 
+ALWAYS_INLINE floats code_float(words word, uint32_t mask)
+{
+	const __m512i add = _mm512_castps_si512(_mm512_set1_ps(0x1p23f));
+
+	return (floats)_mm512_ternarylogic_epi32((__m512i)word, _mm512_set1_epi32((int)mask), add, 0xea);
+}
+
 ALWAYS_INLINE words round32(floats value, struct variant v)
 {
 	return (words)settle((__m512)value, v);
@@ -407,7 +419,12 @@ ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 		return (words)_mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(round_bf16(low), 16),
 		    round_bf16(high));
 	return (words)_mm512_mask_permutexvar_epi16(_mm512_cvtepu16_epi32(round16(low, v.out)), 0xaaaaaaaa,
-	    _mm512_load_si512(upper), _mm512_castsi256_si512(round16(high, v.out)));
+	    _mm512_load_si512(upper), _mm512_zextsi256_si512(round16(high, v.out)));
+}
+
+ALWAYS_INLINE void values_put(struct values *values, unsigned i, const words value[4])
+{
+	transpose4(&values->part[i], (__m512i)value[0], (__m512i)value[1], (__m512i)value[2], (__m512i)value[3]);
 }
 
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m512i out)
@@ -416,33 +433,26 @@ ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offs
 		_mm512_storeu_si512(tile->dst + c * tile->pitch + offset, out);
 }
 
-/* Stores 16 vectors of 16 columns as 64 bytes of each column. */
-ALWAYS_INLINE void transpose16(const struct tile *tile, size_t offset, const words *in)
+/* A cache line of the columns c, c + 4, c + 8 and c + 12. */
+ALWAYS_INLINE void store_lines(const struct tile *tile, uint32_t c, size_t offset, const struct columns16 *part)
 {
-	struct columns16 part[4];
+	const __m512i ab_even = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0x88);
+	const __m512i ab_odd = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0xdd);
+	const __m512i cd_even = _mm512_shuffle_i32x4(part[2].lanes[c], part[3].lanes[c], 0x88);
+	const __m512i cd_odd = _mm512_shuffle_i32x4(part[2].lanes[c], part[3].lanes[c], 0xdd);
 
-	UNROLL
-	for (unsigned i = 0; i < 4; i++)
-		transpose4(&part[i], (__m512i)in[4 * i], (__m512i)in[4 * i + 1], (__m512i)in[4 * i + 2],
-		    (__m512i)in[4 * i + 3]);
-	UNROLL
-	for (unsigned c = 0; c < 4; c++) {
-		const __m512i ab_even = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0x88);
-		const __m512i ab_odd = _mm512_shuffle_i32x4(part[0].lanes[c], part[1].lanes[c], 0xdd);
-		const __m512i cd_even = _mm512_shuffle_i32x4(part[2].lanes[c], part[3].lanes[c], 0x88);
-		const __m512i cd_odd = _mm512_shuffle_i32x4(part[2].lanes[c], part[3].lanes[c], 0xdd);
-
-		store_column(tile, c, offset, _mm512_shuffle_i32x4(ab_even, cd_even, 0x88));
-		store_column(tile, c + 4, offset, _mm512_shuffle_i32x4(ab_odd, cd_odd, 0x88));
-		store_column(tile, c + 8, offset, _mm512_shuffle_i32x4(ab_even, cd_even, 0xdd));
-		store_column(tile, c + 12, offset, _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd));
-	}
+	store_column(tile, c, offset, _mm512_shuffle_i32x4(ab_even, cd_even, 0x88));
+	store_column(tile, c + 4, offset, _mm512_shuffle_i32x4(ab_odd, cd_odd, 0x88));
+	store_column(tile, c + 8, offset, _mm512_shuffle_i32x4(ab_even, cd_even, 0xdd));
+	store_column(tile, c + 12, offset, _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd));
 }
 
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
+ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *values, uint32_t blocks, unsigned parts)
 {
-	for (unsigned i = 0; i < count; i += 16)
-		transpose16(tile, i * 4, value + i);
+	for (uint32_t c = 0; c < 4; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			for (unsigned k = 0; k < parts; k += 4)
+				store_lines(tile, c, (i * parts + k) * 16, &values[i].part[k]);
 }
 
 /* --- Planes are expanded as they are --- */

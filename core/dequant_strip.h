@@ -2,7 +2,8 @@
 
 /*
  * The part of a SIMD kernel that is the same for every instruction set. A file dequant_<isa>.c defines COLUMNS,
- * struct tables and struct codes, includes this, defines the functions declared below, and calls kernels_install().
+ * struct tables, struct codes and struct values, includes this, defines the functions declared below, and calls
+ * kernels_install().
  *
  * The unit of work is a strip of COLUMNS columns of qweight, that is COLUMNS rows of output, because neighbouring
  * columns lie next to each other in memory: one vector load takes the words of all of them, and for 16 columns no byte
@@ -118,8 +119,15 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 ALWAYS_INLINE words round32(floats value, struct variant v);
 ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v);
 
-/* Stores `count` vectors of outputs (16 or 32), which are count * 4 bytes of each column. */
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count);
+/* What is under the mask, plus 2^23: as the last bits of a float they are just that. */
+ALWAYS_INLINE floats code_float(words word, uint32_t mask);
+
+/*
+ * From vectors of outputs, which are four bytes of each column, to what tile_finish() reads; part i is four of them.
+ * And from there to the tile: 1 to BLOCKS_AT_ONCE blocks of `parts` parts, as in tile_expand().
+ */
+ALWAYS_INLINE void values_put(struct values *values, unsigned i, const words value[4]);
+ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *values, uint32_t blocks, unsigned parts);
 
 /* Element c of the result is word index[c] of a row of n words, which the strip's columns need a few of. */
 ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index);
@@ -510,14 +518,12 @@ ALWAYS_INLINE const uint32_t *block_groups(uint32_t *room, const struct qtensor 
 
 /*
  * The parameters of every group, or, where there are too many groups to keep, of those in a block. Zeros stand for
- * themselves and what makes a float of a code: see value_at().
+ * themselves and what code_float() adds.
  */
 struct groups {
 	bool at_hand;
 	struct group group[GROUPS_AT_HAND];
 };
-
-#define CODE_FLOAT 0x4b000000u /* 2^23, whose last bits are units */
 
 static void load_general(struct group *group, const struct strip *s, uint32_t g)
 {
@@ -525,9 +531,20 @@ static void load_general(struct group *group, const struct strip *s, uint32_t g)
 	group->zero += 0x1p23f;
 }
 
-/* Of the groups `of`, those that follow one another are the same slot; which is noted in `room`. */
+/* Where in groups->group those of a block are. Of groups that are not at hand, each run is loaded to a slot. */
+ALWAYS_INLINE void find_groups(uint32_t *at, const uint32_t *of)
+{
+	words w;
+
+	for (uint32_t i = 0; i < BLOCK; i += COLUMNS) {
+		memcpy(&w, of + i, sizeof(w));
+		w *= (uint32_t)sizeof(struct group);
+		memcpy(at + i, &w, sizeof(w));
+	}
+}
+
 static __attribute__((noinline)) void load_slots(struct group *slots, const struct strip *s, const uint32_t *of,
-    uint32_t *room)
+    uint32_t *at)
 {
 	uint32_t last = 0, slot = 0;
 
@@ -537,73 +554,87 @@ static __attribute__((noinline)) void load_slots(struct group *slots, const stru
 			last = of[i];
 			load_general(&slots[slot], s, last);
 		}
-		room[i] = slot;
+		at[i] = slot * sizeof(struct group);
 	}
 }
 
-ALWAYS_INLINE floats value_at(words code, const struct group *group)
+ALWAYS_INLINE floats value_of(words word, uint32_t mask, const struct group *group)
 {
-	return ((floats)(code | CODE_FLOAT) - group->zero) * group->scale;
+	return (code_float(word, mask) - group->zero) * group->scale;
 }
 
-/* The codes of one word, which are in the groups `of`; returns the end of what it wrote. */
-ALWAYS_INLINE words *general_word(words *value, words word, const struct group *group, const uint32_t *of,
-    struct variant v)
+ALWAYS_INLINE floats value_at(words word, uint32_t mask, const struct group *groups, uint32_t at)
+{
+	return value_of(word, mask, (const struct group *)((const char *)groups + at));
+}
+
+/* Eight codes, whose groups are `at`: one word of 4 bits, or two of bytes. Part i is the first of what comes of them.
+ */
+ALWAYS_INLINE void general_eight(struct values *values, unsigned i, const words *word, const struct group *groups,
+    const uint32_t *at, struct variant v)
 {
 	const unsigned bits = v.form == BYTES ? 8 : v.bits, mask = (1u << bits) - 1;
+	words value[8];
 
 	UNROLL
-	for (unsigned i = 0; i < 32 / bits; i += 2) {
-		const floats a = value_at(word >> i * bits & mask, &group[of[i]]);
-		const floats b = value_at(word >> (i + 1) * bits & mask, &group[of[i + 1]]);
+	for (unsigned k = 0; k < 8; k += 2) {
+		const words w = word[k * bits / 32] >> k * bits % 32;
+		const floats a = value_at(w, mask, groups, at[k]), b = value_at(w >> bits, mask, groups, at[k + 1]);
 
 		if (v.out == DTYPE_F32) {
-			*value++ = round32(a, v);
-			*value++ = round32(b, v);
+			value[k] = round32(a, v);
+			value[k + 1] = round32(b, v);
 		} else {
-			*value++ = round_pair(a, b, v);
+			value[k / 2] = round_pair(a, b, v);
 		}
 	}
-	return value;
+	values_put(values, i, value);
+	if (v.out == DTYPE_F32)
+		values_put(values, i + 1, value + 4);
 }
 
-ALWAYS_INLINE void general_block(const struct tile *tile, const words *block, const struct group *group,
-    const uint32_t *of, struct variant v)
+ALWAYS_INLINE unsigned words_of_eight(struct variant v)
 {
-	const unsigned bits = v.form == BYTES ? 8 : v.bits;
-	words value[BLOCK], *end = value;
-
-	for (unsigned i = 0; i < bits; i++)
-		end = general_word(end, block[i], group, of + i * 32 / bits, v);
-	tile_transpose(tile, value, v.out == DTYPE_F32 ? BLOCK : BLOCK / 2);
+	return v.form == BYTES ? 2 : 1;
 }
 
-/*
- * The k from k0 on, at most BLOCKS_AT_ONCE blocks of them. By way of spare memory, because a block alone is one line of
- * each row of output, and writing those pays only several at a time.
- */
+ALWAYS_INLINE unsigned block_parts(enum dtype out)
+{
+	return BLOCK * out_bytes(out) / 16;
+}
+
+/* The k from k0 on, at most BLOCKS_AT_ONCE blocks of them. */
 ALWAYS_INLINE void general_blocks(const struct strip *s, struct groups *groups, uint32_t k0, uint32_t count,
     struct variant v)
 {
-	const struct tile to = tile_at(s, k0, v.out);
+	const uint32_t blocks = (count + BLOCK - 1) / BLOCK;
+	const struct tile tile = tile_at(s, k0, v.out);
+	struct values values[BLOCKS_AT_ONCE];
+	struct tile whole;
 	struct spare spare;
-	struct tile tile = spare_tile(s, &spare);
 	words block[BLOCK_WORDS];
 	uint32_t room[BLOCK];
 
-	for (uint32_t i = 0; i < count; i += BLOCK) {
-		const uint32_t *of = block_groups(room, s->q, k0 + i, min_u32(count - i, BLOCK));
+	for (uint32_t i = 0; i < blocks; i++) {
+		const uint32_t k = k0 + i * BLOCK;
+		const uint32_t *of = block_groups(room, s->q, k, min_u32(k0 + count - k, BLOCK));
 
-		load_codes(block, s, k0 + i, v);
-		if (groups->at_hand) {
-			general_block(&tile, block, groups->group, of, v);
-		} else {
+		if (groups->at_hand)
+			find_groups(room, of);
+		else
 			load_slots(groups->group, s, of, room);
-			general_block(&tile, block, groups->group, room, v);
-		}
-		tile.dst += BLOCK * out_bytes(v.out);
+		load_codes(block, s, k, v);
+		for (unsigned k = 0; k < BLOCK; k += 8)
+			general_eight(&values[i], k / 8 * out_bytes(v.out) / 2, block + k / 8 * words_of_eight(v),
+			    groups->group, room + k, v);
 	}
-	spare_finish(&to, &spare, count * out_bytes(v.out));
+	if (count % BLOCK == 0) {
+		tile_finish(&tile, values, blocks, block_parts(v.out));
+		return;
+	}
+	whole = spare_tile(s, &spare);
+	tile_finish(&whole, values, blocks, block_parts(v.out));
+	spare_finish(&tile, &spare, count * out_bytes(v.out));
 }
 
 ALWAYS_INLINE void general_all(const struct strip *s, struct groups *groups, struct variant v)
@@ -676,7 +707,7 @@ ALWAYS_INLINE void store_row(const struct strip *strips, unsigned count, size_t 
     words (*bytes)[BLOCK_WORDS], const struct group *groups, enum dtype out)
 {
 	for (unsigned i = 0; i < count; i++)
-		store_some(strips[i].dst + offset, value_at(bytes[i][code / 4] >> 8 * (code % 4) & 255, &groups[i]),
+		store_some(strips[i].dst + offset, value_of(bytes[i][code / 4] >> 8 * (code % 4), 255, &groups[i]),
 		    strips[i].columns, out);
 }
 

@@ -39,6 +39,11 @@ struct codes {
 	bytes16 column[COLUMNS][2];
 };
 
+/* Outputs of a block, by column, four k or pairs of k in each part. */
+struct values {
+	uint32_t part[8][COLUMNS][4] __attribute__((aligned(16)));
+};
+
 #include "dequant_strip.h"
 
 ALWAYS_INLINE bytes16 look_up(bytes16 table, bytes16 index)
@@ -374,6 +379,11 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 
 /* --- Values by k to outputs by column --- */
 
+ALWAYS_INLINE floats code_float(words word, uint32_t mask)
+{
+	return (floats)((word & mask) | (words)((floats){0} + 0x1p23f));
+}
+
 ALWAYS_INLINE words round32(floats value, struct variant v)
 {
 	return settle(value, v);
@@ -384,15 +394,20 @@ ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
 	return round16(settle(a, v), v.out, v.finite) | round16(settle(b, v), v.out, v.finite) << 16;
 }
 
-ALWAYS_INLINE void tile_transpose(const struct tile *tile, const words *value, unsigned count)
+ALWAYS_INLINE void values_put(struct values *values, unsigned i, const words value[4])
 {
 	words column[4];
 
-	for (unsigned i = 0; i < count; i += 4) {
-		transpose4(column, value[i], value[i + 1], value[i + 2], value[i + 3]);
-		for (uint32_t c = 0; c < tile->columns; c++)
-			memcpy(tile->dst + c * tile->pitch + i * 4, &column[c], sizeof(column[c]));
-	}
+	transpose4(column, value[0], value[1], value[2], value[3]);
+	memcpy(values->part[i], column, sizeof(column));
+}
+
+ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *values, uint32_t blocks, unsigned parts)
+{
+	for (uint32_t c = 0; c < tile->columns; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			for (unsigned k = 0; k < parts; k++)
+				memcpy(tile->dst + c * tile->pitch + (i * parts + k) * 16, values[i].part[k][c], 16);
 }
 
 void kernels_init_vector(struct kernels *k)
