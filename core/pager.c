@@ -262,6 +262,22 @@ static bool push(struct pager *p, const struct job *job)
 	return room;
 }
 
+/* To wake the thread for nothing would take a processor from whoever reads. */
+static bool is_here(const struct extent *e)
+{
+	struct job job = {.kind = FETCH, .e = e};
+
+	for (;;) {
+		const struct step step = next_step(&job, PIECE);
+
+		if (!is_resident(&step))
+			return false;
+		if (step.last)
+			return true;
+		job.done += step.bytes;
+	}
+}
+
 static bool ask(struct pager *p, const struct job *part)
 {
 	const struct generator *g = generator_of(part->e);
@@ -272,6 +288,8 @@ static bool ask(struct pager *p, const struct job *part)
 	if (!g || !g->fetched)
 		return push(p, part);
 	if (atomic_load_explicit(g->fetched, memory_order_relaxed) || atomic_exchange(g->fetched, true))
+		return true;
+	if (part->kind == FETCH && is_here(part->e))
 		return true;
 	room = push(p, &(struct job){.kind = part->kind, .e = part->e, .length = part->e->length});
 	if (!room)

@@ -69,6 +69,7 @@ static bool is_cleared(atomic_bool *flag)
 	return !*flag;
 }
 
+/* Nobody is woken to fetch what is in memory. */
 static void test_once(void)
 {
 	struct pager *p = pager_new();
@@ -78,13 +79,13 @@ static void test_once(void)
 	make(&n, &e);
 	CHECK(pager_release(p, &e)); /* nothing to give back yet */
 	CHECK(pager_fetch(p, &e, 8, 8) && pager_fetch(p, &e, 0, 32) && pager_plan(p, &e, 0, 32));
-	CHECK(becomes(&n.asked, 1));
+	CHECK(n.asked == 1 && n.others == 0);
 	CHECK(pager_release(p, &e));
 	CHECK(is_cleared(&n.fetched));
-	CHECK(pager_fetch(p, &e, 0, 8));
+	CHECK(pager_plan(p, &e, 0, 8) && pager_fetch(p, &e, 0, 8));
 	CHECK(becomes(&n.asked, 3) && n.fetched);
 	pager_free(p);
-	CHECK(n.asked == 3 && n.others == 3);
+	CHECK(n.asked == 3 && n.others == 2);
 }
 
 /* More than can wait: whoever was told "no" may ask again, and in the end each was fetched once. */
@@ -142,7 +143,7 @@ static void test_wait(void)
 	make(&in_other_view, &other);
 	in_other_view.g.fetched = &n.fetched;
 	pager_wait(p, &e, 0, 32);
-	CHECK(pager_fetch(p, &before, 0, 32) && pager_plan(p, &e, 0, 32));
+	CHECK(pager_plan(p, &before, 0, 32) && pager_plan(p, &e, 0, 32));
 	start(&w);
 	start(&v);
 	usleep(20000);
@@ -236,14 +237,16 @@ static void test_thread(void)
 
 	map_file(&f);
 	make(&n, &e);
-	posix_fadvise(f.fd, 0, 0, POSIX_FADV_DONTNEED);
-	CHECK(pager_plan(p, &e, 0, 32));
-	while (pager_has_work(p))
-		pager_work(p);
-	pager_wait(p, &e, 0, 32);
-	CHECK(source_file_resident(&f, 0, FILE_BYTES));
-	CHECK(pager_release(p, &e));
-	CHECK(is_cleared(&n.fetched));
+	for (int round = 0; round < 2; round++) {
+		posix_fadvise(f.fd, 0, 0, POSIX_FADV_DONTNEED);
+		CHECK(round ? pager_fetch(p, &e, 0, 32) : pager_plan(p, &e, 0, 32));
+		while (pager_has_work(p))
+			pager_work(p);
+		pager_wait(p, &e, 0, 32);
+		CHECK(source_file_resident(&f, 0, FILE_BYTES));
+		CHECK(pager_release(p, &e));
+		CHECK(is_cleared(&n.fetched));
+	}
 	CHECK(pager_plan(p, &e, 0, 32));
 	n.asked = 0;
 	CHECK(becomes(&n.asked, 2)); /* 4 MiB each */
