@@ -20,7 +20,13 @@
 /* How far behind it pages are given back. */
 #define RELEASE_BEHIND ((uint64_t)32 << 20)
 
-enum { EMPTY, FILLING, READY };
+/* What was computed ahead: one request. */
+struct block {
+	enum { EMPTY, FILLING, READY } state;
+	unsigned age;
+	struct range range;
+	struct gptqfs_reply reply;
+};
 
 /* Somebody who reads a file from front to back. */
 struct stream {
@@ -30,28 +36,26 @@ struct stream {
 	unsigned followed;           /* requests of that size, one right after the other */
 	uint64_t used;               /* when, counted in requests */
 	uint64_t fetched, released;  /* up to where in the file pages of the source were */
-	/* What was computed ahead. */
-	int state;
-	unsigned age;
-	struct range range;
-	struct gptqfs_reply reply;
+	struct block blocks[GPTQFS_AHEAD_MAX];
 };
 
 struct ahead {
 	struct reader *reader;
+	unsigned depth; /* blocks of a stream that are in use */
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	uint64_t requests;
 	struct stream streams[STREAMS];
 };
 
-struct ahead *ahead_new(struct reader *reader)
+struct ahead *ahead_new(struct reader *reader, unsigned depth)
 {
 	struct ahead *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
 	a->reader = reader;
+	a->depth = depth;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->filled, NULL);
 	return a;
@@ -59,12 +63,20 @@ struct ahead *ahead_new(struct reader *reader)
 
 /* ---- streams; the lock is held ---- */
 
-static void drop(struct ahead *a, struct stream *s)
+static void drop(struct ahead *a, struct block *b)
 {
-	if (s->state == READY) {
-		reader_done(a->reader, &s->reply);
-		s->state = EMPTY;
+	if (b->state == READY) {
+		reader_done(a->reader, &b->reply);
+		b->state = EMPTY;
 	}
+}
+
+static bool is_filling(const struct ahead *a, const struct stream *s)
+{
+	for (unsigned i = 0; i < a->depth; i++)
+		if (s->blocks[i].state == FILLING)
+			return true;
+	return false;
 }
 
 /* The stream that has come just so far in the file, or if `apart` is not 0, nearly. */
@@ -82,12 +94,13 @@ static struct stream *replace(struct ahead *a)
 	struct stream *oldest = NULL;
 
 	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
-		if (s->state != FILLING && (!oldest || s->used < oldest->used))
+		if (!is_filling(a, s) && (!oldest || s->used < oldest->used))
 			oldest = s;
-	if (oldest) {
-		drop(a, oldest);
-		*oldest = (struct stream){0};
-	}
+	if (!oldest)
+		return NULL;
+	for (unsigned i = 0; i < a->depth; i++)
+		drop(a, &oldest->blocks[i]);
+	*oldest = (struct stream){0};
 	return oldest;
 }
 
@@ -103,7 +116,12 @@ static struct stream *note(struct ahead *a, const struct range *range)
 		s = replace(a);
 	if (!s)
 		return NULL;
-	s->followed = s->layout && s->next == range->offset && s->size == range->size ? s->followed + 1 : 0;
+	if (!s->layout || s->size != range->size)
+		s->followed = 0;
+	else if (s->next == range->offset)
+		s->followed++;
+	else if (s->next < range->offset)
+		s->followed /= 2; /* the ones between may come late; or it is no longer read from front to back */
 	if (!s->layout || range->offset == 0)
 		s->fetched = s->released = range->offset;
 	s->layout = range->layout;
@@ -151,18 +169,36 @@ static void release_behind(const struct ahead *a, struct stream *s)
 	}
 }
 
-static bool is_for(const struct stream *s, const struct range *range)
+/* The block that holds these bytes, or will; NULL if none does. */
+static struct block *block_for(const struct ahead *a, struct stream *s, const struct range *range)
 {
-	return s->state != EMPTY && s->range.layout == range->layout && s->range.offset == range->offset &&
-	       s->range.size == range->size;
+	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++)
+		if (b->state != EMPTY && b->range.layout == range->layout && b->range.offset == range->offset &&
+		    b->range.size == range->size)
+			return b;
+	return NULL;
+}
+
+/* One that can be filled, whose bytes are not among the next ones; NULL if there is none. */
+static struct block *spare_block(struct ahead *a, struct stream *s)
+{
+	const uint64_t end = s->next + (uint64_t)a->depth * s->size;
+
+	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++) {
+		if (b->state == READY && (b->range.offset < s->next || b->range.offset >= end))
+			drop(a, b);
+		if (b->state == EMPTY)
+			return b;
+	}
+	return NULL;
 }
 
 /* ---- reading, and computing ahead ---- */
 
 static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
 {
+	struct block *b = NULL;
 	struct stream *s;
-	bool taken;
 
 	pthread_mutex_lock(&a->lock);
 	s = note(a, range);
@@ -170,15 +206,14 @@ static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply
 		fetch_ahead(a, s);
 		release_behind(a, s);
 	}
-	while (s && is_for(s, range) && s->state == FILLING)
+	while (s && (b = block_for(a, s, range)) && b->state == FILLING)
 		pthread_cond_wait(&a->filled, &a->lock);
-	taken = s && is_for(s, range);
-	if (taken) {
-		*reply = s->reply;
-		s->state = EMPTY;
+	if (b) {
+		*reply = b->reply;
+		b->state = EMPTY;
 	}
 	pthread_mutex_unlock(&a->lock);
-	return taken;
+	return b;
 }
 
 int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
@@ -188,43 +223,56 @@ int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *
 	return reader_read(a->reader, range, reply);
 }
 
-/* The stream whose next request is foreseeable, or NULL. */
-static struct stream *begin(struct ahead *a, const struct range *range)
+/* The first of the next requests of this stream that nobody computes yet. False if there is none. */
+static bool foresee(const struct ahead *a, struct stream *s, struct range *range)
+{
+	for (unsigned i = 0; i < a->depth; i++) {
+		const uint64_t at = s->next + (uint64_t)i * s->size;
+
+		if (at >= s->layout->size)
+			return false;
+		*range = (struct range){s->layout, at, s->size};
+		if (range->size > s->layout->size - at)
+			range->size = (size_t)(s->layout->size - at);
+		if (!block_for(a, s, range))
+			return true;
+	}
+	return false;
+}
+
+/* The block to fill after this request was answered, or NULL. While others serve the same reader too, he may have asked
+ * for more already. */
+static struct block *begin(struct ahead *a, const struct range *range)
 {
 	const uint64_t end = range->offset + range->size;
-	struct stream *s = find(a, range->layout, end, 0);
+	struct stream *s = find(a, range->layout, end, (uint64_t)(a->depth - 1) * range->size);
+	struct range next;
+	struct block *b;
 
-	if (!s || s->followed < FOLLOWED_MIN || end == s->layout->size || s->state == FILLING)
+	if (!s || s->followed < FOLLOWED_MIN || !foresee(a, s, &next))
 		return NULL;
-	drop(a, s);
-	s->state = FILLING;
-	s->age = 0;
-	s->range = *range;
-	s->range.offset = end;
-	if (s->range.size > s->layout->size - end)
-		s->range.size = (size_t)(s->layout->size - end);
-	return s;
+	b = spare_block(a, s);
+	if (b)
+		*b = (struct block){.state = FILLING, .range = next};
+	return b;
 }
 
 void ahead_continue(struct ahead *a, const struct range *range)
 {
-	struct gptqfs_reply reply;
-	struct stream *s;
+	struct block *b;
 	int rc;
 
 	if (range->size < AHEAD_MIN)
 		return;
 	pthread_mutex_lock(&a->lock);
-	s = begin(a, range);
+	b = begin(a, range);
 	pthread_mutex_unlock(&a->lock);
-	if (!s)
+	if (!b)
 		return;
-	/* Nobody forgets a stream while it is FILLING. A failure is told to whoever asks for these bytes in earnest. */
-	rc = reader_read(a->reader, &s->range, &reply);
+	/* Nobody touches a block while it is FILLING. A failure is told to whoever asks for these bytes in earnest. */
+	rc = reader_read(a->reader, &b->range, &b->reply);
 	pthread_mutex_lock(&a->lock);
-	s->state = rc ? EMPTY : READY;
-	if (rc == 0)
-		s->reply = reply;
+	b->state = rc ? EMPTY : READY;
 	pthread_cond_broadcast(&a->filled);
 	pthread_mutex_unlock(&a->lock);
 }
@@ -234,10 +282,12 @@ bool ahead_trim(struct ahead *a)
 	bool left = false;
 
 	pthread_mutex_lock(&a->lock);
-	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++) {
-		if (s->state == READY && s->age++)
-			drop(a, s);
-		left |= s->state != EMPTY;
+	for (unsigned i = 0; i < STREAMS * a->depth; i++) {
+		struct block *b = &a->streams[i / a->depth].blocks[i % a->depth];
+
+		if (b->state == READY && b->age++)
+			drop(a, b);
+		left |= b->state != EMPTY;
 	}
 	pthread_mutex_unlock(&a->lock);
 	return left;
@@ -247,8 +297,8 @@ void ahead_free(struct ahead *a)
 {
 	if (!a)
 		return;
-	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
-		drop(a, s);
+	for (unsigned i = 0; i < STREAMS * a->depth; i++)
+		drop(a, &a->streams[i / a->depth].blocks[i % a->depth]);
 	pthread_cond_destroy(&a->filled);
 	pthread_mutex_destroy(&a->lock);
 	free(a);

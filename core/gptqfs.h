@@ -27,6 +27,7 @@
 
 #define GPTQFS_ROOT 1
 #define GPTQFS_READ_MAX ((size_t)1 << 20) /* the most bytes one gptqfs_read returns */
+#define GPTQFS_AHEAD_MAX 4                /* the most reads that are computed ahead of one reader */
 #define GPTQFS_CACHE_DEFAULT_MIB 32
 #define GPTQFS_CACHE_DEFAULT ((size_t)GPTQFS_CACHE_DEFAULT_MIB << 20)
 #define GPTQFS_ACCEL_MEMORY_MIB 1024
@@ -44,6 +45,7 @@ struct gptqfs_options {
 	const char *dtype;    /* type of the files of tensors/: "fp16", "bf16" or "fp32"; NULL for fp16 */
 	const char *cpu;      /* at most this CPU level ("avx2"), or NULL for all the machine has */
 	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps nothing beyond the reads that need it */
+	unsigned ahead;       /* reads to compute ahead of who reads a file from front to back; 0 for 1 */
 	bool follow_symlinks; /* let links leave the model directory */
 	uid_t uid;            /* owner shown; (uid_t)-1 for the source's */
 	gid_t gid;            /* likewise */
@@ -125,8 +127,8 @@ struct gptqfs_reply {
  * After success the caller must call gptqfs_read_done, after failure it must not. -EIO if a source file failed or was
  * changed, -EISDIR, -ENOENT, -ENOMEM. No lock is held while bytes are computed.
  *
- * Call gptqfs_read_done when the bytes are on their way: where reads follow one another it computes what will be asked
- * for next.
+ * Call gptqfs_read_done when the bytes are on their way: where reads follow one another it computes one that will be
+ * asked for next. Ask for as many `ahead` as threads serve one reader at the same time.
  */
 int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply);
 void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);

@@ -168,6 +168,11 @@ static int choose_dtype(const char *name, enum dtype *dtype, struct gptqfs_error
 	           : err_set(err, -EINVAL, "dtype=%.80s: no such type; expected fp16, bf16 or fp32", name);
 }
 
+static unsigned ahead_depth(unsigned wanted)
+{
+	return wanted < 1 ? 1 : wanted < GPTQFS_AHEAD_MAX ? wanted : GPTQFS_AHEAD_MAX;
+}
+
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
@@ -190,7 +195,7 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	m->reader.cache = cache_new(options->cache_bytes);
 	m->reader.buffers = buffers_new();
 	m->reader.pager = pager_new();
-	m->ahead = ahead_new(&m->reader);
+	m->ahead = ahead_new(&m->reader, ahead_depth(options->ahead));
 	if (!m->reader.cache || !m->reader.buffers || !m->reader.pager || !m->ahead)
 		return err_memory(err);
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);

@@ -41,10 +41,10 @@ struct fixture {
 	struct file file;
 };
 
-static void set_up(struct fixture *x)
+static void set_up(struct fixture *x, unsigned depth)
 {
 	*x = (struct fixture){.reader = {.cache = cache_new(1 << 20), .buffers = buffers_new(), .pager = pager_new()}};
-	x->ahead = ahead_new(&x->reader);
+	x->ahead = ahead_new(&x->reader, depth);
 	x->file.g = (struct generator){.rows = ROWS, .row_bytes = ROW, .tile_rows = 16, .fill = fill};
 	CHECK(layout_reserve(&x->file.layout, &x->arena, 1) == 0);
 	layout_add_generator(&x->file.layout, &x->file.g);
@@ -85,12 +85,12 @@ static int request(struct fixture *x, uint64_t offset, size_t size)
 	return 0;
 }
 
-static void test_sequence(void)
+static void test_sequence(unsigned depth)
 {
 	struct fixture x;
 	unsigned blocks = BLOCK / ROW;
 
-	set_up(&x);
+	set_up(&x, depth);
 	/* Three that follow one another make the fourth foreseeable. */
 	request(&x, 0, BLOCK);
 	request(&x, BLOCK, BLOCK);
@@ -109,25 +109,25 @@ static void test_sequence(void)
 	tear_down(&x);
 }
 
-static void test_end(void)
+static void test_end(unsigned depth)
 {
 	struct fixture x;
 	const size_t size = BLOCK + BLOCK / 2 + 8; /* the last one is shorter */
 	uint64_t at = 0;
 
-	set_up(&x);
+	set_up(&x, depth);
 	for (; at < x.file.layout.size; at += size)
 		request(&x, at, x.file.layout.size - at < size ? (size_t)(x.file.layout.size - at) : size);
 	CHECK(!ahead_trim(x.ahead));
 	tear_down(&x);
 }
 
-static void test_random(void)
+static void test_random(unsigned depth)
 {
 	struct fixture x;
 	uint64_t seed = 1;
 
-	set_up(&x);
+	set_up(&x, depth);
 	for (int i = 0; i < 200; i++) {
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
 		request(&x, (seed >> 33) % BLOCKS * BLOCK, BLOCK);
@@ -137,11 +137,11 @@ static void test_random(void)
 	tear_down(&x);
 }
 
-static void test_other_sizes(void)
+static void test_other_sizes(unsigned depth)
 {
 	struct fixture x;
 
-	set_up(&x);
+	set_up(&x, depth);
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
 	/* Another size than was foreseen; then back, and somewhere else. */
@@ -158,7 +158,7 @@ static void test_trim(void)
 	struct fixture x;
 	unsigned before;
 
-	set_up(&x);
+	set_up(&x, 1);
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
 	CHECK(ahead_trim(x.ahead));
@@ -174,7 +174,7 @@ static void test_failure(void)
 	struct fixture x;
 	unsigned before;
 
-	set_up(&x);
+	set_up(&x, 1);
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
 	x.file.rc = -EIO;
@@ -204,12 +204,12 @@ static void *read_part(void *arg)
 }
 
 /* More readers than streams, some on the same bytes: whatever happens, all get the right ones. */
-static void test_threads(void)
+static void test_threads(unsigned depth)
 {
 	struct reading readings[3 * THREADS];
 	struct fixture x;
 
-	set_up(&x);
+	set_up(&x, depth);
 	for (unsigned i = 0; i < 3 * THREADS; i++) {
 		readings[i] = (struct reading){.x = &x, .first = i % 5 * 50};
 		pthread_create(&readings[i].thread, NULL, read_part, &readings[i]);
@@ -219,14 +219,47 @@ static void test_threads(void)
 	tear_down(&x);
 }
 
+/* One who asks before the one before him was answered, as two threads that serve the same reader do. */
+static void test_two_at_once(void)
+{
+	const struct range first = {NULL, 4 * BLOCK, BLOCK}, second = {NULL, 5 * BLOCK, BLOCK};
+	struct range ranges[] = {first, second};
+	struct gptqfs_reply replies[2];
+	struct fixture x;
+	unsigned before;
+
+	set_up(&x, 2);
+	ranges[0].layout = ranges[1].layout = &x.file.layout;
+	for (uint64_t i = 0; i < 4; i++)
+		request(&x, i * BLOCK, BLOCK);
+	/* The fourth and fifth are computed; the later one is taken first. */
+	ahead_continue(x.ahead, &(struct range){&x.file.layout, 3 * BLOCK, BLOCK});
+	before = x.file.computed;
+	for (int i = 1; i >= 0; i--)
+		CHECK(ahead_read(x.ahead, &ranges[i], &replies[i]) == 0);
+	CHECK(x.file.computed == before);
+	for (int i = 0; i < 2; i++) {
+		CHECK(right(&replies[i], ranges[i].offset, BLOCK));
+		reader_done(&x.reader, &replies[i]);
+		ahead_continue(x.ahead, &ranges[i]);
+	}
+	for (uint64_t i = 6; i < BLOCKS; i++)
+		request(&x, i * BLOCK, BLOCK);
+	CHECK(x.file.computed == ROWS);
+	tear_down(&x);
+}
+
 int main(void)
 {
-	test_sequence();
-	test_end();
-	test_random();
-	test_other_sizes();
+	for (unsigned depth = 1; depth <= GPTQFS_AHEAD_MAX; depth++) {
+		test_sequence(depth);
+		test_end(depth);
+		test_random(depth);
+		test_other_sizes(depth);
+		test_threads(depth);
+	}
 	test_trim();
 	test_failure();
-	test_threads();
+	test_two_at_once();
 	return test_done();
 }
