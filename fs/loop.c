@@ -7,6 +7,7 @@
 #include <fuse_lowlevel.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
@@ -15,10 +16,13 @@
 #define FOLLOWED_MIN 8
 /* How often somebody looks whether that thread is held up. A megabyte takes 0.2 ms. */
 #define TICK_NS (2L * 1000 * 1000)
+/* Reads that were taken by two threads at once may be noted in any order, this far apart. */
+#define SHUFFLE_MAX ((uint64_t)8 << 20)
+#define TEAM_MAX 2
 
 struct loop {
 	struct fuse_session *session;
-	unsigned max_threads;
+	unsigned max_threads, team;
 	pthread_mutex_t lock;
 	pthread_cond_t wake, gone;
 	unsigned threads;   /* that live */
@@ -32,11 +36,12 @@ struct loop {
 	/* The last read, and how many have followed one another. */
 	uint64_t ino, next;
 	unsigned followed;
+	bool in_turn; /* he waits for each answer before he asks again */
 };
 
 static void *run_thread(void *arg);
 
-struct loop *loop_new(struct fuse_session *session, unsigned max_threads)
+struct loop *loop_new(struct fuse_session *session, unsigned max_threads, unsigned team)
 {
 	struct loop *l = calloc(1, sizeof(*l));
 	pthread_condattr_t monotonic;
@@ -45,6 +50,7 @@ struct loop *loop_new(struct fuse_session *session, unsigned max_threads)
 		return NULL;
 	l->session = session;
 	l->max_threads = max_threads;
+	l->team = team;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -64,11 +70,25 @@ void loop_free(struct loop *l)
 	free(l);
 }
 
+unsigned loop_team(void)
+{
+	cpu_set_t cpus;
+	const int count = sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
+
+	return count < 3 ? 1 : TEAM_MAX;
+}
+
 /* ---- all below but run_thread and loop_run: the lock is held ---- */
 
 static bool is_one_reader(const struct loop *l)
 {
 	return l->followed >= FOLLOWED_MIN;
+}
+
+/* Where there is never more than one request, each would be the one for which another thread must wake up. */
+static unsigned team(const struct loop *l)
+{
+	return l->in_turn ? 1 : l->team;
 }
 
 /* If there cannot be one more, those that are there do. */
@@ -97,7 +117,7 @@ static void provide(struct loop *l)
 {
 	if (l->listening)
 		return;
-	if (!is_one_reader(l)) {
+	if (!is_one_reader(l) || l->threads - l->parked + l->called < team(l)) {
 		if (!call(l))
 			add_thread(l);
 	} else if (!l->watched) {
@@ -175,7 +195,7 @@ static void work(struct loop *l)
 	struct fuse_buf buf = {0};
 
 	for (;;) {
-		if (l->listening && is_one_reader(l))
+		if (l->listening >= team(l) && is_one_reader(l))
 			park(l);
 		if (l->over || !receive(l, &buf))
 			break;
@@ -222,14 +242,23 @@ int loop_run(struct loop *l)
 	return rc;
 }
 
-void loop_note_read(struct loop *l, uint64_t ino, uint64_t offset, uint64_t size)
+void loop_note_read(struct loop *l, const struct loop_read *r)
 {
+	const uint64_t end = r->offset + r->size;
+
 	if (!l)
 		return;
 	pthread_mutex_lock(&l->lock);
-	l->followed = l->ino == ino && l->next == offset ? l->followed + 1 : 0;
-	l->ino = ino;
-	l->next = offset + size;
+	if (l->ino != r->ino || l->next > r->offset + SHUFFLE_MAX || r->offset > l->next + SHUFFLE_MAX)
+		l->followed = 0;
+	else if (l->next == r->offset)
+		l->followed++;
+	else if (l->next < r->offset)
+		l->followed /= 2;
+	if (!l->followed || l->next < end)
+		l->next = end;
+	l->ino = r->ino;
+	l->in_turn = r->in_turn;
 	provide(l);
 	pthread_mutex_unlock(&l->lock);
 }

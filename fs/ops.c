@@ -132,7 +132,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		read_status(req, fi, size, off);
 		return;
 	}
-	loop_note_read(server->loop, ino, (uint64_t)off, size);
+	loop_note_read(server->loop,
+	    &(struct loop_read){ino, (uint64_t)off, size, server->direct_io || (fi->flags & O_DIRECT)});
 	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);

@@ -11,6 +11,7 @@
 
 #include "helper.h"
 #include "log.h"
+#include "loop.h"
 
 enum { KEY_FSNAME };
 
@@ -65,6 +66,8 @@ static const struct option table[] = {
     {OPT("umask=%o", model.umask, 0), "-o umask=M", "permissions taken away (octal)"},
     {OPT("max_read=%u", max_read, 0), "-o max_read=N", "bytes per request (1048576)"},
     {FUSES, "-o max_threads=N", "threads that serve (10)"},
+    {OPT("reader_threads=%u", reader_threads, 0), "-o reader_threads=N",
+	"of them serve one reader (2, or 1 on fewer than 3 processors)"},
     {FUSES, "-o clone_fd", "a descriptor of /dev/fuse per thread, and libfuse's own loop"},
     {FUSES, "-o allow_other", "let other users read (see /etc/fuse.conf)"},
     {FUSE_OPT_KEY("fsname=", KEY_FSNAME), "-o fsname=NAME", "name of the source in the table of mounts"},
@@ -157,6 +160,8 @@ static int check_arguments(const struct options *o)
 		log_line("%s goes with --check", o->json ? "--json" : "--sha256");
 	else if (o->max_read && (o->max_read < 4096 || o->max_read > GPTQFS_READ_MAX))
 		log_line("max_read=%u: expected 4096 to %zu", o->max_read, GPTQFS_READ_MAX);
+	else if (o->reader_threads < 1 || o->reader_threads > GPTQFS_AHEAD_MAX)
+		log_line("reader_threads=%u: expected 1 to %d", o->reader_threads, GPTQFS_AHEAD_MAX);
 	else if (o->readahead > 1u << 20)
 		log_line("readahead=%u: expected at most 1048576 (KiB)", o->readahead);
 	else
@@ -207,6 +212,7 @@ int options_parse(struct options *o, int argc, char **argv)
 		.uid = (uid_t)-1,
 		.gid = (gid_t)-1},
 	    .readahead = READAHEAD_DEFAULT,
+	    .reader_threads = loop_team(),
 	    .command = command ? argv + command : NULL,
 	    .fuse = FUSE_ARGS_INIT(command ? command - 1 : argc, argv),
 	};
@@ -220,6 +226,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.accel = o->accel;
 	o->model.accel_plugin = secure_getenv("GPTQFS_CUDA_PLUGIN");
 	o->model.follow_symlinks = o->follow_symlinks;
+	o->model.ahead = o->reader_threads;
 	o->model.umask &= 0777;
 	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
 	    read_size("cuda_mem", o->cuda_mem, &o->model.accel_memory))

@@ -26,7 +26,7 @@ struct options {
 	int foreground, debug, single;
 	int has_fsname;
 	bool fake; /* mount -f: all but mounting */
-	unsigned max_threads, max_idle_threads;
+	unsigned max_threads, max_idle_threads, reader_threads;
 	int clone_fd;
 	char *const *command;  /* what stands after "--", or NULL */
 	struct fuse_args fuse; /* what is left for fuse_session_new */

@@ -64,7 +64,8 @@ static int start_loop(struct state *st)
 	int rc;
 
 	if (!o->clone_fd || o->single) {
-		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads);
+		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads,
+		    o->reader_threads);
 		if (!st->loop)
 			return -ENOMEM;
 		st->s->server->loop = st->loop;

@@ -89,7 +89,8 @@ refused() {
 
 @test "sizes and numbers that make no sense" {
 	mkdir "$mnt"
-	for option in cache= cache=lots cache=1x cache=-1 cache=1mm max_read=1 max_read=99999999 readahead=2000000; do
+	for option in cache= cache=lots cache=1x cache=-1 cache=1mm max_read=1 max_read=99999999 readahead=2000000 \
+		reader_threads=0 reader_threads=5; do
 		usage_error -o $option "$BATS_TEST_TMPDIR" "$mnt"
 		[[ $stderr = *"${option%%=*}"*expected* ]] || fail "$option: $stderr"
 	done

@@ -413,8 +413,20 @@ hammer() {
 @test "eight threads and four processes at once, on a real model" {
 	find_model smollm2-135m-gptq-4bit-g64
 	model=$source
-	copy_of_view
+	copy_of_view -o reader_threads=2
 	hammer -n 40
+}
+
+@test "one reader and any number of threads for him, on a real model" {
+	find_model smollm2-135m-gptq-4bit-g64
+	model=$source
+	copy_of_view -o reader_threads=1
+	for threads in 2 3 4; do
+		unmount "$mnt"
+		mount_model -o view=fp16,reader_threads=$threads "$model" "$mnt"
+		cmp "$file" "$copy"
+		dd if="$file" iflag=direct bs=1M status=none | cmp - "$copy"
+	done
 }
 
 # variant OPTION...: all views right with these options, by reading and by mapping.
@@ -432,6 +444,10 @@ with open(sys.argv[1], "rb") as f:
 @test "-s" { variant -s; }
 @test "-o max_threads=1" { variant -o max_threads=1; }
 @test "-o max_threads=3" { variant -o max_threads=3; }
+@test "-o reader_threads=1" { variant -o reader_threads=1; }
+@test "-o reader_threads=2" { variant -o reader_threads=2; }
+@test "-o reader_threads=4,cache=0" { variant -o reader_threads=4,cache=0; }
+@test "-o reader_threads=3,direct_io" { variant -o reader_threads=3,direct_io; }
 @test "-o direct_io" { variant -o direct_io; }
 @test "-o direct_io,cache=0 -s" { variant -o direct_io,cache=0 -s; }
 @test "-o max_read=4096" { variant -o max_read=4096; }

@@ -19,7 +19,8 @@
 
 enum kind {
 	NEXT,      /* a read that follows the one before */
-	ELSEWHERE, /* a read that does not */
+	SKIP,      /* one that leaves a few bytes out */
+	ELSEWHERE, /* one far away */
 	HOLD,      /* the same, and is not answered before RELEASE was */
 	HOLD_NEXT, /* as HOLD, but follows the one before */
 	RELEASE,   /* no read */
@@ -31,7 +32,7 @@ struct fuse_session {
 	pthread_cond_t changed;
 	enum kind queue[QUEUE_MAX];
 	unsigned posted, received, done;
-	bool released, closed;
+	bool released, closed, in_turn;
 	int error; /* instead of any request */
 	uint64_t offset;
 	pthread_t last;
@@ -68,9 +69,11 @@ void fuse_session_process_buf(struct fuse_session *s, const struct fuse_buf *buf
 
 	pthread_mutex_lock(&s->lock);
 	if (kind == ELSEWHERE || kind == HOLD)
+		s->offset += (uint64_t)1 << 30;
+	if (kind == SKIP)
 		s->offset += 1000;
 	if (kind != RELEASE)
-		loop_note_read(s->loop, 7, s->offset++, 1);
+		loop_note_read(s->loop, &(struct loop_read){7, s->offset++, 1, s->in_turn});
 	while ((kind == HOLD || kind == HOLD_NEXT) && !s->released)
 		pthread_cond_wait(&s->changed, &s->lock);
 	if (kind == RELEASE)
@@ -105,12 +108,12 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static void begin(struct fuse_session *s, unsigned threads)
+static void begin(struct fuse_session *s, unsigned threads, unsigned team)
 {
 	*s = (struct fuse_session){0};
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
-	s->loop = loop_new(s, threads);
+	s->loop = loop_new(s, threads, team);
 	CHECK(s->loop && pthread_create(&s->thread, NULL, run, s) == 0);
 }
 
@@ -183,7 +186,7 @@ static void test_one_reader(void)
 {
 	struct fuse_session s;
 
-	begin(&s, 10);
+	begin(&s, 10, 1);
 	read_on(&s, 100);
 	s.switches = 0;
 	read_on(&s, 300);
@@ -192,12 +195,12 @@ static void test_one_reader(void)
 }
 
 /* Whoever serves the one reader waits for a request that somebody else must take. */
-static void test_held_up(unsigned held)
+static void test_held_up(unsigned held, unsigned team)
 {
 	static const enum kind kinds[] = {HOLD_NEXT, HOLD_NEXT, HOLD_NEXT, RELEASE};
 	struct fuse_session s;
 
-	begin(&s, 10);
+	begin(&s, 10, team);
 	read_on(&s, 50);
 	ask(&s, kinds + 3 - held, held + 1);
 	/* And on as before. */
@@ -211,9 +214,52 @@ static void test_many(void)
 	static const enum kind kinds[] = {HOLD, HOLD, HOLD, RELEASE};
 	struct fuse_session s;
 
-	begin(&s, 4);
+	begin(&s, 4, 2);
 	for (int round = 0; round < 20; round++)
 		ask(&s, kinds, 4);
+	CHECK(finish(&s) == 0);
+}
+
+/* One reader, whose requests come two by two: the first is held until the second is answered. */
+static void test_team(unsigned team)
+{
+	static const enum kind kinds[] = {HOLD_NEXT, RELEASE};
+	struct fuse_session s;
+
+	begin(&s, 10, team);
+	for (int round = 0; round < 100; round++)
+		ask(&s, kinds, 2);
+	/* Not all of them were called for that. */
+	s.switches = 0;
+	read_on(&s, 300);
+	CHECK(team > 1 || s.switches < 100);
+	/* With one request at a time, one is enough. */
+	s.in_turn = true;
+	read_on(&s, 100);
+	s.switches = 0;
+	read_on(&s, 300);
+	CHECK(s.switches < 100);
+	CHECK(finish(&s) == 0);
+}
+
+/* Requests of all kinds, some at a time: none is forgotten. */
+static void test_storm(unsigned threads, unsigned team)
+{
+	uint64_t seed = threads + team;
+	struct fuse_session s;
+
+	begin(&s, threads, team);
+	for (int round = 0; round < 200; round++) {
+		const unsigned before = s.posted, odd = (round / 10) % 3;
+
+		for (unsigned i = 0; i < 5 && s.posted < QUEUE_MAX; i++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			post(&s, seed >> 62 < odd ? SKIP + (seed >> 61 & 1) : NEXT);
+			if (seed >> 40 & 1)
+				CHECK(answered(&s, s.posted));
+		}
+		CHECK(answered(&s, s.posted) && s.posted > before);
+	}
 	CHECK(finish(&s) == 0);
 }
 
@@ -223,7 +269,7 @@ static void test_changes(void)
 	static const enum kind kinds[] = {HOLD, ELSEWHERE, RELEASE};
 	struct fuse_session s;
 
-	begin(&s, 3);
+	begin(&s, 3, 1);
 	for (int round = 0; round < 10; round++) {
 		read_on(&s, 20);
 		ask(&s, kinds, 3);
@@ -235,7 +281,7 @@ static void test_one_thread(void)
 {
 	struct fuse_session s;
 
-	begin(&s, 1);
+	begin(&s, 1, 1);
 	read_on(&s, 20);
 	for (int i = 0; i < 10; i++)
 		post(&s, ELSEWHERE);
@@ -249,9 +295,9 @@ static void test_end(void)
 {
 	struct fuse_session s;
 
-	begin(&s, 10);
+	begin(&s, 10, 1);
 	CHECK(finish(&s) == 0);
-	begin(&s, 10);
+	begin(&s, 10, 2);
 	for (int i = 0; i < 100; i++)
 		post(&s, ELSEWHERE);
 	read_on(&s, 20);
@@ -262,7 +308,7 @@ static void test_error(void)
 {
 	struct fuse_session s;
 
-	begin(&s, 10);
+	begin(&s, 10, 1);
 	read_on(&s, 20);
 	pthread_mutex_lock(&s.lock);
 	s.error = -EIO;
@@ -277,7 +323,7 @@ static void test_quiet(void)
 	int fd[2];
 
 	CHECK(pipe(fd) == 0);
-	begin(&s, 2);
+	begin(&s, 2, 1);
 	s.device = fd[0];
 	CHECK(loop_is_quiet(s.loop) && !loop_is_quiet(NULL));
 	CHECK(write(fd[1], "", 1) == 1);
@@ -290,8 +336,13 @@ static void test_quiet(void)
 int main(void)
 {
 	test_one_reader();
-	test_held_up(1);
-	test_held_up(3);
+	for (unsigned team = 1; team <= 3; team++) {
+		test_held_up(1, team);
+		test_held_up(3, team);
+		test_team(team);
+		test_storm(4, team);
+		test_storm(10, team);
+	}
 	test_many();
 	test_changes();
 	test_one_thread();

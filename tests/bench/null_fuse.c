@@ -107,7 +107,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	struct iovec iov = {.iov_base = buffer, .iov_len = size < REQUEST_MAX ? size : REQUEST_MAX};
 
 	(void)fi;
-	loop_note_read(server.loop, ino, at, size);
+	loop_note_read(server.loop, &(struct loop_read){.ino = ino, .offset = at, .size = size});
 	if (at >= end)
 		iov.iov_len = 0;
 	else if (iov.iov_len > end - at)
@@ -173,7 +173,7 @@ static int serve(struct fuse_session *session)
 {
 	int rc;
 
-	server.loop = loop_new(session, THREADS_MAX);
+	server.loop = loop_new(session, THREADS_MAX, 1);
 	if (!server.loop)
 		return 1;
 	rc = loop_run(server.loop);

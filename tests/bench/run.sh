@@ -3,8 +3,8 @@
 #
 # Measures gptqfs beside a FUSE file system that does nothing (the most that FUSE can give) and beside real fp16 files.
 #
-#     tests/bench/run.sh [SECTION...]      all of them: read readahead random small mmap direct cold two scale mount
-#                                          memory cp; "kernels" too where check_dequant is built
+#     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
+#                                          mount memory cp; "kernels" too where check_dequant is built
 #
 # What counts are ratios of runs taken in turn, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best run and of the median one, ratio of the best runs, median of the rounds' ratios and
@@ -428,6 +428,18 @@ bench_readahead() {
 	latencies "readahead: 200 touches at random places of a mapping; base: null at 128 KiB" "$ROUNDS"
 }
 
+bench_threads() {
+	local k n
+	large
+	for k in 128 1024; do
+		add "null" null - "$SIZE" warm "-r $k" "-l $LIMIT"
+		for n in 1 2 4; do
+			add "gptqfs, reader_threads=$n" gptqfs "$LARGE" $F warm "-o readahead=$k,reader_threads=$n" "-l $LIMIT"
+		done
+		speeds "threads: first sequential read of $(gb "$LIMIT") at a readahead of $k KiB" "$ROUNDS"
+	done
+}
+
 bench_random() {
 	local how="-m random -n 20000"
 	large
@@ -715,7 +727,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead random small mmap direct cold two scale mount memory cp) s free
+	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
