@@ -71,10 +71,16 @@ static void drop(struct ahead *a, struct block *b)
 	}
 }
 
+static void drop_all(struct ahead *a, struct stream *s)
+{
+	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++)
+		drop(a, b);
+}
+
 static bool is_filling(const struct ahead *a, const struct stream *s)
 {
-	for (unsigned i = 0; i < a->depth; i++)
-		if (s->blocks[i].state == FILLING)
+	for (const struct block *b = s->blocks; b < s->blocks + a->depth; b++)
+		if (b->state == FILLING)
 			return true;
 	return false;
 }
@@ -98,8 +104,7 @@ static struct stream *replace(struct ahead *a)
 			oldest = s;
 	if (!oldest)
 		return NULL;
-	for (unsigned i = 0; i < a->depth; i++)
-		drop(a, &oldest->blocks[i]);
+	drop_all(a, oldest);
 	*oldest = (struct stream){0};
 	return oldest;
 }
@@ -282,13 +287,12 @@ bool ahead_trim(struct ahead *a)
 	bool left = false;
 
 	pthread_mutex_lock(&a->lock);
-	for (unsigned i = 0; i < STREAMS * a->depth; i++) {
-		struct block *b = &a->streams[i / a->depth].blocks[i % a->depth];
-
-		if (b->state == READY && b->age++)
-			drop(a, b);
-		left |= b->state != EMPTY;
-	}
+	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
+		for (struct block *b = s->blocks; b < s->blocks + a->depth; b++) {
+			if (b->state == READY && b->age++)
+				drop(a, b);
+			left |= b->state != EMPTY;
+		}
 	pthread_mutex_unlock(&a->lock);
 	return left;
 }
@@ -297,8 +301,8 @@ void ahead_free(struct ahead *a)
 {
 	if (!a)
 		return;
-	for (unsigned i = 0; i < STREAMS * a->depth; i++)
-		drop(a, &a->streams[i / a->depth].blocks[i % a->depth]);
+	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
+		drop_all(a, s);
 	pthread_cond_destroy(&a->filled);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
