@@ -29,10 +29,11 @@ struct job {
 	const struct extent *e;
 	uint64_t from, length; /* of the extent */
 	uint64_t done;         /* of the length; or of what the whole tensor needs */
+	uint64_t wanted;       /* likewise: somebody waits until so much is done */
 	uint64_t due;          /* nanoseconds */
 };
 
-/* What is done at a time, of the first job. */
+/* What is done at a time, of one job. */
 struct step {
 	enum kind kind;
 	const struct extent *e;
@@ -47,7 +48,7 @@ struct pager {
 	pthread_t thread;
 	bool running, leaving;
 	bool hurry; /* the thread shall do all there is */
-	bool busy;  /* somebody does a step of the first job */
+	bool busy;  /* somebody does a step */
 	unsigned first, count;
 	struct job jobs[JOBS]; /* a ring */
 };
@@ -157,10 +158,34 @@ static void run_step(const struct step *step)
 		atomic_store(whole(step->e), false);
 }
 
-/* The lock is held, and given up meanwhile. False if it was not done, because pages are not in memory. */
+static struct job *job_at(struct pager *p, unsigned i)
+{
+	return &p->jobs[(p->first + i) % JOBS];
+}
+
+/* The first that somebody waits for, if there is one: what is planned for a stream is no hurry, and much. */
+static unsigned choose(struct pager *p)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (job_at(p, i)->done < job_at(p, i)->wanted)
+			return i;
+	return 0;
+}
+
+static void remove_job(struct pager *p, unsigned i)
+{
+	for (; i; i--)
+		*job_at(p, i) = *job_at(p, i - 1);
+	p->first = (p->first + 1) % JOBS;
+	p->count--;
+}
+
+/* The lock is held, and given up meanwhile; jobs may be added then. False if it was not done, because pages are not in
+ * memory. */
 static bool do_step(struct pager *p, uint64_t most, bool may_wait)
 {
-	struct job *job = &p->jobs[p->first];
+	const unsigned chosen = choose(p);
+	struct job *job = job_at(p, chosen);
 	struct step step;
 	bool can;
 
@@ -174,10 +199,8 @@ static bool do_step(struct pager *p, uint64_t most, bool may_wait)
 	p->busy = false;
 	if (can)
 		job->done += step.bytes;
-	if (can && step.last) {
-		p->first = (p->first + 1) % JOBS;
-		p->count--;
-	}
+	if (can && step.last)
+		remove_job(p, chosen);
 	pthread_cond_broadcast(&p->done);
 	return can;
 }
@@ -249,7 +272,7 @@ static bool push(struct pager *p, const struct job *job)
 		p->running = pthread_create(&p->thread, NULL, run, p) == 0;
 	room = p->running && p->count < JOBS;
 	if (room) {
-		struct job *added = &p->jobs[(p->first + p->count++) % JOBS];
+		struct job *added = job_at(p, p->count++);
 
 		*added = *job;
 		added->due = now() + LATE_NS;
@@ -324,12 +347,23 @@ static bool overlaps(const struct job *job, const struct job *part)
 	       part->from < job->from + job->length;
 }
 
-static bool is_to_come(const struct pager *p, const struct job *part)
+/* Is that part still to be fetched? Then it is next. */
+static bool want(struct pager *p, const struct job *part)
 {
-	for (unsigned i = 0; i < p->count; i++)
-		if (overlaps(&p->jobs[(p->first + i) % JOBS], part))
-			return true;
-	return false;
+	bool any = false;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		struct job *job = job_at(p, i);
+		uint64_t until;
+
+		if (!overlaps(job, part))
+			continue;
+		until = whole(job->e) ? UINT64_MAX : part->from + part->length - job->from;
+		if (job->wanted < until)
+			job->wanted = until;
+		any = true;
+	}
+	return any;
 }
 
 void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
@@ -337,7 +371,7 @@ void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t
 	const struct job part = {.e = e, .from = from, .length = length};
 
 	pthread_mutex_lock(&p->lock);
-	while (is_to_come(p, &part)) {
+	while (want(p, &part)) {
 		hurry(p);
 		pthread_cond_wait(&p->done, &p->lock);
 	}

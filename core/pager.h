@@ -36,8 +36,9 @@ bool pager_has_work(struct pager *p);
 void pager_work(struct pager *p);
 
 /*
- * Waits while that part of an extent is being fetched, or is still to be. For who reads much: going to the disk for the
- * same pages at the same time would break what the pager reads in order into pieces.
+ * Waits while that part of an extent is being fetched, or is still to be, which then comes before what nobody waits
+ * for. For who reads much: going to the disk for the same pages at the same time would break what the pager reads in
+ * order into pieces.
  */
 void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
 

@@ -20,6 +20,7 @@
 struct noted {
 	struct generator g; /* first */
 	atomic_bool fetched;
+	atomic_uint begun;
 	atomic_uint asked;
 	atomic_uint allowed;            /* so often and no more; 0 for any number */
 	const struct source_file *file; /* all of it is needed; or nothing */
@@ -38,6 +39,7 @@ static void needs(const struct generator *g, uint64_t row0, uint64_t nrows, stru
 
 	(void)row0;
 	(void)nrows;
+	n->begun++;
 	while (n->allowed && n->asked >= n->allowed)
 		usleep(100);
 	if (!pthread_equal(n->main, pthread_self()))
@@ -144,6 +146,7 @@ static void test_wait(void)
 	in_other_view.g.fetched = &n.fetched;
 	pager_wait(p, &e, 0, 32);
 	CHECK(pager_plan(p, &before, 0, 32) && pager_plan(p, &e, 0, 32));
+	CHECK(becomes(&first.begun, 1));
 	start(&w);
 	start(&v);
 	usleep(20000);
@@ -177,6 +180,34 @@ static void test_part(void)
 	n.allowed = 0;
 	pthread_join(w.thread, NULL);
 	CHECK(n.asked > 2);
+	pager_free(p);
+}
+
+/* What somebody waits for is fetched before the rest of what nobody does. */
+static void test_wanted(void)
+{
+	struct pager *p = pager_new();
+	struct noted first = {.allowed = 1}, second = {0}, third = {0};
+	struct extent e[3];
+	struct waiter w = {p, &e[2], 0, 1, false, 0};
+
+	make(&first, &e[0]);
+	first.g.fetched = NULL;
+	first.g.row_bytes = 1;
+	first.g.rows = e[0].length = LONG;
+	make(&second, &e[1]);
+	make(&third, &e[2]);
+	for (int i = 0; i < 3; i++)
+		CHECK(pager_plan(p, &e[i], 0, e[i].length));
+	pager_wait(p, &e[0], 0, 1);
+	start(&w);
+	usleep(20000);
+	CHECK(!w.waited && third.asked == 0); /* while the thread is at the first */
+	first.allowed = 2;
+	CHECK(becomes(&third.asked, 1) && first.asked == 2 && second.asked == 0);
+	first.allowed = 0;
+	pthread_join(w.thread, NULL);
+	CHECK(becomes(&second.asked, 1) && first.asked > 2);
 	pager_free(p);
 }
 
@@ -266,6 +297,7 @@ int main(void)
 	test_full();
 	test_wait();
 	test_part();
+	test_wanted();
 	test_help();
 	test_thread();
 	test_idle();
