@@ -266,13 +266,14 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 }
 
 ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
-    const struct tables *tables, struct variant v)
+    const struct batch *batch, struct variant v)
 {
 	const size_t block_bytes = BLOCK * out_bytes(v.out);
 
 	for (uint32_t c = 0; c < tile->columns; c++)
 		for (uint32_t i = 0; i < blocks; i++)
-			column_expand(tile->dst + c * tile->pitch + i * block_bytes, &codes[i], tables, c, v);
+			column_expand(tile->dst + c * tile->pitch + i * block_bytes, &codes[i],
+			    &batch->tables[v.several ? i >> batch->shift : 0], c, v);
 }
 
 /* --- Values by k to outputs by column --- */

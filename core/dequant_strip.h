@@ -63,7 +63,8 @@ struct variant {
 	unsigned bits;
 	enum form form;
 	bool grouped;
-	bool finite; /* no scale of the strip or group is inf or NaN: then no output is NaN, and nobody looks for one */
+	bool several; /* groups in a batch */
+	bool finite; /* no scale of the strip or batch is inf or NaN: then no output is NaN, and nobody looks for one */
 	enum dtype out;
 };
 
@@ -79,6 +80,7 @@ struct strip {
 	char *dst;
 	uint32_t n0;
 	uint32_t columns;   /* 1 to COLUMNS */
+	uint32_t together;  /* groups that are loaded one right after the other */
 	uint32_t zero_word; /* the first word of a row of qzeros that has to do with them, and how many there are */
 	uint32_t zero_words;
 	struct field field[PLANES_MAX];
@@ -89,6 +91,13 @@ struct tile {
 	char *dst;
 	size_t pitch;
 	uint32_t columns;
+};
+
+/* One group, or several that make up BLOCKS_AT_ONCE blocks, which are expanded together. */
+struct batch {
+	uint64_t k0, k1;
+	struct tables tables[BLOCKS_AT_ONCE]; /* of each group */
+	unsigned shift;                       /* several groups: the tables of block i are number i >> shift */
 };
 
 /* Zeros and scales of one group for the columns of a strip. Columns that are not there have some finite value. */
@@ -113,7 +122,7 @@ ALWAYS_INLINE bool has_table(struct variant v);
  */
 ALWAYS_INLINE void codes_build(struct codes *codes, const words *block, struct variant v);
 ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
-    const struct tables *tables, struct variant v);
+    const struct batch *batch, struct variant v);
 
 /* An fp32 output of each column; two outputs of 16 bits, a in the lower half. */
 ALWAYS_INLINE words round32(floats value, struct variant v);
@@ -344,13 +353,13 @@ ALWAYS_INLINE words stream_fields(const struct strip *s, const unsigned char *ro
 	return value | next << 1 << (31 - shift);
 }
 
-/* Where the words of the strip are in a row of qzeros. Brings in those of the next row. */
+/* Where the words of the strip are in a row of qzeros. Brings in those that are loaded some time later. */
 ALWAYS_INLINE const unsigned char *zeros_at(const struct strip *s, uint32_t g)
 {
 	const size_t row = ((uint64_t)s->q->out_features * s->q->bits + 31) / 32 * 4;
 	const unsigned char *at = s->q->qzeros + g * row + (size_t)s->zero_word * 4;
 
-	prefetch((uintptr_t)at + row);
+	prefetch((uintptr_t)at + s->together * row);
 	return at;
 }
 
@@ -371,14 +380,14 @@ ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 	return (stream_fields(s, row, 0) + v1) & mask;
 }
 
-/* Brings in the next group, which mostly is loaded next. */
+/* Brings in the next group, or that of the next ones. */
 static __attribute__((noinline)) void load_group(struct group *group, const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;
 	const size_t width = q->scale_dtype == DTYPE_F32 ? 4 : 2, row = (size_t)q->out_features * width;
 	const unsigned char *scales = q->scales + g * row + s->n0 * width;
 
-	prefetch((uintptr_t)scales + row);
+	prefetch((uintptr_t)scales + s->together * row);
 	group->zero = __builtin_convertvector((ints)load_zeros(s, g), floats);
 	if (q->scale_dtype == DTYPE_F16)
 		group->scale = load_floats(scales, s->columns, DTYPE_F16);
@@ -435,8 +444,8 @@ static void spare_finish(const struct tile *to, const struct spare *spare, size_
 	}
 }
 
-/* Blocks [k0, k1) of one group, of which only the last one of all may be short. */
-ALWAYS_INLINE void expand_blocks(const struct strip *s, uint32_t k0, uint32_t k1, const struct tables *tables,
+/* Blocks [k0, k1) of a batch, of which only the last one of all may be short. */
+ALWAYS_INLINE void expand_blocks(const struct strip *s, uint32_t k0, uint32_t k1, const struct batch *batch,
     struct variant v)
 {
 	const uint32_t blocks = (k1 - k0 + BLOCK - 1) / BLOCK;
@@ -450,46 +459,53 @@ ALWAYS_INLINE void expand_blocks(const struct strip *s, uint32_t k0, uint32_t k1
 		codes_build(&codes[i], block, v);
 	}
 	if ((k1 - k0) % BLOCK == 0) {
-		tile_expand(&tile, codes, blocks, tables, v);
+		tile_expand(&tile, codes, blocks, batch, v);
 		return;
 	}
 	whole = spare_tile(s, &spare);
-	tile_expand(&whole, codes, blocks, tables, v);
+	tile_expand(&whole, codes, blocks, batch, v);
 	spare_finish(&tile, &spare, (k1 - k0) * out_bytes(v.out));
 }
 
-ALWAYS_INLINE void expand_group(const struct strip *s, uint64_t k0, uint64_t k1, const struct tables *tables,
-    struct variant v)
+ALWAYS_INLINE void expand_batch(const struct strip *s, const struct batch *batch, struct variant v)
 {
-	for (uint64_t k = k0; k < k1; k += BLOCK * BLOCKS_AT_ONCE)
-		expand_blocks(s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, tables, v);
+	const uint64_t k1 = batch->k1;
+
+	for (uint64_t k = batch->k0; k < k1; k += BLOCK * BLOCKS_AT_ONCE)
+		expand_blocks(s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, batch, v);
 }
 
 /* Tables hold what was looked at when they were made. Without one, it is worth knowing that there is nothing to see. */
-ALWAYS_INLINE void strip_group(const struct strip *s, uint32_t g, struct variant v)
+ALWAYS_INLINE void strip_batch(const struct strip *s, struct batch *batch, struct variant v)
 {
-	const uint64_t k0 = (uint64_t)g * s->q->group_size, left = s->q->in_features - k0;
-	const uint64_t k1 = k0 + (left < s->q->group_size ? left : s->q->group_size);
+	const uint32_t size = s->q->group_size, g = batch->k0 / size;
 	struct variant finite = v;
-	struct tables tables;
 	struct group group;
+	bool all = !has_table(v);
 
+	for (uint32_t i = 0; i == 0 || (v.several && batch->k0 + (uint64_t)i * size < batch->k1); i++) {
+		load_group(&group, s, g + i);
+		tables_build(&batch->tables[i], &group, s->columns, v);
+		all = all && is_finite(&group);
+	}
 	finite.finite = true;
-	load_group(&group, s, g);
-	tables_build(&tables, &group, s->columns, v);
-	if (has_table(v) || !is_finite(&group))
-		expand_group(s, k0, k1, &tables, v);
+	if (all)
+		expand_batch(s, batch, finite);
 	else
-		expand_group(s, k0, k1, &tables, finite);
+		expand_batch(s, batch, v);
 }
 
 ALWAYS_INLINE void strips_grouped(const struct strip *strips, unsigned count, struct variant v)
 {
-	const struct qtensor *q = strips->q;
+	const uint64_t end = strips->q->in_features, step = (uint64_t)strips->together * strips->q->group_size;
+	struct batch batch;
 
-	for (uint32_t g = 0; (uint64_t)g * q->group_size < q->in_features; g++)
+	batch.shift = strips->q->group_size / (2 * BLOCK);
+	for (batch.k0 = 0; batch.k0 < end; batch.k0 = batch.k1) {
+		batch.k1 = end - batch.k0 < step ? end : batch.k0 + step;
 		for (unsigned i = 0; i < count; i++)
-			strip_group(&strips[i], g, v);
+			strip_batch(&strips[i], &batch, v);
+	}
 }
 
 /* The group of every k of the block at k0, which has n; in `room` if that is not to be had as it is. */
@@ -667,6 +683,12 @@ ALWAYS_INLINE void strip_general(const struct strip *s, struct variant v)
 		general_all(s, &groups, v);
 }
 
+/* As many as make up BLOCKS_AT_ONCE blocks, if whole groups do. */
+static uint32_t groups_together(const struct qtensor *q)
+{
+	return q->group_size == BLOCK || q->group_size == 2 * BLOCK ? BLOCK * BLOCKS_AT_ONCE / q->group_size : 1;
+}
+
 ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, struct variant v)
 {
 	const size_t pitch = q->in_features * out_bytes(v.out);
@@ -678,6 +700,7 @@ ALWAYS_INLINE void run(void *dst, const struct qtensor *q, uint32_t row0, uint32
 
 		*s = (struct strip){.q = q, .dst = (char *)dst + row * pitch, .n0 = row0 + row};
 		s->columns = min_u32(nrows - row, COLUMNS);
+		s->together = v.several ? groups_together(q) : 1;
 		find_fields(s);
 		if (!v.grouped) {
 			strip_general(s, v);
@@ -745,6 +768,7 @@ ALWAYS_INLINE void run_inputs(void *dst, const struct qtensor *q, uint32_t k0, u
 
 		*s = (struct strip){.q = q, .dst = (char *)dst + n * out_bytes(out), .n0 = n};
 		s->columns = min_u32(q->out_features - n, COLUMNS);
+		s->together = 1;
 		find_fields(s);
 		if (count == STRIPS || q->out_features - n <= COLUMNS) {
 			strips_inputs(strips, count, k0, k0 + nk, out);
@@ -765,20 +789,28 @@ DEFINE_INPUTS(inputs_f16, DTYPE_F16)
 DEFINE_INPUTS(inputs_bf16, DTYPE_BF16)
 DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 
-#define DEFINE_GENERAL(name, bits, form, out)                                               \
-	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows) \
-	{                                                                                   \
-		run(dst, q, row0, nrows, (struct variant){bits, form, false, false, out});  \
-	}
-
-/* Blocks must not hold the end of a group, unless it is the end of all. */
-#define DEFINE_GROUPED(name, general, bits, form, out)                                            \
+#define DEFINE_GENERAL(name, bits, form, out)                                                     \
 	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)       \
 	{                                                                                         \
-		if (q->group_size % BLOCK && q->group_size < q->in_features)                      \
-			general(dst, q, row0, nrows);                                             \
-		else                                                                              \
-			run(dst, q, row0, nrows, (struct variant){bits, form, true, false, out}); \
+		run(dst, q, row0, nrows, (struct variant){bits, form, false, false, false, out}); \
+	}
+
+/* Blocks must not hold the end of a group, unless it is the end of all. Short groups, which are expanded several at a
+ * time (see tile_expand()), have a function of their own: gcc makes worse ones of both together. */
+#define DEFINE_GROUPED(name, general, bits, form, out)                                                        \
+	static __attribute__((noinline)) void name##_short(void *dst, const struct qtensor *q, uint32_t row0, \
+	    uint32_t nrows)                                                                                   \
+	{                                                                                                     \
+		run(dst, q, row0, nrows, (struct variant){bits, form, true, true, false, out});               \
+	}                                                                                                     \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)                   \
+	{                                                                                                     \
+		if (q->group_size % BLOCK && q->group_size < q->in_features)                                  \
+			general(dst, q, row0, nrows);                                                         \
+		else if (groups_together(q) > 1)                                                              \
+			name##_short(dst, q, row0, nrows);                                                    \
+		else                                                                                          \
+			run(dst, q, row0, nrows, (struct variant){bits, form, true, false, false, out});      \
 	}
 
 DEFINE_GENERAL(general4_f16, 4, STREAM, DTYPE_F16)

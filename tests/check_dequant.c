@@ -26,7 +26,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
 
 enum {
-	ARENA_BYTES = 24 << 20, /* the largest operand there is */
+	ARENA_BYTES = 25 << 20, /* the largest operand there is */
 	MARGIN = 64,            /* bytes around an output that must stay as they were */
 	POISON = 0xa5,
 };
@@ -714,6 +714,9 @@ static void check_scales(struct check *c)
 		    .out_features = 256};
 
 		check_scales_of(c, &s);
+		s.group_size = 96; /* kernels take one such group at a time, but several of 32 */
+		s.in_features = 256 * 96;
+		check_scales_of(c, &s);
 		s.scale_dtype = DTYPE_F16;
 		s.group_size = 8;
 		s.in_features = s.bits & 1 ? 256 * 8 : 1024 * 8; /* more groups than a kernel keeps at hand */
@@ -1098,6 +1101,7 @@ static void bench(struct check *c)
 	static const struct spec specs[] = {
 	    {.bits = 4, .group_size = 128},
 	    {.bits = 4, .group_size = 128, .indices = INDICES_RANDOM},
+	    {.bits = 4, .group_size = 64},
 	    {.bits = 4, .group_size = 32},
 	    {.bits = 2, .group_size = 128},
 	    {.bits = 3, .group_size = 128},
