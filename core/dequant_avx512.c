@@ -385,17 +385,6 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 		expand_stream16(dst, low, tables->entry[c], v.bits);
 }
 
-ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
-    const struct batch *batch, struct variant v)
-{
-	const size_t block_bytes = BLOCK * out_bytes(v.out);
-
-	for (uint32_t c = 0; c < tile->columns; c++)
-		for (uint32_t i = 0; i < blocks; i++)
-			column_expand(tile->dst + c * tile->pitch + i * block_bytes, &codes[i],
-			    &batch->tables[v.several ? i >> batch->shift : 0], c, v);
-}
-
 /* --- Values by k to outputs by column --- */
 
 ALWAYS_INLINE floats code_float(words word, uint32_t mask)

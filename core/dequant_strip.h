@@ -115,14 +115,10 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 /* Does a table hold all outputs that a code can stand for? */
 ALWAYS_INLINE bool has_table(struct variant v);
 
-/*
- * From a block to what tile_expand() reads, and from there to outputs: 1 to BLOCKS_AT_ONCE blocks one after the other,
- * all of one column before the next. Rows of output often are a multiple of 4 KiB apart and so compete for the same few
- * lines of the first-level cache; four lines in a row are written twice as fast as one line in each of 16 rows.
- */
+/* From a block to what column_expand() reads, and from there to the outputs of column c. */
 ALWAYS_INLINE void codes_build(struct codes *codes, const words *block, struct variant v);
-ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
-    const struct batch *batch, struct variant v);
+ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
+    struct variant v);
 
 /* An fp32 output of each column; two outputs of 16 bits, a in the lower half. */
 ALWAYS_INLINE words round32(floats value, struct variant v);
@@ -442,6 +438,22 @@ static void spare_finish(const struct tile *to, const struct spare *spare, size_
 		if (i < bytes)
 			memcpy(dst + i, spare->bytes[c] + i, bytes - i);
 	}
+}
+
+/*
+ * The outputs of 1 to BLOCKS_AT_ONCE blocks one after the other, all of one column before the next. Rows of output
+ * often are a multiple of 4 KiB apart and so compete for the same few lines of the first-level cache; four lines in a
+ * row are written twice as fast as one line in each of 16 rows.
+ */
+ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
+    const struct batch *batch, struct variant v)
+{
+	const size_t block_bytes = BLOCK * out_bytes(v.out);
+
+	for (uint32_t c = 0; c < tile->columns; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			column_expand(tile->dst + c * tile->pitch + i * block_bytes, &codes[i],
+			    &batch->tables[v.several ? i >> batch->shift : 0], c, v);
 }
 
 /* Blocks [k0, k1) of a batch, of which only the last one of all may be short. */
