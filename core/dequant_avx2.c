@@ -267,11 +267,6 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 
 /* --- Values by k to outputs by column --- */
 
-ALWAYS_INLINE floats code_float(words word, uint32_t mask)
-{
-	return (floats)((word & mask) | (words)((floats){0} + 0x1p23f));
-}
-
 ALWAYS_INLINE void store_column(const struct tile *tile, uint32_t c, size_t offset, __m256i out)
 {
 	if (c < tile->columns)

@@ -387,13 +387,6 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 
 /* --- Values by k to outputs by column --- */
 
-ALWAYS_INLINE floats code_float(words word, uint32_t mask)
-{
-	const __m512i add = _mm512_castps_si512(_mm512_set1_ps(0x1p23f));
-
-	return (floats)_mm512_ternarylogic_epi32((__m512i)word, _mm512_set1_epi32((int)mask), add, 0xea);
-}
-
 ALWAYS_INLINE words round32(floats value, struct variant v)
 {
 	return (words)settle((__m512)value, v);

@@ -124,9 +124,6 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 ALWAYS_INLINE words round32(floats value, struct variant v);
 ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v);
 
-/* What is under the mask, plus 2^23: as the last bits of a float they are just that. */
-ALWAYS_INLINE floats code_float(words word, uint32_t mask);
-
 /*
  * From vectors of outputs, which are four bytes of each column, to what tile_finish() reads; part i is four of them.
  * And from there to the tile: 1 to BLOCKS_AT_ONCE blocks of `parts` parts, as in tile_expand().
@@ -586,6 +583,12 @@ static __attribute__((noinline)) void load_slots(struct group *slots, const stru
 	}
 }
 
+/* What is under the mask, plus 2^23: as the last bits of a float they are just that. */
+ALWAYS_INLINE floats code_float(words word, uint32_t mask)
+{
+	return (floats)((word & mask) | (words)((floats){0} + 0x1p23f));
+}
+
 ALWAYS_INLINE floats value_of(words word, uint32_t mask, const struct group *group)
 {
 	return (code_float(word, mask) - group->zero) * group->scale;
@@ -652,9 +655,9 @@ ALWAYS_INLINE void general_blocks(const struct strip *s, struct groups *groups, 
 		else
 			load_slots(groups->group, s, of, room);
 		load_codes(block, s, k, v);
-		for (unsigned k = 0; k < BLOCK; k += 8)
-			general_eight(&values[i], k / 8 * out_bytes(v.out) / 2, block + k / 8 * words_of_eight(v),
-			    groups->group, room + k, v);
+		for (unsigned j = 0; j < BLOCK; j += 8)
+			general_eight(&values[i], j / 8 * out_bytes(v.out) / 2, block + j / 8 * words_of_eight(v),
+			    groups->group, room + j, v);
 	}
 	if (count % BLOCK == 0) {
 		tile_finish(&tile, values, blocks, block_parts(v.out));

@@ -369,11 +369,6 @@ ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const str
 
 /* --- Values by k to outputs by column --- */
 
-ALWAYS_INLINE floats code_float(words word, uint32_t mask)
-{
-	return (floats)((word & mask) | (words)((floats){0} + 0x1p23f));
-}
-
 ALWAYS_INLINE words round32(floats value, struct variant v)
 {
 	return settle(value, v);
