@@ -161,35 +161,18 @@ static void inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk,
 			element(dst, i++, q, (struct weight){k, n, out});
 }
 
-static void reference_f16(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)
-{
-	reference(dst, q, row0, nrows, DTYPE_F16);
-}
+#define DEFINE(name, all, out)                                                               \
+	static void name(void *dst, const struct qtensor *q, uint32_t first, uint32_t count) \
+	{                                                                                    \
+		all(dst, q, first, count, out);                                              \
+	}
 
-static void reference_bf16(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)
-{
-	reference(dst, q, row0, nrows, DTYPE_BF16);
-}
-
-static void reference_f32(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)
-{
-	reference(dst, q, row0, nrows, DTYPE_F32);
-}
-
-static void inputs_f16(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk)
-{
-	inputs(dst, q, k0, nk, DTYPE_F16);
-}
-
-static void inputs_bf16(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk)
-{
-	inputs(dst, q, k0, nk, DTYPE_BF16);
-}
-
-static void inputs_f32(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk)
-{
-	inputs(dst, q, k0, nk, DTYPE_F32);
-}
+DEFINE(reference_f16, reference, DTYPE_F16)
+DEFINE(reference_bf16, reference, DTYPE_BF16)
+DEFINE(reference_f32, reference, DTYPE_F32)
+DEFINE(inputs_f16, inputs, DTYPE_F16)
+DEFINE(inputs_bf16, inputs, DTYPE_BF16)
+DEFINE(inputs_f32, inputs, DTYPE_F32)
 
 dequant_fn *const inputs_reference[DTYPE_VIEWS] = {inputs_f16, inputs_bf16, inputs_f32};
 dequant_fn *const dequant_reference[DTYPE_VIEWS] = {reference_f16, reference_bf16, reference_f32};
