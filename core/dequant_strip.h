@@ -804,28 +804,30 @@ DEFINE_INPUTS(inputs_f16, DTYPE_F16)
 DEFINE_INPUTS(inputs_bf16, DTYPE_BF16)
 DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 
-#define DEFINE_GENERAL(name, bits, form, out)                                                     \
+#define DEFINE_GENERAL(name, width, as, to)                                                       \
 	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)       \
 	{                                                                                         \
-		run(dst, q, row0, nrows, (struct variant){bits, form, false, false, false, out}); \
+		run(dst, q, row0, nrows, (struct variant){.bits = width, .form = as, .out = to}); \
 	}
 
 /* Blocks must not hold the end of a group, unless it is the end of all. Short groups, which are expanded several at a
  * time (see tile_expand()), have a function of their own: gcc makes worse ones of both together. */
-#define DEFINE_GROUPED(name, general, bits, form, out)                                                        \
-	static __attribute__((noinline)) void name##_short(void *dst, const struct qtensor *q, uint32_t row0, \
-	    uint32_t nrows)                                                                                   \
-	{                                                                                                     \
-		run(dst, q, row0, nrows, (struct variant){bits, form, true, true, false, out});               \
-	}                                                                                                     \
-	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)                   \
-	{                                                                                                     \
-		if (q->group_size % BLOCK && q->group_size < q->in_features)                                  \
-			general(dst, q, row0, nrows);                                                         \
-		else if (groups_together(q) > 1)                                                              \
-			name##_short(dst, q, row0, nrows);                                                    \
-		else                                                                                          \
-			run(dst, q, row0, nrows, (struct variant){bits, form, true, false, false, out});      \
+#define DEFINE_GROUPED(name, general, width, as, to)                                                           \
+	static __attribute__((noinline)) void name##_short(void *dst, const struct qtensor *q, uint32_t row0,  \
+	    uint32_t nrows)                                                                                    \
+	{                                                                                                      \
+		run(dst, q, row0, nrows,                                                                       \
+		    (struct variant){.bits = width, .form = as, .out = to, .grouped = true, .several = true}); \
+	}                                                                                                      \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)                    \
+	{                                                                                                      \
+		if (q->group_size % BLOCK && q->group_size < q->in_features)                                   \
+			general(dst, q, row0, nrows);                                                          \
+		else if (groups_together(q) > 1)                                                               \
+			name##_short(dst, q, row0, nrows);                                                     \
+		else                                                                                           \
+			run(dst, q, row0, nrows,                                                               \
+			    (struct variant){.bits = width, .form = as, .out = to, .grouped = true});          \
 	}
 
 DEFINE_GENERAL(general4_f16, 4, STREAM, DTYPE_F16)
