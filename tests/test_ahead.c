@@ -222,14 +222,12 @@ static void test_threads(unsigned depth)
 /* One who asks before the one before him was answered, as two threads that serve the same reader do. */
 static void test_two_at_once(void)
 {
-	const struct range first = {NULL, 4 * BLOCK, BLOCK}, second = {NULL, 5 * BLOCK, BLOCK};
-	struct range ranges[] = {first, second};
-	struct gptqfs_reply replies[2];
 	struct fixture x;
+	const struct range ranges[] = {{&x.file.layout, 4 * BLOCK, BLOCK}, {&x.file.layout, 5 * BLOCK, BLOCK}};
+	struct gptqfs_reply replies[2];
 	unsigned before;
 
 	set_up(&x, 2);
-	ranges[0].layout = ranges[1].layout = &x.file.layout;
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
 	/* The fourth and fifth are computed; the later one is taken first. */
