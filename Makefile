@@ -36,7 +36,7 @@ LIBS = $(JSON_LIBS) $(HASH_LIBS) -pthread -lm
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
-core_src := $(wildcard core/*.c)
+core_src := $(wildcard core/*.c core/*/*.c core/*/*/*.c)
 fs_src := $(wildcard fs/*.c)
 core_obj := $(core_src:%.c=$(B)/%.o)
 fs_obj := $(fs_src:%.c=$(B)/%.o)
@@ -54,12 +54,12 @@ $(B)/libgptqfs.a: $(core_obj)
 
 $(B)/%.o: %.c
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(if $(filter fs/% tests/test_loop.c,$<),$(FUSE_CFLAGS)) -c -o $@ $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(if $(filter fs/%,$<),$(FUSE_CFLAGS)) -c -o $@ $<
 
 # Where gptqfs looks for the plugin of accel=auto and accel=cuda.
 plugin := $(libdir)/gptqfs/gptqfs-cuda.so
-$(B)/core/accel.o: override CFLAGS += -DGPTQFS_PLUGIN='"$(plugin)"'
-$(B)/core/accel.o: $(B)/plugin.path
+$(B)/core/kernel/accel.o: override CFLAGS += -DGPTQFS_PLUGIN='"$(plugin)"'
+$(B)/core/kernel/accel.o: $(B)/plugin.path
 ifneq ($(plugin),$(file <$(B)/plugin.path))
 .PHONY: $(B)/plugin.path
 endif
@@ -69,37 +69,45 @@ $(B)/plugin.path:
 # Each instruction set has one file, and only that file is compiled for it.
 machine := $(shell $(CC) -dumpmachine)
 ifneq ($(filter x86_64%,$(machine)),)
-$(B)/core/dequant_vector.o $(B)/pic/dequant_vector.o: override CFLAGS += -mssse3
-$(B)/core/dequant_avx2.o $(B)/pic/dequant_avx2.o: override CFLAGS += -mavx2 -mf16c
-$(B)/core/dequant_avx512.o $(B)/pic/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
+$(B)/core/kernel/dequant_vector.o $(B)/pic/kernel/dequant_vector.o: override CFLAGS += -mssse3
+$(B)/core/kernel/dequant_avx2.o $(B)/pic/kernel/dequant_avx2.o: override CFLAGS += -mavx2 -mf16c
+$(B)/core/kernel/dequant_avx512.o $(B)/pic/kernel/dequant_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
 endif
 
 # ---- tests ----
 
-test_programs := $(patsubst tests/%.c,$(B)/%,$(wildcard tests/test_*.c)) $(B)/check_dequant $(B)/hammer
+test_src := $(wildcard tests/unit/test_*.c tests/random/test_*.c)
+test_programs := $(patsubst %.c,$(B)/%,$(notdir $(test_src))) $(B)/check_kernel $(B)/hammer
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_SECONDS ?= $(if $(filter fuzz,$(MAKECMDGOALS)),60,5)
 # libFuzzer is clang's. Where there is no clang, make check runs the seeds through the targets.
 FUZZ_CC := $(shell command -v clang)
 FUZZ_SAN := fuzzer,address,undefined
 
+vpath test_%.c tests/unit tests/random
+
 $(B)/test_%: $(B)/tests/test_%.o $(B)/libgptqfs.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(B)/tests/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(if $(filter %/test_loop.c,$<),$(FUSE_CFLAGS)) -c -o $@ $<
+
 $(B)/test_loop: $(B)/fs/loop.o
 
-$(B)/check_dequant: $(B)/tests/check_dequant.o $(B)/libgptqfs.a
+$(B)/check_kernel: $(B)/tests/kernel/check_kernel.o $(B)/libgptqfs.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # NEON's kernels, where they can be built and run on another machine: by a cross compiler, under qemu-user.
 NEON_CC := $(if $(filter aarch64%,$(machine)),,$(shell command -v aarch64-linux-gnu-gcc))
 QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
-neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_dequant))
-kernel_src := $(wildcard core/dequant*.c) core/cast.c core/cpu.c core/dtype.c
+neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
+kernel_src := $(wildcard core/kernel/dequant*.c) core/kernel/cast.c core/kernel/cpu.c core/base/dtype.c
 
-$(B)/neon/check_dequant: tests/check_dequant.c $(kernel_src) $(wildcard core/accel*.c) core/err.c $(wildcard core/*.h)
+$(B)/neon/check_kernel: tests/kernel/check_kernel.c $(kernel_src) $(wildcard core/kernel/accel*.c) core/base/err.c \
+		$(wildcard core/*.h core/*/*.h)
 	$(call say,NEON,$@)
 	$(Q)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
 
@@ -112,7 +120,7 @@ $(B)/pic/%.o: core/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -c -o $@ $<
 
-$(B)/fake/%.so: tests/fake_plugin.c $(pic_obj)
+$(B)/fake/%.so: tests/kernel/fake_plugin.c $(pic_obj)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -shared -fvisibility=hidden -DFAKE=$(shell echo $* | tr a-z A-Z) \
 		-DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lm
@@ -168,7 +176,7 @@ $(B)/fake_cuda/%/libcuda.so.1: $(B)/fake_cuda/%/dequant.cu tests/cuda/kernels.c 
 	$(Q)$(CC) $(CFLAGS) -fPIC -I$(@D) -Icuda -MF $@.d -c -o $(@D)/kernels.o tests/cuda/kernels.c && \
 		$(fake_driver_link) -o $@ $(@D)/kernels.o $(fake_driver_obj)
 
-$(B)/hammer: $(B)/tests/hammer.o
+$(B)/hammer: $(B)/tests/mount/hammer.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -pthread
 
@@ -185,7 +193,7 @@ $(B)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(B)/fuzz/libgptqfs.a
 
 ifeq ($(SAN),)
 # One make builds it, before the targets that all want it.
-$(B)/fuzz/libgptqfs.a: $(core_src) $(wildcard core/*.h)
+$(B)/fuzz/libgptqfs.a: $(core_src) $(wildcard core/*.h core/*/*.h core/*/*/*.h)
 	$(Q)$(MAKE) --no-print-directory CC=clang SAN=$(subst fuzzer,fuzzer-no-link,$(FUZZ_SAN)) B=$(B)/fuzz \
 		CFLAGS="-O1 -g" $@ && touch $@
 endif
@@ -206,7 +214,7 @@ $(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory:
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(FUSE_LIBS) -pthread
 
-bench: $(B)/gptqfs $(B)/check_dequant $(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory
+bench: $(B)/gptqfs $(B)/check_kernel $(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory
 	$(Q)B=$(B) tests/bench/run.sh $(BENCH)
 
 interop: $(B)/gptqfs
@@ -304,4 +312,5 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d $(B)/pic/*.d $(B)/fake/*.d $(B)/plugin/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d)
+-include $(core_obj:.o=.d) $(fs_obj:.o=.d) $(wildcard $(B)/tests/*.d $(B)/tests/*/*.d $(B)/pic/*/*.d \
+	$(B)/fake/*.d $(B)/plugin/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d)

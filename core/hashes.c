@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "err.h"
-#include "safetensors.h"
+#include "base/err.h"
+#include "checkpoint/safetensors.h"
 
 #define THREADS_MAX 64
 

@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "accel.h"
-#include "ahead.h"
-#include "err.h"
-#include "facts.h"
-#include "join.h"
-#include "reader.h"
-#include "report.h"
-#include "view.h"
+#include "base/err.h"
+#include "kernel/accel.h"
+#include "read/ahead.h"
+#include "read/reader.h"
+#include "report/facts.h"
+#include "report/report.h"
+#include "tensor/join.h"
+#include "view/view.h"
 
 struct gptqfs {
 	struct checkpoint checkpoint;

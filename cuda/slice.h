@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-/* As enum zeros, enum dtype and enum packing of core/dequant.h have them; plugin.c asserts that. */
+/* As enum zeros, enum dtype and enum packing of core/kernel/dequant.h have them; plugin.c asserts that. */
 #define SLICE_ZEROS_V1 0
 #define SLICE_ZEROS_V2 1
 #define SLICE_ZEROS_MIDDLE 2

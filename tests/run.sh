@@ -52,7 +52,7 @@ step() {
 
 unit() {
 	local test
-	for test in tests/test_*.c; do
+	for test in tests/unit/test_*.c tests/random/test_*.c; do
 		test=$(basename "$test" .c)
 		# These want arguments: they are steps of their own.
 		case $test in test_model | test_accel) continue ;; esac
@@ -63,9 +63,9 @@ unit() {
 kernels() {
 	local mutant cxx
 
-	step "kernels" "$B/check_dequant"
+	step "kernels" "$B/check_kernel"
 	if [ -n "${QEMU_NEON:-}" ]; then
-		step "kernels neon, under qemu" env QEMU_LD_PREFIX=/usr/aarch64-linux-gnu "$QEMU_NEON" "$B/neon/check_dequant"
+		step "kernels neon, under qemu" env QEMU_LD_PREFIX=/usr/aarch64-linux-gnu "$QEMU_NEON" "$B/neon/check_kernel"
 	elif [ -z "$SAN" ] && [ "$(uname -m)" != aarch64 ]; then
 		printf '%-28s %s\n' "kernels neon" "skipped: no cross compiler or no qemu-user (make deps-neon)"
 		skipped=$((skipped + 1))
@@ -75,7 +75,7 @@ kernels() {
 		step "cuda kernels as C++ ($cxx)" "$cxx" -x c++ -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas \
 			-Wno-unused-function -fsyntax-only -include tests/cuda/shim.h -Icuda cuda/dequant.cu
 	done
-	step "cuda kernels, emulated" env LD_LIBRARY_PATH="$cuda" "$B/check_dequant" --emulated \
+	step "cuda kernels, emulated" env LD_LIBRARY_PATH="$cuda" "$B/check_kernel" --emulated \
 		--accel="$cuda/gptqfs-cuda.so"
 	for mutant in tests/cuda/*.sed; do
 		mutant=$(basename "$mutant" .sed)
@@ -91,7 +91,7 @@ kernels() {
 caught() {
 	local out
 
-	out=$(LD_LIBRARY_PATH="$cuda/$2" "$B/check_dequant" --emulated --stop --accel="$cuda/gptqfs-cuda.so" 2>&1) && return 1
+	out=$(LD_LIBRARY_PATH="$cuda/$2" "$B/check_kernel" --emulated --stop --accel="$cuda/gptqfs-cuda.so" 2>&1) && return 1
 	grep -q "$1" <<<"$out" || { echo "$out" && return 1; }
 }
 
@@ -124,7 +124,7 @@ fuzz() {
 # bats files count test by test.
 mounts() {
 	local file ok not_ok skip
-	for file in ${BATS_FILES:-tests/*.bats}; do
+	for file in ${BATS_FILES:-tests/mount/*.bats}; do
 		local start=$SECONDS status=0
 		bats --tap --print-output-on-failure ${BATS_FLAGS:-} "$file" >"$log" 2>&1 || status=$?
 		skip=$(grep -cE '^ok [0-9]+ .*# skip' "$log")

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "escape.h"
+#include "view/escape.h"
 
 static inline int unescape_digit(char c)
 {

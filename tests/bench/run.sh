@@ -4,7 +4,7 @@
 # Measures gptqfs beside a FUSE file system that does nothing (the most that FUSE can give) and beside real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp; "kernels" too where check_dequant is built
+#                                          mount memory cp; "kernels" too where check_kernel is built
 #
 # What counts are ratios of runs taken in turn, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best run and of the median one, ratio of the best runs, median of the rounds' ratios and
@@ -704,10 +704,10 @@ bench_cp() {
 }
 
 bench_kernels() {
-	[ -x "$B/check_dequant" ] || die "no $B/check_dequant; build it first"
+	[ -x "$B/check_kernel" ] || die "no $B/check_kernel; build it first"
 	echo
-	echo "kernels (check_dequant --bench)"
-	bounded "$B/check_dequant" --bench
+	echo "kernels (check_kernel --bench)"
+	bounded "$B/check_kernel" --bench
 }
 
 # ---- all of it ----

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "config.h"
+#include "view/config_json.h"
 #include "fuzz.h"
-#include "quant_config.h"
+#include "quant/gptq/config.h"
 
 /* A quantization configuration is read; as config.json it is rewritten, and what comes out is JSON again. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A path leads back to its name unless it was cut, and none of its parts is a surprise; see core/escape.h. */
+/* A path leads back to its name unless it was cut, and none of its parts is a surprise; see core/view/escape.h. */
 
 #include "fuzz.h"
 #include "../unescape.h"

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "index.h"
+#include "checkpoint/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

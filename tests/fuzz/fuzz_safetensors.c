@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuzz.h"
-#include "safetensors.h"
+#include "checkpoint/safetensors.h"
 
 /* The first two bytes are how much data follows the header; the rest is the header. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct arena_chunk {
+	struct arena_chunk *next;
+	size_t used, size;
+	_Alignas(max_align_t) unsigned char data[];
+};
+
+#define CHUNK_BYTES ((size_t)64 << 10)
+
+static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
+{
+	size_t size = bytes > CHUNK_BYTES / 4 ? bytes : CHUNK_BYTES;
+	struct arena_chunk *chunk = calloc(1, sizeof(*chunk) + size);
+
+	if (!chunk)
+		return NULL;
+	chunk->size = size;
+	/* A chunk made for one large object is full: keep the current one in front, it has room left. */
+	if (arena->chunks && size != CHUNK_BYTES) {
+		chunk->next = arena->chunks->next;
+		arena->chunks->next = chunk;
+	} else {
+		chunk->next = arena->chunks;
+		arena->chunks = chunk;
+	}
+	return chunk;
+}
+
+void *arena_alloc(struct arena *arena, size_t count, size_t size)
+{
+	const size_t align = _Alignof(max_align_t);
+	struct arena_chunk *chunk = arena->chunks;
+	size_t bytes;
+	void *p;
+
+	if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - 4096)
+		return NULL;
+	bytes = (bytes + align - 1) / align * align;
+	if (!chunk || chunk->size - chunk->used < bytes)
+		chunk = chunk_new(arena, bytes);
+	if (!chunk)
+		return NULL;
+	p = chunk->data + chunk->used;
+	chunk->used += bytes;
+	return p;
+}
+
+char *arena_strndup(struct arena *arena, const char *s, size_t len)
+{
+	char *copy = arena_alloc(arena, len + 1, 1);
+
+	return copy ? memcpy(copy, s, len) : NULL;
+}
+
+char *arena_printf(struct arena *arena, const char *fmt, ...)
+{
+	va_list args;
+	char *s = NULL, *copy = NULL;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&s, fmt, args);
+	va_end(args);
+	if (len < 0)
+		return NULL;
+	copy = arena_strndup(arena, s, (size_t)len);
+	free(s);
+	return copy;
+}
+
+void arena_free(struct arena *arena)
+{
+	while (arena->chunks) {
+		struct arena_chunk *next = arena->chunks->next;
+
+		free(arena->chunks);
+		arena->chunks = next;
+	}
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT */
+#include "checkpoint/checkpoint.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "checkpoint/index.h"
+
+void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
+{
+	struct gptqfs_error line;
+	va_list args;
+	char text[1024];
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	err_set(&line, 0, "%s", text);
+	if (c->warning_count == c->warning_room) {
+		size_t room = c->warning_room * 2 + 16;
+		const char **grown = arena_alloc(&c->arena, room, sizeof(*grown));
+
+		if (!grown)
+			return;
+		if (c->warning_count)
+			memcpy(grown, c->warnings, c->warning_count * sizeof(*grown));
+		c->warnings = grown;
+		c->warning_room = room;
+	}
+	c->warnings[c->warning_count] = arena_strndup(&c->arena, line.text, strlen(line.text));
+	if (c->warnings[c->warning_count])
+		c->warning_count++;
+}
+
+/* ---- one shard ---- */
+
+/* What git leaves instead of a file when git-lfs is not installed. */
+static int check_lfs(const struct source_file *f, const char *start, size_t len, struct gptqfs_error *err)
+{
+	static const char lfs[] = "version https://git-lfs";
+
+	if (len >= sizeof(lfs) - 1 && memcmp(start, lfs, sizeof(lfs) - 1) == 0)
+		return err_set(err, -EBADMSG, "%s: a Git LFS pointer, not the file itself; fetch it with: git lfs pull",
+		    f->name);
+	return 0;
+}
+
+static int read_header(struct checkpoint *c, struct source_file *f, struct safetensors *out, struct gptqfs_error *err)
+{
+	const uint64_t size = (uint64_t)f->stat.st_size;
+	unsigned char start[64] = {0};
+	struct safetensors_input in = {.name = f->name, .file_size = size};
+	uint64_t len = 0;
+	char *header;
+	int rc;
+
+	if (source_file_read(f, start, size < sizeof(start) ? size : sizeof(start), 0))
+		return err_set(err, -EIO, "%s: cannot be read", f->name);
+	rc = check_lfs(f, (const char *)start, size < sizeof(start) ? size : sizeof(start), err);
+	if (rc == 0 && size < 8)
+		rc = err_set(err, -EBADMSG, "%s: %llu bytes, too short for a safetensors file; fetch it again", f->name,
+		    (unsigned long long)size);
+	if (rc)
+		return rc;
+	for (int i = 7; i >= 0; i--)
+		len = len << 8 | start[i];
+	if (len > SAFETENSORS_HEADER_MAX || len > size - 8)
+		return err_set(err, -EBADMSG,
+		    "%s: header of %llu bytes, expected at most %llu (file of %llu bytes, limit %u); this is no safetensors "
+		    "file, or it is truncated: fetch it again",
+		    f->name, (unsigned long long)len,
+		    (unsigned long long)(size - 8 < SAFETENSORS_HEADER_MAX ? size - 8 : SAFETENSORS_HEADER_MAX),
+		    (unsigned long long)size, SAFETENSORS_HEADER_MAX);
+	header = malloc(len + 1);
+	if (!header)
+		return err_memory(err);
+	rc = source_file_read(f, header, len, 8);
+	in.header = header;
+	in.len = len;
+	if (rc)
+		err_set(err, rc, "%s: cannot be read", f->name);
+	else
+		rc = safetensors_parse(&in, &c->arena, out, err);
+	free(header);
+	return rc;
+}
+
+static int open_shard(struct checkpoint *c, const char *name, struct safetensors *out, struct gptqfs_error *err)
+{
+	struct source_file *f = &c->shards[c->shard_count];
+	int rc = source_file_open(&c->dir, name, f, err);
+
+	if (rc == -ENOENT)
+		return err_set(err, -EBADMSG, "%s/%.200s: a link to a file that is not there; finish the download",
+		    c->dir.path, name);
+	if (rc)
+		return rc == -ELOOP ? -EBADMSG : rc;
+	c->shard_count++;
+	rc = read_header(c, f, out, err);
+	return rc ? rc : source_file_map(f, err);
+}
+
+/* ---- all shards ---- */
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct st_tensor *)a)->name, ((const struct st_tensor *)b)->name);
+}
+
+/* Takes over the tensors of a shard, or those the index places there. */
+static int add_tensors(struct checkpoint *c, const struct safetensors *st, const struct index *index,
+    struct gptqfs_error *err)
+{
+	const uint32_t shard = (uint32_t)(c->shard_count - 1);
+	struct st_tensor *all = realloc(c->tensors, (c->tensor_count + st->count + 1) * sizeof(*all));
+	size_t ignored = 0;
+
+	if (!all)
+		return err_memory(err);
+	c->tensors = all;
+	for (size_t i = 0; i < st->count; i++) {
+		if (index && index_find(index, st->tensors[i].name) != (int64_t)shard) {
+			if (!ignored++)
+				checkpoint_warn(c,
+				    "%s: tensor %.200s is not listed in the index for this file; ignored",
+				    c->shards[shard].name, st->tensors[i].name);
+			continue;
+		}
+		all[c->tensor_count] = st->tensors[i];
+		all[c->tensor_count++].shard = shard;
+	}
+	if (ignored > 1)
+		checkpoint_warn(c, "%s: %zu tensors in all are not listed in the index for this file; ignored",
+		    c->shards[shard].name, ignored);
+	return 0;
+}
+
+static int check_unique(struct checkpoint *c, struct gptqfs_error *err)
+{
+	qsort(c->tensors, c->tensor_count, sizeof(*c->tensors), by_name);
+	for (size_t i = 1; i < c->tensor_count; i++) {
+		const struct st_tensor *a = &c->tensors[i - 1], *b = &c->tensors[i];
+
+		if (strcmp(a->name, b->name) == 0)
+			return err_set(err, -EBADMSG,
+			    "tensor %.200s stands in %s and in %s, and no index says which counts; remove the file that does not "
+			    "belong to the model",
+			    a->name, c->shards[a->shard].name, c->shards[b->shard].name);
+	}
+	return 0;
+}
+
+static int open_shards(struct checkpoint *c, const char **names, size_t count, const struct index *index,
+    struct gptqfs_error *err)
+{
+	struct safetensors st;
+	int rc = 0;
+
+	c->shards = arena_alloc(&c->arena, count, sizeof(*c->shards));
+	if (!c->shards)
+		return err_memory(err);
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		rc = open_shard(c, names[i], &st, err);
+		if (rc == 0)
+			rc = add_tensors(c, &st, index, err);
+	}
+	return rc ? rc : check_unique(c, err);
+}
+
+/* ---- which files ---- */
+
+static int read_index(struct checkpoint *c, const char *name, struct index *out, struct gptqfs_error *err)
+{
+	struct source_file f;
+	char *text;
+	int rc = source_file_open(&c->dir, name, &f, err);
+
+	if (rc)
+		return rc == -ELOOP ? -EBADMSG : rc;
+	rc = source_file_slurp(&f, CHECKPOINT_JSON_MAX, &text, err);
+	if (rc == 0) {
+		rc = check_lfs(&f, text, (size_t)f.stat.st_size, err);
+		if (rc == 0)
+			rc = index_parse((struct json_text){text, (size_t)f.stat.st_size}, name, &c->arena, out, err);
+		free(text);
+	}
+	source_file_close(&f);
+	return rc;
+}
+
+static int open_indexed(struct checkpoint *c, const char *name, struct gptqfs_error *err)
+{
+	struct index index;
+	int rc = read_index(c, name, &index, err);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < index.shard_count; i++)
+		if (!listing_has(&c->listing, index.shards[i]))
+			return err_set(err, -EBADMSG,
+			    "%s: shard %.200s, which %s names, is missing; fetch it (an interrupted download?)",
+			    c->dir.path, index.shards[i], name);
+	rc = open_shards(c, index.shards, index.shard_count, &index, err);
+	for (size_t i = 0; rc == 0 && i < index.count; i++)
+		if (!checkpoint_find(c, index.entries[i].tensor))
+			return err_set(err, -EBADMSG,
+			    "%s: tensor %.200s is not in %s, where %s puts it; fetch both files again", c->dir.path,
+			    index.entries[i].tensor, index.shards[index.entries[i].shard], name);
+	return rc;
+}
+
+static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
+{
+	static const char *const pickles[] = {".bin", ".pt", ".pth"};
+	const struct listing *l = &c->listing;
+
+	for (size_t i = 0; i < l->count; i++)
+		for (size_t s = 0; s < 3; s++)
+			if (ends_with(l->names[i], pickles[s]))
+				return err_set(err, -ENOENT,
+				    "%s: weights only as torch pickles (%.200s), which can run code when read; convert them to "
+				    "safetensors first (transformers: save_pretrained)",
+				    c->dir.path, l->names[i]);
+	for (size_t i = 0; i < l->count; i++)
+		if (ends_with(l->names[i], ".gguf"))
+			return err_set(err, -ENOENT,
+			    "%s: %.200s is a GGUF file; gptqfs needs GPTQ weights in safetensors", c->dir.path,
+			    l->names[i]);
+	return err_set(err, -ENOENT, "%s: no *.safetensors here; give the directory that holds the model's weights",
+	    c->dir.path);
+}
+
+/* Weights of the top directory, adapters apart. */
+static bool is_weights(const char *name)
+{
+	return ends_with(name, ".safetensors") && strncmp(name, "adapter_", 8) != 0 && !strchr(name, '/');
+}
+
+static const char *find_index(const struct checkpoint *c)
+{
+	static const char usual[] = "model.safetensors.index.json";
+
+	if (listing_has(&c->listing, usual))
+		return usual;
+	for (size_t i = 0; i < c->listing.count; i++)
+		if (ends_with(c->listing.names[i], ".safetensors.index.json") && !strchr(c->listing.names[i], '/'))
+			return c->listing.names[i];
+	return NULL;
+}
+
+static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
+{
+	static const char usual[] = "model.safetensors";
+	const char *index = find_index(c), **names;
+	size_t count = 0;
+
+	names = arena_alloc(&c->arena, c->listing.count, sizeof(*names));
+	if (!names)
+		return err_memory(err);
+	for (size_t i = 0; i < c->listing.count; i++)
+		if (is_weights(c->listing.names[i]))
+			names[count++] = c->listing.names[i];
+	if (listing_has(&c->listing, usual)) {
+		if (count > 1)
+			checkpoint_warn(c, "%s counts; %zu other safetensors files beside it are ignored", usual,
+			    count - 1);
+		names[0] = usual;
+		return open_shards(c, names, 1, NULL, err);
+	}
+	if (index)
+		return open_indexed(c, index, err);
+	if (!count)
+		return no_weights(c, err);
+	if (count > 1)
+		checkpoint_warn(c, "no index: all %zu safetensors files are read as one model", count);
+	return open_shards(c, names, count, NULL, err);
+}
+
+/* ---- configuration ---- */
+
+/* Reads one JSON object of the directory; the text goes to the arena. */
+static int read_object(struct checkpoint *c, struct source_file *f, struct json_text *text, struct json **json,
+    struct gptqfs_error *err)
+{
+	char *data;
+	int rc = source_file_slurp(f, CHECKPOINT_JSON_MAX / 16, &data, err);
+
+	if (rc)
+		return rc;
+	*text = (struct json_text){arena_strndup(&c->arena, data, (size_t)f->stat.st_size), (size_t)f->stat.st_size};
+	free(data);
+	if (!text->at)
+		return err_memory(err);
+	rc = check_lfs(f, text->at, text->len, err);
+	if (rc == 0)
+		rc = json_check(*text, f->name, err);
+	if (rc == 0)
+		rc = json_parse(*text, f->name, json, err);
+	if (rc == 0 && !json_is_object(*json)) {
+		json_free(*json);
+		*json = NULL;
+		return err_set(err, -EBADMSG, "%s: expected a JSON object; fetch the file again", f->name);
+	}
+	return rc;
+}
+
+/* Takes a configuration found at one of the places; the first counts, the others are compared with it. */
+static int take_config(struct checkpoint *c, const char *file, const struct json *json, struct gptqfs_error *err)
+{
+	struct quant_config_input in = {.file = file, .json = json};
+	struct quant_config found;
+	const char *field;
+	int rc = quant_config_read(&in, &c->arena, &found, err);
+
+	if (rc)
+		return rc;
+	if (!c->quant.file) {
+		c->quant = found;
+		return 0;
+	}
+	field = quant_config_differ(&c->quant, &found);
+	if (field)
+		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", c->quant.file, file, field, c->quant.file);
+	return 0;
+}
+
+static int read_quant_file(struct checkpoint *c, const char *name, struct gptqfs_error *err)
+{
+	struct source_file f;
+	struct json_text text;
+	struct json *json = NULL;
+	int rc = source_file_open(&c->dir, name, &f, err);
+
+	if (rc)
+		return rc == -ELOOP ? -EBADMSG : rc;
+	rc = read_object(c, &f, &text, &json, err);
+	if (rc == 0)
+		rc = take_config(c, name, json, err);
+	json_free(json);
+	source_file_close(&f);
+	return rc;
+}
+
+static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
+{
+	static const char *const names[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
+	const struct json *quant, *text_quant;
+	int rc = 0;
+
+	c->quant.zeros = ZEROS_V1;
+	c->quant.sym = true;
+	c->quant.method = c->quant.format = c->quant.producer = "";
+	for (size_t i = 0; rc == 0 && i < 3; i++)
+		if (listing_has(&c->listing, names[i]))
+			rc = read_quant_file(c, names[i], err);
+	if (rc == 0 && !listing_has(&c->listing, "config.json"))
+		checkpoint_warn(c, "no config.json: the views have none either, and most loaders need it");
+	else if (rc == 0)
+		rc = source_file_open(&c->dir, "config.json", &c->config, err);
+	if (rc || c->config.fd < 0)
+		return rc == -ELOOP ? -EBADMSG : rc;
+	rc = read_object(c, &c->config, &c->config_text, &c->config_json, err);
+	quant = json_get(c->config_json, "quantization_config");
+	text_quant = json_get(json_get(c->config_json, "text_config"), "quantization_config");
+	if (rc == 0 && json_is_object(quant))
+		rc = take_config(c, "config.json", quant, err);
+	if (rc == 0 && json_is_object(text_quant))
+		rc = take_config(c, "config.json (text_config)", text_quant, err);
+	return rc;
+}
+
+/* ---- what passes through ---- */
+
+static int open_companions(struct checkpoint *c, struct gptqfs_error *err)
+{
+	c->companions = arena_alloc(&c->arena, c->listing.count, sizeof(*c->companions));
+	if (!c->companions)
+		return err_memory(err);
+	for (size_t i = 0; i < c->listing.count; i++) {
+		const char *name = c->listing.names[i];
+		int rc;
+
+		if (!listing_passes(name) || strcmp(name, "config.json") == 0)
+			continue;
+		rc = source_file_open(&c->dir, name, &c->companions[c->companion_count], err);
+		if (rc == 0)
+			c->companion_count++;
+		else if (rc == -ELOOP)
+			return -EBADMSG;
+		else if (rc == -EMFILE || rc == -ENOMEM)
+			return rc;
+		else
+			checkpoint_warn(c, "%s; the views do not show it", err->text);
+	}
+	return 0;
+}
+
+/* Every source file stays open; the usual soft limit of 1024 is too low for large models. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpoint_options *options,
+    struct gptqfs_error *err)
+{
+	int rc;
+
+	*c = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}};
+	raise_file_limit();
+	rc = source_dir_open(&c->dir, path, options->follow_symlinks, err);
+	c->dir.log = options->log;
+	if (rc == 0)
+		rc = listing_read(&c->dir, &c->arena, &c->listing, err);
+	/* Configurations first: they name a format that is not served better than its tensors do. */
+	if (rc == 0)
+		rc = read_configs(c, err);
+	if (rc == 0)
+		rc = open_weights(c, err);
+	return rc ? rc : open_companions(c, err);
+}
+
+void checkpoint_close(struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->shard_count; i++)
+		source_file_close(&c->shards[i]);
+	for (size_t i = 0; i < c->companion_count; i++)
+		source_file_close(&c->companions[i]);
+	if (c->config.fd >= 0)
+		source_file_close(&c->config);
+	source_dir_close(&c->dir);
+	json_free(c->config_json);
+	free(c->tensors);
+	arena_free(&c->arena);
+	*c = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}};
+}
+
+const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name)
+{
+	const struct st_tensor key = {.name = name};
+
+	return c->tensor_count ? bsearch(&key, c->tensors, c->tensor_count, sizeof(key), by_name) : NULL;
+}
+
+struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t)
+{
+	return &c->shards[t->shard];
+}
+
+const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t)
+{
+	return c->shards[t->shard].map + t->begin;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_CHECKPOINT_H
+#define GPTQFS_CHECKPOINT_H
+
+/*
+ * A model directory as it lies on disk: its shards, their tensors by name, its configuration, and the files that
+ * pass through. Knows safetensors and JSON, and nothing of quantized layouts.
+ */
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "checkpoint/safetensors.h"
+#include "file/listing.h"
+#include "file/source_file.h"
+#include "gptqfs.h"
+#include "quant/gptq/config.h"
+
+#define CHECKPOINT_JSON_MAX ((size_t)256 << 20)
+
+struct checkpoint {
+	struct arena arena; /* all that follows, as far as it is not a descriptor */
+	struct source_dir dir;
+	struct listing listing;
+
+	struct source_file *shards;
+	size_t shard_count;
+	struct st_tensor *tensors; /* of all shards, by name, each once */
+	size_t tensor_count;
+
+	struct source_file config;    /* config.json; fd -1 if there is none */
+	struct json_text config_text; /* its text, checked, an object; at == NULL if there is none */
+	struct json *config_json;
+	struct quant_config quant;
+
+	struct source_file *companions; /* files that dense views show as they are */
+	size_t companion_count;
+
+	const char **warnings; /* one line each */
+	size_t warning_count, warning_room;
+};
+
+/*
+ * Opens, maps and checks everything. Weights are looked for in this order: model.safetensors; an index
+ * (model.safetensors.index.json, then any other); all other *.safetensors together. The configuration: that of
+ * quantize_config.json, quant_config.json, quantization_config.json, config.json, its text_config: the first counts.
+ * Codes as gptqfs_open. checkpoint_close must be called in any case.
+ */
+struct checkpoint_options {
+	bool follow_symlinks;
+	struct log_sink log;
+};
+int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpoint_options *options,
+    struct gptqfs_error *err);
+void checkpoint_close(struct checkpoint *c);
+
+/* The tensor with that name, or NULL. */
+const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
+
+/* The file of a tensor, and its bytes in the map (for source_guard'ed reading). */
+struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t);
+const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t);
+
+/* Adds a warning for `info` and --check. Control characters become '?'. A warning that finds no memory is dropped. */
+__attribute__((format(printf, 2, 3))) void checkpoint_warn(struct checkpoint *c, const char *fmt, ...);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_ACCEL_IMPL_H
+#define GPTQFS_ACCEL_IMPL_H
+
+/* What the files that implement accel.h share. Nobody else includes this. */
+
+#include "kernel/accel.h"
+
+/* An opened plugin on trial, beside the kernels that it would replace. */
+struct accel_trial {
+	const struct accel_plugin *plugin;
+	void *state;
+	const struct kernels *kernels;
+};
+
+/* Compares tiles of every layout and output type with the C reference. 0, or -errno with the reason. */
+int accel_trial_tiles(const struct accel_trial *t, struct accel_text *why);
+
+/* Measures both sides for every speed->bytes of the array. 0, or -errno with the reason. */
+int accel_trial_speeds(const struct accel_trial *t, struct gptqfs_accel_speed *speeds, size_t count,
+    struct accel_text *why);
+
+#endif

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Vectors of 16 bytes in the compilers' own notation, for any processor that can look up bytes in a table of 16: SSSE3
+ * and NEON. Strips of 4 columns. A table of 16 outputs of 16 bits is two tables of bytes; larger ones and fp32 are
+ * computed code by code.
+ */
+
+#if defined(__x86_64__) || defined(__aarch64__)
+
+#if defined(__x86_64__) && !defined(__SSSE3__)
+#error "compile with -mssse3"
+#endif
+
+#if defined(__x86_64__)
+#include <tmmintrin.h>
+#else
+#include <arm_neon.h>
+#endif
+
+#include <stdint.h>
+
+#define COLUMNS 4
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint16_t halves8 __attribute__((vector_size(16)));
+typedef uint64_t longs2 __attribute__((vector_size(16)));
+
+/* By column: the low and the high bytes of the outputs of codes 0 to 15, or what they are computed from. */
+struct tables {
+	bytes16 low[COLUMNS];
+	bytes16 high[COLUMNS];
+	float zero[COLUMNS] __attribute__((aligned(16)));
+	float scale[COLUMNS] __attribute__((aligned(16)));
+};
+
+/* By column: codes 0 to 15 and 16 to 31 of a block as bytes. */
+struct codes {
+	bytes16 column[COLUMNS][2];
+};
+
+/* Outputs of a block, by column, four k or pairs of k in each part. */
+struct values {
+	uint32_t part[8][COLUMNS][4] __attribute__((aligned(16)));
+};
+
+#include "kernel/dequant_strip.h"
+
+ALWAYS_INLINE bytes16 look_up(bytes16 table, bytes16 index)
+{
+#if defined(__x86_64__)
+	return (bytes16)_mm_shuffle_epi8((__m128i)table, (__m128i)index);
+#else
+	return (bytes16)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index);
+#endif
+}
+
+ALWAYS_INLINE bytes16 zip_low8(bytes16 a, bytes16 b)
+{
+	return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+ALWAYS_INLINE bytes16 zip_high8(bytes16 a, bytes16 b)
+{
+	return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+ALWAYS_INLINE words zip_low32(words a, words b)
+{
+	return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+}
+
+ALWAYS_INLINE words zip_high32(words a, words b)
+{
+	return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+}
+
+ALWAYS_INLINE words zip_low64(words a, words b)
+{
+	return __builtin_shufflevector(a, b, 0, 1, 4, 5);
+}
+
+ALWAYS_INLINE words zip_high64(words a, words b)
+{
+	return __builtin_shufflevector(a, b, 2, 3, 6, 7);
+}
+
+/* --- Floats --- */
+
+ALWAYS_INLINE words choose(ints mask, words yes, words no)
+{
+	return ((words)mask & yes) | (~(words)mask & no);
+}
+
+/* By multiplication, which subnormals survive and which makes them normal; inf and NaN keep their exponent of ones. */
+ALWAYS_INLINE words widen_half(words half)
+{
+	const words man_exp = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16;
+	const words finite = (words)((floats)man_exp * 0x1p112f);
+
+	return sign | choose((ints)man_exp >= 0x0f800000, man_exp | 0x7f800000, finite);
+}
+
+/* fp16 in the low half of each element, to nearest even; a canonical NaN stays one where NaNs are looked for. */
+ALWAYS_INLINE words narrow_half(words bits, bool finite)
+{
+#if defined(__aarch64__)
+	(void)finite;
+	return (words)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
+#else
+	const words sign = bits >> 16 & 0x8000, nan = {0x7e00, 0x7e00, 0x7e00, 0x7e00};
+	/* What is larger than any half is as good as 65536, which becomes inf by the arithmetic of the rest. */
+	const words magnitude = (words)_mm_min_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(65536));
+	/* The last bit of a half below 2^-14 is as large as that of the float 0.5. */
+	const words subnormal = (words)((floats)magnitude + 0.5f) - 0x3f000000;
+	const words normal = (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
+	const words half = sign | choose((ints)magnitude < 0x38800000, subnormal, normal);
+
+	return finite ? half : choose((floats)bits != (floats)bits, nan, half);
+#endif
+}
+
+/* The same for fp16's normal numbers, and 0. */
+ALWAYS_INLINE words narrow_plain(words bits)
+{
+#if defined(__aarch64__)
+	return narrow_half(bits, true);
+#else
+	const words sign = bits >> 16 & 0x8000;
+	/* Half of the smallest becomes 0, as 0 does. */
+	const words magnitude = (words)_mm_max_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(0x1p-15f));
+
+	return sign | (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
+#endif
+}
+
+/* Is every code of up to 4 bits less its zero, times a scale, either 0 or a normal number in fp16? */
+ALWAYS_INLINE bool is_plain(floats scale)
+{
+	const words magnitude = (words)scale & 0x7fffffff;
+	const ints plain = ((ints)magnitude >= 0x38800000) & ((ints)magnitude < 0x44800000); /* 2^-14 and 2^10 */
+
+	return (plain[0] & plain[1] & plain[2] & plain[3]) != 0;
+}
+
+ALWAYS_INLINE words canonical(floats value)
+{
+	return choose((ints)(value != value), (words){0} + 0x7fc00000, (words)value);
+}
+
+/* Of floats whose NaNs are canonical, or of which none is NaN: fp16 or bf16 in the low half of each element. */
+ALWAYS_INLINE words round16(words bits, enum dtype out, bool finite)
+{
+	if (out == DTYPE_F16)
+		return narrow_half(bits, finite);
+	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+ALWAYS_INLINE halves8 narrow_pair(words low, words high)
+{
+	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+
+/* --- Memory --- */
+
+ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
+{
+	words value = {0};
+
+	if (n == COLUMNS)
+		memcpy(&value, src, sizeof(value));
+	else
+		memcpy(&value, src, n * 4);
+	return value;
+}
+
+ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
+{
+	words value;
+	uint32_t word;
+
+	if (n == 1) {
+		memcpy(&word, row, sizeof(word));
+		return (words){0} + word;
+	}
+	for (unsigned c = 0; c < COLUMNS; c++) {
+		memcpy(&word, row + (size_t)index[c] * 4, sizeof(word));
+		value[c] = word;
+	}
+	return value;
+}
+
+ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtype dtype)
+{
+	uint64_t half = 0;
+	words bits;
+
+	if (dtype == DTYPE_F32)
+		return (floats)load_words(src, n);
+	if (n == COLUMNS)
+		memcpy(&half, src, COLUMNS * 2);
+	else
+		memcpy(&half, src, n * 2);
+	bits = (words)__builtin_shufflevector((halves8)(longs2){half}, (halves8){0}, 0, 8, 1, 9, 2, 10, 3, 11);
+	return (floats)(dtype == DTYPE_F16 ? widen_half(bits) : bits << 16);
+}
+
+/* As round16. */
+ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype, bool finite)
+{
+	halves8 half;
+
+	if (dtype == DTYPE_F32) {
+		memcpy(dst, &bits, sizeof(bits));
+		return;
+	}
+	bits = round16(bits, dtype, finite);
+	half = narrow_pair(bits, bits);
+	memcpy(dst, &half, sizeof(half) / 2);
+}
+
+ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
+{
+	store_bits(dst, canonical(value), dtype, false);
+}
+
+ALWAYS_INLINE words settle(floats value, struct variant v)
+{
+	return v.finite ? (words)value : canonical(value);
+}
+
+/* --- Tables --- */
+
+ALWAYS_INLINE bool has_table(struct variant v)
+{
+	return v.out != DTYPE_F32 && v.bits <= 4;
+}
+
+/* The outputs of four codes from `first` on. */
+ALWAYS_INLINE words formula4(float first, float zero, float scale, struct variant v, bool plain)
+{
+	const floats code = (floats){0, 1, 2, 3} + first, value = (code - zero) * scale;
+
+	if (plain && v.out == DTYPE_F16)
+		return narrow_plain((words)value);
+	return round16(settle(value, v), v.out, v.finite);
+}
+
+/* The low bytes of the four, then the high ones. */
+ALWAYS_INLINE words split4(words half)
+{
+	return (words)look_up((bytes16)half,
+	    (bytes16){0, 4, 8, 12, 1, 5, 9, 13, 255, 255, 255, 255, 255, 255, 255, 255});
+}
+
+ALWAYS_INLINE void table_build(struct tables *tables, uint32_t c, struct variant v, bool plain)
+{
+	const float zero = tables->zero[c], scale = tables->scale[c];
+	const words none = {0};
+	words part[4], low, high;
+
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		part[i] = i * 4 < 1u << v.bits ? split4(formula4((float)i * 4, zero, scale, v, plain)) : none;
+	low = zip_low32(part[0], part[1]);
+	high = zip_low32(part[2], part[3]);
+	tables->low[c] = (bytes16)zip_low64(low, high);
+	tables->high[c] = (bytes16)zip_high64(low, high);
+}
+
+ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
+{
+	const bool plain = is_plain(group->scale);
+
+	memcpy(tables->zero, &group->zero, sizeof(tables->zero));
+	memcpy(tables->scale, &group->scale, sizeof(tables->scale));
+	if (!has_table(v))
+		return;
+	for (uint32_t c = 0; c < columns; c++) {
+		if (plain)
+			table_build(tables, c, v, true);
+		else
+			table_build(tables, c, v, false);
+	}
+}
+
+/* --- Codes to outputs --- */
+
+ALWAYS_INLINE void transpose4(words to[4], words a, words b, words c, words d)
+{
+	const words ab_low = zip_low32(a, b), ab_high = zip_high32(a, b);
+	const words cd_low = zip_low32(c, d), cd_high = zip_high32(c, d);
+
+	to[0] = zip_low64(ab_low, cd_low);
+	to[1] = zip_high64(ab_low, cd_low);
+	to[2] = zip_low64(ab_high, cd_high);
+	to[3] = zip_high64(ab_high, cd_high);
+}
+
+/* 16 nibbles of each column. */
+ALWAYS_INLINE void codes_build4(struct codes *to, unsigned half, words a, words b)
+{
+	const bytes16 a_even = (bytes16)(a & 0x0f0f0f0f), a_odd = (bytes16)(a >> 4 & 0x0f0f0f0f);
+	const bytes16 b_even = (bytes16)(b & 0x0f0f0f0f), b_odd = (bytes16)(b >> 4 & 0x0f0f0f0f);
+	const words a_low = (words)zip_low8(a_even, a_odd), a_high = (words)zip_high8(a_even, a_odd);
+	const words b_low = (words)zip_low8(b_even, b_odd), b_high = (words)zip_high8(b_even, b_odd);
+
+	to->column[0][half] = (bytes16)zip_low64(a_low, b_low);
+	to->column[1][half] = (bytes16)zip_high64(a_low, b_low);
+	to->column[2][half] = (bytes16)zip_low64(a_high, b_high);
+	to->column[3][half] = (bytes16)zip_high64(a_high, b_high);
+}
+
+ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct variant v)
+{
+	words column[4];
+
+	UNROLL
+	for (unsigned half = 0; half < 2; half++) {
+		if (v.bits == 4 && v.form == STREAM) {
+			codes_build4(to, half, block[half * 2], block[half * 2 + 1]);
+			continue;
+		}
+		transpose4(column, block_code4(block, half * 4, v), block_code4(block, half * 4 + 1, v),
+		    block_code4(block, half * 4 + 2, v), block_code4(block, half * 4 + 3, v));
+		for (unsigned c = 0; c < COLUMNS; c++)
+			to->column[c][half] = (bytes16)column[c];
+	}
+}
+
+/* Computes the 16 outputs of 16 codes. */
+ALWAYS_INLINE void expand16(char *dst, bytes16 code, float zero, float scale, struct variant v)
+{
+	const size_t step = v.out == DTYPE_F32 ? 16 : 8;
+	const bytes16 none = {0};
+	const bytes16 half[2] = {zip_low8(code, none), zip_high8(code, none)};
+
+	UNROLL
+	for (unsigned i = 0; i < 4; i++) {
+		const bytes16 wide = i % 2 ? (bytes16)__builtin_shufflevector((halves8)half[i / 2], (halves8)none, 4,
+						 12, 5, 13, 6, 14, 7, 15)
+		                           : (bytes16)__builtin_shufflevector((halves8)half[i / 2], (halves8)none, 0, 8,
+						 1, 9, 2, 10, 3, 11);
+		const floats value = (__builtin_convertvector((ints)wide, floats) - zero) * scale;
+
+		store_bits(dst + i * step, settle(value, v), v.out, v.finite);
+	}
+}
+
+ALWAYS_INLINE void column_expand(char *dst, const struct codes *codes, const struct tables *tables, uint32_t c,
+    struct variant v)
+{
+	UNROLL
+	for (unsigned half = 0; half < 2; half++) {
+		const bytes16 code = codes->column[c][half];
+		const size_t half_bytes = v.out == DTYPE_F32 ? 64 : 32;
+
+		if (has_table(v)) {
+			const bytes16 low = look_up(tables->low[c], code), high = look_up(tables->high[c], code);
+			const bytes16 first = zip_low8(low, high), second = zip_high8(low, high);
+
+			memcpy(dst + half * half_bytes, &first, sizeof(first));
+			memcpy(dst + half * half_bytes + sizeof(first), &second, sizeof(second));
+		} else {
+			expand16(dst + half * half_bytes, code, tables->zero[c], tables->scale[c], v);
+		}
+	}
+}
+
+/* --- Values by k to outputs by column --- */
+
+ALWAYS_INLINE words round32(floats value, struct variant v)
+{
+	return settle(value, v);
+}
+
+ALWAYS_INLINE words round_pair(floats a, floats b, struct variant v)
+{
+	return round16(settle(a, v), v.out, v.finite) | round16(settle(b, v), v.out, v.finite) << 16;
+}
+
+ALWAYS_INLINE void values_put(struct values *values, unsigned i, const words value[4])
+{
+	words column[4];
+
+	transpose4(column, value[0], value[1], value[2], value[3]);
+	memcpy(values->part[i], column, sizeof(column));
+}
+
+ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *values, uint32_t blocks, unsigned parts)
+{
+	for (uint32_t c = 0; c < tile->columns; c++)
+		for (uint32_t i = 0; i < blocks; i++)
+			for (unsigned k = 0; k < parts; k++)
+				memcpy(tile->dst + c * tile->pitch + (i * parts + k) * 16, values[i].part[k][c], 16);
+}
+
+void kernels_init_vector(struct kernels *k)
+{
+	kernels_install(k);
+}
+
+#endif

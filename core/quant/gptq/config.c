@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "quant/gptq/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "quant/unsupported.h"
+
+/* A layout such as "gptq" or, with a backend behind it, "gptq:exllamav2". */
+static bool word_is(const char *word, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncmp(word, name, len) == 0 && (!word[len] || word[len] == ':');
+}
+
+static int refuse_word(const char *file, const char *field, const char *word, struct gptqfs_error *err)
+{
+	const struct foreign foreign = foreign_by_label(word);
+
+	if (foreign.what)
+		return err_set(err, -ENOTSUP, "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s", file,
+		    field, word, foreign.what, foreign.remedy);
+	return err_set(err, -ENOTSUP,
+	    "%s: %s \"%.80s\" is not known (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s", file, field, word,
+	    foreign.remedy);
+}
+
+/* A string member in lower case; "" if it is absent. NULL for lack of memory. */
+static const char *lower(const struct json *object, const char *key, struct arena *arena)
+{
+	const char *s = json_str(json_get(object, key));
+	char *copy = arena_strndup(arena, s ? s : "", s ? strlen(s) : 0);
+
+	for (char *p = copy; p && *p; p++)
+		*p = (char)tolower((unsigned char)*p);
+	return copy;
+}
+
+/* An integer under one of two names; `absent` if neither is there. */
+static int64_t integer(const struct json *object, const char *key, const char *alias, int64_t absent)
+{
+	int64_t value;
+
+	if (json_integer(json_get(object, key), &value) || json_integer(json_get(object, alias), &value))
+		return value;
+	return absent;
+}
+
+static bool is_autoround(const char *method)
+{
+	return strcmp(method, "auto-round") == 0 || strcmp(method, "auto_round") == 0 ||
+	       strcmp(method, "intel/auto-round") == 0 || strcmp(method, "autoround") == 0;
+}
+
+/* AutoRound names the layout in packing_format: "auto_round:auto_gptq", perhaps with a backend behind it. */
+static int read_autoround(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
+    struct gptqfs_error *err)
+{
+	const char *packing = lower(in->json, "packing_format", arena), *layout;
+
+	if (!packing)
+		return err_memory(err);
+	layout = strncmp(packing, "auto_round:", 11) == 0 ? packing + 11 : packing;
+	out->format = packing;
+	out->producer = "auto-round";
+	if (!*packing || word_is(layout, "auto_gptq") || word_is(layout, "gptq"))
+		out->zeros = ZEROS_V1;
+	else if (strcmp(packing, "auto_round") == 0 || word_is(layout, "gptqmodel"))
+		out->zeros = ZEROS_V2;
+	else
+		return refuse_word(in->file, "packing_format", strstr(layout, "awq") ? "awq" : layout, err);
+	return 0;
+}
+
+static int read_gptq(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
+    struct gptqfs_error *err)
+{
+	const struct json *meta = json_get(in->json, "meta"), *quantizer = json_get(meta, "quantizer");
+	const char *provider = lower(in->json, "provider", arena), *producer;
+	const char *field = "checkpoint_format";
+
+	out->format = lower(in->json, field, arena);
+	if (out->format && !*out->format) {
+		field = "format";
+		out->format = lower(in->json, field, arena);
+	}
+	if (!out->format || !provider)
+		return err_memory(err);
+	producer = json_str(quantizer) ? json_str(quantizer) : json_str(json_at(quantizer, 0));
+	out->producer = producer ? arena_strndup(arena, producer, strlen(producer)) : provider;
+	if (!out->producer)
+		return err_memory(err);
+	if (json_bool(json_get(in->json, "is_marlin_format"), false))
+		return refuse_word(in->file, "the format of is_marlin_format", "marlin", err);
+	if (strcmp(out->format, "gptq_v2") == 0 || strcmp(out->format, "gptq_p") == 0)
+		out->zeros = ZEROS_V2;
+	else if (*out->format && strcmp(out->format, "gptq") != 0)
+		return refuse_word(in->file, field, out->format, err);
+	out->planar = strcmp(out->format, "gptq_p") == 0;
+	return 0;
+}
+
+/* Weights that were rotated need an online rotation of activations, which a stock model does not do. */
+static int refuse_rotation(const struct quant_config_input *in, struct gptqfs_error *err)
+{
+	static const char *const keys[] = {"rotation", "rotation_config", "spinquant_config"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		const struct json *value = json_get(in->json, keys[i]);
+
+		if (value && !json_is_null(value) && !(json_is_object(value) && !json_count(value)))
+			return err_set(err, -ENOTSUP,
+			    "%s: \"%s\" is set: the weights are rotated and need a runtime that rotates activations "
+			    "too; fetch a "
+			    "version quantized without it",
+			    in->file, keys[i]);
+	}
+	return 0;
+}
+
+int quant_config_read(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
+    struct gptqfs_error *err)
+{
+	const struct json *json = in->json, *sym = json_get(json, "sym"), *zero_point = json_get(json, "zero_point");
+	int rc;
+
+	*out = (struct quant_config){.file = in->file, .zeros = ZEROS_V1, .producer = ""};
+	out->method = lower(json, json_get(json, "quant_method") ? "quant_method" : "method", arena);
+	if (!out->method)
+		return err_memory(err);
+	out->bits = integer(json, "bits", json_get(json, "w_bit") ? "w_bit" : "wbits", 0);
+	out->group_size = integer(json, "group_size", "q_group_size", 0);
+	out->has_sym = sym || zero_point;
+	out->sym = json_bool(sym, !json_bool(zero_point, false));
+	out->desc_act = json_bool(json_get(json, "desc_act"), false);
+	if (overrides_read(json, arena, &out->overrides))
+		return err_memory(err);
+	if (is_autoround(out->method))
+		rc = read_autoround(in, arena, out, err);
+	else if (!*out->method || strcmp(out->method, "gptq") == 0)
+		rc = read_gptq(in, arena, out, err);
+	else
+		rc = refuse_word(in->file, "quant_method", out->method, err);
+	return rc ? rc : refuse_rotation(in, err);
+}
+
+const char *quant_config_differ(const struct quant_config *a, const struct quant_config *b)
+{
+	if (a->bits != b->bits)
+		return "bits";
+	if (a->group_size != b->group_size)
+		return "group_size";
+	if (a->sym != b->sym)
+		return "sym";
+	if (a->zeros != b->zeros)
+		return "checkpoint_format";
+	return NULL;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_QUANT_CONFIG_H
+#define GPTQFS_QUANT_CONFIG_H
+
+/*
+ * What a configuration says of the quantization. Tensors are believed first: sizes and bits come from their shapes,
+ * and most fields here are only checked against them. What only the configuration knows is the convention of zeros,
+ * whether they are symmetric, and formats whose tensors look like another's.
+ */
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "gptqfs.h"
+#include "kernel/dequant.h"
+#include "quant/gptq/overrides.h"
+
+struct quant_config {
+	const char *file;     /* where it stands, for messages; NULL if there is none */
+	const char *method;   /* quant_method or method, lower case; "" if absent */
+	const char *format;   /* checkpoint_format, else format, else packing_format, lower case; "" if absent */
+	const char *producer; /* "gptqmodel:7.7.0", "auto-round", or "" */
+	int64_t bits;         /* 0 if absent */
+	int64_t group_size;   /* -1 for one group per column, 0 if absent */
+	bool has_sym, sym;    /* sym is true where it is absent, as readers assume */
+	bool desc_act;
+	struct overrides overrides; /* of single modules: dynamic, extra_config */
+	enum zeros zeros;           /* ZEROS_V1 or ZEROS_V2 */
+	bool planar;                /* format gptq_p: 3-bit words are planar too */
+};
+
+/*
+ * Reads the object `json` of the file `name`. Strings go to the arena. Returns 0; -ENOTSUP, with the format's name,
+ * for a quantization that is not GPTQ or cannot be undone by reading weights; -EBADMSG; -ENOMEM.
+ */
+struct quant_config_input {
+	const char *file;
+	const struct json *json;
+};
+int quant_config_read(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
+    struct gptqfs_error *err);
+
+/* The first field in which two configurations disagree ("bits"), or NULL. */
+const char *quant_config_differ(const struct quant_config *a, const struct quant_config *b);
+
+#endif

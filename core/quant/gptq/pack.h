@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_PACK_H
+#define GPTQFS_PACK_H
+
+/*
+ * Rows of packed zeros, word by word: the inverse of qtensor_zero. A word is made from the zeros it holds bits of and
+ * from nothing else, so rows can be made in pieces. Of a qtensor only bits, word_bits, packing and zeros (ZEROS_V1 or
+ * ZEROS_V2) matter here.
+ */
+
+#include "kernel/dequant.h"
+
+#define PACK_ZEROS_MAX 34 /* that one word has bits of */
+
+/* The zeros that word `index` of a row has bits of: *count of them, the first that of column *first. */
+void pack_range(const struct qtensor *q, uint64_t index, uint64_t *first, unsigned *count);
+
+/* The word of these zeros, each below 1 << bits. Beyond the last column there are zeros of 0. */
+uint64_t pack_zeros(const struct qtensor *q, uint64_t index, const uint8_t zeros[PACK_ZEROS_MAX]);
+
+#endif

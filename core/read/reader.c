@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * One read is one loop over extents. The reply points at memory where the bytes are in memory already, and at a reply
+ * buffer for those that are computed.
+ */
+
+#include "read/reader.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Of so many rows at most, those that are cut are computed in part. More are computed together, faster than each alone.
+ */
+#define CUT_MAX 2
+/* What a read may decode in vain: one row of common size, a few microseconds. Beyond it, tiles are cached. */
+#define WASTE_MAX ((size_t)16 << 10)
+/* Pieces of rows at least this long get aligned addresses. */
+#define ALIGN_MIN ((size_t)64 << 10)
+/* A reader of so much waits while pages are fetched: of a whole tensor, because it will need all of them. */
+#define FETCH_MIN ((size_t)64 << 10)
+/* Pieces of memory shorter than this are copied, not pointed at. */
+#define COPY_MAX 4096
+/* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and
+ * what stands between them. */
+#define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / ALIGN_MIN) - 2 - 2 * CUT_MAX)
+
+/* A reply in the making: what it needs besides struct gptqfs_reply. */
+struct reply {
+	struct reader *reader;
+	struct gptqfs_reply *out;
+	size_t used; /* bytes of the buffer */
+};
+
+static void point_at(struct reply *r, const void *bytes, size_t len)
+{
+	struct gptqfs_reply *out = r->out;
+	struct iovec *last = out->count ? &out->iov[out->count - 1] : NULL;
+
+	out->bytes += len;
+	if (last && (const char *)last->iov_base + last->iov_len == bytes)
+		last->iov_len += len;
+	else
+		out->iov[out->count++] = (struct iovec){(void *)bytes, len};
+}
+
+/* Room for len bytes in the reply buffer, or NULL. Every read fits: see BUFFER_BYTES. */
+static unsigned char *reserve(struct reply *r, size_t len)
+{
+	unsigned char *at;
+
+	if (!r->out->buffer)
+		r->out->buffer = buffer_get(r->reader->buffers);
+	if (!r->out->buffer || BUFFER_BYTES - r->used < len)
+		return NULL;
+	at = r->out->buffer->data + r->used;
+	r->used += len;
+	return at;
+}
+
+static int read_bytes(struct reply *r, const char *bytes, size_t len)
+{
+	unsigned char *at;
+
+	if (len > COPY_MAX && r->out->count < POINT_MAX) {
+		point_at(r, bytes, len);
+		return 0;
+	}
+	at = reserve(r, len);
+	if (!at)
+		return -ENOMEM;
+	memcpy(at, bytes, len);
+	point_at(r, at, len);
+	return 0;
+}
+
+static int read_source(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	unsigned char *at = reserve(r, len);
+	int rc;
+
+	if (len >= FETCH_MIN)
+		pager_wait(r->reader->pager, e, from, len);
+	rc = at ? source_file_read(e->from.file, at, len, e->position + from) : -ENOMEM;
+	if (rc == 0)
+		point_at(r, at, len);
+	return rc;
+}
+
+/* The first to read a tensor has all its pages fetched; who reads much waits for that. */
+static void fetch_first(const struct reader *reader, const struct extent *e, uint64_t from, size_t len)
+{
+	if (e->from.generator->fetched)
+		pager_fetch(reader->pager, e, 0, e->length);
+	if (len >= FETCH_MIN)
+		pager_wait(reader->pager, e, from, len);
+}
+
+/*
+ * Decodes the rows around [from, from + len) into the buffer; the part of the first row before `from` is decoded in
+ * vain, and so is the rest of the last. Rows of a long piece land on addresses that are to 64 as their places in the
+ * file are: kernels write whole lines faster.
+ */
+static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	const struct generator *g = e->from.generator;
+	const uint64_t row0 = from / g->row_bytes, row1 = (from + len - 1) / g->row_bytes + 1;
+	const uint64_t before = from - row0 * g->row_bytes, place = e->offset + row0 * g->row_bytes;
+	const size_t slack = len >= ALIGN_MIN ? 64 : 0;
+	unsigned char *at = reserve(r, slack + (row1 - row0) * g->row_bytes);
+	int rc;
+
+	if (!at)
+		return -ENOMEM;
+	if (slack)
+		at += (place - (uintptr_t)at) & 63;
+	rc = g->fill(g, at, row0, row1 - row0);
+	if (rc == 0)
+		point_at(r, at + before, len);
+	atomic_fetch_add_explicit(&r->reader->computed, (row1 - row0) * g->row_bytes, memory_order_relaxed);
+	return rc;
+}
+
+/* A part of one row, and what is around it up to where rows can be cut. */
+static int read_part(struct reply *r, const struct generator *g, uint64_t from, size_t len)
+{
+	const uint64_t begin = from % g->row_bytes, before = begin % g->step,
+		       end = (begin + len + g->step - 1) / g->step;
+	struct row_part part = {from / g->row_bytes, begin - before, 0};
+	unsigned char *at;
+	int rc;
+
+	part.length = (end * g->step < g->row_bytes ? end * g->step : g->row_bytes) - part.from;
+	at = reserve(r, part.length);
+	rc = at ? g->fill_part(g, at, &part) : -ENOMEM;
+	if (rc == 0)
+		point_at(r, at + before, len);
+	atomic_fetch_add_explicit(&r->reader->computed, part.length, memory_order_relaxed);
+	return rc;
+}
+
+static int read_cut_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	const struct generator *g = e->from.generator;
+	int rc = 0;
+
+	while (rc == 0 && len) {
+		const uint64_t left = g->row_bytes - from % g->row_bytes;
+		const size_t piece = left < len ? (size_t)left : len;
+
+		rc = piece == g->row_bytes ? read_rows(r, e, from, piece) : read_part(r, g, from, piece);
+		from += piece;
+		len -= piece;
+	}
+	return rc;
+}
+
+struct tile {
+	struct reader *reader;
+	const struct generator *g;
+	uint64_t row0, nrows;
+};
+
+static int fill_tile(void *ctx, void *dst)
+{
+	const struct tile *t = ctx;
+
+	atomic_fetch_add_explicit(&t->reader->computed, t->nrows * t->g->row_bytes, memory_order_relaxed);
+	return t->g->fill(t->g, dst, t->row0, t->nrows);
+}
+
+/* The part of one tile that a read wants: pointed at while it is pinned, or copied. */
+static int read_tile(struct reply *r, const struct generator *g, uint64_t from, size_t len)
+{
+	const uint64_t index = from / g->row_bytes / g->tile_rows, first = index * g->tile_rows;
+	struct tile tile = {r->reader, g, first, g->rows - first < g->tile_rows ? g->rows - first : g->tile_rows};
+	const struct cache_request request = {{g, index}, tile.nrows * g->row_bytes, fill_tile, &tile};
+	struct cache_entry *entry;
+	const unsigned char *bytes;
+	unsigned char *at;
+	int rc = cache_get(r->reader->cache, &request, &entry);
+
+	if (rc)
+		return rc;
+	bytes = entry->data + (from - first * g->row_bytes);
+	if (len > COPY_MAX && r->out->count < POINT_MAX) {
+		r->out->pinned[r->out->pins++] = entry;
+		point_at(r, bytes, len);
+		return 0;
+	}
+	at = reserve(r, len);
+	if (at) {
+		memcpy(at, bytes, len);
+		point_at(r, at, len);
+	}
+	cache_unpin(r->reader->cache, entry);
+	return at ? 0 : -ENOMEM;
+}
+
+/* Only at the ends of a read are rows cut, so what is decoded in vain is bounded: see BUFFER_BYTES. */
+static int read_generated(struct reply *r, const struct extent *e, uint64_t from, size_t len)
+{
+	const struct generator *g = e->from.generator;
+	const uint64_t tile_bytes = g->tile_rows * g->row_bytes;
+	const uint64_t rows = (from + len - 1) / g->row_bytes + 1 - from / g->row_bytes;
+	const uint64_t waste = rows * g->row_bytes - len;
+	int rc = 0;
+
+	fetch_first(r->reader, e, from, len);
+	if (g->fill_part && waste && rows <= CUT_MAX)
+		return read_cut_rows(r, e, from, len);
+	if (waste <= WASTE_MAX || waste <= len / 2)
+		return read_rows(r, e, from, len);
+	while (rc == 0 && len) {
+		uint64_t left = tile_bytes - from % tile_bytes;
+		size_t piece = left < len ? (size_t)left : len;
+
+		rc = read_tile(r, g, from, piece);
+		from += piece;
+		len -= piece;
+	}
+	return rc;
+}
+
+static int read_extents(struct reply *r, const struct layout *layout, uint64_t offset, size_t size)
+{
+	const struct extent *e = layout_find(layout, offset);
+	int rc = 0;
+
+	for (; rc == 0 && size; e++) {
+		uint64_t from = offset - e->offset, left = e->length - from;
+		size_t len = left < size ? (size_t)left : size;
+
+		switch (e->kind) {
+		case EXTENT_BYTES:
+			rc = read_bytes(r, e->from.bytes + from, len);
+			break;
+		case EXTENT_SOURCE:
+			rc = read_source(r, e, from, len);
+			break;
+		case EXTENT_GENERATED:
+			rc = read_generated(r, e, from, len);
+			break;
+		}
+		offset += len;
+		size -= len;
+	}
+	return rc;
+}
+
+int reader_read(struct reader *reader, const struct range *range, struct gptqfs_reply *reply)
+{
+	struct reply r = {.reader = reader, .out = reply};
+	int rc;
+
+	reply->bytes = 0;
+	reply->count = reply->pins = 0;
+	reply->buffer = NULL;
+	rc = range->size ? read_extents(&r, range->layout, range->offset, range->size) : 0;
+	if (rc)
+		reader_done(reader, reply);
+	return rc;
+}
+
+void reader_done(struct reader *reader, struct gptqfs_reply *reply)
+{
+	while (reply->pins)
+		cache_unpin(reader->cache, reply->pinned[--reply->pins]);
+	if (reply->buffer)
+		buffer_put(reader->buffers, reply->buffer);
+	reply->buffer = NULL;
+}

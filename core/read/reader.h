@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_READER_H
+#define GPTQFS_READER_H
+
+/*
+ * Reads a range of a virtual file: the bytes of its extents, computed where need be. Any number of threads; no lock is
+ * held while bytes are computed.
+ */
+
+#include <stdatomic.h>
+
+#include "gptqfs.h"
+#include "read/buffer.h"
+#include "read/cache.h"
+#include "read/pager.h"
+
+/* What all reads share. */
+struct reader {
+	struct cache *cache;
+	struct buffers *buffers;
+	struct pager *pager;
+	atomic_uint_fast64_t computed; /* bytes decoded or cast, those in vain too */
+};
+
+struct range {
+	const struct layout *layout;
+	uint64_t offset;
+	size_t size; /* at most GPTQFS_READ_MAX, and within the file */
+};
+
+/* 0, -EIO or -ENOMEM; after success the reply must go to reader_done, after failure it must not. */
+int reader_read(struct reader *reader, const struct range *range, struct gptqfs_reply *reply);
+void reader_done(struct reader *reader, struct gptqfs_reply *reply);
+
+#endif

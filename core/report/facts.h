@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_FACTS_H
+#define GPTQFS_FACTS_H
+
+/* What is known of one virtual file, as keys and values: its extended attributes. */
+
+#include "view/view.h"
+
+struct fact_sink {
+	gptqfs_fact_fn *fn;
+	void *ctx;
+};
+
+/*
+ * Calls fn for each fact about an inode other than the root: view (the row of the table that planned it), and of
+ * weights what they are and where from. `root` is the view shown as the root, or NULL. Returns 0 or -ENOMEM.
+ */
+int facts_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink);
+
+#endif

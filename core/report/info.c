@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What a model is, and which view of it to use. */
+
+#include <string.h>
+
+#include "report/report.h"
+#include "report/totals.h"
+#include "tensor/join.h"
+#include "view/view.h"
+
+static const struct {
+	const char *view, *reason;
+} recommended[DTYPE_VIEWS] = {
+    [DTYPE_F16] = {"fp16", "most unquantized tensors are F16 and pass unchanged"},
+    [DTYPE_BF16] = {"bf16", "most unquantized tensors are BF16 and pass unchanged; fp16 has a smaller range"},
+    [DTYPE_F32] = {"fp32", "most unquantized tensors are F32 and pass unchanged; fp16 and bf16 are half the size"},
+};
+
+const char *report_view(const struct totals *t)
+{
+	return recommended[t->native].view;
+}
+
+static const char *architecture(const struct checkpoint *c)
+{
+	return json_str(json_at(json_get(c->config_json, "architectures"), 0));
+}
+
+/* The first line answers what this is. */
+static void tell_summary(struct sheet *s, const struct checkpoint *c, const struct source *src, const struct totals *t)
+{
+	struct text line = {0};
+
+	if (architecture(c))
+		text_printf(&line, "%s, ", architecture(c));
+	text_printf(&line, "%s", src->format);
+	for (size_t i = 0; i < t->bits_count; i++)
+		text_printf(&line, "%s%lld-bit", i ? ", " : " ", (long long)t->bits[i].value);
+	text_printf(&line, ", %zu modules, ", src->module_count);
+	text_count(&line, t->parameters);
+	text_printf(&line, " parameters, ");
+	text_bytes(&line, t->source_bytes);
+	text_printf(&line, " -> ");
+	text_bytes(&line, t->dense_bytes[DTYPE_F16]);
+	text_printf(&line, " as fp16");
+	text_put(&line, "", 1);
+	sheet_string(s, "Summary", line.failed ? NULL : line.data, NULL);
+	text_free(&line);
+}
+
+static void tell_format(struct sheet *s, const struct checkpoint *c, const struct source *src, const struct totals *t)
+{
+	sheet_string(s, "Source", c->dir.path, NULL);
+	sheet_string(s, "Architecture", architecture(c), NULL);
+	sheet_string(s, "Format", src->format, NULL);
+	sheet_string(s, "Checkpoint_format", c->quant.format, NULL);
+	sheet_string(s, "Producer", c->quant.producer, NULL);
+	sheet_string(s, "Configuration", c->quant.file, NULL);
+	sheet_tally(s, "Bits", t->bits, t->bits_count);
+	sheet_tally(s, "Group_size", t->group_sizes, t->group_sizes_count);
+	/* For programs this is the table of them, which comes last. */
+	if (!s->json)
+		sheet_number(s, "Modules", src->module_count, NULL);
+	sheet_number(s, "Modules_symmetric", t->symmetric, NULL);
+	sheet_number(s, "Modules_repaired", t->repaired, NULL);
+	sheet_number(s, "Modules_act_order", t->act_order, NULL);
+	sheet_number(s, "Tensors", src->tensor_count, NULL);
+	sheet_number(s, "Parameters", t->parameters, NULL);
+}
+
+static void tell_views(struct sheet *s)
+{
+	const struct view *view;
+	bool fused = false, packed = false;
+
+	sheet_key(s, "Views");
+	for (size_t i = 0; (view = view_at(i)); i++) {
+		if (s->json)
+			text_printf(s->out, "%s\"%s\"", i ? ", " : "[", view->name);
+		else
+			text_printf(s->out, "%s%s", i ? " " : "", view->name);
+		fused |= strncmp(view->name, "fused/", 6) == 0;
+		packed |= strcmp(view->name, "packed") == 0;
+	}
+	text_printf(s->out, s->json ? "]" : "\n");
+	if (fused)
+		sheet_string(s, "Fused_views",
+		    "for engines that take joined weights; transformers' Llama classes do not load them: use fp16, bf16 "
+		    "or fp32",
+		    NULL);
+	if (packed)
+		sheet_string(s, "Packed_view", "the same modules joined and still quantized, for engines that run GPTQ",
+		    NULL);
+}
+
+static void tell_warnings(struct sheet *s, const struct checkpoint *c)
+{
+	if (!s->json)
+		sheet_number(s, "Warnings", c->warning_count, NULL);
+	for (size_t i = 0; i < c->warning_count && !s->json; i++)
+		sheet_string(s, "Warning", c->warnings[i], NULL);
+	if (!s->json)
+		return;
+	sheet_key(s, "Warnings");
+	text_printf(s->out, "[");
+	for (size_t i = 0; i < c->warning_count; i++) {
+		text_printf(s->out, "%s\n    ", i ? "," : "");
+		text_json_ascii(s->out, c->warnings[i]);
+	}
+	text_printf(s->out, "%s]", c->warning_count ? "\n  " : "");
+}
+
+/* What fused views, or the packed one alone, leave apart; and why. */
+static void tell_apart(struct sheet *s, const struct source *src)
+{
+	struct text line = {0};
+
+	if (s->json) {
+		sheet_key(s, "Left_apart");
+		text_printf(s->out, "[");
+	} else {
+		sheet_number(s, "Left_apart", src->apart_count, "modules that fused or packed views do not join");
+	}
+	for (size_t i = 0; i < src->apart_count; i++) {
+		const struct join_refusal *r = &src->apart[i];
+
+		if (s->json) {
+			text_printf(s->out, "%s\n    {\"module\": ", i ? "," : "");
+			text_json_ascii(s->out, r->module);
+			text_printf(s->out, ", \"fused\": %s, \"reason\": ", r->packed ? "true" : "false");
+			text_json_ascii(s->out, r->reason);
+			text_printf(s->out, "}");
+			continue;
+		}
+		line.len = 0;
+		text_printf(&line, "%s, in %s: %s", r->module, r->packed ? "packed" : "fused and packed", r->reason);
+		text_put(&line, "", 1);
+		sheet_string(s, "Apart", line.failed ? NULL : line.data, NULL);
+	}
+	text_free(&line);
+	if (s->json)
+		text_printf(s->out, "%s]", src->apart_count ? "\n  " : "");
+}
+
+void report_model(const struct checkpoint *c, const struct source *src, struct sheet *s)
+{
+	struct totals t;
+
+	totals_of(c, src, &t);
+	tell_summary(s, c, src, &t);
+	tell_format(s, c, src, &t);
+	sheet_number(s, "Shards", c->shard_count, NULL);
+	sheet_number(s, "Source_bytes", t.source_bytes, NULL);
+	sheet_number(s, "Dense_fp16_bytes", t.dense_bytes[DTYPE_F16], "bf16 too");
+	sheet_number(s, "Dense_fp32_bytes", t.dense_bytes[DTYPE_F32], NULL);
+	sheet_string(s, "Recommended_view", report_view(&t), NULL);
+	sheet_string(s, "Recommended_reason", recommended[t.native].reason, NULL);
+	tell_views(s);
+	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
+	tell_warnings(s, c);
+	tell_apart(s, src);
+}
+
+void report_info(const struct checkpoint *c, const struct source *src, bool json, struct text *out)
+{
+	struct sheet s;
+
+	sheet_begin(&s, out, json);
+	report_model(c, src, &s);
+	if (json)
+		report_modules(src, &s);
+	sheet_end(&s);
+}
+
+/* ---- README ---- */
+
+void report_readme(const struct checkpoint *c, const struct source *src, struct text *out)
+{
+	const struct view *view;
+	struct totals t;
+
+	totals_of(c, src, &t);
+	text_printf(out,
+	    "This is a GPTQ-quantized model, shown by gptqfs as ordinary model files. Every weight is computed when it is\n"
+	    "read; nothing is stored.\n\nSource: ");
+	text_ascii(out, c->dir.path);
+	text_printf(out, "\n\n");
+	for (size_t i = 0; (view = view_at(i)); i++)
+		text_printf(out, "%-12s %s\n", view->name, view->about);
+	text_printf(out,
+	    "%-12s what the model is, which view fits it, and every warning\n"
+	    "%-12s the same for programs, with the table of quantized modules\n"
+	    "%-12s counters of this mount, as they are now\n"
+	    "\n"
+	    "  cat info status\n"
+	    "  python3 -c 'from transformers import AutoModelForCausalLM as A; A.from_pretrained(\"%s\")'\n"
+	    "  cp -r %s /somewhere/else      # an ordinary copy\n"
+	    "\n"
+	    "Unmount with: fusermount3 -u MOUNTPOINT\n",
+	    "info", "info.json", "status", report_view(&t), report_view(&t));
+}

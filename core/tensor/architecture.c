@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensor/architecture.h"
+
+#include <string.h>
+
+/*
+ * GPTQModel 7.0 and later splits gate_up_proj before it quantizes, and saves the halves; without the joint tensor
+ * transformers starts with a random one. Gate rows come first, except in Phi-4-multimodal's audio encoder.
+ */
+static const struct join_rule gate_up[] = {{".mlp.gate_up_proj", {".mlp.gate_proj", ".mlp.up_proj"}}, {0}};
+static const struct join_rule gate_up_feed_forward[] = {
+    {".feed_forward.gate_up_proj", {".feed_forward.gate_proj", ".feed_forward.up_proj"}}, {0}};
+static const struct join_rule gate_up_phi4[] = {
+    {".mlp.gate_up_proj", {".mlp.gate_proj", ".mlp.up_proj"}},
+    {".feed_forward_in.gate_up_proj", {".feed_forward_in.up_proj", ".feed_forward_in.gate_proj"}},
+    {".feed_forward_out.gate_up_proj", {".feed_forward_out.up_proj", ".feed_forward_out.gate_proj"}},
+    {0},
+};
+
+/* The same tool renames Mixtral's experts; the class, and every file on the Hub, has the older names. */
+static const struct rename_rule mixtral[] = {
+    {".mlp.experts.", ".gate_proj.", ".w1."},
+    {".mlp.experts.", ".up_proj.", ".w3."},
+    {".mlp.experts.", ".down_proj.", ".w2."},
+    {".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts."},
+    {".mlp.gate.", ".mlp.gate.", ".block_sparse_moe.gate."},
+    {0},
+};
+
+static const struct architecture architectures[] = {
+    {"llama", BIAS_NONE, false, NULL, NULL},
+    {"mistral", BIAS_NONE, false, NULL, NULL},
+    {"mixtral", BIAS_NONE, false, NULL, mixtral},
+    {"gemma", BIAS_NONE, false, NULL, NULL},
+    {"gemma2", BIAS_NONE, false, NULL, NULL},
+    {"gemma3", BIAS_NONE, false, NULL, NULL},
+    {"gemma3_text", BIAS_NONE, false, NULL, NULL},
+    {"qwen3", BIAS_NONE, false, NULL, NULL},
+    {"qwen3_moe", BIAS_NONE, false, NULL, NULL},
+    {"deepseek_v2", BIAS_NONE, false, NULL, NULL},
+    {"deepseek_v3", BIAS_NONE, false, NULL, NULL},
+    {"olmo", BIAS_NONE, false, NULL, NULL},
+    {"olmo2", BIAS_NONE, false, NULL, NULL},
+    {"cohere", BIAS_NONE, false, NULL, NULL},
+    {"granite", BIAS_NONE, false, NULL, NULL},
+    {"baichuan", BIAS_NONE, false, NULL, NULL},
+    {"qwen2", BIAS_QKV, false, NULL, NULL},
+    {"qwen2_moe", BIAS_QKV, false, NULL, NULL},
+    {"phi3", BIAS_NONE, false, gate_up, NULL},
+    {"phi4_multimodal", BIAS_UNKNOWN, false, gate_up_phi4, NULL},
+    {"glm", BIAS_UNKNOWN, false, gate_up, NULL},
+    {"glm4", BIAS_UNKNOWN, false, gate_up, NULL},
+    {"glm4v", BIAS_UNKNOWN, false, gate_up, NULL},
+    {"glm_image", BIAS_UNKNOWN, false, gate_up, NULL},
+    {"glm_ocr", BIAS_UNKNOWN, false, gate_up, NULL},
+    {"dia", BIAS_UNKNOWN, false, gate_up, NULL},
+    {"zamba2", BIAS_UNKNOWN, false, gate_up_feed_forward, NULL},
+    {"gpt2", BIAS_UNKNOWN, true, NULL, NULL},
+    {"openai-gpt", BIAS_UNKNOWN, true, NULL, NULL},
+    {"imagegpt", BIAS_UNKNOWN, true, NULL, NULL},
+    {"decision_transformer", BIAS_UNKNOWN, true, NULL, NULL},
+};
+
+static const struct architecture unknown = {"", BIAS_UNKNOWN, false, NULL, NULL};
+
+const struct architecture *architecture_find(const struct json *config)
+{
+	const struct json *places[] = {config, json_get(config, "text_config")};
+
+	for (size_t p = 0; p < 2; p++) {
+		const char *type = json_str(json_get(places[p], "model_type"));
+
+		for (size_t i = 0; type && i < sizeof(architectures) / sizeof(*architectures); i++)
+			if (strcmp(architectures[i].model_type, type) == 0)
+				return &architectures[i];
+	}
+	return &unknown;
+}
+
+static const char *last_part(const char *module)
+{
+	const char *dot = strrchr(module, '.');
+
+	return dot ? dot + 1 : module;
+}
+
+static bool any_of(const char *word, const char *const *words)
+{
+	while (*words && strcmp(word, *words) != 0)
+		words++;
+	return *words != NULL;
+}
+
+bool architecture_has_bias(const struct architecture *a, const struct json *config, const char *module)
+{
+	static const char *const qkv[] = {"q_proj", "k_proj", "v_proj", NULL};
+	const struct json *text = json_get(config, "text_config");
+	const char *key = strstr(module, "attn") ? "attention_bias" : "mlp_bias";
+
+	if (a->bias == BIAS_UNKNOWN)
+		return true;
+	if (a->bias == BIAS_QKV)
+		return any_of(last_part(module), qkv);
+	return json_bool(json_get(config, key), false) || json_bool(json_get(text, key), false);
+}
+
+bool architecture_keeps_orientation(const struct architecture *a, const char *module)
+{
+	static const char *const conv1d[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
+	static const char *const embeddings[] = {
+	    "embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "tok_embeddings", "embed_positions", NULL};
+
+	return any_of(last_part(module), embeddings) || (a->conv1d && any_of(last_part(module), conv1d));
+}
+
+const char *architecture_rename(const struct architecture *a, const char *name, struct arena *arena)
+{
+	for (const struct rename_rule *r = a->renames; r && r->from && name; r++) {
+		const char *at = strstr(name, r->from);
+
+		if (at && strstr(name, r->within))
+			name = arena_printf(arena, "%.*s%s%s", (int)(at - name), name, r->to, at + strlen(r->from));
+	}
+	return name;
+}
+
+bool architecture_joins(const char *module)
+{
+	return !strstr(module, "visual.") && !strstr(module, "vision");
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_DENSE_H
+#define GPTQFS_DENSE_H
+
+/*
+ * One tensor of the ordinary model as it stands in a file with one float type: dequantized or cast, verbatim if it has
+ * that type already or is not of a float type at all, its parts one after the other if it is joined.
+ */
+
+#include "tree/generator.h"
+#include "tree/layout.h"
+
+/* Where the bytes come from, and what they become. */
+struct dense {
+	struct checkpoint *c;
+	const struct kernels *kernels;
+	enum dtype dtype; /* of everything that is of a float type */
+};
+
+/* The tensor as a safetensors header lists it; `begin` is left 0. */
+struct st_tensor dense_shown(const struct dense *d, const struct tensor *t);
+
+/* The number of extents dense_append adds. */
+size_t dense_extents(const struct tensor *t);
+
+/* Appends the tensor's bytes to a layout that has room for its extents. Generators live in the checkpoint's arena, one
+ * for each module and type, however many files show it. Returns 0 or -ENOMEM. Not thread-safe. */
+int dense_append(const struct dense *d, const struct tensor *t, struct layout *layout);
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensor/join.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of the fused views, for whatever class. Row order as transformers' Phi-3 has it, and vLLM. */
+static const struct join_rule fused_rules[] = {
+    {".self_attn.qkv_proj", {".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"}},
+    {".mlp.gate_up_proj", {".mlp.gate_proj", ".mlp.up_proj"}},
+    {0},
+};
+
+struct joiner {
+	struct arena *arena;
+	const struct source *s;
+	bool fuse; /* by fused_rules: everywhere, and what does not fit is noted */
+	struct join_refusal *apart;
+	size_t apart_count, apart_room;
+	struct tensor *made; /* joined tensors */
+	size_t made_count;
+	bool *used; /* [s->tensor_count] */
+	size_t used_count;
+};
+
+static const struct tensor *find(const struct joiner *j, const char *prefix, size_t len, const char *part,
+    const char *suffix)
+{
+	char name[1024];
+
+	if (snprintf(name, sizeof(name), "%.*s%s%s", (int)len, prefix, part, suffix) >= (int)sizeof(name))
+		return NULL;
+	return source_find(j->s, name);
+}
+
+/* A tensor of one rule: its parts where they fit together. */
+struct match {
+	const char *prefix; /* of module names */
+	size_t len;
+	const struct join_rule *rule;
+	size_t count;
+	const struct tensor *weight[JOIN_PARTS_MAX], *bias[JOIN_PARTS_MAX];
+	bool has_bias;
+};
+
+/* "q_proj" of part i. */
+static const char *short_name(const struct match *m, size_t i)
+{
+	return strrchr(m->rule->part[i], '.') + 1;
+}
+
+static int refuse(struct joiner *j, const struct match *m, const char *reason)
+{
+	struct join_refusal *r;
+
+	if (!j->fuse)
+		return 0;
+	if (j->apart_count == j->apart_room) {
+		const size_t room = j->apart_room * 2 + 16;
+		struct join_refusal *list = arena_alloc(j->arena, room, sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		if (j->apart_count)
+			memcpy(list, j->apart, j->apart_count * sizeof(*list));
+		j->apart = list;
+		j->apart_room = room;
+	}
+	r = &j->apart[j->apart_count];
+	*r = (struct join_refusal){.reason = reason};
+	r->module = arena_printf(j->arena, "%.*s%s", (int)m->len, m->prefix, m->rule->joined);
+	if (!r->module || !reason)
+		return -ENOMEM;
+	j->apart_count++;
+	return 0;
+}
+
+/* Does part i, whose weight is w, go together with the first? If not, *rc is what noting it gave. */
+static bool fits(struct joiner *j, const struct match *m, size_t i, int *rc)
+{
+	const struct tensor *w = m->weight[i], *b = m->bias[i], *first = m->weight[0];
+	const char *name = short_name(m, i), *reason;
+
+	if (!w)
+		reason = arena_printf(j->arena, "there is no %s", name);
+	else if (!tensor_is_float(w))
+		reason = arena_printf(j->arena, "%s is of type %s", name, dtype_name(w->stored->dtype));
+	else if (w->ndim != 2 || (w->module && w->module->keep_orientation))
+		reason = arena_printf(j->arena, "%s is no matrix [out_features, in_features]", name);
+	else if (w->shape[1] != first->shape[1])
+		reason = arena_printf(j->arena, "%s has %llu in_features, %s %llu", short_name(m, 0),
+		    (unsigned long long)first->shape[1], name, (unsigned long long)w->shape[1]);
+	else if (b && (!tensor_is_float(b) || b->ndim != 1 || b->shape[0] != w->shape[0]))
+		reason = arena_printf(j->arena, "the bias of %s is not one number for each of its rows", name);
+	else
+		return true;
+	*rc = refuse(j, m, reason);
+	return false;
+}
+
+/* Finds the parts. True if they can be joined; else *rc is 0 or -ENOMEM. */
+static bool match_parts(struct joiner *j, struct match *m, int *rc)
+{
+	*rc = 0;
+	for (m->count = 0; m->count < JOIN_PARTS_MAX && m->rule->part[m->count]; m->count++) {
+		const char *part = m->rule->part[m->count];
+
+		m->weight[m->count] = find(j, m->prefix, m->len, part, ".weight");
+		m->bias[m->count] = find(j, m->prefix, m->len, part, ".bias");
+		m->has_bias |= m->bias[m->count] != NULL;
+		if (!fits(j, m, m->count, rc))
+			return false;
+	}
+	if (!find(j, m->prefix, m->len, m->rule->joined, ".weight") &&
+	    !(j->fuse && find(j, m->prefix, m->len, m->rule->joined, ".bias")))
+		return true;
+	*rc = refuse(j, m, "there is a tensor of that name already");
+	return false;
+}
+
+static void use(struct joiner *j, const struct tensor *t)
+{
+	const size_t i = (size_t)(t - j->s->tensors);
+
+	j->used_count += !j->used[i];
+	j->used[i] = true;
+}
+
+/* Zeros in the shape of the bias that a weight lacks. */
+static const struct tensor *missing_bias(struct joiner *j, const struct tensor *weight)
+{
+	struct tensor *t = arena_alloc(j->arena, 1, sizeof(*t));
+
+	if (t)
+		*t = (struct tensor){.name = "", .shape = weight->shape, .ndim = 1};
+	return t;
+}
+
+static int add_joined(struct joiner *j, const struct match *m, const struct tensor *const *parts, const char *suffix)
+{
+	struct tensor *t = &j->made[j->made_count];
+	const struct tensor **list = arena_alloc(j->arena, m->count, sizeof(*list));
+	uint64_t *shape = arena_alloc(j->arena, 2, sizeof(*shape));
+
+	if (!list || !shape)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->count; i++) {
+		list[i] = parts[i] ? parts[i] : missing_bias(j, m->weight[i]);
+		if (!list[i])
+			return -ENOMEM;
+		if (parts[i])
+			use(j, parts[i]);
+		shape[0] += list[i]->shape[0];
+	}
+	shape[1] = list[0]->ndim == 2 ? list[0]->shape[1] : 0;
+	*t = (struct tensor){.shape = shape, .ndim = list[0]->ndim, .parts = list, .part_count = m->count};
+	t->name = arena_printf(j->arena, "%.*s%s%s", (int)m->len, m->prefix, m->rule->joined, suffix);
+	if (!t->name)
+		return -ENOMEM;
+	j->made_count++;
+	return 0;
+}
+
+/* Is this tensor the first part of the rule? Then joins it and the others. */
+static int try_rule(struct joiner *j, const struct tensor *t, const struct join_rule *rule)
+{
+	struct match m = {.prefix = t->name, .rule = rule};
+	const size_t tail = strlen(rule->part[0]) + strlen(".weight"), len = strlen(t->name);
+	int rc;
+
+	if (len < tail || strncmp(t->name + len - tail, rule->part[0], strlen(rule->part[0])) != 0 ||
+	    !ends_with(t->name, ".weight") || (!j->fuse && !architecture_joins(t->name)))
+		return 0;
+	m.len = len - tail;
+	if (!match_parts(j, &m, &rc))
+		return rc;
+	rc = add_joined(j, &m, m.weight, ".weight");
+	return rc || !m.has_bias ? rc : add_joined(j, &m, m.bias, ".bias");
+}
+
+static int join_all(struct joiner *j, const struct join_rule *rules)
+{
+	int rc = 0;
+
+	j->made = arena_alloc(j->arena, j->s->tensor_count, sizeof(*j->made));
+	j->used = arena_alloc(j->arena, j->s->tensor_count, sizeof(*j->used));
+	if (!j->made || !j->used)
+		return -ENOMEM;
+	for (const struct join_rule *rule = rules; rule && rule->joined; rule++)
+		for (size_t i = 0; rc == 0 && i < j->s->tensor_count; i++)
+			if (!j->used[i])
+				rc = try_rule(j, &j->s->tensors[i], rule);
+	return rc;
+}
+
+/* *out, which may be the source itself, gets the list with what was made in place of what was used. */
+static int replace(const struct joiner *j, struct source *out)
+{
+	struct tensor *list = arena_alloc(j->arena, j->s->tensor_count - j->used_count + j->made_count, sizeof(*list));
+	size_t n = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < j->s->tensor_count; i++)
+		if (!j->used[i])
+			list[n++] = j->s->tensors[i];
+	memcpy(list + n, j->made, j->made_count * sizeof(*list));
+	*out = *j->s;
+	out->tensors = list;
+	out->tensor_count = n + j->made_count;
+	source_sort(out);
+	return 0;
+}
+
+int join_tensors(struct arena *arena, struct source *s, const struct join_rule *rules)
+{
+	struct joiner j = {.arena = arena, .s = s};
+	int rc = join_all(&j, rules);
+
+	return rc || !j.made_count ? rc : replace(&j, s);
+}
+
+int join_fused(struct arena *arena, struct source *s, struct source *fused)
+{
+	struct joiner j = {.arena = arena, .s = s, .fuse = true};
+	int rc = join_all(&j, fused_rules);
+
+	s->apart = j.apart;
+	s->apart_count = j.apart_count;
+	return rc ? rc : replace(&j, fused);
+}
+
+const struct join_rule *join_rule_of(const char *module, size_t len)
+{
+	for (const struct join_rule *rule = fused_rules; rule->joined; rule++) {
+		const size_t tail = strlen(rule->joined);
+
+		if (len >= tail && memcmp(module + len - tail, rule->joined, tail) == 0)
+			return rule;
+	}
+	return NULL;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_LAYOUT_H
+#define GPTQFS_LAYOUT_H
+
+/*
+ * What a virtual file consists of: extents, sorted, without gap or overlap. A new kind of file is a new list of
+ * extents; reading does not change.
+ */
+
+#include "tree/generator.h"
+
+enum extent_kind {
+	EXTENT_BYTES,     /* memory: a header, JSON, text */
+	EXTENT_SOURCE,    /* bytes of a source file as they are */
+	EXTENT_GENERATED, /* all rows of a generator */
+};
+
+struct extent {
+	uint64_t offset; /* in the virtual file */
+	uint64_t length; /* at least 1 */
+	enum extent_kind kind;
+	uint64_t position; /* SOURCE: where in the file it begins */
+	union {
+		const char *bytes;
+		struct source_file *file;
+		const struct generator *generator;
+	} from;
+};
+
+/* What a file of weights holds, for whoever describes it. */
+struct contents {
+	const struct tensor *tensor; /* the first, or the first quantized one of its module */
+	uint32_t tensors;            /* how many */
+	bool several;                /* of more than one module: then the file stands for none */
+	const char *dtype;           /* of its floats, or NULL */
+};
+
+/* A zeroed struct is an empty file. */
+struct layout {
+	struct extent *extents; /* arena */
+	size_t count, room;
+	uint64_t size;
+	struct contents contents;
+};
+
+/* Makes room for `count` extents in all. Returns 0 or -ENOMEM. */
+int layout_reserve(struct layout *layout, struct arena *arena, size_t count);
+
+/* Append to the end; room must have been reserved. Empty extents are left out. What they point at must outlive the
+ * layout. */
+void layout_add_bytes(struct layout *layout, const char *bytes, uint64_t length);
+void layout_add_source(struct layout *layout, struct source_file *file, uint64_t position, uint64_t length);
+void layout_add_generator(struct layout *layout, const struct generator *generator);
+
+/*
+ * The text about a subject, which must outlive the layout: it is written once here, for its length, and again whenever
+ * it is read. Only one that is so long that this would take too long is kept. 0 or -ENOMEM.
+ */
+int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, const void *subject);
+
+/* The same extents once more: what a file consists of may be a part of another. */
+void layout_add_layout(struct layout *layout, const struct layout *other);
+
+/* Notes that the file holds a tensor, as elements of that type. */
+void layout_note_tensor(struct layout *layout, const struct tensor *t, enum dtype dtype);
+
+/* The extent that holds a byte of the file; offset must be below size. */
+const struct extent *layout_find(const struct layout *layout, uint64_t offset);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "tree/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t add_node(struct tree *tree, struct node node)
+{
+	if (tree->count == tree->room) {
+		const size_t room = (size_t)tree->room * 2 + 64;
+		struct node *nodes = room <= UINT32_MAX ? reallocarray(tree->nodes, room, sizeof(*nodes)) : NULL;
+
+		if (!nodes)
+			return 0;
+		tree->nodes = nodes;
+		tree->room = (uint32_t)room;
+	}
+	tree->nodes[tree->count] = node;
+	return tree->count++;
+}
+
+static struct node like_source(const struct stat *like, bool directory)
+{
+	const mode_t read = like->st_mode & 0444;
+
+	return (struct node){
+	    .mode = directory ? S_IFDIR | read | read >> 2 : S_IFREG | read,
+	    .uid = like->st_uid,
+	    .gid = like->st_gid,
+	    .mtime = like->st_mtim,
+	};
+}
+
+int tree_init(struct tree *tree, struct arena *arena, const struct stat *like)
+{
+	struct node root = like_source(like, true);
+
+	*tree = (struct tree){.arena = arena};
+	add_node(tree, (struct node){0});
+	root.name = "";
+	root.parent = GPTQFS_ROOT;
+	return add_node(tree, root) == GPTQFS_ROOT ? 0 : -ENOMEM;
+}
+
+void tree_free(struct tree *tree)
+{
+	free(tree->nodes);
+	*tree = (struct tree){0};
+}
+
+/* Before the tree is sealed. Directories are few and were added lately, so look from the end. */
+static uint32_t find_directory(const struct tree *tree, uint32_t parent, const char *name, size_t len)
+{
+	for (uint32_t i = tree->count - 1; i > GPTQFS_ROOT; i--) {
+		const struct node *n = &tree->nodes[i];
+
+		if (n->parent == parent && !n->layout && strncmp(n->name, name, len) == 0 && !n->name[len])
+			return i;
+	}
+	return 0;
+}
+
+uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,
+    const struct stat *like)
+{
+	const char *slash = strchr(path, '/');
+	struct node node = like_source(like, slash || !layout);
+	size_t len = slash ? (size_t)(slash - path) : strlen(path);
+	uint32_t ino = slash || !layout ? find_directory(tree, parent, path, len) : 0;
+
+	if (!ino) {
+		node.name = slash ? arena_strndup(tree->arena, path, len) : path;
+		node.layout = slash ? NULL : layout;
+		node.parent = parent;
+		if (slash)
+			node.mtime = tree->nodes[GPTQFS_ROOT].mtime;
+		ino = node.name ? add_node(tree, node) : 0;
+		tree->bytes += node.layout ? node.layout->size : 0;
+	}
+	return slash && ino ? tree_add(tree, ino, slash + 1, layout, like) : ino;
+}
+
+uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like)
+{
+	struct node node = like_source(like, true);
+
+	node.name = name;
+	node.parent = parent;
+	return add_node(tree, node);
+}
+
+int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like)
+{
+	struct layout *layout = arena_alloc(tree->arena, 1, sizeof(*layout));
+	char *bytes = text->failed ? NULL : arena_strndup(tree->arena, text->data ? text->data : "", text->len);
+	const size_t len = text->len;
+
+	text_free(text);
+	if (!layout || !bytes || layout_reserve(layout, tree->arena, 1))
+		return -ENOMEM;
+	layout_add_bytes(layout, bytes, len);
+	return tree_add(tree, parent, name, layout, like) ? 0 : -ENOMEM;
+}
+
+static int by_name(const void *a, const void *b, void *nodes)
+{
+	const struct node *n = nodes;
+
+	return strcmp(n[*(const uint32_t *)a].name, n[*(const uint32_t *)b].name);
+}
+
+int tree_seal(struct tree *tree)
+{
+	for (uint32_t i = GPTQFS_ROOT + 1; i < tree->count; i++)
+		tree->nodes[tree->nodes[i].parent].child_count++;
+	for (uint32_t i = GPTQFS_ROOT; i < tree->count; i++) {
+		struct node *n = &tree->nodes[i];
+
+		n->children = arena_alloc(tree->arena, n->child_count, sizeof(*n->children));
+		if (n->child_count && !n->children)
+			return -ENOMEM;
+		n->child_count = 0;
+	}
+	for (uint32_t i = GPTQFS_ROOT + 1; i < tree->count; i++) {
+		struct node *parent = &tree->nodes[tree->nodes[i].parent];
+
+		parent->children[parent->child_count++] = i;
+	}
+	for (uint32_t i = GPTQFS_ROOT; i < tree->count; i++)
+		if (tree->nodes[i].child_count)
+			qsort_r(tree->nodes[i].children, tree->nodes[i].child_count, sizeof(uint32_t), by_name,
+			    tree->nodes);
+	return 0;
+}
+
+uint32_t tree_lookup(const struct tree *tree, uint32_t parent, const char *name)
+{
+	const struct node *p = &tree->nodes[parent];
+	uint32_t low = 0, high = p->child_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		int order = strcmp(name, tree->nodes[p->children[middle]].name);
+
+		if (order == 0)
+			return p->children[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return 0;
+}

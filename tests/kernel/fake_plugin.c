@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Accelerator plugins without a device, each good or bad in one way that FAKE names at compile time. They decode with
+ * the CPU's own kernels, so what the good ones give is right.
+ *
+ *     GOOD          decodes
+ *     SLOW          decodes, slower than any CPU
+ *     WRONG         one bit of one weight in 4 KiB is wrong
+ *     LATE          decodes, and fails once the file $FAKE_PLUGIN_FAILS exists
+ *     PARTIAL       knows nothing but 4 bits in 32-bit words
+ *     CLOSED        cannot be opened
+ *     VERSION, SIZE are of another interface
+ *     NO_SYMBOL     exports nothing
+ *     HOLLOW        lacks a function
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kernel/accel.h"
+
+enum fake { GOOD, SLOW, WRONG, LATE, PARTIAL, CLOSED, VERSION, SIZE, NO_SYMBOL, HOLLOW };
+
+struct fake_state {
+	struct kernels kernels;
+};
+
+static int fake_open(const struct accel_config *config, void **out, struct accel_text *text)
+{
+	struct fake_state *s;
+
+	if (FAKE == CLOSED) {
+		snprintf(text->text, sizeof(text->text), "there is\nno device");
+		return -ENODEV;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	kernels_init(&s->kernels, cpu_detect());
+	snprintf(text->text, sizeof(text->text), "fake device of %llu MiB", (unsigned long long)config->memory >> 20);
+	*out = s;
+	return 0;
+}
+
+/* A part of the matrix, copied as a plugin has to. */
+static int take(const struct accel_job *job, const unsigned char **part, size_t bytes)
+{
+	unsigned char *copy = malloc(bytes ? bytes : 1);
+	const struct accel_copy what = {copy, *part, bytes, 1, bytes, bytes};
+	int rc = copy ? job->copy(job->copy_ctx, &what) : -ENOMEM;
+
+	*part = copy;
+	return rc;
+}
+
+static int decode(const struct fake_state *s, const struct accel_job *job)
+{
+	const size_t word = job->q->word_bits / 8, k = job->q->in_features, n = job->q->out_features;
+	const size_t rows = (k * job->q->bits + job->q->word_bits - 1) / job->q->word_bits;
+	const size_t columns = (n * job->q->bits + job->q->word_bits - 1) / job->q->word_bits;
+	struct qtensor q = *job->q;
+	int rc = take(job, &q.qweight, rows * n * word);
+	int zeros_rc = q.qzeros ? take(job, &q.qzeros, q.groups * columns * word) : 0;
+	int scales_rc = take(job, &q.scales, q.groups * n * dtype_bytes(q.scale_dtype));
+
+	rc = rc ? rc : zeros_rc ? zeros_rc : scales_rc;
+	if (rc == 0)
+		kernels_dequant(&s->kernels, &q, job->out)(job->dst, &q, job->row0, job->nrows);
+	free((void *)q.qweight);
+	free((void *)q.qzeros);
+	free((void *)q.scales);
+	return rc;
+}
+
+static int fake_dequant(void *state, const struct accel_job *job, struct accel_text *why)
+{
+	const struct timespec nap = {.tv_nsec = 50000000};
+	const char *fails = getenv("FAKE_PLUGIN_FAILS");
+	int rc;
+
+	if (FAKE == PARTIAL && (job->q->bits != 4 || job->q->word_bits != 32))
+		return -ENOTSUP;
+	if (FAKE == LATE && fails && access(fails, F_OK) == 0) {
+		memset(job->dst, 0xee, 100); /* what it leaves behind must not be seen */
+		snprintf(why->text, sizeof(why->text), "the fake device is lost");
+		return -EIO;
+	}
+	rc = decode(state, job);
+	/* Only the matrix that is timed has so many rows. */
+	if (FAKE == SLOW && job->q->out_features > 10000)
+		nanosleep(&nap, NULL);
+	if (FAKE == WRONG && job->nrows * job->q->in_features > 2048)
+		((unsigned char *)job->dst)[4095] ^= 1;
+	return rc;
+}
+
+static void fake_forget(void *state, const struct qtensor *q)
+{
+	(void)state;
+	(void)q;
+}
+
+static void fake_close(void *state)
+{
+	free(state);
+}
+
+#define EXPORT __attribute__((visibility("default")))
+
+EXPORT extern const struct accel_plugin gptqfs_accel_plugin;
+
+#if FAKE_EXPORTS
+const struct accel_plugin gptqfs_accel_plugin = {
+    .size = FAKE == SIZE ? 8 : sizeof(struct accel_plugin),
+    .version = FAKE == VERSION ? ACCEL_VERSION + 1 : ACCEL_VERSION,
+    .job_size = sizeof(struct accel_job),
+    .qtensor_size = sizeof(struct qtensor),
+    .open = fake_open,
+    .dequant = fake_dequant,
+    .forget = FAKE == HOLLOW ? NULL : fake_forget,
+    .close = fake_close,
+};
+#else
+EXPORT const void *const another_symbol[] = {fake_open, fake_dequant, fake_forget, fake_close};
+#endif

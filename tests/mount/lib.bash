@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+# What the tests of mounted models share. Mounts are made below the directory of the test; teardown takes away all that
+# is mounted there and ends the servers of it, whatever became of the test.
+
+bats_require_minimum_version 1.5.0
+
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+TESTS=$ROOT/tests
+GPTQFS=${GPTQFS:-build/gptqfs}
+[[ $GPTQFS = /* ]] || GPTQFS=$ROOT/$GPTQFS
+HAMMER=$(dirname "$GPTQFS")/hammer
+
+# Directory of the test, or of the file while setup_file and teardown_file run.
+where() {
+	printf '%s' "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}"
+}
+
+# A server in the background has no stderr, so sanitizers report to files, which teardown looks for.
+watch_sanitizers() {
+	local words
+
+	words=log_path=$(where)/sanitizer
+	# The last of two values counts.
+	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}$words
+	export UBSAN_OPTIONS=${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}print_stacktrace=1:$words
+	export TSAN_OPTIONS=${TSAN_OPTIONS:+$TSAN_OPTIONS:}$words
+}
+
+sanitized() {
+	[[ $GPTQFS = */san-* ]]
+}
+
+processes=()
+places=()
+
+setup() {
+	mnt=$BATS_TEST_TMPDIR/mnt
+	model=$BATS_TEST_TMPDIR/model
+	[[ -x $GPTQFS ]] || fail "$GPTQFS is not there; build it first (make)"
+	watch_sanitizers
+}
+
+teardown() {
+	end_all
+}
+
+fail() {
+	printf '%s\n' "$@" >&2
+	return 1
+}
+
+# ---- models ----
+
+# find_model NAME: a real checkpoint, in $source. Its expected values are in $expected.TYPE.json.
+find_model() {
+	local base
+
+	for base in "$TESTS/data" "$ROOT/../shared"; do
+		source=$base/models/$1
+		expected=$base/expected/$1
+		[[ -d $source ]] && return
+	done
+	skip "no checkpoint $1 in tests/data or ../shared"
+}
+
+# copy_model NAME: a writable copy of it in $model.
+copy_model() {
+	find_model "$1"
+	cp -rL "$source" "$model"
+	chmod -R u+w "$model"
+}
+
+# make_checkpoint KIND: a synthetic one in $model, likewise.
+make_checkpoint() {
+	python3 -S "$TESTS/tools/make_checkpoint.py" "$1" "$model"
+	expected=$model
+	[[ ! -d $model/models--org--name ]] || model=$model/models--org--name
+}
+
+# ---- waiting ----
+
+# wait_until SECONDS COMMAND...: until the command succeeds.
+wait_until() {
+	local end=$((SECONDS + $1))
+
+	shift
+	until "$@"; do
+		((SECONDS <= end)) || return 1
+		sleep 0.05
+	done
+}
+
+# Is this process over? One that nobody reaped is.
+is_gone() {
+	local line
+
+	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+	line=${line##*) }
+	[[ $line = Z* || $line = X* ]]
+}
+
+# A condition of its own, because a plain "! is_gone" never fails a test.
+is_running() {
+	if is_gone "$1"; then
+		return 1
+	fi
+}
+
+# All mountpoints, the last one mounted first. Blanks and backslashes stand as octal numbers in mountinfo.
+mountpoints() {
+	local lines i path
+
+	mapfile -t lines </proc/self/mountinfo
+	for ((i = ${#lines[@]} - 1; i >= 0; i--)); do
+		read -r _ _ _ _ path _ <<<"${lines[i]}"
+		printf '%b\n' "$path"
+	done
+}
+
+is_mounted() {
+	mountpoints | grep -qxF -- "$(realpath -ms "$1")"
+}
+
+not_mounted() {
+	if is_mounted "$1"; then
+		return 1
+	fi
+}
+
+# ---- servers ----
+
+# servers_of PATTERN: processes that are ours by their program, and by an argument that is like the pattern.
+servers_of() {
+	local proc arg args
+
+	for proc in /proc/[0-9]*; do
+		[[ $proc/exe -ef $GPTQFS ]] || continue
+		{ mapfile -d '' -t args <"$proc/cmdline"; } 2>/dev/null || continue
+		for arg in "${args[@]}"; do
+			if [[ $arg = $1 ]]; then
+				printf '%s\n' "${proc#/proc/}"
+				break
+			fi
+		done
+	done
+}
+
+# find_server MOUNTPOINT: sets $server.
+find_server() {
+	local at=${1//\\/\\\\}
+
+	server=$(servers_of "$at")
+	[[ -n $server ]] || fail "no server of $1"
+}
+
+# mount_model ARGUMENT... MOUNTPOINT: in the background, until the test ends. $server is its process.
+mount_model() {
+	local at=${!#} before
+
+	mkdir -p "$at"
+	before=$(servers_of "${at//\\/\\\\}")
+	"$GPTQFS" "$@" 3>&-
+	find_server "$at"
+	[[ -z $before ]] || server=$(grep -vxF "$before" <<<"$server")
+}
+
+# mount_foreground LOG ARGUMENT... MOUNTPOINT: with -f and stderr in LOG.
+mount_foreground() {
+	local log=$1 at=${!#}
+
+	shift
+	mkdir -p "$at"
+	"$GPTQFS" -f "$@" 2>"$log" 3>&- &
+	server=$!
+	wait_until 20 is_ready "$at" || fail "not mounted: $(cat "$log")"
+}
+
+is_ready() {
+	is_gone "$server" || { is_mounted "$1" && ls "$1" >/dev/null 2>&1; }
+}
+
+# unmount MOUNTPOINT: and wait for its server to leave.
+unmount() {
+	fusermount3 -u "$1"
+	wait_until 20 is_gone "$server" || fail "the server did not leave after the unmount"
+}
+
+# end_below DIRECTORY: what is mounted below it, and its servers.
+end_below() {
+	local pids pid at rc=0
+
+	pids=$(servers_of "$1/*")
+	mountpoints | while read -r at; do
+		[[ $at = "$1"/* ]] || continue
+		fusermount3 -u "$at" 2>/dev/null || fusermount3 -uz "$at" 2>/dev/null || umount -l "$at"
+	done
+	for pid in $pids; do
+		wait_until 20 is_gone "$pid" && continue
+		echo "server $pid did not leave after the unmount" >&2
+		# Numbers are used again: is it still the same?
+		servers_of "$1/*" | grep -qx "$pid" && kill -KILL "$pid"
+		rc=1
+	done
+	return $rc
+}
+
+# Ends all that this test (or file) started. Fails if a server would not go, or a sanitizer had something to say.
+end_all() {
+	local dir rc=0 pid report
+
+	for pid in "${processes[@]}"; do
+		# Only while it is still a job of this shell: numbers are used again.
+		jobs -p | grep -qx "$pid" && kill -KILL "$pid"
+	done
+	# Whatever a test had open on a mount was 9.
+	exec 9<&-
+	for dir in "$(where)" "${places[@]}"; do
+		end_below "$dir" || rc=1
+	done
+	for dir in "${places[@]}"; do
+		rm -rf --one-file-system "$dir"
+	done
+	for report in "$(where)"/sanitizer.*; do
+		[[ -e $report ]] || continue
+		head -60 "$report" >&2
+		rc=1
+	done
+	return $rc
+}
+
+# public_directory: a directory outside of the test's that other users may pass through, in $dir. Ended like it.
+public_directory() {
+	dir=$(mktemp -d)
+	places+=("$dir")
+	chmod 711 "$dir"
+}
+
+# in_background COMMAND...: ended with the test if it is still there. $process is its process.
+in_background() {
+	"$@" 3>&- &
+	process=$!
+	processes+=("$process")
+}
+
+# ---- reading ----
+
+# read_or_eio FILE COPY: reads all of FILE. Every piece is either as in COPY, or EIO. Prints how many bytes were read,
+# and how many failed.
+read_or_eio() {
+	python3 - "$1" "$2" <<'END'
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+copy = open(sys.argv[2], "rb").read()
+at = good = failed = 0
+while at < len(copy):
+    try:
+        data = os.pread(fd, 65536, at)
+    except OSError as e:
+        assert e.errno == errno.EIO, e
+        size = min(4096 - at % 4096, len(copy) - at)
+        failed += size
+    else:
+        # Fewer bytes than asked for are those before a page that cannot be read.
+        size = len(data)
+        assert size and data == copy[at:at + size], f"wrong bytes near {at}"
+        good += size
+    at += size
+print(f"{good} read, {failed} failed")
+END
+}
+
+# compare_view VIEW TYPE: every tensor of a view with its expected value.
+compare_view() {
+	python3 -S "$TESTS/tools/compare.py" "$1" "$expected.$2.json"
+}
+
+# compare_views MOUNTPOINT: those of all three views.
+compare_views() {
+	python3 -S "$TESTS/tools/compare.py" "$1/fp16" "$expected.F16.json" "$1/bf16" "$expected.BF16.json" \
+		"$1/fp32" "$expected.F32.json"
+}
+
+# compare_fused MOUNTPOINT: the fused views with the rows of what they join.
+compare_fused() {
+	python3 -S "$TESTS/tools/compare.py" --fused "$1/fused/fp16" "$expected.F16.json" "$1/fused/bf16" \
+		"$expected.BF16.json" "$1/fused/fp32" "$expected.F32.json"
+}
+
+need_root() {
+	[[ $EUID = 0 ]] || skip "needs root"
+}
+
+need_namespace() {
+	need_root
+	unshare -m true 2>/dev/null || skip "needs a private mount namespace (unshare -m)"
+}

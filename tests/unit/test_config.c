@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <string.h>
+
+#include "view/config_json.h"
+#include "quant/gptq/config.h"
+#include "../test.h"
+
+static struct json_text text_of(const char *s)
+{
+	return (struct json_text){s, strlen(s)};
+}
+
+static void test_rewrite(void)
+{
+#define BOTH "\"torch_dtype\": \"float16\""
+#define ALSO "\"dtype\": \"float16\""
+	static const struct {
+		const char *from, *to;
+	} cases[] = {
+	    {"{}", "{" BOTH "," ALSO "}"},
+	    {"{\n  \"a\": 10000.0,\n  \"quantization_config\": {\"bits\": 4},\n  \"b\": 1e-06\n}\n",
+		"{\n  \"a\": 10000.0,\n  \"b\": 1e-06,\n  " BOTH ",\n  " ALSO "\n}\n"},
+	    {"{\"quantization_config\":{\"x\":[1,2]},\"dtype\":\"bfloat16\",\"n\":12345678901234567890}",
+		"{\"dtype\":\"float16\",\"n\":12345678901234567890," BOTH "}"},
+	    {"{\"torch_dtype\" : \"bfloat16\" , \"quantization_config\": 1}",
+		"{\"torch_dtype\" : \"float16\"," ALSO "}"},
+	    {"{ \"quantization_config\": {} }", "{ " BOTH ", " ALSO " }"},
+	    {"{\"s\": \"\xc3\xa9\\u00e9\", \"compression_config\": 0, \"torch_dtype\": null, \"dtype\": \"x\"}",
+		"{\"s\": \"\xc3\xa9\\u00e9\", " BOTH ", " ALSO "}"},
+	    {"{\"text_config\": {\"quantization_config\": {}, \"dtype\": \"bfloat16\", \"h\": 8}, \"dtype\": \"bfloat16\","
+	     "\"torch_dtype\": \"x\", \"vision_config\": {\"torch_dtype\": \"float32\", \"dtype\": 5}}",
+		"{\"text_config\": { \"dtype\": \"float16\", \"h\": 8}, \"dtype\": \"float16\","
+		"\"torch_dtype\": \"float16\", \"vision_config\": {\"torch_dtype\": \"float16\", \"dtype\": 5}}"},
+	    {"{\"dtype\":\"a\" ,\n\"torch_dtype\":\"b\"}", "{\"dtype\":\"float16\" ,\n\"torch_dtype\":\"float16\"}"},
+	    {"{\"a\":1,\"quantization_config\":2,\"compression_config\":3}", "{\"a\":1," BOTH "," ALSO "}"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct text out = {0};
+
+		CHECK(json_check(text_of(cases[i].from), "from", NULL) == 0);
+		config_rewrite(text_of(cases[i].from), DTYPE_F16, &out);
+		if (!CHECK(out.len == strlen(cases[i].to) && !memcmp(out.data, cases[i].to, out.len)))
+			printf("  case %zu: %.*s\n", i, (int)out.len, out.data);
+		CHECK(json_check((struct json_text){out.data, out.len}, "to", NULL) == 0);
+		text_free(&out);
+	}
+}
+
+/* The packed view's: the value is replaced where it stands, and only added where it stands nowhere. */
+static void test_rewrite_packed(void)
+{
+	static const struct {
+		const char *from, *to;
+	} cases[] = {
+	    {"{}", "{\"quantization_config\": Q}"},
+	    {"{ }", "{\"quantization_config\": Q }"},
+	    {"{\n  \"a\": 10000.0,\n  \"dtype\": \"bfloat16\"\n}\n",
+		"{\n  \"a\": 10000.0,\n  \"dtype\": \"bfloat16\",\n  \"quantization_config\": Q\n}\n"},
+	    {"{\"quantization_config\" : {\"x\":[1,2]} ,\"b\":1e-06}", "{\"quantization_config\" : Q ,\"b\":1e-06}"},
+	    {"{\"a\":1, \"quantization_config\": 2, \"compression_config\": 3}",
+		"{\"a\":1, \"quantization_config\": Q}"},
+	    {"{\"compression_config\":{\"a\":1}}", "{\"quantization_config\": Q}"},
+	    {"{\"text_config\": {\"quantization_config\": {}, \"dtype\": \"bfloat16\"}, \"b\": {}}",
+		"{\"text_config\": {\"quantization_config\": Q, \"dtype\": \"bfloat16\"}, \"b\": {}}"},
+	    {"{\"text_config\":{\"h\":8,\"quantization_config\":{}},\"quantization_config\":{}}",
+		"{\"text_config\":{\"h\":8,\"quantization_config\":Q},\"quantization_config\":Q}"},
+	    {"{\"text_config\":{\"h\":8}}", "{\"text_config\":{\"h\":8},\"quantization_config\": Q}"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct text out = {0};
+
+		config_rewrite_packed(text_of(cases[i].from), text_of("Q"), &out);
+		if (!CHECK(out.len == strlen(cases[i].to) && !memcmp(out.data, cases[i].to, out.len)))
+			printf("  case %zu: %.*s\n", i, (int)out.len, out.data);
+		text_free(&out);
+	}
+}
+
+static int read_config(const char *text, struct arena *arena, struct quant_config *q, struct gptqfs_error *err)
+{
+	struct quant_config_input in = {.file = "quantize_config.json"};
+	struct json *json;
+	int rc = json_parse(text_of(text), in.file, &json, err);
+
+	in.json = json;
+	if (rc == 0)
+		rc = quant_config_read(&in, arena, q, err);
+	json_free(json);
+	return rc;
+}
+
+static void test_fields(void)
+{
+	struct arena arena = {0};
+	struct quant_config q, r;
+	struct gptqfs_error err;
+
+	CHECK(read_config("{\"bits\":4,\"group_size\":-1,\"desc_act\":true,\"sym\":false,\"quant_method\":\"GPTQ\","
+			  "\"meta\":{\"quantizer\":[\"gptqmodel:7.7.0\"]}}",
+		  &arena, &q, &err) == 0);
+	CHECK(q.bits == 4 && q.group_size == -1 && q.desc_act && q.has_sym && !q.sym && q.zeros == ZEROS_V1 &&
+	      !q.planar);
+	CHECK(!strcmp(q.producer, "gptqmodel:7.7.0") && !strcmp(q.method, "gptq"));
+	CHECK(read_config("{\"w_bit\":8,\"q_group_size\":64,\"zero_point\":true,\"checkpoint_format\":\"gptq_v2\","
+			  "\"format\":\"gptq\"}",
+		  &arena, &r, &err) == 0);
+	CHECK(r.bits == 8 && r.group_size == 64 && !r.sym && r.zeros == ZEROS_V2);
+	CHECK(!strcmp(quant_config_differ(&q, &r), "bits"));
+	CHECK(read_config("{\"format\":\"gptq_p\"}", &arena, &q, &err) == 0 && q.planar && q.zeros == ZEROS_V2 &&
+	      q.sym);
+	CHECK(read_config("{\"quant_method\":\"auto-round\"}", &arena, &q, &err) == 0 && q.zeros == ZEROS_V1);
+	CHECK(read_config("{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_gptq:exllamav2\"}",
+		  &arena, &q, &err) == 0 &&
+	      q.zeros == ZEROS_V1);
+	CHECK(read_config("{\"quant_method\":\"intel/auto-round\",\"packing_format\":\"auto_round:gptqmodel\"}", &arena,
+		  &q, &err) == 0 &&
+	      q.zeros == ZEROS_V2);
+	CHECK(read_config("{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round\"}", &arena, &q, &err) ==
+		  0 &&
+	      q.zeros == ZEROS_V2);
+	arena_free(&arena);
+}
+
+static void test_refused(void)
+{
+	static const struct {
+		const char *text, *says;
+	} cases[] = {
+	    {"{\"quant_method\":\"awq\"}", "AWQ"},
+	    {"{\"quant_method\":\"compressed-tensors\"}", "compressed-tensors"},
+	    {"{\"quant_method\":\"fp8\"}", "FP8"},
+	    {"{\"quant_method\":\"bitsandbytes\"}", "bitsandbytes"},
+	    {"{\"quant_method\":\"hqq\"}", "HQQ"},
+	    {"{\"quant_method\":\"exl3\"}", "EXL3"},
+	    {"{\"quant_method\":\"mxfp4\"}", "MXFP4"},
+	    {"{\"quant_method\":\"something\"}", "not known"},
+	    {"{\"quant_method\":\"gptq\",\"checkpoint_format\":\"marlin\"}", "Marlin"},
+	    {"{\"checkpoint_format\":\"bitblas\"}", "BitBLAS"},
+	    {"{\"format\":\"qqq\"}", "QQQ"},
+	    {"{\"format\":\"newer\"}", "not known"},
+	    {"{\"is_marlin_format\":true}", "Marlin"},
+	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}", "AWQ"},
+	    {"{\"rotation\":\"hadamard\"}", "rotated"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct arena arena = {0};
+		struct quant_config q;
+		struct gptqfs_error err = {""};
+
+		CHECK(read_config(cases[i].text, &arena, &q, &err) == -ENOTSUP);
+		if (!CHECK(strstr(err.text, cases[i].says) && strstr(err.text, "quantize_config.json")))
+			printf("  %s\n", err.text);
+		arena_free(&arena);
+	}
+}
+
+int main(void)
+{
+	test_rewrite();
+	test_rewrite_packed();
+	test_fields();
+	test_refused();
+	return test_done();
+}

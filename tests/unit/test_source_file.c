@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "file/source_file.h"
+#include "../test.h"
+
+#define PAGE ((uint64_t)sysconf(_SC_PAGESIZE))
+#define SIZE (((uint64_t)24 << 20) + 123)
+
+struct fixture {
+	char dir[64];
+	struct source_dir source;
+	struct source_file file;
+	struct gptqfs_error err;
+};
+
+static int write_file(int dir)
+{
+	int fd = openat(dir, "f", O_WRONLY | O_CREAT | O_TRUNC, 0644), rc = -1;
+	char *bytes = malloc(SIZE);
+
+	if (bytes && fd >= 0) {
+		memset(bytes, 7, SIZE);
+		rc = write(fd, bytes, SIZE) == (ssize_t)SIZE && fsync(fd) == 0 ? 0 : -1;
+	}
+	free(bytes);
+	close(fd);
+	return rc;
+}
+
+static void set_up(struct fixture *x)
+{
+	const char *tmp = getenv("TMPDIR");
+	int fd;
+
+	*x = (struct fixture){0};
+	snprintf(x->dir, sizeof(x->dir), "%.40s/gptqfs-test.XXXXXX", tmp ? tmp : "/tmp");
+	CHECK(mkdtemp(x->dir) != NULL);
+	fd = open(x->dir, O_RDONLY | O_DIRECTORY);
+	CHECK(write_file(fd) == 0);
+	close(fd);
+	CHECK(source_dir_open(&x->source, x->dir, false, &x->err) == 0);
+	CHECK(source_file_open(&x->source, "f", &x->file, &x->err) == 0);
+	CHECK(source_file_map(&x->file, &x->err) == 0);
+	posix_fadvise(x->file.fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static void tear_down(struct fixture *x)
+{
+	char path[80];
+
+	source_file_close(&x->file);
+	source_dir_close(&x->source);
+	snprintf(path, sizeof(path), "%s/f", x->dir);
+	unlink(path);
+	rmdir(x->dir);
+}
+
+/* Pages of [from, to) in memory. */
+static uint64_t resident(const struct fixture *x, uint64_t from, uint64_t to)
+{
+	const uint64_t begin = from & -PAGE, count = (to - begin + PAGE - 1) / PAGE;
+	unsigned char *pages = calloc(count, 1);
+	uint64_t sum = 0;
+
+	CHECK(pages && mincore((void *)(x->file.map + begin), to - begin, pages) == 0);
+	for (uint64_t i = 0; pages && i < count; i++)
+		sum += pages[i] & 1;
+	free(pages);
+	return sum;
+}
+
+static void fetch_and_check(const struct fixture *x, uint64_t from, uint64_t to)
+{
+	source_file_fetch(&x->file, from, to - from);
+	CHECK(resident(x, from, to) == (to - (from & -PAGE) + PAGE - 1) / PAGE);
+}
+
+static void test_fetch(void)
+{
+	const uint64_t mib = 1 << 20;
+	struct fixture x;
+
+	set_up(&x);
+	/* Where the directory is in memory nothing can be dropped, and nothing fetched. */
+	if (resident(&x, 0, SIZE) == 0) {
+		fetch_and_check(&x, 5 * mib + 1, 9 * mib + 5000);
+		CHECK(resident(&x, 0, SIZE) < SIZE / PAGE);
+		fetch_and_check(&x, 4 * mib, 4 * mib + 1); /* one page, before those */
+		fetch_and_check(&x, 3 * mib, 12 * mib);    /* some of it is there */
+	}
+	fetch_and_check(&x, SIZE - 1, SIZE);
+	fetch_and_check(&x, 0, SIZE);
+	fetch_and_check(&x, 0, SIZE);
+	source_file_fetch(&x.file, SIZE, 0);
+	tear_down(&x);
+}
+
+/* KiB of the map that this process has in its page tables. */
+static uint64_t mapped(const struct fixture *x)
+{
+	char line[256];
+	unsigned long begin, kib;
+	bool here = false;
+	uint64_t sum = 0;
+	FILE *f = fopen("/proc/self/smaps", "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%*x %*s", &begin) == 1 && strchr(line, '-') < line + 17)
+			here = begin == (uintptr_t)x->file.map;
+		else if (here && sscanf(line, "Rss: %lu kB", &kib) == 1)
+			sum += kib;
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static void test_populate(void)
+{
+	const uint64_t mib = 1 << 20;
+	struct fixture x;
+
+	set_up(&x);
+	source_file_fetch(&x.file, 0, SIZE);
+	CHECK(source_file_resident(&x.file, 0, SIZE) && source_file_resident(&x.file, SIZE, 0));
+	CHECK(mapped(&x) == 0);
+	source_file_populate(&x.file, 2 * mib + 5, 3 * mib);
+	/* What it is that a touch maps is the kernel's choice, but for the page. */
+	CHECK(mapped(&x) > 0 && mapped(&x) < 8 * 1024);
+	source_file_populate(&x.file, 0, SIZE);
+	source_file_unpopulate(&x.file, 2 * mib, 3 * mib);
+	CHECK(mapped(&x) > 0);
+	source_file_unpopulate(&x.file, 0, SIZE);
+	CHECK(mapped(&x) == 0);
+	CHECK(source_file_resident(&x.file, 0, SIZE));
+	posix_fadvise(x.file.fd, (off_t)mib, (off_t)mib, POSIX_FADV_DONTNEED);
+	if (resident(&x, mib, 2 * mib) == 0) {
+		CHECK(!source_file_resident(&x.file, 0, SIZE) && !source_file_resident(&x.file, 2 * mib - 1, 2));
+		CHECK(source_file_resident(&x.file, 0, mib) && source_file_resident(&x.file, 2 * mib, mib));
+	}
+	tear_down(&x);
+}
+
+/* Truncated under the mount: there is nothing to wait for. */
+static void test_truncated(void)
+{
+	struct fixture x;
+	char path[80];
+
+	set_up(&x);
+	snprintf(path, sizeof(path), "%s/f", x.dir);
+	CHECK(truncate(path, 1 << 20) == 0);
+	source_file_fetch(&x.file, 0, SIZE);
+	source_file_fetch(&x.file, 8 << 20, 4 << 20);
+	source_file_advise(&x.file, 8 << 20, 4 << 20);
+	source_file_populate(&x.file, 0, SIZE);
+	source_file_unpopulate(&x.file, 0, SIZE);
+	CHECK(source_file_check(&x.file) == -EIO);
+	tear_down(&x);
+}
+
+static void test_not_mapped(void)
+{
+	struct fixture x;
+
+	set_up(&x);
+	munmap((void *)x.file.map, SIZE);
+	x.file.map = NULL;
+	source_file_fetch(&x.file, 0, SIZE);
+	source_file_populate(&x.file, 0, SIZE);
+	source_file_unpopulate(&x.file, 0, SIZE);
+	tear_down(&x);
+}
+
+int main(void)
+{
+	source_guard_install();
+	test_fetch();
+	test_populate();
+	test_truncated();
+	test_not_mapped();
+	return test_done();
+}
