@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "tensor/dense.h"
+
 /* Scales are F16 even in bf16 models, so only what was never quantized tells. */
 static enum dtype native_dtype(const struct source *s)
 {
@@ -76,7 +78,8 @@ void totals_of(const struct checkpoint *c, const struct source *s, struct totals
 		out->parameters += elements;
 		out->source_bytes += stored_bytes(t);
 		for (enum dtype d = 0; d < DTYPE_VIEWS; d++)
-			out->dense_bytes[d] += tensor_is_float(t) ? elements * dtype_bytes(d) : t->stored->bytes;
+			out->dense_bytes[d] +=
+			    tensor_is_float(t) ? elements * dtype_bytes(dense_dtype(t, d)) : t->stored->bytes;
 	}
 	qsort(out->bits, out->bits_count, sizeof(*out->bits), by_count);
 	qsort(out->group_sizes, out->group_sizes_count, sizeof(*out->group_sizes), by_count);

@@ -3,9 +3,19 @@
 
 #include <errno.h>
 
+enum dtype dense_dtype(const struct tensor *t, enum dtype view)
+{
+	if (!t->stored)
+		return view;
+	if (!dtype_is_cast(t->stored->dtype) ||
+	    (t->stored->dtype == DTYPE_F32 && ends_with(t->name, "e_score_correction_bias")))
+		return t->stored->dtype;
+	return view;
+}
+
 struct st_tensor dense_shown(const struct dense *d, const struct tensor *t)
 {
-	const enum dtype dtype = tensor_is_float(t) ? d->dtype : t->stored->dtype;
+	const enum dtype dtype = dense_dtype(t, d->dtype);
 
 	return (struct st_tensor){.name = t->name,
 	    .shape = t->shape,
@@ -56,7 +66,7 @@ static int append_stored(const struct dense *d, const struct tensor *t, struct l
 	struct source_file *f = checkpoint_file(d->c, stored);
 	struct generator *g;
 
-	if (stored->dtype == d->dtype || !dtype_is_cast(stored->dtype)) {
+	if (stored->dtype == dense_dtype(t, d->dtype)) {
 		layout_add_source(layout, f, stored->begin, stored->bytes);
 		return 0;
 	}
@@ -86,6 +96,6 @@ static int append(const struct dense *d, const struct tensor *t, struct layout *
 
 int dense_append(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
-	layout_note_tensor(layout, t, tensor_is_float(t) ? d->dtype : t->stored->dtype);
+	layout_note_tensor(layout, t, dense_dtype(t, d->dtype));
 	return append(d, t, layout);
 }

@@ -17,6 +17,12 @@ struct dense {
 	enum dtype dtype; /* of everything that is of a float type */
 };
 
+/*
+ * The type a tensor has in a view of the given one. A type that is not cast stays, and so does the F32 of a router's
+ * e_score_correction_bias: its classes keep it so in a 16-bit model, and experts are chosen by its last bits.
+ */
+enum dtype dense_dtype(const struct tensor *t, enum dtype view);
+
 /* The tensor as a safetensors header lists it; `begin` is left 0. */
 struct st_tensor dense_shown(const struct dense *d, const struct tensor *t);
 

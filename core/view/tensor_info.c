@@ -83,7 +83,7 @@ static void put_array(struct sheet *s, const struct tensor_info *info, const cha
 	text_printf(s->out, "%s ", npy_descr(dtype));
 	put_shape(s->out, t->shape, t->ndim, transposed);
 	text_printf(s->out, " (%s order%s)\n", transposed ? "Fortran" : "C",
-	    info->npy->dtype == info->dense->dtype ? "" : "; numpy has no BF16");
+	    dtype == dense_shown(info->dense, t).dtype ? "" : "; numpy has no BF16");
 }
 
 static void put_files(struct sheet *s, const struct tensor_info *info, const struct st_tensor *shown)

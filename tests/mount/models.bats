@@ -75,6 +75,18 @@ repaired() {
 @test "made here: Conv1D and embeddings keep their orientation" { synthetic gpt2; }
 @test "made here: Mixtral's experts by the names of the class" { synthetic mixtral; }
 @test "made here: a split MLP is joined" { synthetic joined_mlp; }
+@test "made here: an F32 e_score_correction_bias stays F32" {
+	synthetic router_bias
+	compare_fused "$mnt"
+	for pair in fp16=F16 bf16=BF16; do
+		"$GPTQFS" --check --sha256 -o view="${pair%=*}" "$model" >"$BATS_TEST_TMPDIR/hashes"
+		jq -e --slurpfile hashes "$BATS_TEST_TMPDIR/hashes" '. == $hashes[0]' "$model.${pair#*=}.json"
+	done
+	unmount "$mnt"
+	mount_model -o dtype=bf16,view=tensors "$model" "$mnt"
+	python3 -S "$TESTS/tools/tensors.py" "$mnt" "$model" "$model.BF16.json" "$model.F32.json"
+	grep -qx 'Npy: *<f4 \[8\] (C order)' "$mnt/model/layers/0/mlp/gate/e_score_correction_bias.info"
+}
 @test "made here: rows of 64 KiB" { synthetic long_rows; }
 @test "made here: a file of another name" { synthetic any_name; }
 @test "made here: only config.json tells" { synthetic only_config; }

@@ -328,6 +328,19 @@ def mixtral(path):
 
 
 @kind
+def router_bias(path):
+    """A router's e_score_correction_bias is F32 in every view, if it is stored so; another F32 tensor is not."""
+    model = Model().usual()
+    layer = "model.layers.0.mlp.gate."
+    model.plain(layer + "e_score_correction_bias", [8], "F32")
+    model.dense.pop(layer + "e_score_correction_bias")
+    model.others[layer + "e_score_correction_bias"] = model.stored[layer + "e_score_correction_bias"]
+    model.plain(layer + "weight", [8, 64], "F32")
+    model.plain("model.layers.1.mlp.gate.e_score_correction_bias", [8], "BF16")
+    served(path, model)
+
+
+@kind
 def joined_mlp(path):
     """A GLM whose MLP was split: the halves are joined again, a bias on one side too. The vision tower has two."""
     model = Model()
