@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "file/guard.h"
 #include "kernel/accel.h"
 #include "read/ahead.h"
 #include "read/reader.h"

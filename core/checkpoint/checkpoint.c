@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "checkpoint/index.h"
+#include "file/pages.h"
 
 void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
 {

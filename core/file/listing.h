@@ -2,7 +2,8 @@
 #ifndef GPTQFS_LISTING_H
 #define GPTQFS_LISTING_H
 
-#include "file/source_file.h"
+#include "base/arena.h"
+#include "file/source_dir.h"
 
 /*
  * The files below a model directory, sub-directories too, by name. Left out: dot files, whatever is neither a file

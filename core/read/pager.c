@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/checked.h"
+#include "file/pages.h"
 #include "tree/generator.h"
 
 #define JOBS 64

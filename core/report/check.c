@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/half.h"
+#include "file/guard.h"
 #include "report/report.h"
 
 typedef unsigned long long ull;

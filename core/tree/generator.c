@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "file/guard.h"
 #include "kernel/accel.h"
 
 /* Rows that could only be cut into longer parts are computed whole. */

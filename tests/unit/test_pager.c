@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "file/pages.h"
 #include "tree/generator.h"
 #include "read/pager.h"
 #include "../test.h"

@@ -6,7 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "file/source_file.h"
+#include "file/guard.h"
+#include "file/pages.h"
 #include "../test.h"
 
 #define PAGE ((uint64_t)sysconf(_SC_PAGESIZE))

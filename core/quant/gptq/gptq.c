@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/err.h"
+#include "file/pages.h"
 #include "quant/gptq/zeros.h"
 #include "tensor/architecture.h"
 #include "tensor/source.h"

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "file/guard.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stddef.h>
+
+/* The one variable of the program that is not constant: a signal handler has no other way to know its thread. */
+static _Thread_local sigjmp_buf *volatile guard;
+
+static void on_sigbus(int sig)
+{
+	if (guard)
+		siglongjmp(*guard, 1);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+void source_guard_install(void)
+{
+	/* SA_NODEFER: the handler is left by a jump that does not restore the mask, so the mask must not change. */
+	struct sigaction action = {.sa_handler = on_sigbus, .sa_flags = SA_NODEFER};
+
+	sigaction(SIGBUS, &action, NULL);
+}
+
+int source_guard(void (*fn)(void *ctx), void *ctx)
+{
+	sigjmp_buf here;
+	int fault = sigsetjmp(here, 0);
+
+	if (!fault) {
+		guard = &here;
+		fn(ctx);
+	}
+	guard = NULL;
+	return fault ? -EIO : 0;
+}

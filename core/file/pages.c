@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include "file/pages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "file/guard.h"
+
+/* What is asked of the disk at once: a request longer than the kernel's reading ahead is answered whole. */
+#define FETCH_BYTES ((size_t)1 << 20)
+#define RESIDENT_PAGES 1024
+/* A fault maps so many bytes around it that are in memory (the kernel's default of fault_around_bytes). */
+#define FAULT_AROUND 65536
+
+int source_file_map(struct source_file *f, struct gptqfs_error *err)
+{
+	void *map = mmap(NULL, (size_t)f->stat.st_size, PROT_READ, MAP_SHARED, f->fd, 0);
+
+	if (map == MAP_FAILED)
+		return err_set(err, -errno, "%s: cannot be mapped: %s", f->name, strerror(errno));
+	/* Most readers come by once. The kernel then does not keep pages for having been read here, neither when it
+	 * looks for memory nor when they are unmapped. */
+	madvise(map, (size_t)f->stat.st_size, MADV_SEQUENTIAL);
+	f->map = map;
+	return 0;
+}
+
+/* ---- the page cache ---- */
+
+void source_file_advise(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	posix_fadvise(f->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
+/* Of cachestat, Linux 6.5: older headers lack it. Its number is the same everywhere. */
+#define CACHESTAT 451
+struct cachestat_range {
+	uint64_t offset, length;
+};
+struct cachestat_counts {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted;
+};
+
+/* How many pages of them are in memory; -1 where the kernel cannot, or will not, tell. */
+static int64_t count_resident(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	struct cachestat_range range = {offset, len};
+	struct cachestat_counts counts;
+
+	return syscall(CACHESTAT, f->fd, &range, &counts, 0) ? -1 : (int64_t)counts.cached;
+}
+
+/* Page by page, which takes three times as long. Of a file that is somebody else's the kernel says that all of it is.
+ */
+static bool is_each_resident(const struct source_file *f, uint64_t from, uint64_t end, uint64_t page)
+{
+	unsigned char resident[RESIDENT_PAGES];
+
+	for (uint64_t at = from; at < end; at += RESIDENT_PAGES * page) {
+		const uint64_t left = (end - at) / page;
+		const size_t count = left < RESIDENT_PAGES ? (size_t)left : RESIDENT_PAGES;
+
+		if (mincore((void *)(f->map + at), count * page, resident))
+			return true;
+		for (size_t i = 0; i < count; i++)
+			if (!(resident[i] & 1))
+				return false;
+	}
+	return true;
+}
+
+bool source_file_resident(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = offset & -page;
+	const uint64_t end = (offset + len + page - 1) & -page;
+	const int64_t count = len ? count_resident(f, from, end - from) : 0;
+
+	return count >= 0 ? (uint64_t)count * page >= end - from || !len : is_each_resident(f, from, end, page);
+}
+
+/* Reads it in requests of FETCH_BYTES, and has the pages go by without a copy. */
+static void read_by(const struct source_file *f, uint64_t offset, uint64_t len, const int pipe_fd[2], int null_fd)
+{
+	loff_t at = (loff_t)offset;
+
+	while (len) {
+		ssize_t n = splice(f->fd, &at, pipe_fd[1], NULL, len < FETCH_BYTES ? (size_t)len : FETCH_BYTES, 0);
+
+		if (n <= 0)
+			return;
+		len -= (uint64_t)n;
+		while (n > 0) {
+			const ssize_t gone = splice(pipe_fd[0], NULL, null_fd, NULL, (size_t)n, 0);
+
+			if (gone <= 0)
+				return;
+			n -= gone;
+		}
+	}
+}
+
+/* All of it: where pages that are there are passed over, the kernel does not see one who reads in order. */
+void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	int pipe_fd[2], null_fd;
+
+	if (!f->map || source_file_resident(f, offset, len) || pipe2(pipe_fd, O_CLOEXEC))
+		return;
+	fcntl(pipe_fd[1], F_SETPIPE_SZ, FETCH_BYTES);
+	null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (null_fd >= 0) {
+		read_by(f, offset, len, pipe_fd, null_fd);
+		close(null_fd);
+	}
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+
+/* ---- the page tables ---- */
+
+struct pages {
+	const unsigned char *at;
+	uint64_t len;
+};
+
+static void touch(void *ctx)
+{
+	const struct pages *p = ctx;
+
+	for (uint64_t k = 0; k < p->len; k += FAULT_AROUND)
+		(void)*(const volatile unsigned char *)(p->at + k);
+}
+
+/* MADV_POPULATE_READ would do the same, but count as a use of every page, and after two uses the kernel keeps pages at
+ * others' expense. */
+void source_file_populate(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	struct pages pages = {f->map + offset, len};
+
+	if (f->map)
+		source_guard(touch, &pages);
+}
+
+void source_file_unpopulate(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), from = offset & -page;
+
+	if (f->map)
+		madvise((void *)(f->map + from), offset + len - from, MADV_DONTNEED);
+}
