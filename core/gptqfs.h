@@ -115,11 +115,7 @@ struct gptqfs_reply {
 	size_t bytes;
 	int count;
 	struct iovec iov[GPTQFS_IOV_MAX];
-	struct buffer *buffer;
-	int pins;
-	struct cache_entry *pinned[GPTQFS_IOV_MAX];
-	const struct layout *layout; /* of the file, and where in it the bytes are */
-	uint64_t offset;
+	void *priv; /* what the pieces are held by */
 };
 
 /*
@@ -128,15 +124,18 @@ struct gptqfs_reply {
  * changed, -EISDIR, -ENOENT, -ENOMEM. No lock is held while bytes are computed.
  *
  * Call gptqfs_read_done when the bytes are on their way: where reads follow one another it computes one that will be
- * asked for next. Ask for as many `ahead` as threads serve one reader at the same time.
+ * asked for next. Ask for as many `ahead` as threads serve one reader at the same time. True if gptqfs_work has
+ * something to do.
  */
 int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply);
-void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
+bool gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
 
-/* Is there anything that would be in the way later? And does some 20 microseconds of it: for who serves reads, while
- * there are none to serve. */
-bool gptqfs_has_work(struct gptqfs *m);
-void gptqfs_work(struct gptqfs *m);
+/*
+ * Does about 20 microseconds of background work (mapping pages that a sequential reader will need, unmapping those it
+ * has passed) and returns true if more is pending. Call it while no read waits; what is left undone, a thread of the
+ * library does a little later.
+ */
+bool gptqfs_work(struct gptqfs *m);
 
 /* Gives memory back that nothing used since the last call. Call it every few seconds. True while some is held. */
 bool gptqfs_trim(struct gptqfs *m);

@@ -359,28 +359,22 @@ int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, st
 		range.size = (size_t)left;
 	atomic_fetch_add_explicit(&m->count.reads, 1, memory_order_relaxed);
 	rc = ahead_read(m->ahead, &range, reply);
-	reply->layout = n->layout;
-	reply->offset = offset;
 	atomic_fetch_add_explicit(rc ? &m->count.errors : &m->count.served, rc ? 1 : range.size, memory_order_relaxed);
 	return rc;
 }
 
-void gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply)
+bool gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply)
 {
-	const struct range range = {reply->layout, reply->offset, reply->bytes};
+	const struct range range = reader_done(&m->reader, reply);
 
-	reader_done(&m->reader, reply);
 	ahead_continue(m->ahead, &range);
-}
-
-bool gptqfs_has_work(struct gptqfs *m)
-{
 	return pager_has_work(m->reader.pager);
 }
 
-void gptqfs_work(struct gptqfs *m)
+bool gptqfs_work(struct gptqfs *m)
 {
 	pager_work(m->reader.pager);
+	return pager_has_work(m->reader.pager);
 }
 
 bool gptqfs_trim(struct gptqfs *m)

@@ -126,6 +126,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	struct server *server = server_of(req); /* the request is gone once it is answered */
 	struct gptqfs *model = server->model;
 	struct gptqfs_reply reply;
+	bool more;
 	int rc;
 
 	if (fi->fh) {
@@ -140,9 +141,9 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		return;
 	}
 	fuse_reply_iov(req, reply.iov, reply.count);
-	gptqfs_read_done(model, &reply);
-	while (gptqfs_has_work(model) && loop_is_quiet(server->loop))
-		gptqfs_work(model);
+	more = gptqfs_read_done(model, &reply);
+	while (more && loop_is_quiet(server->loop))
+		more = gptqfs_work(model);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -3,12 +3,15 @@
 #define GPTQFS_BUFFER_H
 
 /*
- * Buffers for replies. Few and reused last-in first-out, so that the one a read gets is still in the CPU's cache: rows
+ * What replies are held by: a buffer each, and the cached rows it points at. Few and reused last-in first-out, so that the one a read gets is still in the CPU's cache: rows
  * are decoded into it, and the kernel copies it to the reader from there.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "gptqfs.h"
 
 struct buffers;
 
@@ -16,6 +19,11 @@ struct buffer {
 	unsigned char *data; /* BUFFER_BYTES, aligned to as much */
 	struct buffer *next;
 	unsigned age;
+	/* Of the read it is used for. */
+	const struct layout *layout;
+	uint64_t offset;
+	int pins;
+	struct cache_entry *pinned[GPTQFS_IOV_MAX];
 };
 
 /* A read, half as much again for the parts of rows around it, and alignment. */

@@ -29,7 +29,8 @@
 struct reply {
 	struct reader *reader;
 	struct gptqfs_reply *out;
-	size_t used; /* bytes of the buffer */
+	struct buffer *buffer;
+	size_t used; /* bytes of it */
 };
 
 static void point_at(struct reply *r, const void *bytes, size_t len)
@@ -49,11 +50,9 @@ static unsigned char *reserve(struct reply *r, size_t len)
 {
 	unsigned char *at;
 
-	if (!r->out->buffer)
-		r->out->buffer = buffer_get(r->reader->buffers);
-	if (!r->out->buffer || BUFFER_BYTES - r->used < len)
+	if (BUFFER_BYTES - r->used < len)
 		return NULL;
-	at = r->out->buffer->data + r->used;
+	at = r->buffer->data + r->used;
 	r->used += len;
 	return at;
 }
@@ -184,7 +183,7 @@ static int read_tile(struct reply *r, const struct generator *g, uint64_t from, 
 		return rc;
 	bytes = entry->data + (from - first * g->row_bytes);
 	if (len > COPY_MAX && r->out->count < POINT_MAX) {
-		r->out->pinned[r->out->pins++] = entry;
+		r->buffer->pinned[r->buffer->pins++] = entry;
 		point_at(r, bytes, len);
 		return 0;
 	}
@@ -254,19 +253,33 @@ int reader_read(struct reader *reader, const struct range *range, struct gptqfs_
 	int rc;
 
 	reply->bytes = 0;
-	reply->count = reply->pins = 0;
-	reply->buffer = NULL;
-	rc = range->size ? read_extents(&r, range->layout, range->offset, range->size) : 0;
+	reply->count = 0;
+	reply->priv = NULL;
+	if (!range->size)
+		return 0;
+	reply->priv = r.buffer = buffer_get(reader->buffers);
+	if (!r.buffer)
+		return -ENOMEM;
+	r.buffer->layout = range->layout;
+	r.buffer->offset = range->offset;
+	r.buffer->pins = 0;
+	rc = read_extents(&r, range->layout, range->offset, range->size);
 	if (rc)
 		reader_done(reader, reply);
 	return rc;
 }
 
-void reader_done(struct reader *reader, struct gptqfs_reply *reply)
+struct range reader_done(struct reader *reader, struct gptqfs_reply *reply)
 {
-	while (reply->pins)
-		cache_unpin(reader->cache, reply->pinned[--reply->pins]);
-	if (reply->buffer)
-		buffer_put(reader->buffers, reply->buffer);
-	reply->buffer = NULL;
+	struct buffer *buffer = reply->priv;
+	struct range range;
+
+	if (!buffer)
+		return (struct range){0};
+	range = (struct range){buffer->layout, buffer->offset, reply->bytes};
+	while (buffer->pins)
+		cache_unpin(reader->cache, buffer->pinned[--buffer->pins]);
+	buffer_put(reader->buffers, buffer);
+	reply->priv = NULL;
+	return range;
 }

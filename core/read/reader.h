@@ -30,6 +30,8 @@ struct range {
 
 /* 0, -EIO or -ENOMEM; after success the reply must go to reader_done, after failure it must not. */
 int reader_read(struct reader *reader, const struct range *range, struct gptqfs_reply *reply);
-void reader_done(struct reader *reader, struct gptqfs_reply *reply);
+
+/* Frees what the reply is held by. Returns the range that was read, of size 0 if it was empty. */
+struct range reader_done(struct reader *reader, struct gptqfs_reply *reply);
 
 #endif
