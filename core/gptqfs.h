@@ -131,6 +131,12 @@ int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, st
 bool gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
 
 /*
+ * Tells of a read that is about to be made. True if the reads of late come from a single sequential reader, which few
+ * threads serve faster than many. Only for callers that choose their threads by it.
+ */
+bool gptqfs_note_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size);
+
+/*
  * Does about 20 microseconds of background work (mapping pages that a sequential reader will need, unmapping those it
  * has passed) and returns true if more is pending. Call it while no read waits; what is left undone, a thread of the
  * library does a little later.

@@ -342,6 +342,14 @@ void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out)
 
 /* ---- reading ---- */
 
+bool gptqfs_note_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size)
+{
+	const struct node *n = find_node(m, ino);
+	const struct range range = {n ? n->layout : NULL, offset, size};
+
+	return ahead_note(m->ahead, &range);
+}
+
 int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, struct gptqfs_reply *reply)
 {
 	const struct node *n = find_node(m, ino);

@@ -8,16 +8,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
-/* Reads that must have followed one another before they are served by one thread. */
-#define FOLLOWED_MIN 8
-/* How often somebody looks whether that thread is held up. A megabyte takes 0.2 ms. */
+/* How often a sleeping thread looks whether the team is stuck. A megabyte takes 0.2 ms. */
 #define TICK_NS (2L * 1000 * 1000)
-/* Reads that were taken by two threads at once may be noted in any order, this far apart. */
-#define SHUFFLE_MAX ((uint64_t)8 << 20)
 #define TEAM_MAX 2
 
 struct loop {
@@ -25,18 +21,15 @@ struct loop {
 	unsigned max_threads, team;
 	pthread_mutex_t lock;
 	pthread_cond_t wake, gone;
-	unsigned threads;   /* that live */
+	unsigned threads;   /* alive */
 	unsigned listening; /* of them wait for a request */
 	unsigned parked;    /* of them wait for `wake` */
-	unsigned called;    /* parked ones that shall listen */
-	bool watched;       /* one of the parked looks after the rest */
+	unsigned called;    /* parked ones that are to listen */
+	bool watched;       /* one of the parked watches the team */
 	bool over;
 	int result;
-	uint64_t turns; /* requests received */
-	/* The last read, and how many have followed one another. */
-	uint64_t ino, next;
-	unsigned followed;
-	bool in_turn; /* he waits for each answer before he asks again */
+	uint64_t turns;        /* requests received */
+	struct loop_read last; /* as it was noted */
 };
 
 static void *run_thread(void *arg);
@@ -80,18 +73,12 @@ unsigned loop_team(void)
 
 /* ---- all below but run_thread and loop_run: the lock is held ---- */
 
-static bool is_one_reader(const struct loop *l)
-{
-	return l->followed >= FOLLOWED_MIN;
-}
-
-/* Where there is never more than one request, each would be the one for which another thread must wake up. */
 static unsigned team(const struct loop *l)
 {
-	return l->in_turn ? 1 : l->team;
+	return l->last.in_turn ? 1 : l->team;
 }
 
-/* If there cannot be one more, those that are there do. */
+/* At the limit, or if no thread can be had, those there are must do. */
 static void add_thread(struct loop *l)
 {
 	pthread_t thread;
@@ -102,7 +89,7 @@ static void add_thread(struct loop *l)
 	l->threads++;
 }
 
-/* One of the parked shall listen. False if there is none left to call. */
+/* Wakes a parked thread to listen. False if there is none left. */
 static bool call(struct loop *l)
 {
 	if (l->parked <= l->called)
@@ -112,12 +99,12 @@ static bool call(struct loop *l)
 	return true;
 }
 
-/* If all who listened are busy, somebody else must listen, or watch. */
+/* With all threads that listened busy, another must listen, or watch the team. */
 static void provide(struct loop *l)
 {
 	if (l->listening)
 		return;
-	if (!is_one_reader(l) || l->threads - l->parked + l->called < team(l)) {
+	if (!l->last.single || l->threads - l->parked + l->called < team(l)) {
 		if (!call(l))
 			add_thread(l);
 	} else if (!l->watched) {
@@ -141,13 +128,13 @@ static bool wait_tick(struct loop *l)
 	return pthread_cond_timedwait(&l->wake, &l->lock, &t) == ETIMEDOUT;
 }
 
-/* Returns when called, when the one that serves is held up, or when all is over. */
+/* Returns when called, when the team is stuck, or when the session is over. */
 static void park(struct loop *l)
 {
-	bool quiet = false, held_up = false;
+	bool quiet = false, stuck = false;
 
 	l->parked++;
-	while (!l->over && !l->called && !held_up) {
+	while (!l->over && !l->called && !stuck) {
 		const uint64_t turns = l->turns;
 
 		if (l->watched || quiet) {
@@ -158,7 +145,7 @@ static void park(struct loop *l)
 		l->watched = true;
 		if (wait_tick(l) && l->turns == turns) {
 			quiet = l->listening;
-			held_up = !quiet;
+			stuck = !quiet;
 		}
 		l->watched = false;
 	}
@@ -195,7 +182,7 @@ static void work(struct loop *l)
 	struct fuse_buf buf = {0};
 
 	for (;;) {
-		if (l->listening >= team(l) && is_one_reader(l))
+		if (l->listening >= team(l) && l->last.single)
 			park(l);
 		if (l->over || !receive(l, &buf))
 			break;
@@ -214,13 +201,13 @@ static void work(struct loop *l)
 		pthread_cond_signal(&l->gone);
 }
 
-/* A new one watches if it was made for that, and listens if not: what it would be if it had been there. */
+/* A new thread parks first if there is a single reader, as an existing one would. */
 static void *run_thread(void *arg)
 {
 	struct loop *l = arg;
 
 	pthread_mutex_lock(&l->lock);
-	if (is_one_reader(l))
+	if (l->last.single)
 		park(l);
 	work(l);
 	pthread_mutex_unlock(&l->lock);
@@ -244,21 +231,10 @@ int loop_run(struct loop *l)
 
 void loop_note_read(struct loop *l, const struct loop_read *r)
 {
-	const uint64_t end = r->offset + r->size;
-
 	if (!l)
 		return;
 	pthread_mutex_lock(&l->lock);
-	if (l->ino != r->ino || l->next > r->offset + SHUFFLE_MAX || r->offset > l->next + SHUFFLE_MAX)
-		l->followed = 0;
-	else if (l->next == r->offset)
-		l->followed++;
-	else if (l->next < r->offset)
-		l->followed /= 2;
-	if (!l->followed || l->next < end)
-		l->next = end;
-	l->ino = r->ino;
-	l->in_turn = r->in_turn;
+	l->last = *r;
 	provide(l);
 	pthread_mutex_unlock(&l->lock);
 }

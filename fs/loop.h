@@ -3,44 +3,43 @@
 #define GPTQFS_LOOP_H
 
 /*
- * The threads that serve a session. libfuse's own loop lets every idle thread wait for requests, and the kernel wakes
- * the one that has waited longest: a single reader is then served by all of them in turn, each from a cold cache, and
- * two of them get into each other's way where there are few processors. Here, as long as requests for bytes follow one
- * another in one file, a team of few threads serves them and the others sleep. One of those looks every few
- * milliseconds whether the team is held up, by a disk say, and takes the next request if it is. Otherwise all idle
- * threads wait for requests, and there are more when all are busy, up to a limit.
+ * The threads that serve a session. In libfuse's own loop every idle thread waits for requests, and the kernel wakes
+ * the one that has waited longest: a single reader is then served by all of them in turn, each with a cold cache, and
+ * where CPUs are few they delay each other. Here a single sequential reader is served by a team of one or two threads
+ * while the others sleep. One of those wakes up every few milliseconds to see whether the team is stuck, on a disk for
+ * example, and takes the next request if it is. For any other load all idle threads wait for requests, and more are
+ * started when all are busy, up to a limit.
  *
- * A team of one is best where there are but two processors, the other being the reader's. With more, one thread
- * computes while another sends what it had computed before: in turn, so that each sends from its own cache. A reader
- * who asks for one piece at a time has to wait until the other wakes up, and is better served by one.
+ * A team of one is best on two CPUs, because the other is the reader's. With more, one thread decodes while another
+ * sends what it decoded before: in turn, so that each sends from its own cache. For a reader that issues one request at
+ * a time, handing over would cost a wake-up for each; one thread is faster.
  */
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct fuse_session;
 struct loop;
 
-/* NULL for lack of memory. At most max_threads (at least 1) will serve, the caller of loop_run among them; a team is
- * of `team` (at least 1). */
+/* Returns NULL if out of memory. At most max_threads (at least 1) serve, the caller of loop_run included; a single
+ * reader gets `team` of them (at least 1). */
 struct loop *loop_new(struct fuse_session *session, unsigned max_threads, unsigned team);
 void loop_free(struct loop *l);
 
-/* Serves until the session is over, and all threads have ended but the caller's. 0 or -errno. */
+/* Serves until the session is over and all threads but the caller's have ended. Returns 0 or -errno. */
 int loop_run(struct loop *l);
 
 struct loop_read {
-	uint64_t ino, offset, size;
-	bool in_turn; /* the reader waits for each answer before he asks again: nobody reads ahead for him */
+	bool single;  /* the only reader of late, and sequential */
+	bool in_turn; /* it waits for each answer before it asks again: nobody reads ahead for it */
 };
 
-/* Tells the loop what is being read, before the reply; from any of its threads. NULL is allowed. */
+/* Tells the loop what is being read, before the reply. Any thread of it; NULL is allowed. */
 void loop_note_read(struct loop *l, const struct loop_read *r);
 
-/* The team for this machine: as many as can run beside the reader, 1 or 2. */
+/* Returns the best size of a team on this machine: 1 or 2. */
 unsigned loop_team(void);
 
-/* Is no request waiting? False for NULL. */
+/* True if no request is waiting. False for NULL. */
 bool loop_is_quiet(const struct loop *l);
 
 #endif

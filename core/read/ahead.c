@@ -4,14 +4,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "read/stream.h"
+
 /* Readers that are told from one another; with one more, the one that has been idle longest is forgotten. */
 #define STREAMS 8
 /* Requests of one size that must have followed one another before the next is computed. */
 #define FOLLOWED_MIN 2
 /* Below this, asking and waiting cost more than computing. */
 #define AHEAD_MIN ((size_t)16 << 10)
-/* Requests of one reader that are on their way together may arrive in any order, this far apart. */
-#define SHUFFLE_MAX (8 * (uint64_t)GPTQFS_READ_MAX)
+/* Requests that must have followed one another, with no others between, to be taken for those of the only reader. */
+#define ALONE_MIN 8
 
 /* How far ahead of a stream, in bytes of the file, pages of the source are fetched: 32 MiB of 4-bit weights, which is
  * more than one tensor, and what a disk brings in the time a stream takes for it; and in steps of what size. */
@@ -28,12 +30,11 @@ struct block {
 	struct gptqfs_reply reply;
 };
 
-/* Somebody who reads a file from front to back. */
-struct stream {
+/* A sequential reader of one file. */
+struct ahead_stream {
 	const struct layout *layout; /* NULL: a free place */
-	uint64_t next;               /* the end of what was asked for */
+	struct stream stream;        /* of requests of one size */
 	size_t size;                 /* of the last request */
-	unsigned followed;           /* requests of that size, one right after the other */
 	uint64_t used;               /* when, counted in requests */
 	uint64_t fetched, released;  /* up to where in the file pages of the source were */
 	struct block blocks[GPTQFS_AHEAD_MAX];
@@ -45,7 +46,8 @@ struct ahead {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	uint64_t requests;
-	struct stream streams[STREAMS];
+	struct ahead_stream streams[STREAMS];
+	struct stream all; /* requests of any size, as if there were one reader */
 };
 
 struct ahead *ahead_new(struct reader *reader, unsigned depth)
@@ -71,13 +73,13 @@ static void drop(struct ahead *a, struct block *b)
 	}
 }
 
-static void drop_all(struct ahead *a, struct stream *s)
+static void drop_all(struct ahead *a, struct ahead_stream *s)
 {
 	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++)
 		drop(a, b);
 }
 
-static bool is_filling(const struct ahead *a, const struct stream *s)
+static bool is_filling(const struct ahead *a, const struct ahead_stream *s)
 {
 	for (const struct block *b = s->blocks; b < s->blocks + a->depth; b++)
 		if (b->state == FILLING)
@@ -85,55 +87,49 @@ static bool is_filling(const struct ahead *a, const struct stream *s)
 	return false;
 }
 
-/* The stream that has come just so far in the file, or if `apart` is not 0, nearly. */
-static struct stream *find(struct ahead *a, const struct layout *layout, uint64_t at, uint64_t apart)
+/* The stream that a request at `at` continues, or if `apart` is not 0, nearly. */
+static struct ahead_stream *find(struct ahead *a, const struct layout *layout, uint64_t at, uint64_t apart)
 {
-	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
-		if (s->layout == layout && s->next <= at + apart && at <= s->next + apart)
+	for (struct ahead_stream *s = a->streams; s < a->streams + STREAMS; s++)
+		if (stream_is_near(&s->stream, layout, at, apart))
 			return s;
 	return NULL;
 }
 
 /* A place for a new stream; NULL if something is being computed for every one. */
-static struct stream *replace(struct ahead *a)
+static struct ahead_stream *replace(struct ahead *a)
 {
-	struct stream *oldest = NULL;
+	struct ahead_stream *oldest = NULL;
 
-	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
+	for (struct ahead_stream *s = a->streams; s < a->streams + STREAMS; s++)
 		if (!is_filling(a, s) && (!oldest || s->used < oldest->used))
 			oldest = s;
 	if (!oldest)
 		return NULL;
 	drop_all(a, oldest);
-	*oldest = (struct stream){0};
+	*oldest = (struct ahead_stream){0};
 	return oldest;
 }
 
 /* Finds the stream this request belongs to, or begins one, and notes the request. */
-static struct stream *note(struct ahead *a, const struct range *range)
+static struct ahead_stream *note(struct ahead *a, const struct range *range)
 {
-	const uint64_t end = range->offset + range->size;
-	struct stream *s = find(a, range->layout, range->offset, 0);
+	struct ahead_stream *s = find(a, range->layout, range->offset, 0);
 
 	if (!s)
-		s = find(a, range->layout, range->offset, SHUFFLE_MAX);
+		s = find(a, range->layout, range->offset, STREAM_SHUFFLE);
 	if (!s)
 		s = replace(a);
 	if (!s)
 		return NULL;
-	if (!s->layout || s->size != range->size)
-		s->followed = 0;
-	else if (s->next == range->offset)
-		s->followed++;
-	else if (s->next < range->offset)
-		s->followed /= 2; /* the ones between may come late; or it is no longer read from front to back */
+	stream_note(&s->stream, range->layout, range->offset, range->size);
+	if (s->size != range->size)
+		s->stream.followed = 0;
 	if (!s->layout || range->offset == 0)
 		s->fetched = s->released = range->offset;
 	s->layout = range->layout;
 	s->size = range->size;
 	s->used = ++a->requests;
-	if (s->next < end || range->offset == 0)
-		s->next = end;
 	return s;
 }
 
@@ -142,13 +138,13 @@ static uint64_t end_of(const struct extent *e)
 	return e->offset + e->length;
 }
 
-static void fetch_ahead(const struct ahead *a, struct stream *s)
+static void fetch_ahead(const struct ahead *a, struct ahead_stream *s)
 {
-	uint64_t goal = s->next + FETCH_AHEAD;
+	uint64_t goal = s->stream.next + FETCH_AHEAD;
 	bool room = true;
 
-	if (s->fetched < s->next)
-		s->fetched = s->next;
+	if (s->fetched < s->stream.next)
+		s->fetched = s->stream.next;
 	if (goal > s->layout->size)
 		goal = s->layout->size;
 	else if (goal < s->fetched + FETCH_STEP)
@@ -163,19 +159,19 @@ static void fetch_ahead(const struct ahead *a, struct stream *s)
 	}
 }
 
-static void release_behind(const struct ahead *a, struct stream *s)
+static void release_behind(const struct ahead *a, struct ahead_stream *s)
 {
-	while (s->released + RELEASE_BEHIND < s->next) {
+	while (s->released + RELEASE_BEHIND < s->stream.next) {
 		const struct extent *e = layout_find(s->layout, s->released);
 
-		if (end_of(e) + RELEASE_BEHIND > s->next || !pager_release(a->reader->pager, e))
+		if (end_of(e) + RELEASE_BEHIND > s->stream.next || !pager_release(a->reader->pager, e))
 			return;
 		s->released = end_of(e);
 	}
 }
 
 /* The block that holds these bytes, or will; NULL if none does. */
-static struct block *block_for(const struct ahead *a, struct stream *s, const struct range *range)
+static struct block *block_for(const struct ahead *a, struct ahead_stream *s, const struct range *range)
 {
 	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++)
 		if (b->state != EMPTY && b->range.layout == range->layout && b->range.offset == range->offset &&
@@ -185,12 +181,12 @@ static struct block *block_for(const struct ahead *a, struct stream *s, const st
 }
 
 /* One that can be filled, whose bytes are not among the next ones; NULL if there is none. */
-static struct block *spare_block(struct ahead *a, struct stream *s)
+static struct block *spare_block(struct ahead *a, struct ahead_stream *s)
 {
-	const uint64_t end = s->next + (uint64_t)a->depth * s->size;
+	const uint64_t end = s->stream.next + (uint64_t)a->depth * s->size;
 
 	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++) {
-		if (b->state == READY && (b->range.offset < s->next || b->range.offset >= end))
+		if (b->state == READY && (b->range.offset < s->stream.next || b->range.offset >= end))
 			drop(a, b);
 		if (b->state == EMPTY)
 			return b;
@@ -203,11 +199,11 @@ static struct block *spare_block(struct ahead *a, struct stream *s)
 static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
 {
 	struct block *b = NULL;
-	struct stream *s;
+	struct ahead_stream *s;
 
 	pthread_mutex_lock(&a->lock);
 	s = note(a, range);
-	if (s && s->followed >= FOLLOWED_MIN) {
+	if (s && s->stream.followed >= FOLLOWED_MIN) {
 		fetch_ahead(a, s);
 		release_behind(a, s);
 	}
@@ -221,6 +217,17 @@ static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply
 	return b;
 }
 
+bool ahead_note(struct ahead *a, const struct range *range)
+{
+	bool alone;
+
+	pthread_mutex_lock(&a->lock);
+	stream_note(&a->all, range->layout, range->offset, range->size);
+	alone = a->all.followed >= ALONE_MIN;
+	pthread_mutex_unlock(&a->lock);
+	return alone;
+}
+
 int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
 {
 	if (range->size >= AHEAD_MIN && take(a, range, reply))
@@ -229,10 +236,10 @@ int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *
 }
 
 /* The first of the next requests of this stream that nobody computes yet. False if there is none. */
-static bool foresee(const struct ahead *a, struct stream *s, struct range *range)
+static bool foresee(const struct ahead *a, struct ahead_stream *s, struct range *range)
 {
 	for (unsigned i = 0; i < a->depth; i++) {
-		const uint64_t at = s->next + (uint64_t)i * s->size;
+		const uint64_t at = s->stream.next + (uint64_t)i * s->size;
 
 		if (at >= s->layout->size)
 			return false;
@@ -250,11 +257,11 @@ static bool foresee(const struct ahead *a, struct stream *s, struct range *range
 static struct block *begin(struct ahead *a, const struct range *range)
 {
 	const uint64_t end = range->offset + range->size;
-	struct stream *s = find(a, range->layout, end, (uint64_t)(a->depth - 1) * range->size);
+	struct ahead_stream *s = find(a, range->layout, end, (uint64_t)(a->depth - 1) * range->size);
 	struct range next;
 	struct block *b;
 
-	if (!s || s->followed < FOLLOWED_MIN || !foresee(a, s, &next))
+	if (!s || s->stream.followed < FOLLOWED_MIN || !foresee(a, s, &next))
 		return NULL;
 	b = spare_block(a, s);
 	if (b)
@@ -287,7 +294,7 @@ bool ahead_trim(struct ahead *a)
 	bool left = false;
 
 	pthread_mutex_lock(&a->lock);
-	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
+	for (struct ahead_stream *s = a->streams; s < a->streams + STREAMS; s++)
 		for (struct block *b = s->blocks; b < s->blocks + a->depth; b++) {
 			if (b->state == READY && b->age++)
 				drop(a, b);
@@ -301,7 +308,7 @@ void ahead_free(struct ahead *a)
 {
 	if (!a)
 		return;
-	for (struct stream *s = a->streams; s < a->streams + STREAMS; s++)
+	for (struct ahead_stream *s = a->streams; s < a->streams + STREAMS; s++)
 		drop_all(a, s);
 	pthread_cond_destroy(&a->filled);
 	pthread_mutex_destroy(&a->lock);

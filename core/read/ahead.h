@@ -17,6 +17,9 @@ struct ahead;
 struct ahead *ahead_new(struct reader *reader, unsigned depth);
 void ahead_free(struct ahead *a); /* no read may be in progress; NULL is allowed */
 
+/* Notes a request that is about to be read. True if those of late come from one sequential reader. */
+bool ahead_note(struct ahead *a, const struct range *range);
+
 /* As reader_read: from what was computed ahead, if that is this range, else computed now. */
 int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *reply);
 

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +23,15 @@
 #include <unistd.h>
 
 #include "../../fs/loop.h"
+#include "read/stream.h"
 
 #define FOREVER 1e9
 #define REQUEST_MAX ((size_t)1 << 20)
 #define FILES_MAX 4096
 #define THREADS_MAX 10
 #define ROOT 1
+/* As many as gptqfs waits for. */
+#define SINGLE_MIN 8
 
 static char buffer[REQUEST_MAX] __attribute__((aligned(4096)));
 
@@ -36,11 +40,13 @@ struct null_fuse {
 	unsigned readahead; /* KiB, 0 to leave it alone */
 	const char *mountpoint;
 	struct loop *loop;
+	pthread_mutex_t lock;
+	struct stream stream; /* of reads; under the lock */
 	uint64_t sizes[FILES_MAX]; /* of inode ROOT + 1 + index */
 	size_t count;
 };
 
-static struct null_fuse server;
+static struct null_fuse server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static int fill_attr(fuse_ino_t ino, struct stat *attr)
 {
@@ -101,13 +107,25 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
+/* What gptqfs_note_read does. */
+static bool is_single(fuse_ino_t ino, uint64_t offset, size_t size)
+{
+	bool single;
+
+	pthread_mutex_lock(&server.lock);
+	stream_note(&server.stream, &server.sizes[ino - ROOT - 1], offset, size);
+	single = server.stream.followed >= SINGLE_MIN;
+	pthread_mutex_unlock(&server.lock);
+	return single;
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	const uint64_t end = server.sizes[ino - ROOT - 1], at = (uint64_t)off;
 	struct iovec iov = {.iov_base = buffer, .iov_len = size < REQUEST_MAX ? size : REQUEST_MAX};
 
 	(void)fi;
-	loop_note_read(server.loop, &(struct loop_read){.ino = ino, .offset = at, .size = size});
+	loop_note_read(server.loop, &(struct loop_read){.single = is_single(ino, at, size)});
 	if (at >= end)
 		iov.iov_len = 0;
 	else if (iov.iov_len > end - at)

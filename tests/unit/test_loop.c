@@ -4,6 +4,7 @@
 /* The loop over a session that is none: requests come from a queue here, and what they do is part of the test. */
 
 #include "../../fs/loop.h"
+#include "read/stream.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -36,11 +37,12 @@ struct fuse_session {
 	bool released, closed, in_turn;
 	int error; /* instead of any request */
 	uint64_t offset;
+	struct stream stream;
 	pthread_t last;
 	unsigned switches; /* how often another thread than the last one came */
 	pthread_t thread;
 	int result;
-	int device; /* for who looks whether something waits there */
+	int device; /* polled to see whether a request waits */
 };
 
 /* ---- instead of libfuse ---- */
@@ -75,8 +77,10 @@ void fuse_session_process_buf(struct fuse_session *s, const struct fuse_buf *buf
 		s->offset += (uint64_t)1 << 30;
 	if (kind == SKIP)
 		s->offset += 1000;
-	if (kind != RELEASE)
-		loop_note_read(s->loop, &(struct loop_read){7, s->offset++, 1, s->in_turn});
+	if (kind != RELEASE) {
+		stream_note(&s->stream, s, s->offset++, 1);
+		loop_note_read(s->loop, &(struct loop_read){s->stream.followed >= 8, s->in_turn});
+	}
 	while ((kind == HOLD || kind == HOLD_NEXT) && !s->released)
 		pthread_cond_wait(&s->changed, &s->lock);
 	if (kind == RELEASE)
@@ -216,7 +220,7 @@ static void test_one_reader(void)
 	CHECK(finish(&s) == 0);
 }
 
-/* Whoever serves the one reader waits for a request that somebody else must take. */
+/* The team of the one reader waits for a request that another thread must take. */
 static void test_held_up(unsigned held, unsigned team)
 {
 	static const enum kind kinds[] = {HOLD_NEXT, HOLD_NEXT, HOLD_NEXT, RELEASE};
@@ -252,7 +256,7 @@ static void test_team(unsigned team)
 	for (int round = 0; round < 100; round++)
 		ask(&s, kinds, 2);
 	CHECK(one_serves(&s) || team > 1);
-	/* All of the team wait for him, and nobody else. */
+	/* All of the team listen, and no other thread. */
 	CHECK(listen_to(&s, team));
 	/* With one request at a time, one is enough. */
 	s.in_turn = true;
