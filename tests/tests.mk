@@ -1,0 +1,161 @@
+# The programs of the tests, and what runs them: make check, fuzz, bench, interop.
+
+# make check TESTS="unit mount" builds and runs only these; with SAN=thread, what has threads.
+TESTS ?= $(if $(filter thread,$(SAN)),unit model mount,includes unit kernels model fuzz mount)
+# needs_X: what has to be built for the test X.
+needs_mount := $(B)/gptqfs $(B)/hammer
+
+check:
+	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) \
+		tests/run.sh $(TESTS)
+
+$(B)/hammer: $(B)/tests/mount/hammer.o
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
+
+# ---- unit, random, model ----
+
+# test_X of tests/unit or tests/model; test_random is all of tests/random.
+test_names := $(basename $(notdir $(wildcard tests/unit/test_*.c)))
+needs_unit := $(test_names:%=$(B)/%) $(B)/test_random
+needs_model := $(B)/test_model $(B)/test_accel
+
+$(B)/test_random: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/*.c)) $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/test_%: $(B)/tests/unit/test_%.o $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/test_%: $(B)/tests/model/test_%.o $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/test_loop: $(B)/fs/loop.o
+$(B)/tests/unit/test_loop.o: override CFLAGS += $(FUSE_CFLAGS)
+
+# ---- kernels ----
+
+kernel_src := $(filter-out core/kernel/accel%,$(wildcard core/kernel/*.c)) core/base/dtype.c
+needs_kernels := $(B)/check_kernel
+
+$(B)/check_kernel: $(B)/tests/kernel/check_kernel.o $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# NEON's kernels, where they can be built and run on another machine: by a cross compiler, under qemu-user.
+NEON_CC := $(if $(filter aarch64%,$(machine)),,$(shell command -v aarch64-linux-gnu-gcc))
+QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
+neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
+needs_kernels += $(neon_check)
+
+$(B)/neon/check_kernel: tests/kernel/check_kernel.c $(kernel_src) $(wildcard core/kernel/accel*.c) core/base/err.c $(core_headers)
+	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
+
+# Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
+fakes := good slow wrong late partial closed version size no_symbol hollow
+fake_plugins := $(fakes:%=$(B)/fake/%.so)
+pic_obj := $(kernel_src:core/%.c=$(B)/pic/%.o)
+needs_model += $(fake_plugins)
+needs_mount += $(fake_plugins)
+
+$(B)/pic/%.o: core/%.c
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -c -o $@ $<
+
+$(B)/fake/%.so: tests/kernel/fake_plugin.c $(pic_obj)
+	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -shared -fvisibility=hidden \
+		-DFAKE=$(shell echo $* | tr a-z A-Z) -DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) \
+		$(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lm
+
+# ---- the CUDA plugin without a GPU ----
+
+# Its own code, over a libcuda.so.1 whose kernels are cuda/dequant.cu compiled for this CPU. Mutants of that file, which
+# the tests must catch, get a libcuda.so.1 each.
+fake_cuda := $(B)/fake_cuda/gptqfs-cuda.so $(B)/fake_cuda/libcuda.so.1
+mutants := $(patsubst tests/cuda/%.sed,%,$(wildcard tests/cuda/*.sed))
+mutant_drivers := $(mutants:%=$(B)/fake_cuda/%/libcuda.so.1)
+fake_driver_obj := $(patsubst tests/cuda/%.c,$(B)/fake_cuda/%.o,$(filter-out %/kernels.c,$(wildcard tests/cuda/*.c)))
+fake_driver_link = $(CC) -shared -Wl,-soname,libcuda.so.1 $(LDFLAGS) -pthread
+# A host side that does not wait before it overwrites what is on its way.
+impatient := $(B)/fake_cuda/impatient.so
+needs_kernels += $(fake_cuda) $(mutant_drivers)
+needs_model += $(fake_cuda) $(impatient)
+needs_mount += $(fake_cuda)
+
+$(B)/fake_cuda/gptqfs-cuda.so: $(plugin_obj) cuda/image.S
+	$(call say,LD,$@)mkdir -p $(@D) && echo 'no kernels' >$@.image && $(CC) $(cuda_flags) -shared -DIMAGE='"$@.image"' \
+		$(LDFLAGS) -MF $@.d -o $@ $(filter %.o %.S,$^)
+
+# Emulated kernels are slow enough without -O1; and what watches threads must not watch fibers.
+$(B)/fake_cuda/%.o $(mutant_drivers): override CFLAGS += -O2
+$(B)/fake_cuda/block.o $(B)/fake_cuda/kernels.o $(mutant_drivers): override CFLAGS += \
+	$(if $(filter thread,$(SAN)),-fno-sanitize=thread)
+
+$(B)/fake_cuda/impatient/columns.c: tests/cuda/host/impatient.sed cuda/columns.c
+	$(Q)mkdir -p $(@D) && sed -f $< cuda/columns.c >$@ && ! cmp -s cuda/columns.c $@
+
+$(impatient): $(B)/fake_cuda/impatient/columns.c $(filter-out %/columns.o,$(plugin_obj)) cuda/image.S | \
+		$(B)/fake_cuda/gptqfs-cuda.so
+	$(call say,LD,$@)$(CC) $(cuda_flags) -shared -DIMAGE='"$(B)/fake_cuda/gptqfs-cuda.so.image"' $(LDFLAGS) \
+		-MF $@.d -o $@ $(filter %.c %.o %.S,$^)
+
+$(B)/fake_cuda/%.o: tests/cuda/%.c
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -Icuda -c -o $@ $<
+
+$(B)/fake_cuda/libcuda.so.1: $(fake_driver_obj) $(B)/fake_cuda/kernels.o
+	$(call say,LD,$@)$(fake_driver_link) -o $@ $^
+
+$(B)/fake_cuda/%/dequant.cu: tests/cuda/%.sed cuda/dequant.cu
+	$(Q)mkdir -p $(@D) && sed -f $< cuda/dequant.cu >$@ && ! cmp -s cuda/dequant.cu $@
+
+$(B)/fake_cuda/%/libcuda.so.1: $(B)/fake_cuda/%/dequant.cu tests/cuda/kernels.c $(fake_driver_obj)
+	$(call say,LD,$@)$(CC) $(CFLAGS) -fPIC -I$(@D) -Icuda -MF $@.d -c -o $(@D)/kernels.o tests/cuda/kernels.c && \
+		$(fake_driver_link) -o $@ $(@D)/kernels.o $(fake_driver_obj)
+
+# ---- fuzz ----
+
+fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SECONDS ?= $(if $(filter fuzz,$(MAKECMDGOALS)),60,5)
+# libFuzzer is clang's. Where there is no clang, make check runs the seeds through the targets.
+FUZZ_CC := $(shell command -v clang)
+FUZZ_SAN := fuzzer,address,undefined
+needs_fuzz := $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
+
+ifeq ($(FUZZ_CC),)
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/fuzz_main.o $(B)/libgptqfs.a
+	$(call say,FUZZ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+else
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(B)/fuzz/libgptqfs.a
+	$(call say,FUZZ,$@)mkdir -p $(@D) && clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Icore \
+		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
+
+ifeq ($(SAN),)
+# One make builds it, before the targets that all want it.
+$(B)/fuzz/libgptqfs.a: $(core_src) $(core_headers)
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=$(subst fuzzer,fuzzer-no-link,$(FUZZ_SAN)) B=$(B)/fuzz \
+		CFLAGS="-O1 -g" $@ && touch $@
+endif
+endif
+
+fuzz: $(needs_fuzz)
+	$(Q)B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh fuzz
+
+# ---- bench and interop ----
+
+bench_programs := $(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory
+
+$(B)/bench_null: tests/bench/null_fuse.c fs/loop.c
+$(B)/bench_reader: tests/bench/reader.c
+$(B)/bench_pin_memory: tests/bench/pin_memory.c
+$(bench_programs):
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(FUSE_LIBS) -pthread
+
+bench: $(B)/gptqfs $(B)/check_kernel $(bench_programs)
+	$(Q)B=$(B) tests/bench/run.sh $(BENCH)
+
+interop: $(B)/gptqfs
+	$(Q)B=$(B) tests/interop/run.sh
+
+# ----
+
+check: $(foreach t,$(TESTS),$(needs_$(t)))
+
+.PHONY: check fuzz bench interop
+
+-include $(wildcard $(B)/tests/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)
