@@ -17,20 +17,49 @@ static const struct join_rule gate_up_phi4[] = {
     {0},
 };
 
-/* The same tool renames Mixtral's experts; the class, and every file on the Hub, has the older names. */
+/*
+ * GPTQModel 5.8 and later saves experts under the names that transformers 5 has in memory. Every file on the Hub, the
+ * classes of transformers 4 and the converters of transformers 5 know the older ones.
+ */
+#define OLD_EXPERTS(within)                                             \
+	{within, ".gate_proj.", ".w1."}, {within, ".up_proj.", ".w3."}, \
+	{                                                               \
+		within, ".down_proj.", ".w2."                           \
+	}
+#define OLD_BLOCK_EXPERTS                                                      \
+	OLD_EXPERTS(".mlp.experts."),                                          \
+	{                                                                      \
+		".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts." \
+	}
+
 static const struct rename_rule mixtral[] = {
-    {".mlp.experts.", ".gate_proj.", ".w1."},
-    {".mlp.experts.", ".up_proj.", ".w3."},
-    {".mlp.experts.", ".down_proj.", ".w2."},
-    {".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts."},
+    OLD_BLOCK_EXPERTS,
     {".mlp.gate.", ".mlp.gate.", ".block_sparse_moe.gate."},
     {0},
 };
+static const struct rename_rule phimoe[] = {
+    OLD_BLOCK_EXPERTS,
+    {".mlp.router.", ".mlp.router.", ".block_sparse_moe.gate."},
+    {0},
+};
+static const struct rename_rule minimax_m2[] = {
+    OLD_BLOCK_EXPERTS,
+    {".mlp.gate.", ".mlp.gate.", ".block_sparse_moe.gate."},
+    {".mlp.e_score_correction_bias", ".mlp.", ".block_sparse_moe."},
+    {0},
+};
+static const struct rename_rule lfm2_moe[] = {OLD_EXPERTS(".feed_forward.experts."), {0}};
+static const struct rename_rule ernie4_5_moe[] = {{".mlp.gate.moe_statics.", ".mlp.gate.", ".mlp."}, {0}};
 
 static const struct architecture architectures[] = {
     {"llama", BIAS_NONE, false, NULL, NULL},
     {"mistral", BIAS_NONE, false, NULL, NULL},
     {"mixtral", BIAS_NONE, false, NULL, mixtral},
+    {"phimoe", BIAS_UNKNOWN, false, NULL, phimoe},
+    {"minimax", BIAS_UNKNOWN, false, NULL, mixtral},
+    {"minimax_m2", BIAS_UNKNOWN, false, NULL, minimax_m2},
+    {"lfm2_moe", BIAS_UNKNOWN, false, NULL, lfm2_moe},
+    {"ernie4_5_moe", BIAS_UNKNOWN, false, NULL, ernie4_5_moe},
     {"gemma", BIAS_NONE, false, NULL, NULL},
     {"gemma2", BIAS_NONE, false, NULL, NULL},
     {"gemma3", BIAS_NONE, false, NULL, NULL},

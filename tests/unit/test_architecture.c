@@ -31,6 +31,40 @@ static void test_bias(void)
 	json_free(json);
 }
 
+/* Names of transformers 5 in memory, and those of the classes of transformers 4.57 (modeling_X.py). */
+static void test_experts(void)
+{
+	static const struct {
+		const char *config, *saved, *hub;
+	} cases[] = {
+	    {"{\"model_type\":\"phimoe\"}", "model.layers.0.mlp.experts.15.up_proj.weight",
+		"model.layers.0.block_sparse_moe.experts.15.w3.weight"},
+	    {"{\"model_type\":\"phimoe\"}", "model.layers.0.mlp.router.weight",
+		"model.layers.0.block_sparse_moe.gate.weight"},
+	    {"{\"model_type\":\"minimax\"}", "model.layers.0.mlp.experts.1.down_proj.weight",
+		"model.layers.0.block_sparse_moe.experts.1.w2.weight"},
+	    {"{\"model_type\":\"minimax_m2\"}", "model.layers.0.mlp.e_score_correction_bias",
+		"model.layers.0.block_sparse_moe.e_score_correction_bias"},
+	    {"{\"model_type\":\"lfm2_moe\"}", "model.layers.2.feed_forward.experts.3.gate_proj.weight",
+		"model.layers.2.feed_forward.experts.3.w1.weight"},
+	    {"{\"model_type\":\"lfm2_moe\"}", "model.layers.0.feed_forward.w1.weight",
+		"model.layers.0.feed_forward.w1.weight"},
+	    {"{\"model_type\":\"ernie4_5_moe\"}", "model.layers.1.mlp.gate.moe_statics.e_score_correction_bias",
+		"model.layers.1.mlp.moe_statics.e_score_correction_bias"},
+	};
+	struct arena arena = {0};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct json *json;
+		const struct architecture *a = find(cases[i].config, &json);
+
+		CHECK(!strcmp(architecture_rename(a, cases[i].saved, &arena), cases[i].hub));
+		CHECK(!strcmp(architecture_rename(a, cases[i].hub, &arena), cases[i].hub));
+		json_free(json);
+	}
+	arena_free(&arena);
+}
+
 static void test_names(void)
 {
 	struct arena arena = {0};
@@ -165,6 +199,7 @@ int main(void)
 {
 	test_bias();
 	test_names();
+	test_experts();
 	test_join();
 	test_fused();
 	return test_done();
