@@ -45,6 +45,7 @@ static void tell_summary(struct sheet *s, const struct checkpoint *c, const stru
 	text_bytes(&line, t->dense_bytes[DTYPE_F16]);
 	text_printf(&line, " as fp16");
 	text_put(&line, "", 1);
+	s->out->failed |= line.failed;
 	sheet_string(s, "Summary", line.failed ? NULL : line.data, NULL);
 	text_free(&line);
 }
@@ -136,6 +137,7 @@ static void tell_apart(struct sheet *s, const struct source *src)
 		line.len = 0;
 		text_printf(&line, "%s, in %s: %s", r->module, r->packed ? "packed" : "fused and packed", r->reason);
 		text_put(&line, "", 1);
+		s->out->failed |= line.failed;
 		sheet_string(s, "Apart", line.failed ? NULL : line.data, NULL);
 	}
 	text_free(&line);
