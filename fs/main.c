@@ -255,8 +255,10 @@ int main(int argc, char **argv)
 	/* A command has them; the server of its mount will close them. */
 	if (!options_find_command(argc, argv))
 		daemon_close_inherited(argc, argv);
-	if (daemon_guard_descriptors())
+	if (daemon_guard_descriptors()) {
+		log_line("/dev/null: %s", strerror(errno));
 		return EXIT_SERVE;
+	}
 	if (options_parse(&o, argc, argv)) {
 		options_free(&o);
 		return EXIT_USAGE;

@@ -92,6 +92,8 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 		return -1;
 	}
 	*slot = strdup(arg);
+	if (!*slot)
+		log_line("out of memory");
 	return *slot ? 0 : -1;
 }
 
