@@ -3,8 +3,8 @@
 #   make [all]            build/gptqfs                make check       all tests; TESTS="unit mount" for some
 #   make deps             Debian packages             make bench       measurements
 #   make demo             mount and look around       make fuzz        long fuzzing (FUZZ_SECONDS=60)
-#   make install          DESTDIR= PREFIX=            make interop     real programs read a mount (PyPI)
-#   make cuda             the CUDA plugin; needs nvcc
+#   make install          DESTDIR= PREFIX=            make faults      every call fails once (check: a sample)
+#   make cuda             the CUDA plugin; needs nvcc make interop     real programs read a mount (PyPI)
 #   SAN=address,undefined or SAN=thread, CC=clang, V=1
 #
 # The rest is in contrib/install.mk, cuda/cuda.mk and tests/tests.mk.

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 # Runs the tests and ends with "N passed, N failed, N skipped".
 #
-#     run.sh [includes] [unit] [kernels] [model] [fuzz] [mount]      all of them if none is named
+#     run.sh [includes] [unit] [kernels] [model] [faults] [fuzz] [mount]      all of them if none is named
 #
-# From make check: B (where the programs are), SAN (the sanitizers they were built with), FUZZ_SECONDS, FUZZ_CC,
-# QEMU_NEON (empty: not to be had).
+# From make check: B (where the programs are), SAN (the sanitizers they were built with), FAULT_RUNS (of each kind; 0
+# for all), FUZZ_SECONDS, FUZZ_CC, QEMU_NEON (empty: not to be had).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 B=${B:-build}
@@ -17,6 +17,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 # Random checkpoints per run: what takes about 15 seconds.
 case $SAN in '') cases=3000 ;; *thread*) cases=100 ;; *) cases=1000 ;; esac
+FAULT_RUNS=${FAULT_RUNS:-15}
 export CASES=${CASES:-$cases}
 cuda=$(realpath -m "$B/fake_cuda") # the CUDA plugin over a driver without a GPU
 passed=0
@@ -99,6 +100,22 @@ models() {
 		tests/data/models/tiny-llama-4b-g32-shard
 }
 
+# Three bundled checkpoints; a cache entry with links; one that is served with a warning.
+faults() {
+	local dir name models=()
+
+	dir=$(mktemp -d)
+	for name in tiny-llama-4b-g32-shard tiny-llama-4b-g32-asym-act tiny-llama-3b-g32-asym; do
+		models+=("tests/data/models/$name" "tests/data/expected/$name.F16.json")
+	done
+	for name in hf_cache unlisted plain; do
+		python3 -S tests/tools/make_checkpoint.py "$name" "$dir/$name"
+	done
+	step "faults" "$B/sweep" -n "$FAULT_RUNS" "${models[@]}" "$dir/hf_cache/models--org--name" "$dir/unlisted"
+	step "faults of a server" tests/faults/live.py --runs="$FAULT_RUNS" "$B/gptqfs-faulty" "$dir/plain"
+	rm -rf "$dir"
+}
+
 fuzz() {
 	local target seeds
 	[ -z "$SAN" ] || return 0 # the targets have sanitizers of their own
@@ -144,7 +161,7 @@ if [ ${#steps[@]} = 0 ]; then
 	if [ "$SAN" = thread ]; then
 		steps=(unit model mount) # what has threads
 	else
-		steps=(includes unit kernels model fuzz mount)
+		steps=(includes unit kernels model faults fuzz mount)
 	fi
 fi
 for name in "${steps[@]}"; do
@@ -153,6 +170,7 @@ for name in "${steps[@]}"; do
 	unit) unit ;;
 	kernels) kernels ;;
 	model) models ;;
+	faults) faults ;;
 	fuzz) fuzz ;;
 	mount) mounts ;;
 	*) echo "run.sh: no step $name" >&2 && exit 1 ;;

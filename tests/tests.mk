@@ -1,7 +1,7 @@
-# The programs of the tests, and what runs them: make check, fuzz, bench, interop.
+# The programs of the tests, and what runs them: make check, faults, fuzz, bench, interop.
 
 # make check TESTS="unit mount" builds and runs only these; with SAN=thread, what has threads.
-TESTS ?= $(if $(filter thread,$(SAN)),unit model mount,includes unit kernels model fuzz mount)
+TESTS ?= $(if $(filter thread,$(SAN)),unit model mount,includes unit kernels model faults fuzz mount)
 # needs_X: what has to be built for the test X.
 needs_mount := $(B)/gptqfs $(B)/hammer
 
@@ -11,6 +11,24 @@ check:
 
 $(B)/hammer: $(B)/tests/mount/hammer.o
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
+
+# ---- faults ----
+
+# Calls into the C library that fail on demand.
+wrapped := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup vasprintf __vasprintf_chk free \
+	open openat __open_2 __openat_2 syscall fopen realpath readlinkat __readlinkat_chk access stat fstat fstatat \
+	fdopendir readdir read __read_chk pread __pread_chk mmap munmap pthread_create
+needs_faults := $(B)/sweep $(B)/gptqfs-faulty
+
+$(B)/sweep: $(B)/tests/faults/sweep.o $(B)/tests/faults/image.o $(B)/tests/faults/wrap.o $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) $(wrapped:%=-Wl,--wrap=%) -o $@ $^ $(LIBS)
+
+$(B)/gptqfs-faulty: $(fs_obj) $(B)/tests/faults/wrap.o $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) $(wrapped:%=-Wl,--wrap=%) -o $@ $^ $(FUSE_LIBS) $(LIBS)
+
+# All faults, not a sample of them.
+faults: $(needs_faults)
+	$(Q)B=$(B) SAN=$(SAN) FAULT_RUNS=0 tests/run.sh faults
 
 # ---- unit, random, model ----
 
@@ -156,6 +174,6 @@ interop: $(B)/gptqfs
 
 check: $(foreach t,$(TESTS),$(needs_$(t)))
 
-.PHONY: check fuzz bench interop
+.PHONY: check faults fuzz bench interop
 
 -include $(wildcard $(B)/tests/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Fails calls of a server, while it starts and while it serves, and reads its mount meanwhile.
+
+    live.py [--runs=N] [--seed=N] GPTQFS_FAULTY MODEL_DIR
+
+GPTQFS_FAULTY is gptqfs linked with wrap.c. A start under a fault must end with a message and no mount, or with a mount
+that shows what one without a fault shows. A read under a fault gives the right bytes or an error, and the right bytes
+once the fault is over; the server stays. --runs limits the runs of each kind; --seed says where they begin.
+"""
+import argparse
+import collections
+import errno
+import mmap
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+CLASSES = ["none", "alloc", "open", "stat", "list", "read", "map", "thread"]  # enum fault_class
+PIECE = 1 << 17
+
+START = [
+    ("alloc", errno.ENOMEM, False), ("alloc", errno.ENOMEM, True), ("open", errno.EIO, False),
+    ("open", errno.EMFILE, True), ("stat", errno.EIO, False), ("list", errno.EIO, False), ("read", errno.EIO, False),
+    ("read", 0, True), ("map", errno.ENOMEM, False), ("map", errno.ENOMEM, True), ("thread", errno.EAGAIN, False),
+    ("thread", errno.EAGAIN, True),
+]
+KNOWN = ["open", "stat", "list"]  # faults of a start that are still to be mended
+SERVE = [
+    ("alloc", errno.ENOMEM, False), ("alloc", errno.ENOMEM, True), ("open", errno.EMFILE, True),
+    ("stat", errno.EIO, False), ("stat", errno.EIO, True), ("read", errno.EIO, False), ("read", errno.EIO, True),
+    ("read", 0, True), ("map", errno.ENOMEM, True), ("thread", errno.EAGAIN, True),
+]
+
+
+class Control:
+    """struct faults of fault.h, in a file that the server maps."""
+
+    def __init__(self, path):
+        with open(path, "wb") as f:
+            f.write(bytes(4096))
+        self.path = path
+        self.file = open(path, "r+b")
+        self.map = mmap.mmap(self.file.fileno(), 4096)
+
+    def arm(self, kind, error, always, at):
+        struct.pack_into("<qq", self.map, 16, at, 0)
+        self.map[32:32 + 8 * len(CLASSES)] = bytes(8 * len(CLASSES))
+        struct.pack_into("<iiii", self.map, 0, 1, CLASSES.index(kind), error, always)
+
+    def disarm(self):
+        struct.pack_into("<ii", self.map, 0, 0, 0)
+
+    def calls(self, kind):
+        return struct.unpack_from("<q", self.map, 32 + 8 * CLASSES.index(kind))[0]
+
+
+class Mount:
+    def __init__(self, program, model, control, directory):
+        self.command = [program, model]
+        self.control = control
+        self.at = os.path.join(directory, "mnt")
+        self.log = os.path.join(directory, "log")
+        os.mkdir(self.at)
+
+    def start(self):
+        env = dict(os.environ, GPTQFS_FAULTS=self.control.path)
+        with open(self.log, "w+") as log:
+            # In the foreground: the process is then known.
+            self.server = subprocess.Popen([*self.command[:1], "-f", *self.command[1:], self.at], env=env,
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        end = time.monotonic() + 60
+        while not self.mounted() and self.server.poll() is None:
+            assert time.monotonic() < end, "neither mounted nor over after 60 seconds"
+            time.sleep(0.002)
+        try:
+            os.listdir(self.at)
+        except OSError:
+            self.server.wait(60)  # the mount came, and goes
+        return self.server.poll()
+
+    def mounted(self):
+        with open("/proc/self/mountinfo") as f:
+            return any(line.split()[4] == self.at for line in f)
+
+    def stop(self):
+        if self.mounted():
+            subprocess.run(["fusermount3", "-u", self.at], check=True)
+        status = self.server.wait(60)
+        assert not self.mounted(), "a mount is left"
+        return status
+
+    def said(self):
+        with open(self.log, errors="replace") as f:
+            return f.read()
+
+    def read_file(self, path):
+        """All of a file, from the server and not from the page cache. (bytes, errors): pieces that failed are None."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        buffer = mmap.mmap(-1, PIECE)
+        pieces, failed = [], 0
+        try:
+            size = os.fstat(fd).st_size
+            for at in range(0, size, PIECE):
+                try:
+                    n = os.preadv(fd, [buffer], at)
+                    assert n == min(PIECE, size - at), f"{path}: {n} bytes at {at}"
+                    pieces.append(buffer[:n])
+                except OSError as e:
+                    assert e.errno in (errno.EIO, errno.ENOMEM), e
+                    pieces.append(None)
+                    failed += 1
+        finally:
+            os.close(fd)
+        return pieces, failed
+
+    def tree(self):
+        """Every path with its attributes and, of a file, its bytes; and the number of pieces that could not be read."""
+        tree, failed = {}, 0
+        for directory, names, files in os.walk(self.at, onerror=raise_error):
+            names.sort()
+            for name in names + files:
+                path = os.path.join(directory, name)
+                st = os.lstat(path)
+                pieces = []
+                if path == os.path.join(self.at, "status"):
+                    continue  # never the same twice
+                if name in files:
+                    pieces, n = self.read_file(path)
+                    failed += n
+                tree[path[len(self.at):]] = (st.st_mode, st.st_size, st.st_mtime_ns, pieces)
+        return tree, failed
+
+
+def raise_error(e):
+    raise e
+
+
+def compare(expected, found, where):
+    assert expected.keys() == found.keys(), f"{where}: other names: {sorted(expected.keys() ^ found.keys())}"
+    for path, (mode, size, mtime, pieces) in expected.items():
+        other = found[path]
+        assert other[:3] == (mode, size, mtime), f"{where}: {path}: other attributes"
+        for i, piece in enumerate(pieces):
+            assert other[3][i] in (None, piece), f"{where}: {path}: wrong bytes in piece {i}"
+
+
+def numbers(calls, options):
+    step = max(1, -(-calls // options.runs)) if options.runs else 1
+    return range(1 + options.seed % step, calls + 1, step)
+
+
+class Table:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def row(self, what, kind, error, always, calls, counts, wrong):
+        failed = 0 if what == "start" and kind in KNOWN else len(wrong)
+        name = errno.errorcode.get(error, "half")
+        print(f"{what} {kind} {name}{' from then on' if always else ''}: {sum(counts.values())} of {calls}:",
+              ", ".join(f"{n} {text}" for text, n in sorted(counts.items())) or "none", flush=True)
+        for line in wrong[:5]:
+            print(f"  {line}")
+        self.failed += failed
+        self.passed += sum(counts.values()) - failed
+
+
+def sweep_start(mount, expected, calls, options, table):
+    for kind, error, always in START:
+        counts, wrong = collections.Counter(), []
+        for n in numbers(calls[kind], options):
+            mount.control.arm(kind, error, always, n)
+            status = mount.start()
+            mount.control.disarm()
+            try:
+                if status is None:
+                    compare(expected, mount.tree()[0], f"n = {n}")
+                    counts["mounted, all right"] += 1
+                else:
+                    said = mount.said()
+                    assert status > 0 and said.startswith("gptqfs: "), f"n = {n}: status {status}, said {said!r}"
+                    counts[f"exit {status}"] += 1
+                mount.stop()
+            except (AssertionError, OSError) as e:
+                counts["wrong"] += 1
+                wrong.append(f"{e}")
+                mount.stop()
+        table.row("start", kind, error, always, calls[kind], counts, wrong)
+
+
+def sweep_serving(mount, expected, options, table):
+    assert mount.start() is None, mount.said()
+    mount.control.arm("none", 0, False, 0)
+    mount.tree()
+    calls = {kind: mount.control.calls(kind) for kind in CLASSES}
+    for kind, error, always in SERVE:
+        counts, wrong = collections.Counter(), []
+        for n in numbers(calls[kind], options):
+            mount.control.arm(kind, error, always, n)
+            try:
+                found, failed = mount.tree()
+                compare(expected, found, f"n = {n}")
+                mount.control.disarm()
+                if failed:
+                    again, still = mount.tree()
+                    compare(expected, again, f"after n = {n}")
+                    assert not still, f"after n = {n}: {still} pieces cannot be read"
+                counts["errors, then all right" if failed else "all right"] += 1
+            except (AssertionError, OSError) as e:
+                mount.control.disarm()
+                counts["wrong"] += 1
+                wrong.append(f"{e}")
+            assert mount.server.poll() is None, f"{kind}, n = {n}: the server left: {mount.said()}"
+        table.row("serve", kind, error, always, calls[kind], counts, wrong)
+    status = mount.stop()
+    assert status == 0, f"the server left with {status}"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("program")
+    parser.add_argument("model")
+    options = parser.parse_args()
+    table = Table()
+    print(f"seed {options.seed}")
+    with tempfile.TemporaryDirectory() as directory:
+        mount = Mount(options.program, options.model, Control(os.path.join(directory, "control")), directory)
+        try:
+            mount.control.arm("none", 0, False, 0)
+            assert mount.start() is None, mount.said()
+            calls = {kind: mount.control.calls(kind) for kind in CLASSES}
+            mount.control.disarm()
+            expected, failed = mount.tree()
+            mount.stop()
+            assert not failed
+            sweep_start(mount, expected, calls, options, table)
+            sweep_serving(mount, expected, options, table)
+        finally:
+            if mount.mounted():
+                subprocess.run(["fusermount3", "-uz", mount.at])
+    print(f"{table.passed} passed, {table.failed} failed")
+    return table.failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * What the linker puts in place of the C library's functions; see fault.h. Each does its duty by __real_NAME, unless
+ * it is its turn to fail. Those with _chk or _2 are what _FORTIFY_SOURCE makes of the others.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+static struct faults own;
+struct faults *faults = &own;
+
+/* Before main: where another process gives the orders, its calls count from the first. */
+__attribute__((constructor)) static void take_orders(void)
+{
+	const char *path = getenv("GPTQFS_FAULTS");
+	const int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	void *map = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof(own), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (path && map == MAP_FAILED)
+		abort();
+	if (path)
+		faults = map;
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Counts a call. True if it is to fail; errno is then set. */
+static bool fails(enum fault_class class)
+{
+	int64_t n;
+
+	if (!faults->active)
+		return false;
+	n = ++faults->calls[class];
+	if (faults->class != (int)class || (faults->always ? n < faults->at : n != faults->at))
+		return false;
+	faults->hits++;
+	errno = faults->error;
+	return true;
+}
+
+static void *allocated(void *block)
+{
+	if (block)
+		faults->blocks++;
+	return block;
+}
+
+#define REAL(result, name, ...)                                                                                        \
+	result __real_##name(__VA_ARGS__);                                                                             \
+	result __wrap_##name(__VA_ARGS__);                                                                             \
+	result __wrap_##name(__VA_ARGS__)
+
+/* ---- memory ---- */
+
+REAL(void *, malloc, size_t size)
+{
+	return fails(FAULT_ALLOC) ? NULL : allocated(__real_malloc(size));
+}
+
+REAL(void *, calloc, size_t count, size_t size)
+{
+	return fails(FAULT_ALLOC) ? NULL : allocated(__real_calloc(count, size));
+}
+
+REAL(void *, realloc, void *old, size_t size)
+{
+	void *block = fails(FAULT_ALLOC) ? NULL : __real_realloc(old, size);
+
+	return old ? block : allocated(block);
+}
+
+REAL(void *, reallocarray, void *old, size_t count, size_t size)
+{
+	void *block = fails(FAULT_ALLOC) ? NULL : __real_reallocarray(old, count, size);
+
+	return old ? block : allocated(block);
+}
+
+REAL(void *, aligned_alloc, size_t alignment, size_t size)
+{
+	return fails(FAULT_ALLOC) ? NULL : allocated(__real_aligned_alloc(alignment, size));
+}
+
+REAL(int, posix_memalign, void **out, size_t alignment, size_t size)
+{
+	const int rc = fails(FAULT_ALLOC) ? ENOMEM : __real_posix_memalign(out, alignment, size);
+
+	if (rc == 0)
+		allocated(*out);
+	return rc;
+}
+
+REAL(char *, strdup, const char *s)
+{
+	return fails(FAULT_ALLOC) ? NULL : allocated(__real_strdup(s));
+}
+
+REAL(char *, strndup, const char *s, size_t len)
+{
+	return fails(FAULT_ALLOC) ? NULL : allocated(__real_strndup(s, len));
+}
+
+REAL(int, vasprintf, char **out, const char *fmt, va_list args)
+{
+	const int len = fails(FAULT_ALLOC) ? -1 : __real_vasprintf(out, fmt, args);
+
+	if (len >= 0)
+		allocated(*out);
+	return len;
+}
+
+REAL(int, __vasprintf_chk, char **out, int flag, const char *fmt, va_list args)
+{
+	const int len = fails(FAULT_ALLOC) ? -1 : __real___vasprintf_chk(out, flag, fmt, args);
+
+	if (len >= 0)
+		allocated(*out);
+	return len;
+}
+
+REAL(void, free, void *block)
+{
+	if (block)
+		faults->blocks--;
+	__real_free(block);
+}
+
+/* ---- files ---- */
+
+REAL(int, open, const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	return fails(FAULT_OPEN) ? -1 : __real_open(path, flags, mode);
+}
+
+REAL(int, openat, int dir, const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	return fails(FAULT_OPEN) ? -1 : __real_openat(dir, path, flags, mode);
+}
+
+REAL(int, __open_2, const char *path, int flags)
+{
+	return fails(FAULT_OPEN) ? -1 : __real___open_2(path, flags);
+}
+
+REAL(int, __openat_2, int dir, const char *path, int flags)
+{
+	return fails(FAULT_OPEN) ? -1 : __real___openat_2(dir, path, flags);
+}
+
+/* openat2 has no function of its own. */
+REAL(long, syscall, long number, ...)
+{
+	long a[6];
+	va_list args;
+
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	if (number == SYS_openat2 && fails(FAULT_OPEN))
+		return -1;
+	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+REAL(FILE *, fopen, const char *path, const char *mode)
+{
+	return fails(FAULT_ALLOC) || fails(FAULT_OPEN) ? NULL : __real_fopen(path, mode);
+}
+
+REAL(char *, realpath, const char *path, char *out)
+{
+	char *result = fails(FAULT_ALLOC) || fails(FAULT_STAT) ? NULL : __real_realpath(path, out);
+
+	return out ? result : allocated(result);
+}
+
+REAL(ssize_t, readlinkat, int dir, const char *path, char *out, size_t size)
+{
+	return fails(FAULT_STAT) ? -1 : __real_readlinkat(dir, path, out, size);
+}
+
+REAL(ssize_t, __readlinkat_chk, int dir, const char *path, char *out, size_t size, size_t room)
+{
+	return fails(FAULT_STAT) ? -1 : __real___readlinkat_chk(dir, path, out, size, room);
+}
+
+REAL(int, access, const char *path, int mode)
+{
+	return fails(FAULT_STAT) ? -1 : __real_access(path, mode);
+}
+
+REAL(int, stat, const char *path, struct stat *out)
+{
+	return fails(FAULT_STAT) ? -1 : __real_stat(path, out);
+}
+
+REAL(int, fstat, int fd, struct stat *out)
+{
+	return fails(FAULT_STAT) ? -1 : __real_fstat(fd, out);
+}
+
+REAL(int, fstatat, int dir, const char *path, struct stat *out, int flags)
+{
+	return fails(FAULT_STAT) ? -1 : __real_fstatat(dir, path, out, flags);
+}
+
+REAL(DIR *, fdopendir, int fd)
+{
+	return fails(FAULT_ALLOC) ? NULL : __real_fdopendir(fd);
+}
+
+REAL(struct dirent *, readdir, DIR *dir)
+{
+	return fails(FAULT_LIST) ? NULL : __real_readdir(dir);
+}
+
+/* A failure, or how much to transfer in `size`. */
+static bool read_fails(size_t *size)
+{
+	if (!fails(FAULT_READ))
+		return false;
+	if (faults->error != FAULT_HALF)
+		return true;
+	*size = *size > 1 ? *size / 2 : *size;
+	return false;
+}
+
+REAL(ssize_t, read, int fd, void *out, size_t size)
+{
+	return read_fails(&size) ? -1 : __real_read(fd, out, size);
+}
+
+REAL(ssize_t, __read_chk, int fd, void *out, size_t size, size_t room)
+{
+	return read_fails(&size) ? -1 : __real___read_chk(fd, out, size, room);
+}
+
+REAL(ssize_t, pread, int fd, void *out, size_t size, off_t offset)
+{
+	return read_fails(&size) ? -1 : __real_pread(fd, out, size, offset);
+}
+
+REAL(ssize_t, __pread_chk, int fd, void *out, size_t size, off_t offset, size_t room)
+{
+	return read_fails(&size) ? -1 : __real___pread_chk(fd, out, size, offset, room);
+}
+
+REAL(void *, mmap, void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+	void *map = fails(FAULT_MAP) ? MAP_FAILED : __real_mmap(at, size, protection, flags, fd, offset);
+
+	if (map != MAP_FAILED)
+		faults->mapped += (int64_t)size;
+	return map;
+}
+
+REAL(int, munmap, void *map, size_t size)
+{
+	faults->mapped -= (int64_t)size;
+	return __real_munmap(map, size);
+}
+
+/* ---- threads ---- */
+
+REAL(int, pthread_create, pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+	return fails(FAULT_THREAD) ? faults->error : __real_pthread_create(thread, attr, fn, arg);
+}
