@@ -14,13 +14,13 @@ import errno
 import mmap
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 
+from mount import Mount, compare
+
 CLASSES = ["none", "alloc", "open", "stat", "list", "read", "map", "thread"]  # enum fault_class
-PIECE = 1 << 17
 
 START = [
     ("alloc", errno.ENOMEM, False), ("alloc", errno.ENOMEM, True), ("open", errno.EIO, False),
@@ -56,96 +56,6 @@ class Control:
 
     def calls(self, kind):
         return struct.unpack_from("<q", self.map, 32 + 8 * CLASSES.index(kind))[0]
-
-
-class Mount:
-    def __init__(self, program, model, control, directory):
-        self.command = [program, model]
-        self.control = control
-        self.at = os.path.join(directory, "mnt")
-        self.log = os.path.join(directory, "log")
-        os.mkdir(self.at)
-
-    def start(self):
-        env = dict(os.environ, GPTQFS_FAULTS=self.control.path)
-        with open(self.log, "w+") as log:
-            # In the foreground: the process is then known.
-            self.server = subprocess.Popen([*self.command[:1], "-f", *self.command[1:], self.at], env=env,
-                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + 60
-        while not self.mounted() and self.server.poll() is None:
-            assert time.monotonic() < end, "neither mounted nor over after 60 seconds"
-            time.sleep(0.002)
-        try:
-            os.listdir(self.at)
-        except OSError:
-            self.server.wait(60)  # the mount came, and goes
-        return self.server.poll()
-
-    def mounted(self):
-        with open("/proc/self/mountinfo") as f:
-            return any(line.split()[4] == self.at for line in f)
-
-    def stop(self):
-        if self.mounted():
-            subprocess.run(["fusermount3", "-u", self.at], check=True)
-        status = self.server.wait(60)
-        assert not self.mounted(), "a mount is left"
-        return status
-
-    def said(self):
-        with open(self.log, errors="replace") as f:
-            return f.read()
-
-    def read_file(self, path):
-        """All of a file, from the server and not from the page cache. (bytes, errors): pieces that failed are None."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
-        buffer = mmap.mmap(-1, PIECE)
-        pieces, failed = [], 0
-        try:
-            size = os.fstat(fd).st_size
-            for at in range(0, size, PIECE):
-                try:
-                    n = os.preadv(fd, [buffer], at)
-                    assert n == min(PIECE, size - at), f"{path}: {n} bytes at {at}"
-                    pieces.append(buffer[:n])
-                except OSError as e:
-                    assert e.errno in (errno.EIO, errno.ENOMEM), e
-                    pieces.append(None)
-                    failed += 1
-        finally:
-            os.close(fd)
-        return pieces, failed
-
-    def tree(self):
-        """Every path with its attributes and, of a file, its bytes; and the number of pieces that could not be read."""
-        tree, failed = {}, 0
-        for directory, names, files in os.walk(self.at, onerror=raise_error):
-            names.sort()
-            for name in names + files:
-                path = os.path.join(directory, name)
-                st = os.lstat(path)
-                pieces = []
-                if path == os.path.join(self.at, "status"):
-                    continue  # never the same twice
-                if name in files:
-                    pieces, n = self.read_file(path)
-                    failed += n
-                tree[path[len(self.at):]] = (st.st_mode, st.st_size, st.st_mtime_ns, pieces)
-        return tree, failed
-
-
-def raise_error(e):
-    raise e
-
-
-def compare(expected, found, where):
-    assert expected.keys() == found.keys(), f"{where}: other names: {sorted(expected.keys() ^ found.keys())}"
-    for path, (mode, size, mtime, pieces) in expected.items():
-        other = found[path]
-        assert other[:3] == (mode, size, mtime), f"{where}: {path}: other attributes"
-        for i, piece in enumerate(pieces):
-            assert other[3][i] in (None, piece), f"{where}: {path}: wrong bytes in piece {i}"
 
 
 def numbers(calls, options):
@@ -229,20 +139,21 @@ def main():
     table = Table()
     print(f"seed {options.seed}")
     with tempfile.TemporaryDirectory() as directory:
-        mount = Mount(options.program, options.model, Control(os.path.join(directory, "control")), directory)
+        control = Control(os.path.join(directory, "control"))
+        mount = Mount(options.program, options.model, directory, {"GPTQFS_FAULTS": control.path})
+        mount.control = control
         try:
-            mount.control.arm("none", 0, False, 0)
+            control.arm("none", 0, False, 0)
             assert mount.start() is None, mount.said()
-            calls = {kind: mount.control.calls(kind) for kind in CLASSES}
-            mount.control.disarm()
+            calls = {kind: control.calls(kind) for kind in CLASSES}
+            control.disarm()
             expected, failed = mount.tree()
             mount.stop()
             assert not failed
             sweep_start(mount, expected, calls, options, table)
             sweep_serving(mount, expected, options, table)
         finally:
-            if mount.mounted():
-                subprocess.run(["fusermount3", "-uz", mount.at])
+            mount.end()
     print(f"{table.passed} passed, {table.failed} failed")
     return table.failed != 0
 
