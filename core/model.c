@@ -142,7 +142,7 @@ static int choose_cpu(const char *name, enum cpu_level *level, struct gptqfs_err
 		    cpu_name(cpu_detect()));
 	if (rc)
 		return err_set(err, -EINVAL,
-		    "cpu level %.40s: not known; expected c, ssse3, neon, avx2, avx512 or avx512vbmi", name);
+		    "cpu level %.40s: not known; expected c, ssse3, neon, avx2 or avx512", name);
 	return 0;
 }
 

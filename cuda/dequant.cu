@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The numeric contract of core/kernel/dequant.h, for a GPU. Written in what C, C++ and CUDA have in common, so that the tests
+ * The numeric contract of core/kernel/gptq.h, for a GPU. Written in what C, C++ and CUDA have in common, so that the tests
  * run this very text on a CPU, where threads are fibers and addresses are checked. For the same reason there is no
  * intrinsic for numbers in it: floats are multiplied by the device, once, as IEEE 754 has it, and converted with
  * integers. That costs instructions a GPU has to spare: what limits it is memory, and the bus behind it.

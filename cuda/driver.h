@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernel/accel.h"
+#include "kernel/plugin.h"
 
 typedef unsigned driver_result;            /* CUresult; 0 is success */
 typedef int driver_device;                 /* CUdevice */

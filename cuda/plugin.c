@@ -73,8 +73,8 @@ struct call {
 	const struct accel_job *job;
 	struct slot *slot;
 	const struct resident *resident; /* or NULL */
+	const struct qtensor *q;
 	driver_function kernel;
-	size_t row_bytes;    /* of dst */
 	size_t stride_bytes; /* of a row as the kernel writes it: whole pieces of 8 elements */
 	struct accel_text *why;
 };
@@ -84,7 +84,7 @@ static bool plan_columns(struct columns *p, const struct call *call, uint32_t ro
 {
 	const uint32_t first = row / COLUMNS_ALIGN * COLUMNS_ALIGN;
 
-	return columns_plan(p, call->job->q, first, row + nrows - first) && p->bytes <= SLOT_STAGING;
+	return columns_plan(p, call->q, first, row + nrows - first) && p->bytes <= SLOT_STAGING;
 }
 
 /* How many of the rows from `row` on go at once; 0 if not even one. */
@@ -121,6 +121,7 @@ static int get_slice(const struct call *call, struct slice *s, uint32_t row, uin
 
 static int decode(const struct call *call, unsigned char *dst, uint32_t row, uint32_t nrows)
 {
+	const size_t row_bytes = call->job->row_bytes;
 	struct slice s;
 	int rc = get_slice(call, &s, row, nrows);
 
@@ -128,7 +129,7 @@ static int decode(const struct call *call, unsigned char *dst, uint32_t row, uin
 		return rc;
 	s.rows = nrows;
 	s.out = (unsigned char *)(uintptr_t)call->slot->device_output;
-	s.out_stride = (call->job->q->in_features + 7) / 8 * 8;
+	s.out_stride = (call->q->in_features + 7) / 8 * 8;
 	rc = device_dequant(&call->c->device, call->kernel, &s, call->slot->stream, call->why);
 	if (rc == 0)
 		rc = slot_fetch(call->slot, nrows * call->stride_bytes, call->why);
@@ -136,15 +137,15 @@ static int decode(const struct call *call, unsigned char *dst, uint32_t row, uin
 		rc = slot_wait(call->slot, call->why);
 	if (rc)
 		return rc;
-	if (call->row_bytes == call->stride_bytes)
-		memcpy(dst, call->slot->output, nrows * call->row_bytes);
+	if (row_bytes == call->stride_bytes)
+		memcpy(dst, call->slot->output, nrows * row_bytes);
 	else
 		for (uint32_t i = 0; i < nrows; i++)
-			memcpy(dst + i * call->row_bytes, call->slot->output + i * call->stride_bytes, call->row_bytes);
+			memcpy(dst + i * row_bytes, call->slot->output + i * call->stride_bytes, row_bytes);
 	return 0;
 }
 
-static int run(struct call *call)
+static int call_run(struct call *call)
 {
 	const struct accel_job *job = call->job;
 	int rc = residents_get(&call->c->residents, job, call->slot, &call->resident, call->why);
@@ -153,7 +154,7 @@ static int run(struct call *call)
 		rows = rows_at_once(call, job->row0 + done, job->nrows - done);
 		if (rows == 0)
 			return -ENOTSUP;
-		rc = decode(call, (unsigned char *)job->dst + done * call->row_bytes, job->row0 + done, rows);
+		rc = decode(call, (unsigned char *)job->dst + done * job->row_bytes, job->row0 + done, rows);
 	}
 	return rc;
 }
@@ -161,12 +162,13 @@ static int run(struct call *call)
 static int cuda_dequant(void *state, const struct accel_job *job, struct accel_text *why)
 {
 	const size_t element = job->out == DTYPE_F32 ? 4 : 2;
+	const struct qtensor *q = job->matrix;
 	struct cuda *c = state;
 	struct call call = {.c = c,
 	    .job = job,
-	    .kernel = device_kernel(&c->device, job->q, job->out),
-	    .row_bytes = job->q->in_features * element,
-	    .stride_bytes = ((size_t)job->q->in_features + 7) / 8 * 8 * element,
+	    .q = q,
+	    .kernel = device_kernel(&c->device, q, job->out),
+	    .stride_bytes = ((size_t)q->in_features + 7) / 8 * 8 * element,
 	    .why = why};
 	struct accel_text ignored;
 	int rc;
@@ -179,29 +181,31 @@ static int cuda_dequant(void *state, const struct accel_job *job, struct accel_t
 	call.slot = slot_take(&c->slots, why);
 	if (!call.slot)
 		return -ENOMEM;
-	rc = run(&call);
+	rc = call_run(&call);
 	if (rc) /* the next one must not find copies under way */
 		slot_wait(call.slot, &ignored);
 	slot_give(&c->slots, call.slot);
 	return rc;
 }
 
-static void cuda_forget(void *state, const struct qtensor *q)
+static void cuda_forget(void *state, const void *matrix)
 {
 	struct cuda *c = state;
 	struct accel_text ignored;
 
 	if (device_enter(&c->device, &ignored) == 0)
-		residents_forget(&c->residents, q);
+		residents_forget(&c->residents, matrix);
 }
 
 extern const struct accel_plugin gptqfs_accel_plugin __attribute__((visibility("default")));
+
+static const struct accel_encoding encodings[] = {{ACCEL_GPTQ, sizeof(struct qtensor)}, {NULL, 0}};
 
 const struct accel_plugin gptqfs_accel_plugin = {
     .size = sizeof(struct accel_plugin),
     .version = ACCEL_VERSION,
     .job_size = sizeof(struct accel_job),
-    .qtensor_size = sizeof(struct qtensor),
+    .encodings = encodings,
     .open = cuda_open,
     .dequant = cuda_dequant,
     .forget = cuda_forget,

@@ -9,7 +9,7 @@ void residents_init(struct residents *r, const struct device *device, size_t lim
 	pthread_mutex_init(&r->lock, NULL);
 }
 
-static struct resident **find(struct residents *r, const struct qtensor *q)
+static struct resident **resident_find(struct residents *r, const struct qtensor *q)
 {
 	const uint64_t hash = (uintptr_t)q * 0x9e3779b97f4a7c15ull;
 	struct resident **at = &r->bucket[hash >> 54];
@@ -21,7 +21,7 @@ static struct resident **find(struct residents *r, const struct qtensor *q)
 }
 
 /* Takes it out of the table, under the lock, and frees it. */
-static void drop(struct residents *r, struct resident **at)
+static void resident_drop(struct residents *r, struct resident **at)
 {
 	struct resident *gone = *at;
 
@@ -38,7 +38,7 @@ void residents_free(struct residents *r)
 		return;
 	for (size_t i = 0; i < RESIDENT_BUCKETS; i++)
 		while (r->bucket[i])
-			drop(r, &r->bucket[i]);
+			resident_drop(r, &r->bucket[i]);
 	pthread_mutex_destroy(&r->lock);
 }
 
@@ -47,14 +47,14 @@ void residents_forget(struct residents *r, const struct qtensor *q)
 	struct resident **at;
 
 	pthread_mutex_lock(&r->lock);
-	at = find(r, q);
+	at = resident_find(r, q);
 	if (*at)
-		drop(r, at);
+		resident_drop(r, at);
 	pthread_mutex_unlock(&r->lock);
 }
 
 /* Enters a matrix that is not there yet, if it fits. Under the lock. */
-static struct resident *enter(struct residents *r, struct resident **at, const struct qtensor *q)
+static struct resident *resident_enter(struct residents *r, struct resident **at, const struct qtensor *q)
 {
 	struct resident *new = calloc(1, sizeof(*new));
 
@@ -100,12 +100,12 @@ int residents_get(struct residents *r, const struct accel_job *job, struct slot 
 
 	*out = NULL;
 	pthread_mutex_lock(&r->lock);
-	at = find(r, job->q);
+	at = resident_find(r, job->matrix);
 	found = *at;
 	if (found && found->ready)
 		*out = found;
 	if (!found && job->keep)
-		new = enter(r, at, job->q);
+		new = resident_enter(r, at, job->matrix);
 	pthread_mutex_unlock(&r->lock);
 	if (!new)
 		return 0;
@@ -117,7 +117,7 @@ int residents_get(struct residents *r, const struct accel_job *job, struct slot 
 		new->ready = true;
 		*out = new;
 	} else {
-		drop(r, find(r, job->q));
+		resident_drop(r, resident_find(r, job->matrix));
 		if (!room)
 			r->limit = r->used;
 	}

@@ -3,16 +3,16 @@
 #define GPTQFS_CUDA_SLICE_H
 
 /*
- * What a kernel is given: some columns of a quantized matrix as they lie in the device's memory, and the rows of
- * output wanted of them. Compiled for the device and for the host, so there is nothing in it but numbers and addresses.
+ * The argument of a kernel: some columns of a quantized matrix in the device's memory, and the rows of output wanted
+ * of them. Compiled for the device and for the host, so it holds nothing but numbers and addresses.
  *
  * Rows of qweight, qzeros and scales begin at multiples of 16 bytes, so that threads may load 16 bytes at a time;
- * what stands between the last column and the end of such a row is never looked at.
+ * what lies between the last column and the end of such a row is never used.
  */
 
 #include <stdint.h>
 
-/* As enum zeros, enum dtype and enum packing of core/kernel/dequant.h have them; plugin.c asserts that. */
+/* The values of enum zeros and enum packing of core/kernel/gptq.h, and of enum dtype; columns.c asserts that. */
 #define SLICE_ZEROS_V1 0
 #define SLICE_ZEROS_V2 1
 #define SLICE_ZEROS_MIDDLE 2

@@ -46,7 +46,7 @@ static const struct option table[] = {
     {FUSES, "-f", "stay in the foreground"},
     {FUSES, "-d, -o debug", "debugging output of libfuse (implies -f)"},
     {FUSES, "-s", "one thread"},
-    {OPT("--cpu=%s", cpu, 0), "--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512, avx512vbmi (also GPTQFS_CPU)"},
+    {OPT("--cpu=%s", cpu, 0), "--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512 (also GPTQFS_CPU)"},
     {OPT("cpu=%s", cpu, 0), NULL, NULL},
     {OPT("view=%s", view, 0), "-o view=NAME", "show one view as the root"},
     {OPT("dtype=%s", dtype, 0), "-o dtype=NAME", "type of the files of tensors/: fp16, bf16, fp32 (fp16)"},

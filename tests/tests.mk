@@ -63,11 +63,11 @@ QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
 needs_kernels += $(neon_check)
 
-$(B)/neon/check_kernel: tests/kernel/check_kernel.c $(kernel_src) $(wildcard core/kernel/accel*.c) core/base/err.c $(core_headers)
+$(B)/neon/check_kernel: tests/kernel/check_kernel.c $(kernel_src) $(core_headers)
 	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
 
 # Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
-fakes := good slow wrong late partial closed version size no_symbol hollow
+fakes := good slow wrong late partial closed version size no_symbol hollow foreign stale
 fake_plugins := $(fakes:%=$(B)/fake/%.so)
 pic_obj := $(kernel_src:core/%.c=$(B)/pic/%.o)
 needs_model += $(fake_plugins)

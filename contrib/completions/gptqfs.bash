@@ -25,7 +25,7 @@ _gptqfs_words() {
 _gptqfs_values() {
 	case $1 in
 	view) _gptqfs_help | sed -n 's/^views: //p' ;;
-	cpu) echo c ssse3 neon avx2 avx512 avx512vbmi ;;
+	cpu) echo c ssse3 neon avx2 avx512 ;;
 	accel) echo none auto cuda ;;
 	dtype) echo fp16 bf16 fp32 ;;
 	esac

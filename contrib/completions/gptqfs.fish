@@ -27,7 +27,7 @@ function __gptqfs_values
         case view
             __gptqfs_help | string replace -rf '^views: ' '' | string split ' '
         case cpu
-            printf '%s\n' c ssse3 neon avx2 avx512 avx512vbmi
+            printf '%s\n' c ssse3 neon avx2 avx512
         case accel
             printf '%s\n' none auto cuda
         case dtype

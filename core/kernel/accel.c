@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "kernel/accel_impl.h"
+#include "kernel/accel_trial.h"
 
 /* Where auto and cuda look; settled by the Makefile. */
 #ifndef GPTQFS_PLUGIN
@@ -147,6 +147,34 @@ static int complain(struct accel_text *why, const char *what, uint32_t expected,
 	return -ENOEXEC;
 }
 
+/* What there can be jobs of. */
+static const struct accel_encoding accel_encodings[] = {{ACCEL_GPTQ, sizeof(struct qtensor)}};
+
+/* Encodings that are not known here are ignored, but one at least must be. */
+static int check_encodings(const struct accel_plugin *p, struct accel_text *why)
+{
+	char what[64];
+	int known = 0;
+
+	for (size_t i = 0; i < sizeof(accel_encodings) / sizeof(*accel_encodings); i++) {
+		const struct accel_encoding *ours = &accel_encodings[i];
+
+		for (const struct accel_encoding *e = p->encodings; e->name; e++) {
+			if (strcmp(e->name, ours->name) != 0)
+				continue;
+			snprintf(what, sizeof(what), "the size of its matrix of encoding %s", ours->name);
+			if (e->matrix_size != ours->matrix_size)
+				return complain(why, what, ours->matrix_size, e->matrix_size);
+			known++;
+		}
+	}
+	if (known)
+		return 0;
+	snprintf(why->text, sizeof(why->text), "decodes %.64s, and none of the encodings that can be accelerated (%s)",
+	    p->encodings->name ? p->encodings->name : "nothing", ACCEL_GPTQ);
+	return -ENOTSUP;
+}
+
 /* A plugin of another version may have anything behind the first numbers, so they are compared in this order. */
 static int check_plugin(const struct accel_plugin *p, struct accel_text *why)
 {
@@ -156,13 +184,19 @@ static int check_plugin(const struct accel_plugin *p, struct accel_text *why)
 		return complain(why, "its version of the interface", ACCEL_VERSION, p->version);
 	if (p->job_size != sizeof(struct accel_job))
 		return complain(why, "the size of its struct accel_job", sizeof(struct accel_job), p->job_size);
-	if (p->qtensor_size != sizeof(struct qtensor))
-		return complain(why, "the size of its struct qtensor", sizeof(struct qtensor), p->qtensor_size);
-	if (!p->open || !p->dequant || !p->forget || !p->close) {
-		snprintf(why->text, sizeof(why->text), "a function of its struct accel_plugin is missing");
+	if (!p->encodings || !p->open || !p->dequant || !p->forget || !p->close) {
+		snprintf(why->text, sizeof(why->text), "a member of its struct accel_plugin is missing");
 		return -ENOEXEC;
 	}
-	return 0;
+	return check_encodings(p, why);
+}
+
+static bool plugin_decodes(const struct accel_plugin *p, const char *encoding)
+{
+	for (const struct accel_encoding *e = p->encodings; e->name; e++)
+		if (strcmp(e->name, encoding) == 0)
+			return true;
+	return false;
 }
 
 static int load(struct accel *a, struct accel_text *why)
@@ -263,13 +297,6 @@ void accel_start(struct accel *a, const struct kernels *kernels)
 
 /* ---- use ---- */
 
-void accel_copy_run(const struct accel_copy *what)
-{
-	for (size_t i = 0; i < what->rows; i++)
-		memcpy((char *)what->dst + i * what->dst_stride, (const char *)what->src + i * what->src_stride,
-		    what->width);
-}
-
 /* Remembers whether it was the source that failed: then the plugin is not to blame. */
 struct watched_copy {
 	const struct accel_job *job;
@@ -288,14 +315,15 @@ static int copy_watched(void *ctx, const struct accel_copy *what)
 
 int accel_dequant(struct accel *a, const struct accel_job *job)
 {
-	const uint64_t bytes = (uint64_t)job->nrows * job->q->in_features * dtype_bytes(job->out);
+	const uint64_t bytes = (uint64_t)job->nrows * job->row_bytes;
 	struct watched_copy watched = {job, 0};
 	struct accel_job asked = *job;
 	struct accel_text why = {"no reason given"};
 	enum gptqfs_accel_state used = GPTQFS_ACCEL_USED;
 	int rc;
 
-	if (atomic_load_explicit(&a->state, memory_order_acquire) != GPTQFS_ACCEL_USED || bytes < a->smallest)
+	if (atomic_load_explicit(&a->state, memory_order_acquire) != GPTQFS_ACCEL_USED || bytes < a->smallest ||
+	    !plugin_decodes(a->plugin, job->encoding))
 		return 1;
 	asked.copy = copy_watched;
 	asked.copy_ctx = &watched;

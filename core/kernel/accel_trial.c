@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What a plugin has to pass: the bytes of the C reference for every layout there is; and how fast it is. */
+#include "kernel/accel_trial.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "kernel/accel_impl.h"
-#include "kernel/dequant_impl.h"
+#include "kernel/kernels.h"
 
 enum {
 	/* Of a tile: not a whole number of anything that a kernel might work in, as far as planes of 32 allow it. */
@@ -107,7 +106,7 @@ static int compare(struct tile *t, enum dtype out, struct accel_text *why)
 	const size_t bytes = (size_t)TILE_ROWS * TILE_K * dtype_bytes(out);
 	size_t at = 0;
 
-	dequant_reference[out](t->expected, &t->q, TILE_ROW0, TILE_ROWS);
+	gptq_reference[out](t->expected, &t->q, TILE_ROW0, TILE_ROWS);
 	while (at < bytes && t->out[at] == t->expected[at])
 		at++;
 	if (at == bytes)
@@ -126,7 +125,8 @@ static int check_layout(const struct accel_trial *trial, struct tile *t, const s
 
 	for (unsigned i = 0; rc == 0 && i < 4 * DTYPE_VIEWS; i++) {
 		const enum dtype out = (enum dtype)(i % DTYPE_VIEWS);
-		const struct accel_job job = {&t->q, out, TILE_ROW0, TILE_ROWS, t->out, i % 2, copy_plainly, NULL};
+		const struct accel_job job = {ACCEL_GPTQ, &t->q, out, TILE_ROW0, TILE_ROWS,
+		    TILE_K * dtype_bytes(out), t->out, i % 2, copy_plainly, NULL};
 
 		tile_init(t, c, i + c->bits);
 		memset(t->out, 0xa5, sizeof(t->out));
@@ -183,14 +183,15 @@ static double seconds(void)
 
 static int run_accel(const struct race *r, uint32_t row0, uint32_t nrows)
 {
-	const struct accel_job job = {r->q, DTYPE_F16, row0, nrows, r->dst, true, copy_plainly, NULL};
+	const struct accel_job job = {ACCEL_GPTQ, r->q, DTYPE_F16, row0, nrows, SPEED_K * 2, r->dst, true,
+	    copy_plainly, NULL};
 
 	return r->trial->plugin->dequant(r->trial->state, &job, r->why);
 }
 
 static int run_cpu(const struct race *r, uint32_t row0, uint32_t nrows)
 {
-	kernels_dequant(r->trial->kernels, r->q, DTYPE_F16)(r->dst, r->q, row0, nrows);
+	gptq_rows(&r->trial->kernels->gptq, r->q, DTYPE_F16)(r->dst, r->q, row0, nrows);
 	return 0;
 }
 
@@ -237,7 +238,7 @@ static int compare_rows(const struct race *r, size_t bytes)
 	int rc = run_accel(r, SPEED_N - rows, rows);
 
 	if (rc == 0 && expected) {
-		kernels_dequant(r->trial->kernels, r->q, DTYPE_F16)(expected, r->q, SPEED_N - rows, rows);
+		gptq_rows(&r->trial->kernels->gptq, r->q, DTYPE_F16)(expected, r->q, SPEED_N - rows, rows);
 		if (memcmp(r->dst, expected, bytes) != 0) {
 			snprintf(r->why->text, sizeof(r->why->text), "wrong bytes: the last rows of a %zu MiB matrix",
 			    SPEED_WEIGHTS >> 20);

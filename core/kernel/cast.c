@@ -2,10 +2,11 @@
 
 /* The reference casts: one rounding each, by the integer conversions of half.h. */
 
+#include "kernel/cast.h"
+
 #include <string.h>
 
 #include "base/half.h"
-#include "kernel/dequant_impl.h"
 
 /* Defines a cast_fn that loads elements of type `from`, and stores `expr` of each (`x`) as type `to`. */
 #define DEFINE_CAST(name, from, to, expr)                                         \

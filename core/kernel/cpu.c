@@ -28,7 +28,6 @@ static const struct {
     {"ssse3", ARCH_X86_64, CPU_VECTOR},
     {"avx2", ARCH_X86_64, CPU_AVX2},
     {"avx512", ARCH_X86_64, CPU_AVX512},
-    {"avx512vbmi", ARCH_X86_64, CPU_AVX512VBMI},
     {"neon", ARCH_AARCH64, CPU_VECTOR},
 };
 
@@ -51,9 +50,7 @@ enum cpu_level cpu_detect(void)
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
 	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
 		return CPU_AVX2;
-	if (!__builtin_cpu_supports("avx512vbmi"))
-		return CPU_AVX512;
-	return CPU_AVX512VBMI;
+	return CPU_AVX512;
 }
 #elif defined(__aarch64__)
 enum cpu_level cpu_detect(void)

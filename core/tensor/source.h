@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "checkpoint/checkpoint.h"
-#include "kernel/dequant.h"
+#include "kernel/kernels.h"
 
 #define TENSOR_FILES 4
 

@@ -85,8 +85,8 @@ static int copy_packed(void *ctx, const struct accel_copy *what)
 static int accelerate(const struct job *job)
 {
 	const struct generator *g = job->g;
-	const struct accel_job asked = {&g->tensor->module->q, g->out, (uint32_t)job->row0, (uint32_t)job->nrows,
-	    job->dst, true, copy_packed, (void *)g};
+	const struct accel_job asked = {ACCEL_GPTQ, &g->tensor->module->q, g->out, (uint32_t)job->row0,
+	    (uint32_t)job->nrows, g->row_bytes, job->dst, true, copy_packed, (void *)g};
 
 	return accel_dequant(g->accel, &asked);
 }
@@ -183,7 +183,7 @@ struct generator generator_dequant(const struct tensor *t, const struct kernels 
 	    .out = out,
 	    .accel = as_packed ? NULL : kernels->accel,
 	    .kernel.dequant =
-		as_packed ? kernels_inputs(kernels, &t->module->q, out) : kernels_dequant(kernels, &t->module->q, out),
+		as_packed ? gptq_inputs(&kernels->gptq, &t->module->q, out) : gptq_rows(&kernels->gptq, &t->module->q, out),
 	};
 }
 

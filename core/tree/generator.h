@@ -52,7 +52,7 @@ struct generator {
 	enum dtype out;
 	struct accel *accel; /* of a dequantizer, or NULL */
 	union {
-		dequant_fn *dequant;
+		gptq_fn *dequant;
 		cast_fn *cast;
 		text_fn *write;
 	} kernel;

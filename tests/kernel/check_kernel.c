@@ -20,8 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kernel/accel.h"
-#include "kernel/dequant.h"
+#include "kernel/kernels.h"
+#include "kernel/plugin.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
 
@@ -453,7 +453,8 @@ static void run_plugin(struct check *c, const struct matrix *m, struct rows r, e
 {
 	const size_t bytes = (size_t)r.nrows * m->spec.in_features * dtype_bytes(out_dtype);
 	unsigned char *expected = c->arena[EXPECTED].start, *out = place_output(c, bytes);
-	const struct accel_job job = {&m->q, out_dtype, r.row0, r.nrows, out, below(c, 2), copy_plainly, NULL};
+	const struct accel_job job = {ACCEL_GPTQ, &m->q, out_dtype, r.row0, r.nrows,
+	    m->spec.in_features * dtype_bytes(out_dtype), out, below(c, 2), copy_plainly, NULL};
 	struct accel_text why = {"no reason given"};
 	char text[256], what[640];
 	int rc = c->plugin->dequant(c->plugin_state, &job, &why);
@@ -490,7 +491,7 @@ static void check_levels(struct check *c, const struct matrix *m, struct rows r,
 {
 	const size_t bytes = (size_t)r.nrows * m->spec.in_features * dtype_bytes(out_dtype);
 	unsigned char *expected = c->arena[EXPECTED].start;
-	dequant_fn *reference = kernels_dequant(&c->kernels[CPU_C], &m->q, out_dtype), *last = reference;
+	gptq_fn *reference = gptq_rows(&c->kernels[CPU_C].gptq, &m->q, out_dtype), *last = reference;
 	char text[256], what[320];
 
 	describe(text, sizeof(text), m, r);
@@ -500,7 +501,7 @@ static void check_levels(struct check *c, const struct matrix *m, struct rows r,
 		return;
 	}
 	for (enum cpu_level level = bytes < 1 << 20 ? CPU_C : CPU_VECTOR; level <= c->max; level++) {
-		dequant_fn *kernel = kernels_dequant(&c->kernels[level], &m->q, out_dtype);
+		gptq_fn *kernel = gptq_rows(&c->kernels[level].gptq, &m->q, out_dtype);
 		unsigned char *out;
 
 		if (level != CPU_C && kernel == last)
@@ -517,7 +518,7 @@ static void check_levels(struct check *c, const struct matrix *m, struct rows r,
 static void check_reference(struct check *c, const struct matrix *m, struct rows r, enum dtype out)
 {
 	const size_t bytes = dtype_bytes(out);
-	dequant_fn *reference = kernels_dequant(&c->kernels[CPU_C], &m->q, out);
+	gptq_fn *reference = gptq_rows(&c->kernels[CPU_C].gptq, &m->q, out);
 	unsigned char *p = c->arena[EXPECTED].start;
 	char text[256], what[320];
 
@@ -550,7 +551,7 @@ static void check_inputs(struct check *c, const struct matrix *m, struct rows r,
 	unsigned char *whole = c->arena[EXPECTED].start, *expected = whole + r.nrows * features * width;
 	char text[256], what[320];
 
-	kernels_dequant(&c->kernels[CPU_C], &m->q, out_dtype)(whole, &m->q, r.row0, r.nrows);
+	gptq_rows(&c->kernels[CPU_C].gptq, &m->q, out_dtype)(whole, &m->q, r.row0, r.nrows);
 	for (uint32_t n = 0; n < r.nrows; n++)
 		memcpy(expected + n * count * width, whole + (n * features + k0) * width, count * width);
 	describe(text, sizeof(text), m, r);
@@ -558,7 +559,7 @@ static void check_inputs(struct check *c, const struct matrix *m, struct rows r,
 	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
 		unsigned char *out = place_output(c, r.nrows * count * width);
 
-		kernels_dequant(&c->kernels[level], &part, out_dtype)(out, &part, r.row0, r.nrows);
+		gptq_rows(&c->kernels[level].gptq, &part, out_dtype)(out, &part, r.row0, r.nrows);
 		compare(c, out, expected, r.nrows * count * width, what);
 	}
 }
@@ -579,7 +580,7 @@ static void check_as_packed(struct check *c, const struct matrix *m, enum dtype 
 	unsigned char *whole = c->arena[EXPECTED].start, *expected = whole + (size_t)columns * features * width;
 	char text[256], what[320];
 
-	kernels_dequant(&c->kernels[CPU_C], &m->q, out_dtype)(whole, &m->q, 0, columns);
+	gptq_rows(&c->kernels[CPU_C].gptq, &m->q, out_dtype)(whole, &m->q, 0, columns);
 	for (uint32_t i = 0; i < r.nrows; i++)
 		for (uint32_t n = 0; n < columns; n++)
 			memcpy(expected + ((size_t)i * columns + n) * width,
@@ -589,7 +590,7 @@ static void check_as_packed(struct check *c, const struct matrix *m, enum dtype 
 		const size_t bytes = (size_t)r.nrows * columns * width;
 		unsigned char *out = place_output(c, bytes);
 
-		kernels_inputs(&c->kernels[level], &m->q, out_dtype)(out, &m->q, r.row0, r.nrows);
+		gptq_inputs(&c->kernels[level].gptq, &m->q, out_dtype)(out, &m->q, r.row0, r.nrows);
 		snprintf(what, sizeof(what), "%s %s as packed, %s", cpu_name(level), dtype_name(out_dtype), text);
 		compare(c, out, expected, bytes, what);
 	}
@@ -985,7 +986,7 @@ static double bench_memcpy(struct bench *b, size_t bytes)
 }
 
 /* The first rows of the matrix into one buffer that is used again and again, as a reader of the mount has it. */
-static double bench_dequant(struct bench *b, dequant_fn *kernel, uint32_t rows, size_t row_bytes)
+static double bench_dequant(struct bench *b, gptq_fn *kernel, uint32_t rows, size_t row_bytes)
 {
 	const uint32_t step = BENCH_BLOCK / row_bytes;
 	double start;
@@ -997,10 +998,10 @@ static double bench_dequant(struct bench *b, dequant_fn *kernel, uint32_t rows, 
 	return seconds() - start;
 }
 
-static dequant_fn *bench_choice(const struct check *c, const struct bench *b, enum cpu_level level, enum dtype out)
+static gptq_fn *bench_choice(const struct check *c, const struct bench *b, enum cpu_level level, enum dtype out)
 {
-	return b->as_packed ? kernels_inputs(&c->kernels[level], &b->q, out)
-	                    : kernels_dequant(&c->kernels[level], &b->q, out);
+	return b->as_packed ? gptq_inputs(&c->kernels[level].gptq, &b->q, out)
+	                    : gptq_rows(&c->kernels[level].gptq, &b->q, out);
 }
 
 /* Best times, memcpy and kernel by turns, because the speed of memory changes from second to second. */
@@ -1030,7 +1031,7 @@ static void bench_plugin(struct check *c, struct bench *b, enum dtype out)
 {
 	const size_t row_bytes = BENCH_K * dtype_bytes(out);
 	const uint32_t step = BENCH_BLOCK / row_bytes;
-	struct accel_job job = {&b->q, out, 0, step, b->block, true, copy_plainly, NULL};
+	struct accel_job job = {ACCEL_GPTQ, &b->q, out, 0, step, row_bytes, b->block, true, copy_plainly, NULL};
 	struct accel_text why = {""};
 	double best = 1e9;
 	int rc = 0;

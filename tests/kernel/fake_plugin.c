@@ -13,6 +13,8 @@
  *     VERSION, SIZE are of another interface
  *     NO_SYMBOL     exports nothing
  *     HOLLOW        lacks a function
+ *     FOREIGN       decodes another encoding
+ *     STALE         was built with another struct qtensor
  */
 
 #include <errno.h>
@@ -22,9 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kernel/accel.h"
+#include "kernel/kernels.h"
+#include "kernel/plugin.h"
 
-enum fake { GOOD, SLOW, WRONG, LATE, PARTIAL, CLOSED, VERSION, SIZE, NO_SYMBOL, HOLLOW };
+enum fake { GOOD, SLOW, WRONG, LATE, PARTIAL, CLOSED, VERSION, SIZE, NO_SYMBOL, HOLLOW, FOREIGN, STALE };
 
 struct fake_state {
 	struct kernels kernels;
@@ -60,17 +63,17 @@ static int take(const struct accel_job *job, const unsigned char **part, size_t 
 
 static int decode(const struct fake_state *s, const struct accel_job *job)
 {
-	const size_t word = job->q->word_bits / 8, k = job->q->in_features, n = job->q->out_features;
-	const size_t rows = (k * job->q->bits + job->q->word_bits - 1) / job->q->word_bits;
-	const size_t columns = (n * job->q->bits + job->q->word_bits - 1) / job->q->word_bits;
-	struct qtensor q = *job->q;
+	struct qtensor q = *(const struct qtensor *)job->matrix;
+	const size_t word = q.word_bits / 8, k = q.in_features, n = q.out_features;
+	const size_t rows = (k * q.bits + q.word_bits - 1) / q.word_bits;
+	const size_t columns = (n * q.bits + q.word_bits - 1) / q.word_bits;
 	int rc = take(job, &q.qweight, rows * n * word);
 	int zeros_rc = q.qzeros ? take(job, &q.qzeros, q.groups * columns * word) : 0;
 	int scales_rc = take(job, &q.scales, q.groups * n * dtype_bytes(q.scale_dtype));
 
 	rc = rc ? rc : zeros_rc ? zeros_rc : scales_rc;
 	if (rc == 0)
-		kernels_dequant(&s->kernels, &q, job->out)(job->dst, &q, job->row0, job->nrows);
+		gptq_rows(&s->kernels.gptq, &q, job->out)(job->dst, &q, job->row0, job->nrows);
 	free((void *)q.qweight);
 	free((void *)q.qzeros);
 	free((void *)q.scales);
@@ -81,9 +84,10 @@ static int fake_dequant(void *state, const struct accel_job *job, struct accel_t
 {
 	const struct timespec nap = {.tv_nsec = 50000000};
 	const char *fails = getenv("FAKE_PLUGIN_FAILS");
+	const struct qtensor *q = job->matrix;
 	int rc;
 
-	if (FAKE == PARTIAL && (job->q->bits != 4 || job->q->word_bits != 32))
+	if (FAKE == PARTIAL && (q->bits != 4 || q->word_bits != 32))
 		return -ENOTSUP;
 	if (FAKE == LATE && fails && access(fails, F_OK) == 0) {
 		memset(job->dst, 0xee, 100); /* what it leaves behind must not be seen */
@@ -92,17 +96,17 @@ static int fake_dequant(void *state, const struct accel_job *job, struct accel_t
 	}
 	rc = decode(state, job);
 	/* Only the matrix that is timed has so many rows. */
-	if (FAKE == SLOW && job->q->out_features > 10000)
+	if (FAKE == SLOW && q->out_features > 10000)
 		nanosleep(&nap, NULL);
-	if (FAKE == WRONG && job->nrows * job->q->in_features > 2048)
+	if (FAKE == WRONG && job->nrows * q->in_features > 2048)
 		((unsigned char *)job->dst)[4095] ^= 1;
 	return rc;
 }
 
-static void fake_forget(void *state, const struct qtensor *q)
+static void fake_forget(void *state, const void *matrix)
 {
 	(void)state;
-	(void)q;
+	(void)matrix;
 }
 
 static void fake_close(void *state)
@@ -115,11 +119,14 @@ static void fake_close(void *state)
 EXPORT extern const struct accel_plugin gptqfs_accel_plugin;
 
 #if FAKE_EXPORTS
+static const struct accel_encoding fake_encodings[] = {
+    {FAKE == FOREIGN ? "awq" : ACCEL_GPTQ, FAKE == STALE ? 8 : sizeof(struct qtensor)}, {NULL, 0}};
+
 const struct accel_plugin gptqfs_accel_plugin = {
     .size = FAKE == SIZE ? 8 : sizeof(struct accel_plugin),
     .version = FAKE == VERSION ? ACCEL_VERSION + 1 : ACCEL_VERSION,
     .job_size = sizeof(struct accel_job),
-    .qtensor_size = sizeof(struct qtensor),
+    .encodings = fake_encodings,
     .open = fake_open,
     .dequant = fake_dequant,
     .forget = FAKE == HOLLOW ? NULL : fake_forget,

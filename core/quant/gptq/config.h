@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "gptqfs.h"
-#include "kernel/dequant.h"
+#include "kernel/gptq.h"
 #include "quant/gptq/overrides.h"
 
 struct quant_config {

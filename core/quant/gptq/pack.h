@@ -8,7 +8,7 @@
  * ZEROS_V2) matter here.
  */
 
-#include "kernel/dequant.h"
+#include "kernel/gptq.h"
 
 #define PACK_ZEROS_MAX 34 /* that one word has bits of */
 

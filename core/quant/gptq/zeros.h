@@ -10,7 +10,7 @@
  * to be the middle value.
  */
 
-#include "kernel/dequant.h"
+#include "kernel/gptq.h"
 
 /* What the first row of zeros looks like. */
 struct zeros_finding {

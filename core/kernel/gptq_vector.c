@@ -44,7 +44,7 @@ struct values {
 	uint32_t part[8][COLUMNS][4] __attribute__((aligned(16)));
 };
 
-#include "kernel/dequant_strip.h"
+#include "kernel/gptq_strip.h"
 
 ALWAYS_INLINE bytes16 look_up(bytes16 table, bytes16 index)
 {
@@ -395,9 +395,14 @@ ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *val
 				memcpy(tile->dst + c * tile->pitch + (i * parts + k) * 16, values[i].part[k][c], 16);
 }
 
-void kernels_init_vector(struct kernels *k)
+void cast_init_vector(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS])
 {
-	kernels_install(k);
+	cast_install(cast);
+}
+
+void gptq_init_vector(struct gptq_dsp *dsp)
+{
+	gptq_install(dsp);
 }
 
 #endif

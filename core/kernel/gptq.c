@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference of the numeric contract, and the choice of kernels. Plain on purpose: everything is tested with it.
- */
+/* The C reference: plain on purpose, since every kernel is compared with it. */
 
-#include <stdbool.h>
+#include "kernel/gptq.h"
+
 #include <string.h>
 
 #include "base/half.h"
-#include "kernel/dequant_impl.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checkpoints and views are little-endian, and so is gptqfs");
 
@@ -174,40 +173,25 @@ DEFINE(inputs_f16, inputs, DTYPE_F16)
 DEFINE(inputs_bf16, inputs, DTYPE_BF16)
 DEFINE(inputs_f32, inputs, DTYPE_F32)
 
-dequant_fn *const inputs_reference[DTYPE_VIEWS] = {inputs_f16, inputs_bf16, inputs_f32};
-dequant_fn *const dequant_reference[DTYPE_VIEWS] = {reference_f16, reference_bf16, reference_f32};
+gptq_fn *const gptq_reference[DTYPE_VIEWS] = {reference_f16, reference_bf16, reference_f32};
+static gptq_fn *const gptq_inputs_reference[DTYPE_VIEWS] = {inputs_f16, inputs_bf16, inputs_f32};
 
-void kernels_init(struct kernels *k, enum cpu_level level)
+void gptq_init(struct gptq_dsp *dsp)
 {
-	k->level = level;
-	k->accel = NULL;
-	memcpy(k->cast, cast_reference, sizeof(k->cast));
-	memcpy(k->inputs, inputs_reference, sizeof(k->inputs));
-	for (size_t i = 0; i < sizeof(k->dequant) / sizeof(k->dequant[0][0][0]); i++)
-		memcpy((&k->dequant[0][0][0])[i], dequant_reference, sizeof(dequant_reference));
-#if defined(__x86_64__) || defined(__aarch64__)
-	if (level < CPU_VECTOR)
-		return;
-	kernels_init_vector(k);
-#endif
-#if defined(__x86_64__)
-	if (level < CPU_AVX2)
-		return;
-	kernels_init_avx2(k);
-	if (level < CPU_AVX512)
-		return;
-	kernels_init_avx512(k);
-#endif
+	memcpy(dsp->inputs, gptq_inputs_reference, sizeof(dsp->inputs));
+	for (unsigned bits = 0; bits < 9; bits++)
+		for (unsigned i = 0; i < 4; i++)
+			memcpy(dsp->rows[bits][i / 2][i % 2], gptq_reference, sizeof(gptq_reference));
 }
 
-dequant_fn *kernels_dequant(const struct kernels *k, const struct qtensor *q, enum dtype out)
+gptq_fn *gptq_rows(const struct gptq_dsp *dsp, const struct qtensor *q, enum dtype out)
 {
 	if (q->word_bits != 32)
-		return dequant_reference[out];
-	return k->dequant[q->bits][q->packing][q->g_idx != NULL][out];
+		return gptq_reference[out];
+	return dsp->rows[q->bits][q->packing][q->g_idx != NULL][out];
 }
 
-dequant_fn *kernels_inputs(const struct kernels *k, const struct qtensor *q, enum dtype out)
+gptq_fn *gptq_inputs(const struct gptq_dsp *dsp, const struct qtensor *q, enum dtype out)
 {
-	return q->word_bits != 32 ? inputs_reference[out] : k->inputs[out];
+	return q->word_bits != 32 ? gptq_inputs_reference[out] : dsp->inputs[out];
 }

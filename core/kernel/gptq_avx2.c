@@ -35,7 +35,7 @@ struct values {
 	__m256i part[8][4];
 };
 
-#include "kernel/dequant_strip.h"
+#include "kernel/gptq_strip.h"
 
 ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
 {
@@ -308,9 +308,14 @@ ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *val
 			}
 }
 
-void kernels_init_avx2(struct kernels *k)
+void cast_init_avx2(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS])
 {
-	kernels_install(k);
+	cast_install(cast);
+}
+
+void gptq_init_avx2(struct gptq_dsp *dsp)
+{
+	gptq_install(dsp);
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef GPTQFS_DEQUANT_H
-#define GPTQFS_DEQUANT_H
+#ifndef GPTQFS_GPTQ_H
+#define GPTQFS_GPTQ_H
 
 /*
- * The numeric contract, and the kernels that keep it.
+ * GPTQ: the numeric contract, and the kernels that keep it.
  *
  *     w[n][k] = round_to_nearest_even( fp32(scale[g][n]) * (float)(q[k][n] - zero[g][n]) )
  *
@@ -20,7 +20,6 @@
 #include <stdint.h>
 
 #include "base/dtype.h"
-#include "kernel/cpu.h"
 
 /* How codes lie in pack words. All words are little-endian and unsigned. */
 enum packing {
@@ -44,7 +43,7 @@ enum zeros {
 
 /*
  * One quantized matrix. Pointers into checkpoint files have no alignment at all (safetensors promises none): read
- * them by memcpy or unaligned loads. Sizes were checked by whoever filled the struct; kernels check nothing.
+ * them by memcpy or unaligned loads. Sizes were checked when the struct was filled; kernels check nothing.
  */
 struct qtensor {
 	uint32_t in_features;  /* K, at least 1 */
@@ -62,7 +61,7 @@ struct qtensor {
 	const uint32_t *g_idx;       /* [in_features], each < groups; aligned private memory, or NULL */
 };
 
-/* Are the codes in planes? 2, 4 and 8 bits are one plane, and one plane is a stream. */
+/* True if the codes are in planes. 2, 4 and 8 bits are one plane, and one plane is a stream. */
 static inline bool qtensor_is_planar(const struct qtensor *q)
 {
 	return q->packing == PACKING_PLANAR && (q->bits & (q->bits - 1));
@@ -70,38 +69,37 @@ static inline bool qtensor_is_planar(const struct qtensor *q)
 
 /*
  * Writes rows [row0, row0 + nrows) to dst, nrows * in_features elements of the kernel's output type, and not a byte
- * beyond. dst need not be aligned, but 64-byte-aligned rows are faster. No allocation, no failure, any number of
- * threads. Reads only what the rows need, but may be cut short by a fault in mapped memory: so no kernel holds a lock.
+ * beyond. dst need not be aligned, but 64-byte-aligned rows are faster. Allocates nothing, cannot fail, runs in any
+ * number of threads. Reads only what the rows need; a fault in mapped memory may end it anywhere, so it holds no lock.
  */
-typedef void dequant_fn(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows);
+typedef void gptq_fn(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows);
 
-/*
- * Casts n elements, each rounded once; NaN becomes the canonical one, everything else IEEE. Neither pointer need be
- * aligned. Casting a type to itself is a copy, NaN payloads and all.
- */
-typedef void cast_fn(void *dst, const void *src, size_t n);
+/* The C reference. */
+extern gptq_fn *const gptq_reference[DTYPE_VIEWS];
 
-/* The best kernel of one CPU level for every case; filled once, then constant. Unused slots hold the reference. */
-struct kernels {
-	enum cpu_level level;
-	struct accel *accel; /* decodes instead of them where it can (accel.h), or NULL; not theirs */
-	/* [bits][packing][g_idx != NULL][output type] for 32-bit words */
-	dequant_fn *dequant[9][2][2][DTYPE_VIEWS];
-	dequant_fn *inputs[DTYPE_VIEWS]; /* for 32-bit words */
-	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS];
+/* The kernels of one CPU level. Slots that no level overrides hold the reference. */
+struct gptq_dsp {
+	/* [bits][packing][g_idx != NULL][output type], for 32-bit words */
+	gptq_fn *rows[9][2][2][DTYPE_VIEWS];
+	gptq_fn *inputs[DTYPE_VIEWS]; /* for 32-bit words */
 };
 
-/* Fills the table with the reference, then lets each level up to `level` override what it does faster. */
-void kernels_init(struct kernels *k, enum cpu_level level);
+/* Fills the table with the C reference. */
+void gptq_init(struct gptq_dsp *dsp);
+
+/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+void gptq_init_vector(struct gptq_dsp *dsp);
+void gptq_init_avx2(struct gptq_dsp *dsp);
+void gptq_init_avx512(struct gptq_dsp *dsp);
 
 /* The kernel for this matrix and output type (F16, BF16 or F32). Never NULL. */
-dequant_fn *kernels_dequant(const struct kernels *k, const struct qtensor *q, enum dtype out);
+gptq_fn *gptq_rows(const struct gptq_dsp *dsp, const struct qtensor *q, enum dtype out);
 
 /*
  * The same for the matrix as it is packed, [in_features, out_features]: a kernel that writes rows [k0, k0 + nk) of
  * out_features elements each. For the few weights that are kept that way (Conv1D, embeddings).
  */
-dequant_fn *kernels_inputs(const struct kernels *k, const struct qtensor *q, enum dtype out);
+gptq_fn *gptq_inputs(const struct gptq_dsp *dsp, const struct qtensor *q, enum dtype out);
 
 /*
  * The same matrix with the inputs [k0, k0 + nk) alone, for which any kernel of the whole one will do. k0 must be a

@@ -41,7 +41,7 @@ struct values {
 	struct columns16 part[8];
 };
 
-#include "kernel/dequant_strip.h"
+#include "kernel/gptq_strip.h"
 
 ALWAYS_INLINE words load_words(const unsigned char *src, uint32_t n)
 {
@@ -444,25 +444,30 @@ ALWAYS_INLINE void tile_finish(const struct tile *tile, const struct values *val
 	DEFINE_GROUPED(planes##bits##_f16, general_f16, bits, PLANES, DTYPE_F16)    \
 	DEFINE_GROUPED(planes##bits##_bf16, general_bf16, bits, PLANES, DTYPE_BF16) \
 	DEFINE_GROUPED(planes##bits##_f32, general_f32, bits, PLANES, DTYPE_F32)    \
-	static dequant_fn *const planes##bits[DTYPE_VIEWS] = OUTPUTS(planes##bits);
+	static gptq_fn *const planes##bits[DTYPE_VIEWS] = OUTPUTS(planes##bits);
 
 DEFINE_PLANES(3)
 DEFINE_PLANES(5)
 DEFINE_PLANES(6)
 DEFINE_PLANES(7)
 
-static void install_planes(struct kernels *k, unsigned bits, dequant_fn *const kernels[DTYPE_VIEWS])
+static void install_planes(struct gptq_dsp *dsp, unsigned bits, gptq_fn *const kernels[DTYPE_VIEWS])
 {
-	memcpy(k->dequant[bits][PACKING_PLANAR][0], kernels, sizeof(k->dequant[bits][PACKING_PLANAR][0]));
+	memcpy(dsp->rows[bits][PACKING_PLANAR][0], kernels, sizeof(dsp->rows[bits][PACKING_PLANAR][0]));
 }
 
-void kernels_init_avx512(struct kernels *k)
+void cast_init_avx512(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS])
 {
-	kernels_install(k);
-	install_planes(k, 3, planes3);
-	install_planes(k, 5, planes5);
-	install_planes(k, 6, planes6);
-	install_planes(k, 7, planes7);
+	cast_install(cast);
+}
+
+void gptq_init_avx512(struct gptq_dsp *dsp)
+{
+	gptq_install(dsp);
+	install_planes(dsp, 3, planes3);
+	install_planes(dsp, 5, planes5);
+	install_planes(dsp, 6, planes6);
+	install_planes(dsp, 7, planes7);
 }
 
 #endif

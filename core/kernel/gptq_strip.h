@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of a SIMD kernel that is the same for every instruction set. A file dequant_<isa>.c defines COLUMNS,
+ * The part of a SIMD kernel that is the same for every instruction set. A file gptq_<isa>.c defines COLUMNS,
  * struct tables, struct codes and struct values, includes this, defines the functions declared below, and calls
- * kernels_install().
+ * gptq_install() and cast_install().
  *
  * The unit of work is a strip of COLUMNS columns of qweight, that is COLUMNS rows of output, because neighbouring
  * columns lie next to each other in memory: one vector load takes the words of all of them, and for 16 columns no byte
@@ -22,7 +22,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernel/dequant_impl.h"
+#include "kernel/cast.h"
+#include "kernel/gptq.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -857,7 +858,7 @@ DEFINE_GROUPED(grouped_f32, general_f32, q->bits, BYTES, DTYPE_F32)
 static const struct {
 	unsigned bits;
 	enum packing packing;
-	dequant_fn *dequant[2][DTYPE_VIEWS];
+	gptq_fn *rows[2][DTYPE_VIEWS];
 } kernels_made[] = {
     {2, PACKING_STREAM, {OUTPUTS(grouped2), OUTPUTS(general)}},
     {2, PACKING_PLANAR, {OUTPUTS(grouped2), OUTPUTS(general)}},
@@ -894,18 +895,22 @@ DEFINE_CAST(cast_bf16_f32, DTYPE_BF16, DTYPE_F32)
 DEFINE_CAST(cast_f32_f16, DTYPE_F32, DTYPE_F16)
 DEFINE_CAST(cast_f32_bf16, DTYPE_F32, DTYPE_BF16)
 
-static void kernels_install(struct kernels *k)
+static void gptq_install(struct gptq_dsp *dsp)
 {
-	static dequant_fn *const inputs[DTYPE_VIEWS] = OUTPUTS(inputs);
+	static gptq_fn *const inputs[DTYPE_VIEWS] = OUTPUTS(inputs);
 
-	memcpy(k->inputs, inputs, sizeof(k->inputs));
+	memcpy(dsp->inputs, inputs, sizeof(dsp->inputs));
 	for (size_t i = 0; i < sizeof(kernels_made) / sizeof(*kernels_made); i++)
-		memcpy(k->dequant[kernels_made[i].bits][kernels_made[i].packing], kernels_made[i].dequant,
-		    sizeof(kernels_made[i].dequant));
-	k->cast[DTYPE_F16][DTYPE_BF16] = cast_f16_bf16;
-	k->cast[DTYPE_F16][DTYPE_F32] = cast_f16_f32;
-	k->cast[DTYPE_BF16][DTYPE_F16] = cast_bf16_f16;
-	k->cast[DTYPE_BF16][DTYPE_F32] = cast_bf16_f32;
-	k->cast[DTYPE_F32][DTYPE_F16] = cast_f32_f16;
-	k->cast[DTYPE_F32][DTYPE_BF16] = cast_f32_bf16;
+		memcpy(dsp->rows[kernels_made[i].bits][kernels_made[i].packing], kernels_made[i].rows,
+		    sizeof(kernels_made[i].rows));
+}
+
+static void cast_install(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS])
+{
+	cast[DTYPE_F16][DTYPE_BF16] = cast_f16_bf16;
+	cast[DTYPE_F16][DTYPE_F32] = cast_f16_f32;
+	cast[DTYPE_BF16][DTYPE_F16] = cast_bf16_f16;
+	cast[DTYPE_BF16][DTYPE_F32] = cast_bf16_f32;
+	cast[DTYPE_F32][DTYPE_F16] = cast_f32_f16;
+	cast[DTYPE_F32][DTYPE_BF16] = cast_f32_bf16;
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef GPTQFS_ACCEL_IMPL_H
-#define GPTQFS_ACCEL_IMPL_H
+#ifndef GPTQFS_ACCEL_TRIAL_H
+#define GPTQFS_ACCEL_TRIAL_H
 
-/* What the files that implement accel.h share. Nobody else includes this. */
+/* What a plugin has to pass before it is used: the bytes of the C reference for every layout; and how fast it is. */
 
-#include "kernel/accel.h"
+#include "gptqfs.h"
+#include "kernel/plugin.h"
+
+struct kernels;
 
 /* An opened plugin on trial, beside the kernels that it would replace. */
 struct accel_trial {

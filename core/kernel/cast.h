@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_CAST_H
+#define GPTQFS_CAST_H
+
+/* Casts of stored float tensors to the type of a view: each element is rounded once, to nearest even. */
+
+#include <stddef.h>
+
+#include "base/dtype.h"
+
+/*
+ * Casts n elements. NaN becomes the canonical one, everything else follows IEEE 754. Neither pointer need be aligned.
+ * Casting a type to itself is a copy, NaN payloads and all.
+ */
+typedef void cast_fn(void *dst, const void *src, size_t n);
+
+/* The C reference, [from][to]. */
+extern cast_fn *const cast_reference[DTYPE_CASTS][DTYPE_VIEWS];
+
+/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+void cast_init_vector(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
+void cast_init_avx2(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
+void cast_init_avx512(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernel/kernels.h"
+
+#include <string.h>
+
+void kernels_init(struct kernels *k, enum cpu_level level)
+{
+	*k = (struct kernels){.level = level};
+	gptq_init(&k->gptq);
+	memcpy(k->cast, cast_reference, sizeof(k->cast));
+#if defined(__x86_64__) || defined(__aarch64__)
+	if (level >= CPU_VECTOR) {
+		gptq_init_vector(&k->gptq);
+		cast_init_vector(k->cast);
+	}
+#endif
+#if defined(__x86_64__)
+	if (level >= CPU_AVX2) {
+		gptq_init_avx2(&k->gptq);
+		cast_init_avx2(k->cast);
+	}
+	if (level >= CPU_AVX512) {
+		gptq_init_avx512(&k->gptq);
+		cast_init_avx512(k->cast);
+	}
+#endif
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_KERNELS_H
+#define GPTQFS_KERNELS_H
+
+/*
+ * The kernels in use: one table per encoding, and the casts. An encoding is X.h (its numeric contract and its table),
+ * X.c (the C reference, which is always enough) and, where it was measured to pay, X_ISA.c for an instruction set.
+ * Every kernel gives the bits of the reference; nothing is compared with a tolerance.
+ */
+
+#include "kernel/cast.h"
+#include "kernel/cpu.h"
+#include "kernel/gptq.h"
+
+struct accel;
+
+/* The best kernels of one CPU level; filled once, then constant. */
+struct kernels {
+	enum cpu_level level;
+	struct accel *accel; /* decodes in their place where it can (accel.h), or NULL; owned by the model */
+	struct gptq_dsp gptq;
+	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
+};
+
+/* Fills the tables with the references, then lets each level up to `level` override what it does faster. */
+void kernels_init(struct kernels *k, enum cpu_level level);
+
+#endif
