@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,13 +18,17 @@
 
 int source_file_map(struct source_file *f, struct gptqfs_error *err)
 {
-	void *map = mmap(NULL, (size_t)f->stat.st_size, PROT_READ, MAP_SHARED, f->fd, 0);
+	const size_t size = (size_t)f->stat.st_size;
+	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, f->fd, 0);
 
+	/* File systems that bypass the page cache (FUSE with direct_io, some network disks) refuse shared maps. */
+	if (map == MAP_FAILED && (errno == ENODEV || errno == EINVAL || errno == EACCES))
+		map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, f->fd, 0);
 	if (map == MAP_FAILED)
-		return err_set(err, -errno, "%s: cannot be mapped: %s", f->name, strerror(errno));
+		return err_system(err, errno, "%s cannot be mapped", f->name);
 	/* Most readers come by once. The kernel then does not keep pages for having been read here, neither when it
 	 * looks for memory nor when they are unmapped. */
-	madvise(map, (size_t)f->stat.st_size, MADV_SEQUENTIAL);
+	madvise(map, size, MADV_SEQUENTIAL);
 	f->map = map;
 	return 0;
 }
