@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 int err_set(struct gptqfs_error *err, int rc, const char *fmt, ...)
 {
@@ -23,4 +24,37 @@ int err_set(struct gptqfs_error *err, int rc, const char *fmt, ...)
 int err_memory(struct gptqfs_error *err)
 {
 	return err_set(err, -ENOMEM, "out of memory");
+}
+
+static int system_code(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+	case EACCES:
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+		return -error;
+	case EPERM:
+	case ELOOP:
+	case ENAMETOOLONG:
+		return -EACCES;
+	default:
+		return -EIO;
+	}
+}
+
+int err_system(struct gptqfs_error *err, int error, const char *fmt, ...)
+{
+	const char *remedy = error == EMFILE   ? "; raise the limit of open files (ulimit -n)"
+	                     : error == EACCES ? "; make it readable for this user"
+	                                       : "";
+	char what[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	return err_set(err, system_code(error), "%s: %s%s", strerror(error), what, remedy);
 }

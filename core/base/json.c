@@ -304,6 +304,7 @@ char *json_string(struct json_text text, struct arena *arena)
 	char *copy, *decoded = NULL;
 	cJSON *item;
 
+	errno = 0;
 	if (text.len < 2 || text.at[0] != '"')
 		return NULL;
 	if (!memchr(text.at, '\\', text.len))
@@ -363,9 +364,12 @@ int json_parse(struct json_text text, const char *name, struct json **out, struc
 	/* cJSON would end the string there and go on, with half a value. */
 	if (has_nul(text))
 		return err_set(err, -EBADMSG, "%s: a string contains \\u0000; no program can use it, remove it", name);
+	errno = 0; /* cJSON does not tell, but malloc does */
 	root = cJSON_ParseWithLength(text.at, text.len);
+	if (!root && errno == ENOMEM)
+		return err_memory(err);
 	if (!root)
-		return err_set(err, -EBADMSG, "%s: malformed JSON (half a surrogate pair, or out of memory)", name);
+		return err_set(err, -EBADMSG, "%s: malformed JSON (half a surrogate pair); fetch the file again", name);
 	rc = check_keys(root, name, err);
 	if (rc) {
 		cJSON_Delete(root);

@@ -53,8 +53,8 @@ bool json_text_is(struct json_text text, const char *s);
 
 /*
  * The string that a piece of text spells, decoded into the arena. NUL, which a name may contain as \u0000, becomes
- * the two bytes C0 80, which no UTF-8 text contains. Returns NULL if it is not a string, has a lone surrogate, or
- * memory is out.
+ * the two bytes C0 80, which no UTF-8 text contains. Returns NULL if it is not a string or has a lone surrogate; or if
+ * memory is out, and then errno is ENOMEM.
  */
 char *json_string(struct json_text text, struct arena *arena);
 

@@ -10,77 +10,149 @@
 
 #include "base/err.h"
 
+/* How often a listing is begun anew because entries vanished under it. */
+#define TRIES_MAX 5
+
 struct lister {
 	const struct source_dir *dir;
 	struct arena *arena;
 	struct listing *out;
-	size_t room;
+	size_t room, odd_room;
+	bool vanished; /* an entry was gone before it could be looked at */
 	struct gptqfs_error *err;
 };
 
 static int list_directory(struct lister *l, int fd, const char *prefix, int depth);
 
+/* Room for one more of `count` elements. Returns the array, or NULL for lack of memory. */
+static void *grow(struct lister *l, void *array, size_t count, size_t *room, size_t size)
+{
+	void *grown;
+
+	if (count < *room)
+		return array;
+	*room = *room * 2 + 64;
+	grown = arena_alloc(l->arena, *room, size);
+	if (grown && count)
+		memcpy(grown, array, count * size);
+	return grown;
+}
+
 static int add_name(struct lister *l, const char *name)
 {
-	if (l->out->count == LISTING_FILES_MAX)
-		return err_set(l->err, -EBADMSG, "%s: more than %d files; give the directory of one model",
-		    l->dir->path, LISTING_FILES_MAX);
-	if (l->out->count == l->room) {
-		size_t room = l->room * 2 + 64;
-		const char **names = arena_alloc(l->arena, room, sizeof(*names));
+	struct listing *out = l->out;
 
-		if (!names)
-			return err_memory(l->err);
-		if (l->out->count)
-			memcpy(names, l->out->names, l->out->count * sizeof(*names));
-		l->out->names = names;
-		l->room = room;
-	}
-	l->out->names[l->out->count++] = name;
+	if (out->count == LISTING_FILES_MAX)
+		return err_set(l->err, -EBADMSG, "more than %d files; give the directory of one model (%s)",
+		    LISTING_FILES_MAX, l->dir->path);
+	out->names = grow(l, out->names, out->count, &l->room, sizeof(*out->names));
+	if (!out->names)
+		return err_memory(l->err);
+	out->names[out->count++] = name;
 	return 0;
+}
+
+static int add_odd(struct lister *l, const char *name, const char *why, bool file)
+{
+	struct listing *out = l->out;
+
+	if (out->odd_count == LISTING_FILES_MAX)
+		return 0;
+	out->odd = grow(l, out->odd, out->odd_count, &l->odd_room, sizeof(*out->odd));
+	if (!out->odd)
+		return err_memory(l->err);
+	out->odd[out->odd_count++] = (struct listing_odd){name, why, file};
+	return 0;
+}
+
+/* What has just been read from a directory cannot be looked at. If it is gone, everything is looked at again. */
+static int listing_failed(struct lister *l, const char *name, int error)
+{
+	l->vanished = error == ENOENT || error == ESTALE;
+	return err_system(l->err, error, "%s/%s", l->dir->path, name);
+}
+
+static int add_link(struct lister *l, int fd, const char *base, const char *name)
+{
+	struct stat st;
+
+	if (TEMP_FAILURE_RETRY(fstatat(fd, base, &st, 0)) == 0) {
+		if (S_ISDIR(st.st_mode))
+			return add_odd(l, name, "a link to a directory", false);
+		return S_ISREG(st.st_mode) ? add_name(l, name) : add_odd(l, name, "not a regular file", true);
+	}
+	switch (errno) {
+	case ENOENT:
+	case ENOTDIR:
+	case ELOOP:
+	case EACCES:
+	case ENAMETOOLONG:
+		return add_name(l, name);
+	default:
+		return listing_failed(l, name, errno);
+	}
+}
+
+static int add_directory(struct lister *l, int fd, const char *base, const char *name, int depth)
+{
+	const char *prefix = arena_printf(l->arena, "%s/", name);
+	int sub;
+
+	if (!prefix)
+		return err_memory(l->err);
+	if (depth == LISTING_DEPTH_MAX)
+		return add_odd(l, name, "too many directories one within the other", false);
+	sub = TEMP_FAILURE_RETRY(openat(fd, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+	if (sub >= 0)
+		return list_directory(l, sub, prefix, depth + 1);
+	return errno == EACCES ? add_name(l, name) : listing_failed(l, name, errno);
 }
 
 static int add_entry(struct lister *l, int fd, const char *base, const char *name, int depth)
 {
 	struct stat st;
-	int sub;
 
-	if (fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return 0;
-	if (S_ISLNK(st.st_mode) && fstatat(fd, base, &st, 0) < 0)
-		return add_name(l, name);
+	if (TEMP_FAILURE_RETRY(fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW)) < 0)
+		return listing_failed(l, name, errno);
 	if (S_ISREG(st.st_mode))
 		return add_name(l, name);
-	if (!S_ISDIR(st.st_mode) || depth == LISTING_DEPTH_MAX)
-		return 0;
-	sub = openat(fd, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return sub < 0 ? 0 : list_directory(l, sub, arena_printf(l->arena, "%s/", name), depth + 1);
+	if (S_ISLNK(st.st_mode))
+		return add_link(l, fd, base, name);
+	return S_ISDIR(st.st_mode) ? add_directory(l, fd, base, name, depth)
+	                           : add_odd(l, name, "not a regular file", true);
+}
+
+/* The next entry that is no dot file; NULL at the end, or with errno set. */
+static const struct dirent *next_entry(DIR *stream)
+{
+	const struct dirent *entry;
+
+	do {
+		errno = 0;
+		entry = readdir(stream);
+	} while (entry ? entry->d_name[0] == '.' : errno == EINTR);
+	return entry;
 }
 
 /* Takes the descriptor. */
 static int list_directory(struct lister *l, int fd, const char *prefix, int depth)
 {
 	DIR *stream = fdopendir(fd);
-	struct dirent *entry;
-	int rc = 0;
+	const struct dirent *entry;
+	int rc = 0, error = errno;
 
-	if (!stream || !prefix) {
-		if (stream)
-			closedir(stream);
-		else
-			close(fd);
-		return err_memory(l->err);
+	if (!stream) {
+		close(fd);
+		return listing_failed(l, prefix, error);
 	}
-	while (rc == 0 && (entry = readdir(stream))) {
-		const char *name;
+	while (rc == 0 && (entry = next_entry(stream))) {
+		const char *name = arena_printf(l->arena, "%s%s", prefix, entry->d_name);
 
-		if (entry->d_name[0] == '.')
-			continue;
-		name = arena_printf(l->arena, "%s%s", prefix, entry->d_name);
 		rc = name ? add_entry(l, fd, entry->d_name, name, depth) : err_memory(l->err);
 	}
+	error = errno;
 	closedir(stream);
-	return rc;
+	return rc == 0 && error ? listing_failed(l, prefix, error) : rc;
 }
 
 static int by_name(const void *a, const void *b)
@@ -88,22 +160,33 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static int list_once(struct lister *l)
+{
+	int fd = TEMP_FAILURE_RETRY(openat(l->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+
+	*l->out = (struct listing){0};
+	l->room = l->odd_room = 0;
+	l->vanished = false;
+	return fd < 0 ? err_system(l->err, errno, "%s", l->dir->path) : list_directory(l, fd, "", 0);
+}
+
 int listing_read(const struct source_dir *dir, struct arena *arena, struct listing *out, struct gptqfs_error *err)
 {
 	struct lister l = {.dir = dir, .arena = arena, .out = out, .err = err};
-	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc;
+	int rc = list_once(&l);
 
-	*out = (struct listing){0};
-	if (fd < 0)
-		return err_set(err, -EACCES, "%s: %s; make the directory readable for this user", dir->path,
-		    strerror(errno));
-	rc = list_directory(&l, fd, "", 0);
+	for (int i = 1; rc && l.vanished && i < TRIES_MAX; i++)
+		rc = list_once(&l);
+	if (rc && l.vanished)
+		return err_set(err, -EBADMSG,
+		    "files vanish while the directory is read; mount when nothing writes to it any more (%s)",
+		    dir->path);
 	if (rc)
 		return rc;
-	if (!out->count)
+	if (!out->count && !out->odd_count)
 		return err_set(err, -ENOENT, "%s: no files here; give the directory of a model", dir->path);
-	qsort(out->names, out->count, sizeof(*out->names), by_name);
+	if (out->count)
+		qsort(out->names, out->count, sizeof(*out->names), by_name);
 	return 0;
 }
 

@@ -5,19 +5,30 @@
 #include "base/arena.h"
 #include "file/source_dir.h"
 
+/* Something that is not a file to be opened, and why. */
+struct listing_odd {
+	const char *name, *why;
+	bool file; /* it stands where a file could: a FIFO, a socket or a device */
+};
+
 /*
- * The files below a model directory, sub-directories too, by name. Left out: dot files, whatever is neither a file
- * nor a link to one, and directories behind links. A link that leads nowhere is listed: opening it tells.
+ * The files below a model directory, sub-directories too, by name. Dot files are left out. A link that leads nowhere is
+ * listed, and so is a directory that this user may not read: opening them tells.
  */
 struct listing {
 	const char **names; /* relative ("sub/model.safetensors"), bytewise order; arena */
 	size_t count;
+	struct listing_odd *odd; /* what else there is; arena */
+	size_t odd_count;
 };
 
 #define LISTING_FILES_MAX 100000
 #define LISTING_DEPTH_MAX 16
 
-/* -ENOENT for an empty directory, -EACCES if it cannot be read, -EBADMSG for more than the limits. */
+/*
+ * -ENOENT for an empty directory, -EACCES if it cannot be read, -EBADMSG for more than the limits, and the code of
+ * err_system for whatever else stands in the way: nothing is taken for absent that merely could not be looked at.
+ */
 int listing_read(const struct source_dir *dir, struct arena *arena, struct listing *out, struct gptqfs_error *err);
 
 bool listing_has(const struct listing *listing, const char *name);

@@ -8,76 +8,188 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 
-/* ---- the directory ---- */
+/* How a name inside the model, or inside a cache entry, is resolved. */
+#define INSIDE (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+#define INSIDE_PLAIN (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+#define AGAIN_MAX 100
 
-/* The snapshot that a cache entry's refs/main names: a path in `out`, or -ENOENT. */
-static int find_snapshot(const char *entry, char out[PATH_MAX])
+/*
+ * openat2 for reading, or for what `flags` say. Begun again after a signal, and, for a second, when the kernel cannot
+ * tell for a rename going on elsewhere, or somebody has a lease on the file (EAGAIN).
+ */
+static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
 {
-	char ref[PATH_MAX], hash[128] = "";
-	FILE *f;
+	/* O_NONBLOCK: a FIFO must not stop us; it is refused a moment later. */
+	struct open_how how = {.flags = flags | O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = resolve};
+	const struct timespec pause = {.tv_nsec = 10000000};
+	int fd = -1;
 
-	if (snprintf(ref, sizeof(ref), "%s/refs/main", entry) >= (int)sizeof(ref))
-		return -ENOENT;
-	f = fopen(ref, "re");
-	if (!f)
-		return -ENOENT;
-	if (fscanf(f, "%127[0-9A-Za-z._-]", hash) != 1 || hash[0] == '.')
-		hash[0] = 0;
-	fclose(f);
-	if (!hash[0] || snprintf(out, PATH_MAX, "%s/snapshots/%s", entry, hash) >= PATH_MAX)
-		return -ENOENT;
-	return 0;
+	if (flags & O_PATH)
+		how.flags = flags | O_CLOEXEC;
+	for (int i = 0; i < AGAIN_MAX; i++) {
+		fd = (int)TEMP_FAILURE_RETRY(syscall(SYS_openat2, dirfd, name, &how, sizeof(how)));
+		if (fd >= 0 || errno != EAGAIN)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	return fd;
 }
+
+/* ---- the directory ---- */
 
 static int open_failed(const char *path, int error, struct gptqfs_error *err)
 {
 	if (error == ENOENT)
-		return err_set(err, -ENOENT, "%s: no such directory; give the directory of a model", path);
+		return err_set(err, -ENOENT, "%.1500s: no such directory; give the directory of a model", path);
 	if (error == ENOTDIR)
-		return err_set(err, -ENOTDIR, "%s: not a directory; give the directory that holds the model's files",
+		return err_set(err, -ENOTDIR, "%.1500s: not a directory; give the directory that holds the model's files",
 		    path);
 	if (error == ENOTCONN)
-		return err_set(err, -ENOENT, "%s: a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'",
-		    path, path);
-	return err_set(err, -EACCES, "%s: %s; make the directory readable for this user", path, strerror(error));
+		return err_set(err, -ENOENT, "a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'", path);
+	return err_system(err, error, "%s", path);
+}
+
+static int refuse_link(const char *path, const char *what, struct gptqfs_error *err)
+{
+	return err_set(err, -EACCES,
+	    "%s is a symbolic link, and so may lead out of this Hugging Face cache entry; if you trust it, mount with "
+	    "-o follow_symlinks (%s)",
+	    what, path);
+}
+
+/* Reads the name of the snapshot from refs/main: a word. -ENOENT if there is none. */
+static int read_ref(int entry, uint64_t resolve, const char *path, char hash[128], struct gptqfs_error *err)
+{
+	int fd = open_resolved(entry, "refs/main", 0, resolve), error = errno;
+	struct stat st;
+	ssize_t len;
+
+	hash[0] = 0;
+	if (fd < 0 && error == ENOENT)
+		return -ENOENT;
+	if (fd < 0 && (error == ELOOP || error == EXDEV))
+		return refuse_link(path, "refs/main", err);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		error = errno;
+		if (fd >= 0)
+			close(fd);
+		return err_system(err, error, "%s/refs/main", path);
+	}
+	len = S_ISREG(st.st_mode) ? TEMP_FAILURE_RETRY(read(fd, hash, 127)) : 0;
+	error = errno;
+	close(fd);
+	if (len < 0)
+		return err_system(err, error, "%s/refs/main", path);
+	hash[len] = 0;
+	hash[strspn(hash, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")] = 0;
+	return hash[0] && hash[0] != '.' ? 0 : -ENOENT;
+}
+
+/* From a cache entry to the snapshot that its refs/main names: dir->fd and dir->path are of that one then. */
+static int enter_snapshot(struct source_dir *dir, struct gptqfs_error *err)
+{
+	const uint64_t resolve = dir->follow_symlinks ? 0 : INSIDE_PLAIN;
+	char hash[128], *path = NULL;
+	int rc = read_ref(dir->fd, resolve, dir->path, hash, err), fd, error;
+
+	if (rc == -ENOENT)
+		return err_set(err, -ENOENT,
+		    "a Hugging Face cache entry whose refs/main names no snapshot; give one of %s/snapshots/*",
+		    dir->path);
+	if (rc)
+		return rc;
+	if (asprintf(&path, "snapshots/%s", hash) < 0)
+		return err_memory(err);
+	fd = open_resolved(dir->fd, path, O_DIRECTORY, resolve);
+	error = errno;
+	if (fd < 0 && (error == ELOOP || error == EXDEV))
+		rc = refuse_link(dir->path, path, err);
+	free(path);
+	if (rc == 0 && asprintf(&path, "%s/snapshots/%s", dir->path, hash) < 0)
+		rc = err_memory(err);
+	else if (rc == 0 && fd < 0)
+		rc = open_failed(path, error, err);
+	if (rc) {
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	close(dir->fd);
+	free(dir->path);
+	dir->fd = fd;
+	dir->path = path;
+	return 0;
+}
+
+/* Is dir->path an entry of the cache? 1, 0, or what is wrong. */
+static int is_cache_entry(const struct source_dir *dir, struct gptqfs_error *err)
+{
+	const char *base = strrchr(dir->path, '/');
+	struct stat st;
+
+	if (!base || strncmp(base, "/models--", 9) != 0)
+		return 0;
+	if (TEMP_FAILURE_RETRY(fstatat(dir->fd, "snapshots", &st, AT_SYMLINK_NOFOLLOW)) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : err_system(err, errno, "%s/snapshots", dir->path);
+}
+
+/*
+ * Of a snapshot, the blobs of its entry. A link in their place leads who knows where: then they are no part of the
+ * model, and links to them lead out of it.
+ */
+static int open_blobs(struct source_dir *dir, struct gptqfs_error *err)
+{
+	const char *base = strrchr(dir->path, '/');
+	int entry, error = 0;
+
+	if (base - dir->path < 10 || strncmp(base - 10, "/snapshots", 10) != 0)
+		return 0;
+	entry = open_resolved(dir->fd, "../..", O_PATH | O_DIRECTORY, 0);
+	if (entry >= 0)
+		dir->blobs = open_resolved(entry, "blobs", O_PATH | O_DIRECTORY, INSIDE_PLAIN);
+	if (dir->blobs < 0)
+		error = errno;
+	if (entry >= 0)
+		close(entry);
+	if (!error || error == ENOENT || error == ENOTDIR || error == ELOOP || error == EXDEV)
+		return 0;
+	return err_system(err, error, "%s/../../blobs", dir->path);
+}
+
+/* realpath gives up when a signal comes. */
+static char *canonical(const char *path)
+{
+	char *out;
+
+	do
+		out = realpath(path, NULL);
+	while (!out && errno == EINTR);
+	return out;
 }
 
 int source_dir_open(struct source_dir *dir, const char *path, bool follow_symlinks, struct gptqfs_error *err)
 {
-	char snapshot[PATH_MAX], *base, *parent;
+	int rc;
 
 	*dir = (struct source_dir){.fd = -1, .blobs = -1, .follow_symlinks = follow_symlinks};
-	dir->path = realpath(path, NULL);
+	dir->path = canonical(path);
 	if (!dir->path)
 		return open_failed(path, errno, err);
-	base = strrchr(dir->path, '/');
-	if (base && strncmp(base, "/models--", 9) == 0 && access(dir->path, R_OK) == 0) {
-		char config[PATH_MAX];
-
-		snprintf(config, sizeof(config), "%s/snapshots", dir->path);
-		if (access(config, F_OK) == 0) {
-			if (find_snapshot(dir->path, snapshot))
-				return err_set(err, -ENOENT,
-				    "%s: a Hugging Face cache entry whose refs/main names no snapshot; give one of %s/snapshots/*",
-				    dir->path, dir->path);
-			free(dir->path);
-			dir->path = realpath(snapshot, NULL);
-			if (!dir->path)
-				return open_failed(snapshot, errno, err);
-		}
-	}
-	dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir->fd = open_resolved(AT_FDCWD, dir->path, O_DIRECTORY, 0);
 	if (dir->fd < 0)
 		return open_failed(dir->path, errno, err);
-	parent = strrchr(dir->path, '/');
-	if (parent - dir->path > 10 && strncmp(parent - 10, "/snapshots", 10) == 0)
-		dir->blobs = openat(dir->fd, "../../blobs", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return 0;
+	rc = is_cache_entry(dir, err);
+	if (rc > 0)
+		rc = enter_snapshot(dir, err);
+	return rc ? rc : open_blobs(dir, err);
 }
 
 void source_dir_close(struct source_dir *dir)
@@ -92,14 +204,6 @@ void source_dir_close(struct source_dir *dir)
 
 /* ---- its files ---- */
 
-static int open_beneath(int dirfd, const char *name, uint64_t resolve)
-{
-	/* O_NONBLOCK: a FIFO must not stop us; it is refused a moment later. */
-	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = resolve};
-
-	return (int)syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
-}
-
 /* A snapshot's files are links ../../blobs/HASH, with more ../ in sub-directories. errno EXDEV if this one is not. */
 static int open_blob(const struct source_dir *dir, const char *name)
 {
@@ -107,6 +211,8 @@ static int open_blob(const struct source_dir *dir, const char *name)
 	const char *at = target;
 	ssize_t len = readlinkat(dir->fd, name, target, sizeof(target) - 1);
 
+	if (len < 0 && errno != EINVAL)
+		return -1;
 	errno = EXDEV;
 	if (dir->blobs < 0 || len < 0)
 		return -1;
@@ -115,15 +221,12 @@ static int open_blob(const struct source_dir *dir, const char *name)
 		at += 3;
 	if (at == target || strncmp(at, "blobs/", 6) != 0 || strchr(at + 6, '/'))
 		return -1;
-	return open_beneath(dir->blobs, at + 6, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+	return open_resolved(dir->blobs, at + 6, 0, INSIDE_PLAIN);
 }
 
 int source_dir_openat(const struct source_dir *dir, const char *name)
 {
-	int fd;
+	int fd = open_resolved(dir->fd, name, 0, dir->follow_symlinks ? 0 : INSIDE);
 
-	if (dir->follow_symlinks)
-		return openat(dir->fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	fd = open_beneath(dir->fd, name, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
-	return fd < 0 && errno == EXDEV ? open_blob(dir, name) : fd;
+	return fd < 0 && errno == EXDEV && !dir->follow_symlinks ? open_blob(dir, name) : fd;
 }

@@ -10,25 +10,29 @@
 
 #include "base/err.h"
 
+static int open_failed(const struct source_dir *dir, const char *name, int error, struct gptqfs_error *err)
+{
+	if (error == EXDEV)
+		return err_set(err, -ELOOP,
+		    "%.1000s: a symbolic link that leads out of the model directory; if you trust it, mount with "
+		    "-o follow_symlinks (%s)",
+		    name, dir->path);
+	return err_system(err, error, "%s/%s", dir->path, name);
+}
+
 int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err)
 {
+	int error;
+
 	*out = (struct source_file){.name = name, .fd = source_dir_openat(dir, name), .log = dir->log};
-	if (out->fd < 0 && errno == EXDEV)
-		return err_set(err, -ELOOP,
-		    "%s/%.200s: a symbolic link that leads out of the model directory; if you trust it, mount with "
-		    "-o follow_symlinks",
-		    dir->path, name);
-	if (out->fd < 0 && errno == EMFILE)
-		return err_set(err, -EMFILE, "%s/%.200s: too many open files; raise the limit (ulimit -n)", dir->path,
-		    name);
-	if (out->fd < 0)
-		return err_set(err, errno == ENOENT ? -ENOENT : -EACCES, "%s/%.200s: %s", dir->path, name,
-		    strerror(errno));
-	if (fstat(out->fd, &out->stat) == 0 && S_ISREG(out->stat.st_mode))
+	if (out->fd >= 0 && TEMP_FAILURE_RETRY(fstat(out->fd, &out->stat)) == 0 && S_ISREG(out->stat.st_mode))
 		return 0;
+	error = out->fd < 0 || !out->stat.st_mode ? errno : 0;
 	source_file_close(out);
-	return err_set(err, -EBADMSG, "%s/%.200s: not a regular file; replace it by the model's file of that name",
-	    dir->path, name);
+	if (error && error != ENXIO)
+		return open_failed(dir, name, error, err);
+	return err_set(err, -EBADMSG,
+	    "%.1000s: not a regular file; replace it by the model's file of that name (in %s)", name, dir->path);
 }
 
 void source_file_close(struct source_file *f)
@@ -61,7 +65,7 @@ int source_file_check(struct source_file *f)
 	struct stat now;
 	char what[160];
 
-	if (fstat(f->fd, &now) < 0)
+	if (TEMP_FAILURE_RETRY(fstat(f->fd, &now)) < 0)
 		return source_file_fail(f, "cannot be examined any more");
 	if (now.st_size == f->stat.st_size && now.st_mtim.tv_sec == f->stat.st_mtim.tv_sec &&
 	    now.st_mtim.tv_nsec == f->stat.st_mtim.tv_nsec && now.st_ino == f->stat.st_ino &&
@@ -91,21 +95,43 @@ int source_file_read(struct source_file *f, void *dst, size_t len, uint64_t offs
 	return rc ? rc : source_file_check(f);
 }
 
+int source_file_load(const struct source_file *f, void *dst, size_t len, uint64_t offset, struct gptqfs_error *err)
+{
+	unsigned char *at = dst;
+
+	while (len) {
+		const ssize_t n = TEMP_FAILURE_RETRY(pread(f->fd, at, len, (off_t)offset));
+
+		if (n < 0)
+			return err_system(err, errno, "%s", f->name);
+		if (n == 0)
+			return err_set(err, -EBADMSG,
+			    "%.1000s: only %llu of the %lld bytes it had a moment ago; mount when nothing writes to it any more",
+			    f->name, (unsigned long long)offset, (long long)f->stat.st_size);
+		at += n;
+		offset += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptqfs_error *err)
 {
 	size_t size = (size_t)f->stat.st_size;
 	char *data;
+	int rc;
 
 	*out = NULL;
 	if (size > max)
-		return err_set(err, -EBADMSG, "%s: %zu bytes, expected at most %zu for a file of this kind", f->name,
+		return err_set(err, -EBADMSG, "%.1000s: %zu bytes, expected at most %zu for a file of this kind", f->name,
 		    size, max);
 	data = malloc(size + 1);
 	if (!data)
 		return err_memory(err);
-	if (source_file_read(f, data, size, 0)) {
+	rc = source_file_load(f, data, size, 0, err);
+	if (rc) {
 		free(data);
-		return err_set(err, -EIO, "%s: cannot be read", f->name);
+		return rc;
 	}
 	data[size] = 0;
 	*out = data;

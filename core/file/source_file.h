@@ -43,6 +43,12 @@ int source_file_check(struct source_file *f);
 /* Reads exactly len bytes, checked before and after. 0 or -EIO, with a line in the log the first time. */
 int source_file_read(struct source_file *f, void *dst, size_t len, uint64_t offset);
 
+/*
+ * Reads exactly len bytes of a file that was just opened. Returns 0, the code of err_system, or -EBADMSG if it has
+ * become shorter.
+ */
+int source_file_load(const struct source_file *f, void *dst, size_t len, uint64_t offset, struct gptqfs_error *err);
+
 /* Reads a whole file of at most `max` bytes into fresh memory, terminated (caller frees). */
 int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptqfs_error *err);
 
