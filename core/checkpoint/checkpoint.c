@@ -6,12 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "checkpoint/index.h"
 #include "file/pages.h"
+
+#define START_BYTES 64 /* of a shard: what tells whether it is one */
 
 void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
 {
@@ -41,52 +44,77 @@ void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
 
 /* ---- one shard ---- */
 
-/* What git leaves instead of a file when git-lfs is not installed. */
-static int check_lfs(const struct source_file *f, const char *start, size_t len, struct gptqfs_error *err)
-{
-	static const char lfs[] = "version https://git-lfs";
+/* What is found in place of a file, known by how it begins. */
+static const struct {
+	const char *start, *what;
+} impostors[] = {
+    {"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with: git lfs pull"},
+    {"<!doctype html", "an HTML page, not the file itself (a download that wanted a login?); fetch it again"},
+    {"<html", "an HTML page, not the file itself (a download that wanted a login?); fetch it again"},
+    {"<?xml", "an XML document, not the file itself (a download that failed?); fetch it again"},
+    {"PK\3\4", "a torch pickle or another zip file by its content; convert it to safetensors first"},
+    {"GGUF", "a GGUF file by its content; gptqfs needs safetensors"},
+};
 
-	if (len >= sizeof(lfs) - 1 && memcmp(start, lfs, sizeof(lfs) - 1) == 0)
-		return err_set(err, -EBADMSG, "%s: a Git LFS pointer, not the file itself; fetch it with: git lfs pull",
-		    f->name);
+/* Whether a file that starts like this is what its name says. Returns 0 or -EBADMSG. */
+static int check_impostor(const struct source_file *f, const char *start, size_t len, struct gptqfs_error *err)
+{
+	while (len && strchr(" \t\r\n", *start) && *start)
+		start++, len--;
+	for (size_t i = 0; i < sizeof(impostors) / sizeof(*impostors); i++) {
+		const size_t n = strlen(impostors[i].start);
+
+		if (len >= n && strncasecmp(start, impostors[i].start, n) == 0)
+			return err_set(err, -EBADMSG, "%.1000s: %s", f->name, impostors[i].what);
+	}
+	return 0;
+}
+
+/* The length of the header, from the first bytes of the file. */
+static int header_length(const struct source_file *f, const unsigned char *start, uint64_t *len,
+    struct gptqfs_error *err)
+{
+	const uint64_t size = (uint64_t)f->stat.st_size;
+	int rc = check_impostor(f, (const char *)start, size < START_BYTES ? size : START_BYTES, err);
+
+	*len = 0;
+	if (rc == 0 && size < 8)
+		rc = err_set(err, -EBADMSG, "%.1000s: %llu bytes, too short for a safetensors file; fetch it again",
+		    f->name, (unsigned long long)size);
+	if (rc)
+		return rc;
+	for (int i = 7; i >= 0; i--)
+		*len = *len << 8 | start[i];
+	if (*len > SAFETENSORS_HEADER_MAX || *len > size - 8)
+		return err_set(err, -EBADMSG,
+		    "%.1000s: header of %llu bytes, expected at most %llu (file of %llu bytes, limit %u); this is no "
+		    "safetensors file, or it is truncated: fetch it again",
+		    f->name, (unsigned long long)*len,
+		    (unsigned long long)(size - 8 < SAFETENSORS_HEADER_MAX ? size - 8 : SAFETENSORS_HEADER_MAX),
+		    (unsigned long long)size, SAFETENSORS_HEADER_MAX);
 	return 0;
 }
 
 static int read_header(struct checkpoint *c, struct source_file *f, struct safetensors *out, struct gptqfs_error *err)
 {
 	const uint64_t size = (uint64_t)f->stat.st_size;
-	unsigned char start[64] = {0};
+	unsigned char start[START_BYTES] = {0};
 	struct safetensors_input in = {.name = f->name, .file_size = size};
 	uint64_t len = 0;
 	char *header;
-	int rc;
+	int rc = source_file_load(f, start, size < START_BYTES ? size : START_BYTES, 0, err);
 
-	if (source_file_read(f, start, size < sizeof(start) ? size : sizeof(start), 0))
-		return err_set(err, -EIO, "%s: cannot be read", f->name);
-	rc = check_lfs(f, (const char *)start, size < sizeof(start) ? size : sizeof(start), err);
-	if (rc == 0 && size < 8)
-		rc = err_set(err, -EBADMSG, "%s: %llu bytes, too short for a safetensors file; fetch it again", f->name,
-		    (unsigned long long)size);
+	if (rc == 0)
+		rc = header_length(f, start, &len, err);
 	if (rc)
 		return rc;
-	for (int i = 7; i >= 0; i--)
-		len = len << 8 | start[i];
-	if (len > SAFETENSORS_HEADER_MAX || len > size - 8)
-		return err_set(err, -EBADMSG,
-		    "%s: header of %llu bytes, expected at most %llu (file of %llu bytes, limit %u); this is no safetensors "
-		    "file, or it is truncated: fetch it again",
-		    f->name, (unsigned long long)len,
-		    (unsigned long long)(size - 8 < SAFETENSORS_HEADER_MAX ? size - 8 : SAFETENSORS_HEADER_MAX),
-		    (unsigned long long)size, SAFETENSORS_HEADER_MAX);
 	header = malloc(len + 1);
 	if (!header)
 		return err_memory(err);
-	rc = source_file_read(f, header, len, 8);
+	rc = source_file_load(f, header, len, 8, err);
 	in.header = header;
 	in.len = len;
-	if (rc)
-		err_set(err, rc, "%s: cannot be read", f->name);
-	else
+	if (rc == 0)
 		rc = safetensors_parse(&in, &c->arena, out, err);
 	free(header);
 	return rc;
@@ -98,8 +126,8 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	int rc = source_file_open(&c->dir, name, f, err);
 
 	if (rc == -ENOENT)
-		return err_set(err, -EBADMSG, "%s/%.200s: a link to a file that is not there; finish the download",
-		    c->dir.path, name);
+		return err_set(err, -EBADMSG, "%.1000s: a link to a file that is not there; finish the download (in %s)",
+		    name, c->dir.path);
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
 	c->shard_count++;
@@ -114,31 +142,46 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct st_tensor *)a)->name, ((const struct st_tensor *)b)->name);
 }
 
-/* Takes over the tensors of a shard, or those the index places there. */
+/* One warning for what index and shard disagree on: `count` tensors, of which `first` is one. */
+static void warn_of_index(struct checkpoint *c, uint32_t shard, const char *first, size_t count, const char *what)
+{
+	if (count == 1)
+		checkpoint_warn(c, "%.500s: tensor %.500s %s", c->shards[shard].name, first, what);
+	else if (count)
+		checkpoint_warn(c, "%.500s: %zu tensors, of which %.500s is one: each %s", c->shards[shard].name, count,
+		    first, what);
+}
+
+/*
+ * Takes over the tensors of a shard, those aside that the index places in another one. One that the index does not know
+ * counts as well: transformers reads all that a listed file holds.
+ */
 static int add_tensors(struct checkpoint *c, const struct safetensors *st, const struct index *index,
     struct gptqfs_error *err)
 {
 	const uint32_t shard = (uint32_t)(c->shard_count - 1);
 	struct st_tensor *all = realloc(c->tensors, (c->tensor_count + st->count + 1) * sizeof(*all));
-	size_t ignored = 0;
+	const char *unlisted = NULL, *misplaced = NULL;
+	size_t unlisted_count = 0, misplaced_count = 0;
 
 	if (!all)
 		return err_memory(err);
 	c->tensors = all;
 	for (size_t i = 0; i < st->count; i++) {
-		if (index && index_find(index, st->tensors[i].name) != (int64_t)shard) {
-			if (!ignored++)
-				checkpoint_warn(c,
-				    "%s: tensor %.200s is not listed in the index for this file; ignored",
-				    c->shards[shard].name, st->tensors[i].name);
+		const char *name = st->tensors[i].name;
+		const int64_t place = index ? index_find(index, name) : (int64_t)shard;
+
+		if (place >= 0 && place != (int64_t)shard) {
+			misplaced = misplaced_count++ ? misplaced : name;
 			continue;
 		}
+		if (place < 0)
+			unlisted = unlisted_count++ ? unlisted : name;
 		all[c->tensor_count] = st->tensors[i];
 		all[c->tensor_count++].shard = shard;
 	}
-	if (ignored > 1)
-		checkpoint_warn(c, "%s: %zu tensors in all are not listed in the index for this file; ignored",
-		    c->shards[shard].name, ignored);
+	warn_of_index(c, shard, misplaced, misplaced_count, "is placed in another file by the index; ignored here");
+	warn_of_index(c, shard, unlisted, unlisted_count, "is not listed in the index; read all the same");
 	return 0;
 }
 
@@ -186,7 +229,7 @@ static int read_index(struct checkpoint *c, const char *name, struct index *out,
 		return rc == -ELOOP ? -EBADMSG : rc;
 	rc = source_file_slurp(&f, CHECKPOINT_JSON_MAX, &text, err);
 	if (rc == 0) {
-		rc = check_lfs(&f, text, (size_t)f.stat.st_size, err);
+		rc = check_impostor(&f, text, (size_t)f.stat.st_size, err);
 		if (rc == 0)
 			rc = index_parse((struct json_text){text, (size_t)f.stat.st_size}, name, &c->arena, out, err);
 		free(text);
@@ -205,14 +248,14 @@ static int open_indexed(struct checkpoint *c, const char *name, struct gptqfs_er
 	for (size_t i = 0; i < index.shard_count; i++)
 		if (!listing_has(&c->listing, index.shards[i]))
 			return err_set(err, -EBADMSG,
-			    "%s: shard %.200s, which %s names, is missing; fetch it (an interrupted download?)",
-			    c->dir.path, index.shards[i], name);
+			    "shard %.500s, which %.500s names, is missing; fetch it (an interrupted download?) into %s",
+			    index.shards[i], name, c->dir.path);
 	rc = open_shards(c, index.shards, index.shard_count, &index, err);
 	for (size_t i = 0; rc == 0 && i < index.count; i++)
 		if (!checkpoint_find(c, index.entries[i].tensor))
 			return err_set(err, -EBADMSG,
-			    "%s: tensor %.200s is not in %s, where %s puts it; fetch both files again", c->dir.path,
-			    index.entries[i].tensor, index.shards[index.entries[i].shard], name);
+			    "tensor %.500s is not in %.500s, where %.500s puts it; fetch both files again (in %s)",
+			    index.entries[i].tensor, index.shards[index.entries[i].shard], name, c->dir.path);
 	return rc;
 }
 
@@ -225,22 +268,50 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 		for (size_t s = 0; s < 3; s++)
 			if (ends_with(l->names[i], pickles[s]))
 				return err_set(err, -ENOENT,
-				    "%s: weights only as torch pickles (%.200s), which can run code when read; convert them to "
-				    "safetensors first (transformers: save_pretrained)",
-				    c->dir.path, l->names[i]);
+				    "weights only as torch pickles (%.500s), which can run code when read; convert them to "
+				    "safetensors first (transformers: save_pretrained), in %s",
+				    l->names[i], c->dir.path);
 	for (size_t i = 0; i < l->count; i++)
 		if (ends_with(l->names[i], ".gguf"))
 			return err_set(err, -ENOENT,
-			    "%s: %.200s is a GGUF file; gptqfs needs GPTQ weights in safetensors", c->dir.path,
-			    l->names[i]);
-	return err_set(err, -ENOENT, "%s: no *.safetensors here; give the directory that holds the model's weights",
+			    "%.500s is a GGUF file; gptqfs needs GPTQ weights in safetensors (in %s)", l->names[i],
+			    c->dir.path);
+	return err_set(err, -ENOENT, "%.1500s: no *.safetensors here; give the directory that holds the model's weights",
 	    c->dir.path);
+}
+
+static const char *const quant_files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
+
+#define QUANT_FILES (sizeof(quant_files) / sizeof(*quant_files))
+
+static bool is_config(const char *name)
+{
+	bool found = strcmp(name, "config.json") == 0;
+
+	for (size_t i = 0; i < QUANT_FILES; i++)
+		found |= strcmp(name, quant_files[i]) == 0;
+	return found;
 }
 
 /* Weights of the top directory, adapters apart. */
 static bool is_weights(const char *name)
 {
 	return ends_with(name, ".safetensors") && strncmp(name, "adapter_", 8) != 0 && !strchr(name, '/');
+}
+
+/* A FIFO, a socket or a device where a file should be that decides what the weights are. */
+static int refuse_odd(const struct checkpoint *c, struct gptqfs_error *err)
+{
+	for (size_t i = 0; i < c->listing.odd_count; i++) {
+		const struct listing_odd *o = &c->listing.odd[i];
+
+		if (o->file && !strchr(o->name, '/') &&
+		    (is_weights(o->name) || ends_with(o->name, ".safetensors.index.json") || is_config(o->name)))
+			return err_set(err, -EBADMSG,
+			    "%.1000s: %s; replace it by the model's file of that name (in %s)", o->name, o->why,
+			    c->dir.path);
+	}
+	return 0;
 }
 
 static const char *find_index(const struct checkpoint *c)
@@ -253,6 +324,61 @@ static const char *find_index(const struct checkpoint *c)
 		if (ends_with(c->listing.names[i], ".safetensors.index.json") && !strchr(c->listing.names[i], '/'))
 			return c->listing.names[i];
 	return NULL;
+}
+
+/* The parts of a name like model-00002-of-00003.safetensors. */
+struct numbered {
+	const char *digits; /* of the number, in the name */
+	int width;
+	unsigned long number, of;
+};
+
+static bool parse_numbered(const char *name, struct numbered *out)
+{
+	const char *end = name + strlen(name) - strlen(".safetensors"), *at = end;
+
+	while (at > name && at[-1] >= '0' && at[-1] <= '9')
+		at--;
+	if (at == end || end - at > 9 || at - name < 5 || memcmp(at - 4, "-of-", 4) != 0)
+		return false;
+	out->of = strtoul(at, NULL, 10);
+	end = at - 4;
+	for (at = end; at > name && at[-1] >= '0' && at[-1] <= '9';)
+		at--;
+	out->digits = at;
+	out->width = (int)(end - at);
+	out->number = out->width && out->width <= 9 ? strtoul(at, NULL, 10) : 0;
+	return out->width && out->width <= 9;
+}
+
+/* The name of the shard with another number, in the arena. */
+static const char *renumbered(struct checkpoint *c, const char *name, const struct numbered *n, unsigned long number)
+{
+	return arena_printf(&c->arena, "%.*s%0*lu%s", (int)(n->digits - name), name, n->width, number,
+	    n->digits + n->width);
+}
+
+/* Without an index, the numbers in the names tell whether one is missing: each needs the one before and the one after. */
+static int check_numbers(struct checkpoint *c, const char *name, struct gptqfs_error *err)
+{
+	struct numbered n;
+	const char *before, *after, *zero, *missing = NULL;
+
+	if (!parse_numbered(name, &n) || n.number > n.of)
+		return 0;
+	before = renumbered(c, name, &n, n.number ? n.number - 1 : 0);
+	after = renumbered(c, name, &n, n.number + 1);
+	zero = renumbered(c, name, &n, 0); /* some begin with that */
+	if (!before || !after || !zero)
+		return err_memory(err);
+	if (n.number > 1 && !listing_has(&c->listing, before))
+		missing = before;
+	if (n.number + 1 + listing_has(&c->listing, zero) <= n.of && !listing_has(&c->listing, after))
+		missing = after;
+	if (!missing)
+		return 0;
+	return err_set(err, -EBADMSG, "shard %.500s is missing, as %.500s tells; fetch it (an interrupted download?) into %s",
+	    missing, name, c->dir.path);
 }
 
 static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
@@ -278,6 +404,12 @@ static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
 		return open_indexed(c, index, err);
 	if (!count)
 		return no_weights(c, err);
+	for (size_t i = 0; i < count; i++) {
+		int rc = check_numbers(c, names[i], err);
+
+		if (rc)
+			return rc;
+	}
 	if (count > 1)
 		checkpoint_warn(c, "no index: all %zu safetensors files are read as one model", count);
 	return open_shards(c, names, count, NULL, err);
@@ -298,7 +430,7 @@ static int read_object(struct checkpoint *c, struct source_file *f, struct json_
 	free(data);
 	if (!text->at)
 		return err_memory(err);
-	rc = check_lfs(f, text->at, text->len, err);
+	rc = check_impostor(f, text->at, text->len, err);
 	if (rc == 0)
 		rc = json_check(*text, f->name, err);
 	if (rc == 0)
@@ -350,16 +482,15 @@ static int read_quant_file(struct checkpoint *c, const char *name, struct gptqfs
 
 static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 {
-	static const char *const names[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
 	const struct json *quant, *text_quant;
 	int rc = 0;
 
 	c->quant.zeros = ZEROS_V1;
 	c->quant.sym = true;
 	c->quant.method = c->quant.format = c->quant.producer = "";
-	for (size_t i = 0; rc == 0 && i < 3; i++)
-		if (listing_has(&c->listing, names[i]))
-			rc = read_quant_file(c, names[i], err);
+	for (size_t i = 0; rc == 0 && i < QUANT_FILES; i++)
+		if (listing_has(&c->listing, quant_files[i]))
+			rc = read_quant_file(c, quant_files[i], err);
 	if (rc == 0 && !listing_has(&c->listing, "config.json"))
 		checkpoint_warn(c, "no config.json: the views have none either, and most loaders need it");
 	else if (rc == 0)
@@ -394,11 +525,14 @@ static int open_companions(struct checkpoint *c, struct gptqfs_error *err)
 			c->companion_count++;
 		else if (rc == -ELOOP)
 			return -EBADMSG;
-		else if (rc == -EMFILE || rc == -ENOMEM)
+		else if (rc != -ENOENT && rc != -EACCES && rc != -EBADMSG)
 			return rc;
 		else
 			checkpoint_warn(c, "%s; the views do not show it", err->text);
 	}
+	for (size_t i = 0; i < c->listing.odd_count; i++)
+		checkpoint_warn(c, "%.500s: %s; the views do not show it", c->listing.odd[i].name,
+		    c->listing.odd[i].why);
 	return 0;
 }
 
@@ -424,6 +558,8 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
 	c->dir.log = options->log;
 	if (rc == 0)
 		rc = listing_read(&c->dir, &c->arena, &c->listing, err);
+	if (rc == 0)
+		rc = refuse_odd(c, err);
 	/* Configurations first: they name a format that is not served better than its tensors do. */
 	if (rc == 0)
 		rc = read_configs(c, err);

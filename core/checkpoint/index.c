@@ -47,6 +47,14 @@ static int find_weight_map(struct json_text text, const char *name, struct json_
 	return err_set(err, -EBADMSG, "%s: expected one object \"weight_map\"; fetch the file again", name);
 }
 
+/* Without "./" in front, which some writers put there. */
+static const char *skip_here(const char *path)
+{
+	while (path[0] == '.' && path[1] == '/')
+		path += 2;
+	return path;
+}
+
 /* Leaves each shard name once, sorted, and numbers the entries by it. shards[i] is at first the shard of entry i. */
 static int number_shards(struct index *index, struct arena *arena)
 {
@@ -80,10 +88,14 @@ static int parse_entries(struct json_walk map, const char *name, struct arena *a
 	for (size_t i = 0; json_next(&map, &m); i++) {
 		const char *shard = json_string(m.value, arena);
 
-		out->entries[i].tensor = json_string(m.key, arena);
+		if (shard || errno != ENOMEM)
+			out->entries[i].tensor = json_string(m.key, arena);
+		if (!out->entries[i].tensor && errno == ENOMEM)
+			return err_memory(err);
 		if (!out->entries[i].tensor || !shard)
 			return err_set(err, -EBADMSG,
 			    "%s: weight_map is not a map of names to file names; fetch it again", name);
+		shard = skip_here(shard);
 		if (!*shard || !is_plain_path(shard))
 			return err_set(err, -EBADMSG,
 			    "%s: weight_map puts tensor %.200s into \"%.200s\": expected a file inside the model directory; do not "

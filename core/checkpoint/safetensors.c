@@ -150,7 +150,9 @@ static int parse_member(const struct parser *p, const struct json_member *member
 	if (rc)
 		return rc;
 	t->name = json_string(member->key, p->arena);
-	if (is_metadata)
+	if (!t->name && errno == ENOMEM)
+		rc = err_memory(p->err);
+	else if (is_metadata)
 		rc = parse_metadata(p, entry);
 	else if (!t->name)
 		rc = err_set(p->err, -EBADMSG,

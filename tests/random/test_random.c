@@ -267,7 +267,7 @@ struct stored {
 	unsigned char *data; /* NULL for a hole in the file: zeros that take no room */
 	unsigned shard;
 	bool passes; /* the views show it under its name */
-	bool stray;  /* the index does not list it, or lists it elsewhere */
+	bool stray;  /* the index does not list it here */
 };
 
 enum groups {
@@ -853,19 +853,29 @@ static void add_holes(struct checkpoint *c)
 	}
 }
 
-/* In a shard, but not in the index, or not there: such a tensor does not count. */
+/* Does the index name this file? */
+static bool is_listed(const struct checkpoint *c, unsigned shard)
+{
+	for (unsigned i = 0; i < c->stored_count; i++)
+		if (c->stored[i].shard == shard && !c->stored[i].stray)
+			return true;
+	return false;
+}
+
+/* In a listed shard, but not in the index: such a tensor counts. Or the index has it in another one: then it does not. */
 static void add_stray(struct checkpoint *c)
 {
 	const struct stored *like = &c->stored[below(c->stored_count)];
 	struct stored *s = add_stored(c, like->dtype, 8, 0, NULL);
 	const unsigned shard = (like->shard + 1 + (unsigned)below(c->file_count)) % c->file_count;
+	const bool unlisted = shard == like->shard || chance(30);
 
 	*s = *like;
 	s->shard = shard;
-	if (shard == like->shard || chance(30))
+	if (unlisted)
 		s->name = say("unlisted.%u", c->stored_count);
-	s->passes = false;
 	s->stray = true;
+	s->passes = unlisted && is_listed(c, shard);
 	s->data = take(s->bytes);
 	for (uint64_t at = 0; at < s->bytes; at++)
 		s->data[at] = (unsigned char)any();
@@ -990,10 +1000,10 @@ static void draw_checkpoint(struct checkpoint *c)
 		add_passing(c);
 	if (below(400) == 0)
 		add_holes(c);
-	expect_tensors(c);
-	expect_fused(c);
 	if (c->index && !c->has_holes && chance(15))
 		add_stray(c);
+	expect_tensors(c);
+	expect_fused(c);
 }
 
 /* ---- writing ---- */

@@ -518,11 +518,47 @@ def sub_directories(path):
 
 @kind
 def unlisted(path):
-    """A shard holds a tensor that the index does not list."""
+    """Shards hold tensors that the index does not list: a norm, and the g_idx without which a weight is another."""
+    m = Model(desc_act=True).usual(act=True)
+    m.plain("stray.weight", [4])
+    weight_map = m.write_sharded(path, lambda i, name: f"model-{i % 2 + 1:05}-of-00002.safetensors")
+    m.write_expected(path)
+    write_index(path, {k: v for k, v in weight_map.items() if not k.endswith(".g_idx") and k != "stray.weight"})
+
+
+@kind
+def misplaced(path):
+    """A shard holds a tensor, with other values, that the index places in another one."""
     m = Model().usual()
-    extra = ["F16", [4], b"\0" * 8]
     m.write_sharded(path, lambda i, name: f"model-{i % 2 + 1:05}-of-00002.safetensors",
-                    {"model-00001-of-00002.safetensors": {"stray.weight": extra}})
+                    {"model-00001-of-00002.safetensors": {"model.norm.weight": ["F16", [64], b"\0" * 128]},
+                     "model-00002-of-00002.safetensors": {"model.norm.weight": m.stored["model.norm.weight"]}})
+    weight_map = {name: f"model-{i % 2 + 1:05}-of-00002.safetensors" for i, name in enumerate(sorted(m.stored))}
+    write_index(path, {**weight_map, "model.norm.weight": "model-00002-of-00002.safetensors"})
+    m.write_expected(path)
+
+
+@kind
+def dot_slash(path):
+    """File names of the index with ./ in front."""
+    m = Model().usual(layers=2)
+    weight_map = m.write_sharded(path, lambda i, name: f"model-{i % 3 + 1:05}-of-00003.safetensors")
+    write_index(path, {name: "./" + shard for name, shard in weight_map.items()})
+    m.write_expected(path)
+
+
+@kind
+def numbered(path):
+    """Numbered shards without an index."""
+    sharded(path)
+    os.remove(os.path.join(path, "model.safetensors.index.json"))
+
+
+@kind
+def numbered_from_zero(path):
+    m = Model().usual(layers=2)
+    m.write_sharded(path, lambda i, name: f"model-{i % 3:05}-of-00003.safetensors")
+    os.remove(os.path.join(path, "model.safetensors.index.json"))
     m.write_expected(path)
 
 
@@ -793,6 +829,19 @@ def missing_shard(path):
     os.remove(os.path.join(path, "model-00002-of-00003.safetensors"))
 
 
+def numbered_without(name, source, number):
+    def write(path):
+        source(path)
+        os.remove(os.path.join(path, f"model-{number:05}-of-00003.safetensors"))
+    KINDS[name] = write
+
+
+numbered_without("missing_first", numbered, 1)
+numbered_without("missing_middle", numbered, 2)
+numbered_without("missing_last", numbered, 3)
+numbered_without("missing_last_from_zero", numbered_from_zero, 2)
+
+
 @kind
 def missing_in_shard(path):
     """The index puts a tensor into a shard that does not have it."""
@@ -822,6 +871,93 @@ def hf_cache_no_blob(path):
     hf_cache(path)
     snapshots = os.path.join(path, "models--org--name", "snapshots")
     os.remove(os.path.realpath(os.path.join(snapshots, os.listdir(snapshots)[0], "model.safetensors")))
+
+
+@kind
+def hf_cache_linked_snapshot(path):
+    """The snapshot is a link to a directory of somebody else's."""
+    hf_cache(path)
+    snapshots = os.path.join(path, "models--org--name", "snapshots")
+    snapshot = os.path.join(snapshots, os.listdir(snapshots)[0])
+    plain(os.path.join(path, "elsewhere"))
+    os.rename(snapshot, os.path.join(path, "moved"))
+    os.symlink("../../elsewhere", snapshot)
+
+
+@kind
+def hf_cache_linked_snapshots(path):
+    hf_cache(path)
+    snapshots = os.path.join(path, "models--org--name", "snapshots")
+    os.rename(snapshots, os.path.join(path, "models--org--name", "real"))
+    os.symlink("real", snapshots)
+
+
+@kind
+def hf_cache_linked_ref(path):
+    hf_cache(path)
+    ref = os.path.join(path, "models--org--name", "refs", "main")
+    os.rename(ref, os.path.join(path, "ref"))
+    os.symlink("../../ref", ref)
+
+
+@kind
+def hf_cache_linked_blobs(path):
+    """An archive whose blobs are a link: by it, any file that its owner knows the name of would be part of the model."""
+    hf_cache(path)
+    entry = os.path.join(path, "models--org--name")
+    os.rename(os.path.join(entry, "blobs"), os.path.join(path, "elsewhere"))
+    os.symlink("../elsewhere", os.path.join(entry, "blobs"))
+
+
+@kind
+def hf_cache_fifo_ref(path):
+    hf_cache(path)
+    ref = os.path.join(path, "models--org--name", "refs", "main")
+    os.remove(ref)
+    os.mkfifo(ref)
+
+
+def odd_file(kind_name, name, make=os.mkfifo):
+    """A FIFO, or whatever `make` makes, under a name that counts."""
+    def write(path):
+        plain(path)
+        if os.path.exists(os.path.join(path, name)):
+            os.remove(os.path.join(path, name))
+        make(os.path.join(path, name))
+    KINDS[kind_name] = write
+
+
+def link_to_device(path):
+    os.symlink("/dev/zero", path)
+
+
+odd_file("fifo_config", "config.json")
+odd_file("fifo_quant_config", "quantize_config.json")
+odd_file("fifo_weights", "model.safetensors")
+odd_file("fifo_index", "model.safetensors.index.json")
+odd_file("fifo_companion", "tokenizer.json")
+odd_file("device_config", "config.json", link_to_device)
+odd_file("device_companion", "tokenizer.json", link_to_device)
+
+
+@kind
+def html_weights(path):
+    """What a browser is shown instead of the file."""
+    Model().write_companions(path)
+    write_bytes(path, "model.safetensors", b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n" * 20)
+
+
+@kind
+def html_config(path):
+    plain(path)
+    write_bytes(path, "config.json", b"<html>\n<head><title>404</title></head></html>\n")
+
+
+@kind
+def pickle_weights(path):
+    """A torch pickle under the name of the other format."""
+    Model().write_companions(path)
+    write_bytes(path, "model.safetensors", b"PK\x03\x04" + bytes(1000))
 
 
 def other_place(path, target):

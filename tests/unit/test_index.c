@@ -26,6 +26,9 @@ static void test_good(void)
 	CHECK(index_find(&index, "a") == 1 && index_find(&index, "b") == 0 && index_find(&index, "d") == -1);
 	CHECK(parse("{\"weight_map\":{\"a\":\"1.st\"}}", "sub/dir/index.json", &arena, &index, &err) == 0);
 	CHECK(!strcmp(index.shards[0], "sub/dir/1.st"));
+	CHECK(parse("{\"weight_map\":{\"a\":\"./1.st\",\"b\":\"1.st\",\"c\":\"././2.st\"}}", "index.json", &arena,
+		  &index, &err) == 0);
+	CHECK(index.shard_count == 2 && !strcmp(index.shards[0], "1.st") && !strcmp(index.shards[1], "2.st"));
 	arena_free(&arena);
 }
 
@@ -44,7 +47,10 @@ static void test_bad(void)
 	    {"{\"weight_map\":{\"a\":\"../x\"}}", "inside the model"},
 	    {"{\"weight_map\":{\"a\":\"x/../../y\"}}", "inside the model"},
 	    {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "inside the model"},
-	    {"{\"weight_map\":{\"a\":\"./x\"}}", "inside the model"},
+	    {"{\"weight_map\":{\"a\":\"./../x\"}}", "inside the model"},
+	    {"{\"weight_map\":{\"a\":\".//x\"}}", "inside the model"},
+	    {"{\"weight_map\":{\"a\":\"./\"}}", "inside the model"},
+	    {"{\"weight_map\":{\"a\":\"x/./y\"}}", "inside the model"},
 	    {"{\"weight_map\":{\"a\":\"x//y\"}}", "inside the model"},
 	    {"{\"weight_map\":{\"a\":\"x/\"}}", "inside the model"},
 	    {"{\"weight_map\":{\"a\":\"\"}}", "inside the model"},
