@@ -14,6 +14,8 @@ enum dtype {
 	DTYPE_BF16,
 	DTYPE_F32,
 	DTYPE_F64,
+	DTYPE_F8_E4M3,
+	DTYPE_F8_E5M2,
 	DTYPE_BOOL,
 	DTYPE_U8,
 	DTYPE_I8,
@@ -24,8 +26,6 @@ enum dtype {
 	DTYPE_U64,
 	DTYPE_I64,
 	DTYPE_C64,
-	DTYPE_F8_E5M2,
-	DTYPE_F8_E4M3,
 	DTYPE_F8_E8M0,
 	DTYPE_F8_E5M2FNUZ,
 	DTYPE_F8_E4M3FNUZ,
@@ -36,7 +36,7 @@ enum dtype {
 };
 
 #define DTYPE_VIEWS 3 /* F16, BF16, F32: what a dense view may consist of */
-#define DTYPE_CASTS 4 /* F16, BF16, F32, F64: what is cast to the type of a view */
+#define DTYPE_CASTS 6 /* those, F64, F8_E4M3 and F8_E5M2: what there are casts of */
 
 /* The name as a safetensors header spells it ("BF16"). */
 const char *dtype_name(enum dtype dtype);
@@ -59,10 +59,10 @@ static inline size_t dtype_bytes(enum dtype dtype)
 	return dtype_bits(dtype) / 8;
 }
 
-/* F16, BF16, F32 and F64 are cast to the type of a view; everything else passes through unchanged. */
+/* True for F16, BF16, F32 and F64, which views cast to their type. An F8 tensor is one only where nothing scales it. */
 static inline bool dtype_is_cast(enum dtype dtype)
 {
-	return dtype < DTYPE_CASTS;
+	return dtype <= DTYPE_F64;
 }
 
 #endif

@@ -3,8 +3,9 @@
 #define GPTQFS_HALF_H
 
 /*
- * Conversions between fp16, bf16, fp32 and fp64 with integers only: exact, subnormals included, one rounding to nearest
- * even, whatever the processor or its modes. A NaN always becomes the canonical one of the type converted to.
+ * Conversions between fp16, bf16, fp32 and fp64, and from the 8-bit floats, with integers only: exact, subnormals
+ * included, one rounding to nearest even, whatever the processor or its modes. A NaN always becomes the canonical one of
+ * the type converted to.
  */
 
 #include <stdbool.h>
@@ -130,6 +131,34 @@ static inline float float_of_half(uint16_t half)
 static inline float float_of_bf16(uint16_t bf16)
 {
 	return float_of_bits(float_canonical((uint32_t)bf16 << 16));
+}
+
+/* Exponent bias 7, no inf; 0x7f and 0xff are NaN. */
+static inline float float_of_e4m3(uint8_t code)
+{
+	const uint32_t sign = (uint32_t)(code & 0x80) << 24, exp = code >> 3 & 15, man = code & 7;
+	unsigned up;
+
+	if ((code & 0x7f) == 0x7f)
+		return float_of_bits(FLOAT_NAN);
+	if (exp)
+		return float_of_bits(sign | (exp + 120) << 23 | man << 20);
+	if (man == 0)
+		return float_of_bits(sign);
+	up = __builtin_clz(man) - 28; /* to where the leading one of a normal number is */
+	return float_of_bits(sign | (121 - up) << 23 | (man << up & 7) << 20);
+}
+
+/* The high byte of an fp16. */
+static inline float float_of_e5m2(uint8_t code)
+{
+	return float_of_half((uint16_t)(code << 8));
+}
+
+/* An exponent alone, 2^(code - 127); 255 is NaN. */
+static inline float float_of_e8m0(uint8_t code)
+{
+	return float_of_bits(code == 255 ? FLOAT_NAN : code ? (uint32_t)code << 23 : 1u << 22);
 }
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "base/half.h"
+#include "kernel/element.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checkpoints and views are little-endian, and so is gptqfs");
 
@@ -57,7 +57,7 @@ static uint32_t planar_field(const struct word_run *run, uint32_t i, unsigned bi
 	return field;
 }
 
-static uint32_t field(const struct qtensor *q, const struct word_run *run, uint32_t i)
+static uint32_t packed_field(const struct qtensor *q, const struct word_run *run, uint32_t i)
 {
 	return qtensor_is_planar(q) ? planar_field(run, i, q->bits) : stream_field(run, i, q->bits);
 }
@@ -67,7 +67,7 @@ uint32_t qtensor_code(const struct qtensor *q, uint32_t k, uint32_t n)
 	const size_t bytes = q->word_bits / 8;
 	const struct word_run column = {q->qweight + n * bytes, q->out_features * bytes, q->word_bits, 0};
 
-	return field(q, &column, k);
+	return packed_field(q, &column, k);
 }
 
 uint32_t qtensor_zero(const struct qtensor *q, uint32_t g, uint32_t n)
@@ -81,7 +81,7 @@ uint32_t qtensor_zero(const struct qtensor *q, uint32_t g, uint32_t n)
 	if (q->zeros == ZEROS_MIDDLE)
 		return 1u << (q->bits - 1);
 	row = (struct word_run){q->qzeros + g * columns * bytes, bytes, q->word_bits, packed_add ? ~0ull / mask : 0};
-	return (field(q, &row, n) + (q->zeros == ZEROS_V1 && !packed_add)) & mask;
+	return (packed_field(q, &row, n) + (q->zeros == ZEROS_V1 && !packed_add)) & mask;
 }
 
 uint32_t qtensor_step(const struct qtensor *q)
@@ -113,33 +113,14 @@ struct weight {
 	enum dtype out;
 };
 
-static float scale_of(const struct qtensor *q, uint32_t g, uint32_t n)
-{
-	const unsigned char *at = q->scales + ((size_t)g * q->out_features + n) * dtype_bytes(q->scale_dtype);
-	uint16_t half;
-	float scale;
-
-	if (q->scale_dtype == DTYPE_F32) {
-		memcpy(&scale, at, sizeof(scale));
-		return scale;
-	}
-	memcpy(&half, at, sizeof(half));
-	return q->scale_dtype == DTYPE_F16 ? float_of_half(half) : float_of_bf16(half);
-}
-
 /* Element i of dst: the weight of input k and output n. This is the contract. */
-static void element(void *dst, size_t i, const struct qtensor *q, struct weight at)
+static void gptq_element(void *dst, size_t i, const struct qtensor *q, struct weight at)
 {
 	const uint32_t g = q->g_idx ? q->g_idx[at.k] : at.k / q->group_size;
 	const int level = (int)qtensor_code(q, at.k, at.n) - (int)qtensor_zero(q, g, at.n);
-	const float value = scale_of(q, g, at.n) * (float)level;
-	const uint16_t half = at.out == DTYPE_F16 ? half_of_float(value) : bf16_of_float(value);
-	const uint32_t bits = float_canonical(bits_of_float(value));
+	const float scale = element_load(q->scales, (size_t)g * q->out_features + at.n, q->scale_dtype);
 
-	if (at.out == DTYPE_F32)
-		memcpy((char *)dst + i * 4, &bits, 4);
-	else
-		memcpy((char *)dst + i * 2, &half, 2);
+	element_store(dst, i, scale * (float)level, at.out);
 }
 
 static void reference(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, enum dtype out)
@@ -148,7 +129,7 @@ static void reference(void *dst, const struct qtensor *q, uint32_t row0, uint32_
 
 	for (uint32_t n = row0; n < row0 + nrows; n++)
 		for (uint32_t k = 0; k < q->in_features; k++)
-			element(dst, i++, q, (struct weight){k, n, out});
+			gptq_element(dst, i++, q, (struct weight){k, n, out});
 }
 
 static void inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
@@ -157,7 +138,7 @@ static void inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk,
 
 	for (uint32_t k = k0; k < k0 + nk; k++)
 		for (uint32_t n = 0; n < q->out_features; n++)
-			element(dst, i++, q, (struct weight){k, n, out});
+			gptq_element(dst, i++, q, (struct weight){k, n, out});
 }
 
 #define DEFINE(name, all, out)                                                               \

@@ -253,7 +253,8 @@ struct number_format {
 };
 
 static const struct number_format number_formats[] = {
-    [DTYPE_F16] = {5, 10}, [DTYPE_BF16] = {8, 7}, [DTYPE_F32] = {8, 23}};
+    [DTYPE_F16] = {5, 10}, [DTYPE_BF16] = {8, 7}, [DTYPE_F32] = {8, 23}, [DTYPE_F8_E4M3] = {4, 3},
+    [DTYPE_F8_E5M2] = {5, 2}};
 
 static double decode(uint64_t bits, enum dtype dtype)
 {
@@ -262,7 +263,9 @@ static double decode(uint64_t bits, enum dtype dtype)
 	const double man = bits & ((1ull << f.man_bits) - 1), one = 1ull << f.man_bits;
 	const double sign = bits >> (f.exp_bits + f.man_bits) & 1 ? -1 : 1;
 
-	if (exp == (1 << f.exp_bits) - 1)
+	if (dtype == DTYPE_F8_E4M3 && (bits & 0x7f) == 0x7f)
+		return (double)NAN;
+	if (exp == (1 << f.exp_bits) - 1 && dtype != DTYPE_F8_E4M3)
 		return man ? (double)NAN : sign * (double)INFINITY;
 	return sign * ldexp(exp ? one + man : man, (exp ? exp : 1) - bias - f.man_bits);
 }
@@ -890,6 +893,8 @@ static void check_casts(struct check *c)
 		halves[i] = i;
 	check_casts_of(c, DTYPE_F16, halves, 65536);
 	check_casts_of(c, DTYPE_BF16, halves, 65536);
+	check_casts_of(c, DTYPE_F8_E4M3, halves, 2 * 65536);
+	check_casts_of(c, DTYPE_F8_E5M2, halves, 2 * 65536);
 	fill(c, floats, COUNT * sizeof(*floats));
 	fill(c, doubles, COUNT * sizeof(*doubles));
 	for (unsigned i = 0; i < COUNT; i++) {

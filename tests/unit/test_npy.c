@@ -69,11 +69,15 @@ static void test_padding(void)
 
 static void test_types(void)
 {
-	CHECK(!npy_descr(DTYPE_BF16));
-	for (enum dtype d = DTYPE_F8_E5M2; d < DTYPE_COUNT; d++)
-		CHECK(!npy_descr(d));
-	for (enum dtype d = 0; d < DTYPE_F8_E5M2; d++)
-		CHECK(d == DTYPE_BF16 || (size_t)(npy_descr(d)[2] - '0') == dtype_bytes(d));
+	for (enum dtype d = 0; d < DTYPE_COUNT; d++) {
+		const char *descr = npy_descr(d);
+
+		/* numpy has no bf16 and no floats of 8 bits or less. */
+		if (d == DTYPE_BF16 || (*dtype_name(d) == 'F' && dtype_bits(d) <= 8))
+			CHECK(!descr);
+		else
+			CHECK(descr && (size_t)(descr[2] - '0') == dtype_bytes(d));
+	}
 }
 
 int main(void)
