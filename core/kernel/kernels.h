@@ -10,6 +10,7 @@
 
 #include "kernel/cast.h"
 #include "kernel/cpu.h"
+#include "kernel/fp8.h"
 #include "kernel/gptq.h"
 
 struct accel;
@@ -19,6 +20,7 @@ struct kernels {
 	enum cpu_level level;
 	struct accel *accel; /* decodes in their place where it can (accel.h), or NULL; owned by the model */
 	struct gptq_dsp gptq;
+	struct fp8_dsp fp8;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The C reference: plain on purpose, since every kernel is compared with it. */
+
+#include "kernel/fp8.h"
+
+#include <string.h>
+
+#include "kernel/element.h"
+
+/* The contract, but for the last rounding. */
+static float fp8_weight(const struct fp8_tensor *t, uint32_t n, uint32_t k)
+{
+	const size_t grid_columns = (t->columns - 1) / t->block_columns + 1;
+	const size_t block = n / t->block_rows * grid_columns + k / t->block_columns;
+	const float value = element_load(t->codes, (size_t)n * t->columns + k, t->code_dtype);
+	const float scale = element_load(t->scales, block, t->scale_dtype);
+
+	return t->divide ? value / scale : value * scale;
+}
+
+static void fp8_reference(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r, enum dtype out)
+{
+	size_t i = 0;
+
+	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
+		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
+			element_store(dst, i++, fp8_weight(t, n, k), out);
+}
+
+static void fp8_f16(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)
+{
+	fp8_reference(dst, t, r, DTYPE_F16);
+}
+
+static void fp8_bf16(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)
+{
+	fp8_reference(dst, t, r, DTYPE_BF16);
+}
+
+static void fp8_f32(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)
+{
+	fp8_reference(dst, t, r, DTYPE_F32);
+}
+
+void fp8_init(struct fp8_dsp *dsp)
+{
+	static fp8_fn *const rows[DTYPE_VIEWS] = {fp8_f16, fp8_bf16, fp8_f32};
+
+	memcpy(dsp->rows, rows, sizeof(rows));
+}
