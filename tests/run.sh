@@ -113,6 +113,7 @@ faults() {
 	done
 	step "faults" "$B/sweep" -n "$FAULT_RUNS" "${models[@]}" "$dir/hf_cache/models--org--name" "$dir/unlisted"
 	step "faults of a server" tests/faults/live.py --runs="$FAULT_RUNS" "$B/gptqfs-faulty" "$dir/plain"
+	step "sources that change" tests/faults/changes.py "$GPTQFS" tests/data/models/tiny-llama-4b-g32-shard
 	rm -rf "$dir"
 }
 

@@ -18,7 +18,7 @@ $(B)/hammer: $(B)/tests/mount/hammer.o
 wrapped := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup vasprintf __vasprintf_chk free \
 	open openat __open_2 __openat_2 syscall fopen realpath readlinkat __readlinkat_chk access stat fstat fstatat \
 	fdopendir readdir read __read_chk pread __pread_chk mmap munmap pthread_create
-needs_faults := $(B)/sweep $(B)/gptqfs-faulty
+needs_faults := $(B)/gptqfs $(B)/sweep $(B)/gptqfs-faulty
 
 $(B)/sweep: $(B)/tests/faults/sweep.o $(B)/tests/faults/image.o $(B)/tests/faults/wrap.o $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) $(wrapped:%=-Wl,--wrap=%) -o $@ $^ $(LIBS)
