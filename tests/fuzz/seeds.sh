@@ -4,7 +4,7 @@
 set -euo pipefail
 out=$1
 models=$(cd "$(dirname "$0")/../data/models" && pwd)
-mkdir -p "$out"/{safetensors,config,index,checkpoint,escape}
+mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape}
 for model in "$models"/*; do
 	name=$(basename "$model")
 	for file in "$model"/*.safetensors; do
@@ -65,4 +65,13 @@ cases = [
 for i, case in enumerate(cases):
     with open(f"{sys.argv[1]}/case{i}", "wb") as f:
         f.write(checkpoint(*case))
+EOF
+# Recipes of fuzz_directory.c: any bytes are one; where they are small, what is usual is made.
+python3 - "$out/directory" <<'EOF'
+import random, sys
+
+for i in range(16):
+    r = random.Random(i)
+    with open(f"{sys.argv[1]}/recipe{i}", "wb") as f:
+        f.write(bytes(r.choice([0, 0, r.randrange(4), r.randrange(256)]) for _ in range(200 + 40 * i)))
 EOF
