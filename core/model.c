@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A model: what gptqfs.h promises. Opens the checkpoint, has a source make sense of it and views plan files from it,
+ * A model: what gptqfs.h promises. Opens the checkpoint, has families turn it into tensors and views plan files from those,
  * and serves them.
  */
 
@@ -14,16 +14,20 @@
 #include "base/err.h"
 #include "file/guard.h"
 #include "kernel/accel.h"
+#include "quant/quant.h"
+#include "quant/repack.h"
 #include "read/ahead.h"
 #include "read/reader.h"
-#include "report/facts.h"
+#include "report/attributes.h"
 #include "report/report.h"
 #include "tensor/join.h"
 #include "view/view.h"
 
 struct gptqfs {
 	struct checkpoint checkpoint;
-	struct source source, fused, packed;
+	struct tensors tensors, fused, packed;
+	struct join_refusals refusals;
+	struct plan plan;
 	struct kernels kernels;
 	struct accel *accel;
 	struct tree tree;
@@ -58,28 +62,34 @@ static void newest_shard(const struct checkpoint *c, struct stat *out)
 static int plan_views(const struct plan *p)
 {
 	const struct view *view;
+	const char *reason;
 	struct stat dir;
 	int rc = 0;
 
 	if (fstat(p->c->dir.fd, &dir) < 0)
 		return -errno;
 	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
-		uint32_t ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
+		uint32_t ino;
 
+		if (!view_exists(p, view, &reason))
+			continue;
+		ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
 		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
 	}
 	return rc;
 }
 
-/* README, info, info.json: after the views, which may have had something to warn of. */
-static int plan_texts(const struct plan *p)
+/* README, info, info.json: after the views, whose plans may add warnings. */
+static int plan_texts(const struct gptqfs *m)
 {
+	const struct report r = {&m->plan, &m->refusals};
+	const struct plan *p = &m->plan;
 	struct text readme = {0}, info = {0}, json = {0};
 	int rc;
 
-	report_readme(p->c, p->source, &readme);
-	report_info(p->c, p->source, false, &info);
-	report_info(p->c, p->source, true, &json);
+	report_readme(&r, &readme);
+	report_info(&r, false, &info);
+	report_info(&r, true, &json);
 	rc = tree_add_text(p->tree, GPTQFS_ROOT, "README", &readme, &p->weights);
 	if (rc == 0)
 		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info", &info, &p->weights);
@@ -91,37 +101,41 @@ static int plan_texts(const struct plan *p)
 }
 
 /* All views, each in its directory, and what describes them. */
-static int plan_root(struct gptqfs *m, const struct plan *p)
+static int plan_root(struct gptqfs *m)
 {
 	static const struct layout empty;
+	const struct plan *p = &m->plan;
 	int rc = plan_views(p);
 
 	if (rc == 0)
-		rc = plan_texts(p);
+		rc = plan_texts(m);
 	if (rc)
 		return rc;
 	m->status = tree_add(p->tree, GPTQFS_ROOT, "status", &empty, &p->weights);
 	return m->status ? 0 : -ENOMEM;
 }
 
+/* The view that is asked for must be one that this model can have. */
+static int check_root(const struct gptqfs *m, struct gptqfs_error *err)
+{
+	const char *reason;
+
+	if (!m->root || view_exists(&m->plan, m->root, &reason))
+		return 0;
+	return err_set(err, -ENOTSUP, "%s: there is no view %s of this model: %s", m->checkpoint.dir.path,
+	    m->root->name, reason);
+}
+
 static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 {
-	struct plan p = {
-	    .c = &m->checkpoint,
-	    .source = &m->source,
-	    .fused = &m->fused,
-	    .packed = &m->packed,
-	    .kernels = &m->kernels,
-	    .tree = &m->tree,
-	    .dtype = m->dtype,
-	};
+	struct plan *p = &m->plan;
 	struct stat dir;
 	int rc;
 
-	newest_shard(&m->checkpoint, &p.weights);
+	newest_shard(&m->checkpoint, &p->weights);
 	rc = fstat(m->checkpoint.dir.fd, &dir) < 0 ? -errno : tree_init(&m->tree, &m->checkpoint.arena, &dir);
 	if (rc == 0)
-		rc = m->root ? m->root->plan(&p, m->root, GPTQFS_ROOT) : plan_root(m, &p);
+		rc = m->root ? m->root->plan(p, m->root, GPTQFS_ROOT) : plan_root(m);
 	if (rc == 0)
 		rc = tree_seal(&m->tree);
 	return rc == -ENOMEM ? err_memory(err)
@@ -174,6 +188,28 @@ static unsigned ahead_depth(unsigned wanted)
 	return wanted < 1 ? 1 : wanted < GPTQFS_AHEAD_MAX ? wanted : GPTQFS_AHEAD_MAX;
 }
 
+/* The lists of tensors that views show, besides that of the ordinary model. */
+static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
+{
+	struct arena *arena = &m->checkpoint.arena;
+	const struct repack_ops *repack = repack_of(&m->tensors);
+
+	if (join_fused(arena, &m->tensors, &m->fused, &m->refusals) ||
+	    (repack && repack_join(arena, &m->fused, &m->packed, &m->refusals)))
+		return err_memory(err);
+	m->plan = (struct plan){
+	    .c = &m->checkpoint,
+	    .tensors = &m->tensors,
+	    .fused = &m->fused,
+	    .packed = repack ? &m->packed : NULL,
+	    .repack = repack,
+	    .kernels = &m->kernels,
+	    .tree = &m->tree,
+	    .dtype = m->dtype,
+	};
+	return 0;
+}
+
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
@@ -195,16 +231,17 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	m->kernels.accel = m->accel;
 	m->reader.cache = cache_new(options->cache_bytes);
 	m->reader.buffers = buffers_new();
-	m->reader.pager = pager_new();
+	m->reader.pager = pager_new(NULL);
 	m->ahead = ahead_new(&m->reader, ahead_depth(options->ahead));
 	if (!m->reader.cache || !m->reader.buffers || !m->reader.pager || !m->ahead)
 		return err_memory(err);
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
-		rc = source_open(&m->checkpoint, &m->source, err);
-	if (rc == 0 && (join_fused(&m->checkpoint.arena, &m->source, &m->fused) ||
-			   join_packed(&m->checkpoint.arena, &m->source, &m->fused, &m->packed)))
-		rc = err_memory(err);
+		rc = quant_open(&m->checkpoint, &m->tensors, err);
+	if (rc == 0)
+		rc = join_lists(m, err);
+	if (rc == 0)
+		rc = check_root(m, err);
 	return rc ? rc : plan_tree(m, err);
 }
 
@@ -477,7 +514,7 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
 	if (!find_node(m, ino))
 		return -ENOENT;
 	if (ino != GPTQFS_ROOT)
-		return facts_of_file(&m->tree, m->root, (uint32_t)ino, &sink);
+		return attributes_of_file(&m->tree, m->root, (uint32_t)ino, &sink);
 	if (m->root)
 		fn(ctx, "view", m->root->name);
 	fn(ctx, "kernel", cpu_name(m->kernels.level));
@@ -488,13 +525,14 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
 
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err)
 {
+	const struct report r = {&m->plan, &m->refusals};
 	struct findings findings;
 	struct text text = {0};
-	int rc = report_examine(&m->checkpoint, &m->source, &findings, err);
+	int rc = report_examine(&r, &findings, err);
 
 	if (rc)
 		return -EBADMSG;
-	report_check(&m->checkpoint, &m->source, &findings, json, &text);
+	report_check(&r, &findings, json, &text);
 	if (text.failed)
 		rc = err_memory(err);
 	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))

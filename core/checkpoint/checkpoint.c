@@ -280,15 +280,14 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 	    c->dir.path);
 }
 
-static const char *const quant_files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
+static const char *const quant_files[CHECKPOINT_QUANT_FILES] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
 
-#define QUANT_FILES (sizeof(quant_files) / sizeof(*quant_files))
 
 static bool is_config(const char *name)
 {
 	bool found = strcmp(name, "config.json") == 0;
 
-	for (size_t i = 0; i < QUANT_FILES; i++)
+	for (size_t i = 0; i < CHECKPOINT_QUANT_FILES; i++)
 		found |= strcmp(name, quant_files[i]) == 0;
 	return found;
 }
@@ -443,52 +442,28 @@ static int read_object(struct checkpoint *c, struct source_file *f, struct json_
 	return rc;
 }
 
-/* Takes a configuration found at one of the places; the first counts, the others are compared with it. */
-static int take_config(struct checkpoint *c, const char *file, const struct json *json, struct gptqfs_error *err)
-{
-	struct quant_config_input in = {.file = file, .json = json};
-	struct quant_config found;
-	const char *field;
-	int rc = quant_config_read(&in, &c->arena, &found, err);
-
-	if (rc)
-		return rc;
-	if (!c->quant.file) {
-		c->quant = found;
-		return 0;
-	}
-	field = quant_config_differ(&c->quant, &found);
-	if (field)
-		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", c->quant.file, file, field, c->quant.file);
-	return 0;
-}
-
 static int read_quant_file(struct checkpoint *c, const char *name, struct gptqfs_error *err)
 {
+	struct checkpoint_json *out = &c->quant_files[c->quant_file_count];
 	struct source_file f;
 	struct json_text text;
-	struct json *json = NULL;
 	int rc = source_file_open(&c->dir, name, &f, err);
 
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
-	rc = read_object(c, &f, &text, &json, err);
+	out->name = name;
+	rc = read_object(c, &f, &text, &out->json, err);
 	if (rc == 0)
-		rc = take_config(c, name, json, err);
-	json_free(json);
+		c->quant_file_count++;
 	source_file_close(&f);
 	return rc;
 }
 
 static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 {
-	const struct json *quant, *text_quant;
 	int rc = 0;
 
-	c->quant.zeros = ZEROS_V1;
-	c->quant.sym = true;
-	c->quant.method = c->quant.format = c->quant.producer = "";
-	for (size_t i = 0; rc == 0 && i < QUANT_FILES; i++)
+	for (size_t i = 0; rc == 0 && i < CHECKPOINT_QUANT_FILES; i++)
 		if (listing_has(&c->listing, quant_files[i]))
 			rc = read_quant_file(c, quant_files[i], err);
 	if (rc == 0 && !listing_has(&c->listing, "config.json"))
@@ -497,14 +472,7 @@ static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 		rc = source_file_open(&c->dir, "config.json", &c->config, err);
 	if (rc || c->config.fd < 0)
 		return rc == -ELOOP ? -EBADMSG : rc;
-	rc = read_object(c, &c->config, &c->config_text, &c->config_json, err);
-	quant = json_get(c->config_json, "quantization_config");
-	text_quant = json_get(json_get(c->config_json, "text_config"), "quantization_config");
-	if (rc == 0 && json_is_object(quant))
-		rc = take_config(c, "config.json", quant, err);
-	if (rc == 0 && json_is_object(text_quant))
-		rc = take_config(c, "config.json (text_config)", text_quant, err);
-	return rc;
+	return read_object(c, &c->config, &c->config_text, &c->config_json, err);
 }
 
 /* ---- what passes through ---- */
@@ -577,6 +545,8 @@ void checkpoint_close(struct checkpoint *c)
 	if (c->config.fd >= 0)
 		source_file_close(&c->config);
 	source_dir_close(&c->dir);
+	for (size_t i = 0; i < c->quant_file_count; i++)
+		json_free(c->quant_files[i].json);
 	json_free(c->config_json);
 	free(c->tensors);
 	arena_free(&c->arena);

@@ -4,7 +4,7 @@
 
 /*
  * A model directory as it lies on disk: its shards, their tensors by name, its configuration, and the files that
- * pass through. Knows safetensors and JSON, and nothing of quantized layouts.
+ * pass through. Knows safetensors and JSON, and nothing of quantization.
  */
 
 #include "base/arena.h"
@@ -13,9 +13,15 @@
 #include "file/listing.h"
 #include "file/source_file.h"
 #include "gptqfs.h"
-#include "quant/gptq/config.h"
 
 #define CHECKPOINT_JSON_MAX ((size_t)256 << 20)
+
+#define CHECKPOINT_QUANT_FILES 3
+
+struct checkpoint_json {
+	const char *name; /* "quantize_config.json" */
+	struct json *json; /* an object */
+};
 
 struct checkpoint {
 	struct arena arena; /* all that follows, as far as it is not a descriptor */
@@ -30,7 +36,9 @@ struct checkpoint {
 	struct source_file config;    /* config.json; fd -1 if there is none */
 	struct json_text config_text; /* its text, checked, an object; at == NULL if there is none */
 	struct json *config_json;
-	struct quant_config quant;
+	/* What quantizers write beside it, as far as it is there; first the one that counts most. */
+	struct checkpoint_json quant_files[CHECKPOINT_QUANT_FILES];
+	size_t quant_file_count;
 
 	struct source_file *companions; /* files that dense views show as they are */
 	size_t companion_count;
@@ -41,9 +49,8 @@ struct checkpoint {
 
 /*
  * Opens, maps and checks everything. Weights are looked for in this order: model.safetensors; an index
- * (model.safetensors.index.json, then any other); all other *.safetensors together. The configuration: that of
- * quantize_config.json, quant_config.json, quantization_config.json, config.json, its text_config: the first counts.
- * Codes as gptqfs_open. checkpoint_close must be called in any case.
+ * (model.safetensors.index.json, then any other); all other *.safetensors together. Configurations are only parsed:
+ * what they say of the quantization is for the family to read. Codes as gptqfs_open. checkpoint_close must be called in any case.
  */
 struct checkpoint_options {
 	bool follow_symlinks;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "read/stream.h"
+#include "tree/layout.h"
 
 /* Readers that are told from one another; with one more, the one that has been idle longest is forgotten. */
 #define STREAMS 8
@@ -153,7 +154,9 @@ static void fetch_ahead(const struct ahead *a, struct ahead_stream *s)
 		const struct extent *e = layout_find(s->layout, s->fetched);
 		const uint64_t end = end_of(e) < goal ? end_of(e) : goal;
 
-		room = pager_plan(a->reader->pager, e, s->fetched - e->offset, end - s->fetched);
+		const struct needs needs = extent_needs(e, s->fetched - e->offset, end - s->fetched);
+
+		room = pager_plan(a->reader->pager, &needs);
 		if (room)
 			s->fetched = end;
 	}
@@ -164,7 +167,9 @@ static void release_behind(const struct ahead *a, struct ahead_stream *s)
 	while (s->released + RELEASE_BEHIND < s->stream.next) {
 		const struct extent *e = layout_find(s->layout, s->released);
 
-		if (end_of(e) + RELEASE_BEHIND > s->stream.next || !pager_release(a->reader->pager, e))
+		const struct needs needs = extent_needs(e, 0, e->length);
+
+		if (end_of(e) + RELEASE_BEHIND > s->stream.next || !pager_release(a->reader->pager, &needs))
 			return;
 		s->released = end_of(e);
 	}

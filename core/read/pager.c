@@ -5,62 +5,62 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "base/checked.h"
 #include "file/pages.h"
-#include "tree/generator.h"
 
 #define JOBS 64
-/* The thread goes by steps of so many bytes: who waits for a part of a long extent waits for no more. */
+/* Step of the thread; bounds the delay of a waiter. */
 #define PIECE ((uint64_t)4 << 20)
-/* And whoever helps by so many: the next request may come at any moment. */
+/* Step of a helper: the next request may come at any moment. */
 #define MORSEL ((uint64_t)512 << 10)
-/* How long what was planned waits for somebody who helps. A stream is given much more time than that: see ahead.c. */
+/* How long planned work waits for a helper. A stream is given much more time than that: see ahead.c. */
 #define LATE_NS ((uint64_t)8 * 1000 * 1000)
 /* Smaller matrices stay mapped: unmapping them is not worth the interrupts. */
 #define RELEASE_MIN ((uint64_t)512 << 10)
 
-enum kind {
-	FETCH, /* into memory; who needs a few pages maps them faster than all are mapped */
-	PLAN,  /* and map */
-	RELEASE,
+enum job_kind {
+	JOB_FETCH, /* read from disk; a reader of few pages maps them faster than all are mapped */
+	JOB_PLAN,  /* and map */
+	JOB_RELEASE,
 };
 
-struct job {
-	enum kind kind;
-	const struct extent *e;
-	uint64_t from, length; /* of the extent */
-	uint64_t done;         /* of the length; or of what the whole tensor needs */
-	uint64_t wanted;       /* likewise: somebody waits until so much is done */
-	uint64_t due;          /* nanoseconds */
+struct page_job {
+	enum job_kind kind;
+	struct needs needs;
+	uint64_t done;   /* bytes of the spans */
+	uint64_t wanted; /* likewise: a reader waits until this much is done */
+	uint64_t due;    /* nanoseconds */
 };
 
 /* What is done at a time, of one job. */
 struct step {
-	enum kind kind;
-	const struct extent *e;
+	const struct page_job *job; /* a copy */
 	struct spans spans;
-	uint64_t bytes; /* as job.done counts */
+	uint64_t bytes;
 	bool last;
 };
 
 struct pager {
+	struct pager_io io;
 	pthread_mutex_t lock;
 	pthread_cond_t wanted, done;
 	pthread_t thread;
 	bool running, leaving;
 	bool hurry; /* the thread shall do all there is */
-	bool busy;  /* somebody does a step */
+	bool busy;  /* a step is under way */
 	unsigned first, count;
-	struct job jobs[JOBS]; /* a ring */
+	struct page_job jobs[JOBS]; /* a ring */
 };
 
-struct pager *pager_new(void)
+struct pager *pager_new(const struct pager_io *io)
 {
+	static const struct pager_io pages = {
+	    source_file_resident, source_file_fetch, source_file_populate, source_file_unpopulate};
 	struct pager *p = calloc(1, sizeof(*p));
 	pthread_condattr_t monotonic;
 
 	if (!p)
 		return NULL;
+	p->io = io ? *io : pages;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -68,19 +68,6 @@ struct pager *pager_new(void)
 	pthread_condattr_destroy(&monotonic);
 	pthread_cond_init(&p->done, NULL);
 	return p;
-}
-
-static const struct generator *generator_of(const struct extent *e)
-{
-	return e->kind == EXTENT_GENERATED ? e->from.generator : NULL;
-}
-
-/* What a tensor that is fetched whole is known by, in every view; else NULL. */
-static atomic_bool *whole(const struct extent *e)
-{
-	const struct generator *g = generator_of(e);
-
-	return g ? g->fetched : NULL;
 }
 
 static uint64_t now(void)
@@ -93,79 +80,57 @@ static uint64_t now(void)
 
 /* ---- steps ---- */
 
-static struct spans needs(const struct extent *e, uint64_t from, uint64_t length)
+static struct step next_step(const struct page_job *job, uint64_t most)
 {
-	const struct generator *g = generator_of(e);
-	struct spans s = {0};
+	const uint64_t all = spans_bytes(&job->needs.spans);
+	struct step step = {.job = job, .spans = spans_cut(&job->needs.spans, job->done, most)};
 
-	if (g) {
-		const uint64_t row0 = from / g->row_bytes, row1 = div_up(from + length, g->row_bytes);
-
-		g->needs(g, row0, row1 - row0, &s);
-	} else if (e->from.file->map) {
-		spans_add(&s, e->from.file, e->from.file->map + e->position + from, length);
-	}
-	return s;
-}
-
-static struct step next_step(const struct job *job, uint64_t most)
-{
-	const uint64_t left = job->length - job->done;
-	struct step step = {.kind = job->kind, .e = job->e};
-
-	if (whole(job->e)) {
-		const struct spans all = needs(job->e, 0, job->e->length);
-
-		step.spans = spans_cut(&all, job->done, most);
-		step.bytes = spans_bytes(&step.spans);
-		step.last = job->done + step.bytes >= spans_bytes(&all);
-		if (job->kind == RELEASE && spans_bytes(&all) < RELEASE_MIN) {
-			step.spans.count = 0;
-			step.last = true;
-		}
-	} else {
-		step.bytes = left < most ? left : most;
-		step.spans = needs(job->e, job->from + job->done, step.bytes);
-		step.last = step.bytes == left;
-	}
+	step.bytes = spans_bytes(&step.spans);
+	step.last = job->done + step.bytes >= all;
+	if (job->kind == JOB_RELEASE && all < RELEASE_MIN)
+		step = (struct step){.job = job, .last = true};
 	return step;
 }
 
-static bool is_resident(const struct step *step)
-{
-	for (int i = 0; i < step->spans.count; i++)
-		if (!source_file_resident(step->spans.span[i].file, step->spans.span[i].offset,
-			step->spans.span[i].bytes))
-			return false;
-	return true;
-}
-
-static void run_step(const struct step *step)
+static bool is_resident(const struct pager *p, const struct step *step)
 {
 	for (int i = 0; i < step->spans.count; i++) {
 		const struct span *s = &step->spans.span[i];
 
-		if (step->kind == RELEASE) {
-			/* For what is seen of the process, and for its page tables. In the page cache they are no more
-			 * wanted for having been used here: see source_file_map. */
-			source_file_unpopulate(s->file, s->offset, s->bytes);
-			continue;
-		}
-		source_file_fetch(s->file, s->offset, s->bytes);
-		if (step->kind == PLAN && generator_of(step->e))
-			source_file_populate(s->file, s->offset, s->bytes);
+		if (!p->io.resident(s->file, s->offset, s->bytes))
+			return false;
 	}
-	if (step->kind == RELEASE && step->last)
-		atomic_store(whole(step->e), false);
+	return true;
 }
 
-static struct job *job_at(struct pager *p, unsigned i)
+static void run_step(const struct pager *p, const struct step *step)
+{
+	const struct page_job *job = step->job;
+
+	for (int i = 0; i < step->spans.count; i++) {
+		const struct span *s = &step->spans.span[i];
+
+		if (job->kind == JOB_RELEASE) {
+			/* For the resident size of the process and its page tables. In the page cache they count as no
+			 * more used for having been mapped here: see source_file_map. */
+			p->io.unpopulate(s->file, s->offset, s->bytes);
+			continue;
+		}
+		p->io.fetch(s->file, s->offset, s->bytes);
+		if (job->kind == JOB_PLAN && job->needs.mapped)
+			p->io.populate(s->file, s->offset, s->bytes);
+	}
+	if (job->kind == JOB_RELEASE && step->last)
+		atomic_store(job->needs.resident, false);
+}
+
+static struct page_job *job_at(struct pager *p, unsigned i)
 {
 	return &p->jobs[(p->first + i) % JOBS];
 }
 
-/* The first that somebody waits for, if there is one: what is planned for a stream is no hurry, and much. */
-static unsigned choose(struct pager *p)
+/* The first with a waiter, if there is one: planned readahead is large and not urgent. */
+static unsigned first_wanted(struct pager *p)
 {
 	for (unsigned i = 0; i < p->count; i++)
 		if (job_at(p, i)->done < job_at(p, i)->wanted)
@@ -181,34 +146,34 @@ static void remove_job(struct pager *p, unsigned i)
 	p->count--;
 }
 
-/* The lock is held, and given up meanwhile; jobs may be added then. False if it was not done, because pages are not in
- * memory. */
+/* Called with the lock held, which it drops meanwhile; jobs may be added then. False if nothing was done, because pages
+ * are not in memory. */
 static bool do_step(struct pager *p, uint64_t most, bool may_wait)
 {
-	const unsigned chosen = choose(p);
-	struct job *job = job_at(p, chosen);
+	const unsigned chosen = first_wanted(p);
+	const struct page_job job = *job_at(p, chosen);
 	struct step step;
 	bool can;
 
 	p->busy = true;
 	pthread_mutex_unlock(&p->lock);
-	step = next_step(job, most);
-	can = may_wait || step.kind == RELEASE || is_resident(&step);
+	step = next_step(&job, most);
+	can = may_wait || job.kind == JOB_RELEASE || is_resident(p, &step);
 	if (can)
-		run_step(&step);
+		run_step(p, &step);
 	pthread_mutex_lock(&p->lock);
 	p->busy = false;
 	if (can)
-		job->done += step.bytes;
+		job_at(p, chosen)->done += step.bytes;
 	if (can && step.last)
 		remove_job(p, chosen);
 	pthread_cond_broadcast(&p->done);
 	return can;
 }
 
-/* ---- who does them ---- */
+/* ---- the thread, and helpers ---- */
 
-static void *run(void *arg)
+static void *pager_thread(void *arg)
 {
 	struct pager *p = arg;
 
@@ -222,7 +187,7 @@ static void *run(void *arg)
 			p->hurry = false;
 			pthread_cond_wait(&p->wanted, &p->lock);
 		} else if (p->hurry || due <= now()) {
-			p->hurry = true; /* whoever helps is too slow, or not there */
+			p->hurry = true; /* helpers are too slow, or absent */
 			do_step(p, PIECE, true);
 		} else {
 			const struct timespec t = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
@@ -263,22 +228,18 @@ void pager_work(struct pager *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static bool push(struct pager *p, const struct job *job)
+static bool push_job(struct pager *p, enum job_kind kind, const struct needs *needs)
 {
 	bool room;
 
 	pthread_mutex_lock(&p->lock);
-	/* Not begun earlier: a thread would not outlive the fork into the background. */
+	/* Not started earlier: a thread would not outlive the fork into the background. */
 	if (!p->running)
-		p->running = pthread_create(&p->thread, NULL, run, p) == 0;
+		p->running = pthread_create(&p->thread, NULL, pager_thread, p) == 0;
 	room = p->running && p->count < JOBS;
-	if (room) {
-		struct job *added = job_at(p, p->count++);
-
-		*added = *job;
-		added->due = now() + LATE_NS;
-	}
-	if (job->kind == FETCH)
+	if (room)
+		*job_at(p, p->count++) = (struct page_job){.kind = kind, .needs = *needs, .due = now() + LATE_NS};
+	if (kind == JOB_FETCH)
 		hurry(p);
 	else if (p->count == 1)
 		pthread_cond_signal(&p->wanted); /* to note when it will be late */
@@ -286,15 +247,15 @@ static bool push(struct pager *p, const struct job *job)
 	return room;
 }
 
-/* To wake the thread for nothing would take a processor from whoever reads. */
-static bool is_here(const struct extent *e)
+/* A needless wake-up would take a CPU from the reader. */
+static bool is_in_memory(const struct pager *p, const struct needs *needs)
 {
-	struct job job = {.kind = FETCH, .e = e};
+	struct page_job job = {.kind = JOB_FETCH, .needs = *needs};
 
 	for (;;) {
 		const struct step step = next_step(&job, PIECE);
 
-		if (!is_resident(&step))
+		if (!is_resident(p, &step))
 			return false;
 		if (step.last)
 			return true;
@@ -302,64 +263,76 @@ static bool is_here(const struct extent *e)
 	}
 }
 
-static bool ask(struct pager *p, const struct job *part)
+static bool ask_for(struct pager *p, enum job_kind kind, const struct needs *needs)
 {
-	const struct generator *g = generator_of(part->e);
 	bool room;
 
-	if (part->e->kind == EXTENT_BYTES || (g && !g->needs))
+	if (!needs->spans.count)
 		return true;
-	if (!g || !g->fetched)
-		return push(p, part);
-	if (atomic_load_explicit(g->fetched, memory_order_relaxed) || atomic_exchange(g->fetched, true))
+	if (!needs->resident)
+		return push_job(p, kind, needs);
+	if (atomic_load_explicit(needs->resident, memory_order_relaxed) || atomic_exchange(needs->resident, true))
 		return true;
-	if (part->kind == FETCH && is_here(part->e))
+	if (kind == JOB_FETCH && is_in_memory(p, needs))
 		return true;
-	room = push(p, &(struct job){.kind = part->kind, .e = part->e, .length = part->e->length});
+	room = push_job(p, kind, needs);
 	if (!room)
-		atomic_store(g->fetched, false);
+		atomic_store(needs->resident, false);
 	return room;
 }
 
-bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+bool pager_fetch(struct pager *p, const struct needs *needs)
 {
-	return ask(p, &(struct job){.kind = FETCH, .e = e, .from = from, .length = length});
+	return ask_for(p, JOB_FETCH, needs);
 }
 
-bool pager_plan(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+bool pager_plan(struct pager *p, const struct needs *needs)
 {
-	return ask(p, &(struct job){.kind = PLAN, .e = e, .from = from, .length = length});
+	return ask_for(p, JOB_PLAN, needs);
 }
 
-bool pager_release(struct pager *p, const struct extent *e)
+bool pager_release(struct pager *p, const struct needs *needs)
 {
-	if (!whole(e) || !atomic_load_explicit(whole(e), memory_order_relaxed))
+	if (!needs->resident || !atomic_load_explicit(needs->resident, memory_order_relaxed))
 		return true;
-	return push(p, &(struct job){.kind = RELEASE, .e = e});
+	return push_job(p, JOB_RELEASE, needs);
 }
 
-static bool overlaps(const struct job *job, const struct job *part)
+/* Bytes of a job up to the end of what it shares with these spans; 0 if they share nothing. */
+static uint64_t shared_until(const struct page_job *job, const struct spans *spans)
 {
-	if (job->kind == RELEASE)
-		return false;
-	if (whole(part->e))
-		return whole(job->e) == whole(part->e);
-	return job->e == part->e && job->from + job->done < part->from + part->length &&
-	       part->from < job->from + job->length;
+	uint64_t before = 0, until = 0;
+
+	for (int i = 0; i < job->needs.spans.count; i++) {
+		const struct span *a = &job->needs.spans.span[i];
+
+		for (int k = 0; k < spans->count; k++) {
+			const struct span *b = &spans->span[k];
+			const uint64_t end = b->offset + b->bytes < a->offset + a->bytes ? b->offset + b->bytes
+			                                                                 : a->offset + a->bytes;
+
+			if (a->file == b->file && b->offset < a->offset + a->bytes && a->offset < end)
+				until = before + end - a->offset;
+		}
+		before += a->bytes;
+	}
+	return until;
 }
 
-/* Is that part still to be fetched? Then it is next. */
-static bool want(struct pager *p, const struct job *part)
+/* True if some of these bytes are still to be fetched; they come next then. */
+static bool want(struct pager *p, const struct needs *needs)
 {
 	bool any = false;
 
 	for (unsigned i = 0; i < p->count; i++) {
-		struct job *job = job_at(p, i);
+		struct page_job *job = job_at(p, i);
 		uint64_t until;
 
-		if (!overlaps(job, part))
+		if (job->kind == JOB_RELEASE || job->needs.resident != needs->resident)
 			continue;
-		until = whole(job->e) ? UINT64_MAX : part->from + part->length - job->from;
+		until = needs->resident ? UINT64_MAX : shared_until(job, &needs->spans);
+		if (until <= job->done)
+			continue;
 		if (job->wanted < until)
 			job->wanted = until;
 		any = true;
@@ -367,12 +340,10 @@ static bool want(struct pager *p, const struct job *part)
 	return any;
 }
 
-void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length)
+void pager_wait(struct pager *p, const struct needs *needs)
 {
-	const struct job part = {.e = e, .from = from, .length = length};
-
 	pthread_mutex_lock(&p->lock);
-	while (want(p, &part)) {
+	while (want(p, needs)) {
 		hurry(p);
 		pthread_cond_wait(&p->done, &p->lock);
 	}

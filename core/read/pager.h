@@ -3,43 +3,54 @@
 #define GPTQFS_PAGER_H
 
 /*
- * The pages of source files that bytes are computed from: had from disk and mapped ahead of whoever will need them,
- * given back behind. All of it is advice: where it fails or comes too late, reads are slower and nothing else.
- * Functions may be called by any thread at any time before pager_free.
+ * Pages of source files: read and mapped before a reader needs them, unmapped after it has passed. Knows spans of files
+ * and nothing of what is computed from them. All of it is advice: where it fails or comes too late, reads are slower
+ * and nothing else. Functions may be called by any thread at any time before pager_free.
  *
- * What is in memory already needs but a few microseconds for each megabyte that is read. A thread of its own would take
- * that time from the reader, whose processor it would be woken on, so it is for threads to do that have just answered,
- * bit by bit: pager_work. The thread here, begun when first needed, reads from disk, and does what is waited for, or
- * was left undone for a while.
+ * What is in memory already needs only a few microseconds for each megabyte that is read. A thread of its own would take
+ * that time from the reader, on whose CPU it would be woken, so threads that have just sent a reply do it, bit by bit:
+ * pager_work. The thread here, started when first needed, reads from disk, and does what is waited for or was left
+ * undone for a while.
  */
 
-#include "tree/layout.h"
+#include "file/span.h"
 
 struct pager;
 
-/* NULL for lack of memory. */
-struct pager *pager_new(void);
-void pager_free(struct pager *p); /* what is under way is finished first; NULL is allowed */
+/* What is done with a part of a file; the pages of file/ but in tests. Any thread, no lock held. */
+struct pager_io {
+	bool (*resident)(const struct source_file *f, uint64_t offset, uint64_t len);
+	void (*fetch)(const struct source_file *f, uint64_t offset, uint64_t len);
+	void (*populate)(const struct source_file *f, uint64_t offset, uint64_t len);
+	void (*unpopulate)(const struct source_file *f, uint64_t offset, uint64_t len);
+};
 
-/*
- * Asks for a part of an extent to be had from disk at once (a dequantized tensor always whole, and once); for the same
- * and to be mapped before it will be needed; for a whole extent's pages to be given back. Never waits. False if too
- * much is waiting already; nothing has been asked for then.
- */
-bool pager_fetch(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
-bool pager_plan(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
-bool pager_release(struct pager *p, const struct extent *e);
+/* `io` may be NULL for the usual one. Returns NULL if out of memory. */
+struct pager *pager_new(const struct pager_io *io);
 
-/* Is there anything to help with? And does a little of it, some 20 microseconds' worth, without waiting for the disk.
- */
+/* Finishes the step under way. NULL is allowed. */
+void pager_free(struct pager *p);
+
+/* Has these bytes read from disk now; those that share a `resident` flag once, until they are released. Never waits.
+ * False if too much is queued already; nothing has been asked for then. */
+bool pager_fetch(struct pager *p, const struct needs *needs);
+
+/* The same a little later, and maps them too. */
+bool pager_plan(struct pager *p, const struct needs *needs);
+
+/* Has bytes with a `resident` flag unmapped, if they were fetched; ignores others. False as above. */
+bool pager_release(struct pager *p, const struct needs *needs);
+
+/* True if work is pending that pager_work can do. */
 bool pager_has_work(struct pager *p);
+
+/* Does about 20 microseconds of it without waiting for the disk; call it while idle. */
 void pager_work(struct pager *p);
 
 /*
- * Waits while that part of an extent is being fetched, or is still to be, which then comes before what nobody waits
- * for. For who reads much: going to the disk for the same pages at the same time would break what the pager reads in
- * order into pieces.
+ * Waits while any of these bytes are queued or being fetched, and moves them to the front. Large reads call it: reading
+ * the same pages at the same time would break what the pager reads in order into pieces.
  */
-void pager_wait(struct pager *p, const struct extent *e, uint64_t from, uint64_t length);
+void pager_wait(struct pager *p, const struct needs *needs);
 
 #endif

@@ -10,14 +10,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* Of so many rows at most, those that are cut are computed in part. More are computed together, faster than each alone.
- */
+#include "tree/layout.h"
+
+/* Up to this many partial rows are decoded in part; beyond, whole rows are faster. */
 #define CUT_MAX 2
-/* What a read may decode in vain: one row of common size, a few microseconds. Beyond it, tiles are cached. */
+/* Bytes a read may decode and discard: one row of common size, a few microseconds. Beyond it, tiles are cached. */
 #define WASTE_MAX ((size_t)16 << 10)
 /* Pieces of rows at least this long get aligned addresses. */
 #define ALIGN_MIN ((size_t)64 << 10)
-/* A reader of so much waits while pages are fetched: of a whole tensor, because it will need all of them. */
+/* Reads this large wait for the pager. */
 #define FETCH_MIN ((size_t)64 << 10)
 /* Pieces of memory shorter than this are copied, not pointed at. */
 #define COPY_MAX 4096
@@ -78,27 +79,32 @@ static int read_source(struct reply *r, const struct extent *e, uint64_t from, s
 	unsigned char *at = reserve(r, len);
 	int rc;
 
-	if (len >= FETCH_MIN)
-		pager_wait(r->reader->pager, e, from, len);
+	if (len >= FETCH_MIN) {
+		const struct needs needs = extent_needs(e, from, len);
+
+		pager_wait(r->reader->pager, &needs);
+	}
 	rc = at ? source_file_read(e->from.file, at, len, e->position + from) : -ENOMEM;
 	if (rc == 0)
 		point_at(r, at, len);
 	return rc;
 }
 
-/* The first to read a tensor has all its pages fetched; who reads much waits for that. */
+/* The first reader of a tensor whose rows touch all of its source has that fetched. Large reads wait for it. */
 static void fetch_first(const struct reader *reader, const struct extent *e, uint64_t from, size_t len)
 {
-	if (e->from.generator->fetched)
-		pager_fetch(reader->pager, e, 0, e->length);
-	if (len >= FETCH_MIN)
-		pager_wait(reader->pager, e, from, len);
+	const struct needs needs = extent_needs(e, from, len);
+
+	if (needs.resident)
+		pager_fetch(reader->pager, &needs);
+	if (len >= FETCH_MIN && needs.spans.count)
+		pager_wait(reader->pager, &needs);
 }
 
 /*
- * Decodes the rows around [from, from + len) into the buffer; the part of the first row before `from` is decoded in
- * vain, and so is the rest of the last. Rows of a long piece land on addresses that are to 64 as their places in the
- * file are: kernels write whole lines faster.
+ * Decodes the rows around [from, from + len) into the buffer and discards what the read did not ask for of the first and
+ * the last. Rows of a long piece get addresses that are, modulo 64, their offsets in the file: kernels write whole cache
+ * lines faster.
  */
 static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
@@ -113,7 +119,7 @@ static int read_rows(struct reply *r, const struct extent *e, uint64_t from, siz
 		return -ENOMEM;
 	if (slack)
 		at += (place - (uintptr_t)at) & 63;
-	rc = g->fill(g, at, row0, row1 - row0);
+	rc = generator_fill(g, at, row0, row1 - row0);
 	if (rc == 0)
 		point_at(r, at + before, len);
 	atomic_fetch_add_explicit(&r->reader->computed, (row1 - row0) * g->row_bytes, memory_order_relaxed);
@@ -125,16 +131,16 @@ static int read_part(struct reply *r, const struct generator *g, uint64_t from, 
 {
 	const uint64_t begin = from % g->row_bytes, before = begin % g->step,
 		       end = (begin + len + g->step - 1) / g->step;
-	struct row_part part = {from / g->row_bytes, begin - before, 0};
+	struct rect part = {from / g->row_bytes, 1, begin - before, 0};
 	unsigned char *at;
 	int rc;
 
-	part.length = (end * g->step < g->row_bytes ? end * g->step : g->row_bytes) - part.from;
-	at = reserve(r, part.length);
-	rc = at ? g->fill_part(g, at, &part) : -ENOMEM;
+	part.bytes = (end * g->step < g->row_bytes ? end * g->step : g->row_bytes) - part.from;
+	at = reserve(r, part.bytes);
+	rc = at ? g->ops->fill(g, at, &part) : -ENOMEM;
 	if (rc == 0)
 		point_at(r, at + before, len);
-	atomic_fetch_add_explicit(&r->reader->computed, part.length, memory_order_relaxed);
+	atomic_fetch_add_explicit(&r->reader->computed, part.bytes, memory_order_relaxed);
 	return rc;
 }
 
@@ -165,7 +171,7 @@ static int fill_tile(void *ctx, void *dst)
 	const struct tile *t = ctx;
 
 	atomic_fetch_add_explicit(&t->reader->computed, t->nrows * t->g->row_bytes, memory_order_relaxed);
-	return t->g->fill(t->g, dst, t->row0, t->nrows);
+	return generator_fill(t->g, dst, t->row0, t->nrows);
 }
 
 /* The part of one tile that a read wants: pointed at while it is pinned, or copied. */
@@ -196,7 +202,7 @@ static int read_tile(struct reply *r, const struct generator *g, uint64_t from, 
 	return at ? 0 : -ENOMEM;
 }
 
-/* Only at the ends of a read are rows cut, so what is decoded in vain is bounded: see BUFFER_BYTES. */
+/* Rows are cut only at the ends of a read, so what is decoded and discarded is bounded: see BUFFER_BYTES. */
 static int read_generated(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
 	const struct generator *g = e->from.generator;
@@ -206,7 +212,7 @@ static int read_generated(struct reply *r, const struct extent *e, uint64_t from
 	int rc = 0;
 
 	fetch_first(r->reader, e, from, len);
-	if (g->fill_part && waste && rows <= CUT_MAX)
+	if (g->step && waste && rows <= CUT_MAX)
 		return read_cut_rows(r, e, from, len);
 	if (waste <= WASTE_MAX || waste <= len / 2)
 		return read_rows(r, e, from, len);

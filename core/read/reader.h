@@ -19,8 +19,10 @@ struct reader {
 	struct cache *cache;
 	struct buffers *buffers;
 	struct pager *pager;
-	atomic_uint_fast64_t computed; /* bytes decoded or cast, those in vain too */
+	atomic_uint_fast64_t computed; /* bytes decoded or cast, discarded ones too */
 };
+
+struct layout;
 
 struct range {
 	const struct layout *layout;

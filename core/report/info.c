@@ -5,9 +5,6 @@
 #include <string.h>
 
 #include "report/report.h"
-#include "report/totals.h"
-#include "tensor/join.h"
-#include "view/view.h"
 
 static const struct {
 	const char *view, *reason;
@@ -28,16 +25,18 @@ static const char *architecture(const struct checkpoint *c)
 }
 
 /* The first line answers what this is. */
-static void tell_summary(struct sheet *s, const struct checkpoint *c, const struct source *src, const struct totals *t)
+static void tell_summary(struct sheet *s, const struct report *r, const struct totals *t)
 {
+	const struct checkpoint *c = r->plan->c;
 	struct text line = {0};
 
 	if (architecture(c))
 		text_printf(&line, "%s, ", architecture(c));
-	text_printf(&line, "%s", src->format);
+	for (size_t i = 0; i < t->formats_count; i++)
+		text_printf(&line, "%s%s", i ? ", " : "", t->formats[i]);
 	for (size_t i = 0; i < t->bits_count; i++)
 		text_printf(&line, "%s%lld-bit", i ? ", " : " ", (long long)t->bits[i].value);
-	text_printf(&line, ", %zu modules, ", src->module_count);
+	text_printf(&line, ", %zu modules, ", r->plan->tensors->encoded_count);
 	text_count(&line, t->parameters);
 	text_printf(&line, " parameters, ");
 	text_bytes(&line, t->source_bytes);
@@ -50,49 +49,61 @@ static void tell_summary(struct sheet *s, const struct checkpoint *c, const stru
 	text_free(&line);
 }
 
-static void tell_format(struct sheet *s, const struct checkpoint *c, const struct source *src, const struct totals *t)
+static void tell_formats(struct sheet *s, const struct totals *t)
 {
+	struct text line = {0};
+
+	for (size_t i = 0; i < t->formats_count; i++)
+		text_printf(&line, "%s%s", i ? ", " : "", t->formats[i]);
+	text_put(&line, "", 1);
+	sheet_string(s, "Format", line.failed ? NULL : line.data, NULL);
+	text_free(&line);
+}
+
+static void tell_model(struct sheet *s, const struct report *r, const struct totals *t)
+{
+	const struct checkpoint *c = r->plan->c;
+	const struct tensors *ts = r->plan->tensors;
+
 	sheet_string(s, "Source", c->dir.path, NULL);
 	sheet_string(s, "Architecture", architecture(c), NULL);
-	sheet_string(s, "Format", src->format, NULL);
-	sheet_string(s, "Checkpoint_format", c->quant.format, NULL);
-	sheet_string(s, "Producer", c->quant.producer, NULL);
-	sheet_string(s, "Configuration", c->quant.file, NULL);
+	tell_formats(s, t);
+	sheet_string(s, "Checkpoint_format", ts->labels.checkpoint_format, NULL);
+	sheet_string(s, "Producer", ts->labels.producer, NULL);
+	sheet_string(s, "Configuration", ts->labels.configuration, NULL);
 	sheet_tally(s, "Bits", t->bits, t->bits_count);
 	sheet_tally(s, "Group_size", t->group_sizes, t->group_sizes_count);
 	/* For programs this is the table of them, which comes last. */
 	if (!s->json)
-		sheet_number(s, "Modules", src->module_count, NULL);
+		sheet_number(s, "Modules", ts->encoded_count, NULL);
 	sheet_number(s, "Modules_symmetric", t->symmetric, NULL);
 	sheet_number(s, "Modules_repaired", t->repaired, NULL);
 	sheet_number(s, "Modules_act_order", t->act_order, NULL);
-	sheet_number(s, "Tensors", src->tensor_count, NULL);
+	sheet_number(s, "Tensors", ts->count, NULL);
 	sheet_number(s, "Parameters", t->parameters, NULL);
 }
 
-static void tell_views(struct sheet *s)
+static void tell_views(struct sheet *s, const struct plan *p)
 {
 	const struct view *view;
-	bool fused = false, packed = false;
+	const char *reason;
+	size_t shown = 0;
 
 	sheet_key(s, "Views");
-	for (size_t i = 0; (view = view_at(i)); i++) {
-		if (s->json)
-			text_printf(s->out, "%s\"%s\"", i ? ", " : "[", view->name);
-		else
-			text_printf(s->out, "%s%s", i ? " " : "", view->name);
-		fused |= strncmp(view->name, "fused/", 6) == 0;
-		packed |= strcmp(view->name, "packed") == 0;
-	}
-	text_printf(s->out, s->json ? "]" : "\n");
-	if (fused)
-		sheet_string(s, "Fused_views",
-		    "for engines that take joined weights; transformers' Llama classes do not load them: use fp16, bf16 "
-		    "or fp32",
-		    NULL);
-	if (packed)
-		sheet_string(s, "Packed_view", "the same modules joined and still quantized, for engines that run GPTQ",
-		    NULL);
+	text_string(s->out, s->json ? "[" : "");
+	for (size_t i = 0; (view = view_at(i)); i++)
+		if (view_exists(p, view, &reason))
+			text_printf(s->out, s->json ? "%s\"%s\"" : "%s%s", shown++ ? (s->json ? ", " : " ") : "", view->name);
+	text_string(s->out, s->json ? "]" : "\n");
+	sheet_string(s, "Fused_views",
+	    "for engines that take joined weights; transformers' Llama classes do not load them: use fp16, bf16 or fp32",
+	    NULL);
+	for (size_t i = 0; (view = view_at(i)); i++)
+		if (!view_exists(p, view, &reason))
+			sheet_string(s, "Packed_view", NULL, reason);
+		else if (view->absent)
+			sheet_string(s, "Packed_view",
+			    "the same modules joined and still quantized, for engines that run GPTQ", NULL);
 }
 
 static void tell_warnings(struct sheet *s, const struct checkpoint *c)
@@ -112,8 +123,8 @@ static void tell_warnings(struct sheet *s, const struct checkpoint *c)
 	text_printf(s->out, "%s]", c->warning_count ? "\n  " : "");
 }
 
-/* What fused views, or the packed one alone, leave apart; and why. */
-static void tell_apart(struct sheet *s, const struct source *src)
+/* What fused views, or the packed one alone, do not join, and why. */
+static void tell_apart(struct sheet *s, const struct join_refusals *refusals)
 {
 	struct text line = {0};
 
@@ -121,10 +132,10 @@ static void tell_apart(struct sheet *s, const struct source *src)
 		sheet_key(s, "Left_apart");
 		text_printf(s->out, "[");
 	} else {
-		sheet_number(s, "Left_apart", src->apart_count, "modules that fused or packed views do not join");
+		sheet_number(s, "Left_apart", refusals->count, "modules that fused or packed views do not join");
 	}
-	for (size_t i = 0; i < src->apart_count; i++) {
-		const struct join_refusal *r = &src->apart[i];
+	for (size_t i = 0; i < refusals->count; i++) {
+		const struct join_refusal *r = &refusals->list[i];
 
 		if (s->json) {
 			text_printf(s->out, "%s\n    {\"module\": ", i ? "," : "");
@@ -142,54 +153,58 @@ static void tell_apart(struct sheet *s, const struct source *src)
 	}
 	text_free(&line);
 	if (s->json)
-		text_printf(s->out, "%s]", src->apart_count ? "\n  " : "");
+		text_printf(s->out, "%s]", refusals->count ? "\n  " : "");
 }
 
-void report_model(const struct checkpoint *c, const struct source *src, struct sheet *s)
+void report_model(const struct report *r, struct sheet *s)
 {
+	const struct checkpoint *c = r->plan->c;
 	struct totals t;
 
-	totals_of(c, src, &t);
-	tell_summary(s, c, src, &t);
-	tell_format(s, c, src, &t);
+	totals_of(r->plan->tensors, &t);
+	tell_summary(s, r, &t);
+	tell_model(s, r, &t);
 	sheet_number(s, "Shards", c->shard_count, NULL);
 	sheet_number(s, "Source_bytes", t.source_bytes, NULL);
 	sheet_number(s, "Dense_fp16_bytes", t.dense_bytes[DTYPE_F16], "bf16 too");
 	sheet_number(s, "Dense_fp32_bytes", t.dense_bytes[DTYPE_F32], NULL);
 	sheet_string(s, "Recommended_view", report_view(&t), NULL);
 	sheet_string(s, "Recommended_reason", recommended[t.native].reason, NULL);
-	tell_views(s);
+	tell_views(s, r->plan);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
 	tell_warnings(s, c);
-	tell_apart(s, src);
+	tell_apart(s, r->refusals);
 }
 
-void report_info(const struct checkpoint *c, const struct source *src, bool json, struct text *out)
+void report_info(const struct report *r, bool json, struct text *out)
 {
 	struct sheet s;
 
 	sheet_begin(&s, out, json);
-	report_model(c, src, &s);
+	report_model(r, &s);
 	if (json)
-		report_modules(src, &s);
+		report_modules_json(r->plan->tensors, &s);
 	sheet_end(&s);
 }
 
 /* ---- README ---- */
 
-void report_readme(const struct checkpoint *c, const struct source *src, struct text *out)
+void report_readme(const struct report *r, struct text *out)
 {
 	const struct view *view;
+	const char *reason;
 	struct totals t;
 
-	totals_of(c, src, &t);
+	totals_of(r->plan->tensors, &t);
 	text_printf(out,
-	    "This is a GPTQ-quantized model, shown by gptqfs as ordinary model files. Every weight is computed when it is\n"
-	    "read; nothing is stored.\n\nSource: ");
-	text_ascii(out, c->dir.path);
+	    "This is a quantized model (%s), shown by gptqfs as ordinary model files. Every weight is computed when it is\n"
+	    "read; nothing is stored.\n\nSource: ",
+	    t.formats[0]);
+	text_ascii(out, r->plan->c->dir.path);
 	text_printf(out, "\n\n");
 	for (size_t i = 0; (view = view_at(i)); i++)
-		text_printf(out, "%-12s %s\n", view->name, view->about);
+		if (view_exists(r->plan, view, &reason))
+			text_printf(out, "%-12s %s\n", view->name, view->about);
 	text_printf(out,
 	    "%-12s what the model is, which view fits it, and every warning\n"
 	    "%-12s the same for programs, with the table of quantized modules\n"

@@ -2,18 +2,23 @@
 #include "report/totals.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "tensor/dense.h"
+#include "tensor/encoding.h"
 
 /* Scales are F16 even in bf16 models, so only what was never quantized tells. */
-static enum dtype native_dtype(const struct source *s)
+static enum dtype native_dtype(const struct tensors *ts)
 {
 	uint64_t bytes[DTYPE_CASTS] = {0};
 	enum dtype best = DTYPE_F16;
 
-	for (size_t i = 0; i < s->tensor_count; i++)
-		if (s->tensors[i].stored && dtype_is_cast(s->tensors[i].stored->dtype))
-			bytes[s->tensors[i].stored->dtype] += s->tensors[i].stored->bytes;
+	for (size_t i = 0; i < ts->count; i++) {
+		const enum dtype dtype = tensor_stored_dtype(&ts->list[i]);
+
+		if (dtype != DTYPE_COUNT && dtype_is_cast(dtype))
+			bytes[dtype] += tensor_stored_bytes(&ts->list[i]);
+	}
 	bytes[DTYPE_F32] += bytes[DTYPE_F64];
 	for (enum dtype d = 0; d < DTYPE_VIEWS; d++)
 		if (bytes[d] > bytes[best])
@@ -21,7 +26,7 @@ static enum dtype native_dtype(const struct source *s)
 	return best;
 }
 
-static void count(struct tally *tally, size_t *used, int64_t value)
+static void count_value(struct tally *tally, size_t *used, int64_t value)
 {
 	size_t i = 0;
 
@@ -43,43 +48,67 @@ static int by_count(const void *a, const void *b)
 	return x->value < y->value ? -1 : 1;
 }
 
-int64_t totals_group_size(const struct checkpoint *c, const struct qtensor *q)
+static uint64_t number_of(const struct facts *facts, const char *key)
 {
-	return q->groups == 1 && q->group_size != c->quant.group_size ? -1 : (int64_t)q->group_size;
+	const struct fact *fact = facts_find(facts, key);
+
+	return fact && fact->kind == FACT_NUMBER ? fact->number : 0;
 }
 
-/* Joined tensors have theirs in their parts. */
-static uint64_t stored_bytes(const struct tensor *t)
+static bool truth_of(const struct facts *facts, const char *key)
 {
-	uint64_t bytes = t->stored ? t->stored->bytes : 0;
+	const struct fact *fact = facts_find(facts, key);
 
-	for (size_t i = 0; i < t->part_count; i++)
-		bytes += stored_bytes(t->parts[i]);
-	return bytes;
+	return fact && fact->kind == FACT_TRUTH && fact->truth;
 }
 
-void totals_of(const struct checkpoint *c, const struct source *s, struct totals *out)
+/* One group per column is -1, as configurations write it. */
+static int64_t group_size_of(const struct tensors *ts, const struct facts *facts)
 {
-	*out = (struct totals){.native = native_dtype(s)};
-	for (size_t i = 0; i < s->module_count; i++) {
-		const struct module *m = &s->modules[i];
+	const int64_t size = (int64_t)number_of(facts, "group_size");
 
-		count(out->bits, &out->bits_count, m->q.bits);
-		count(out->group_sizes, &out->group_sizes_count, totals_group_size(c, &m->q));
-		out->act_order += m->q.g_idx != NULL;
-		out->symmetric += m->symmetric;
-		out->repaired += m->repair != NULL;
-		out->source_bytes += m->packed_bytes;
-	}
-	for (size_t i = 0; i < s->tensor_count; i++) {
-		const struct tensor *t = &s->tensors[i];
-		const uint64_t elements = tensor_elements(t);
+	return number_of(facts, "groups") == 1 && size != ts->labels.group_size ? -1 : size;
+}
+
+static void add_format(struct totals *out, const char *name)
+{
+	size_t i = 0;
+
+	while (i < out->formats_count && strcmp(out->formats[i], name) != 0)
+		i++;
+	if (i == out->formats_count && i < TALLY_MAX)
+		out->formats[out->formats_count++] = name;
+}
+
+static void add_module(const struct tensors *ts, const struct encoded *e, struct totals *out)
+{
+	struct facts facts = {0};
+	const struct fact *repair;
+
+	e->encoding->describe(e, &facts);
+	repair = facts_find(&facts, "repair");
+	add_format(out, e->encoding->name);
+	count_value(out->bits, &out->bits_count, (int64_t)number_of(&facts, "bits"));
+	if (facts_find(&facts, "group_size"))
+		count_value(out->group_sizes, &out->group_sizes_count, group_size_of(ts, &facts));
+	out->act_order += truth_of(&facts, "act_order");
+	out->symmetric += truth_of(&facts, "symmetric");
+	out->repaired += repair && repair->word;
+}
+
+void totals_of(const struct tensors *ts, struct totals *out)
+{
+	*out = (struct totals){.native = native_dtype(ts)};
+	for (size_t i = 0; i < ts->encoded_count; i++)
+		add_module(ts, ts->encoded[i], out);
+	for (size_t i = 0; i < ts->count; i++) {
+		const struct tensor *t = &ts->list[i];
+		const uint64_t elements = tensor_elements(t), stored = tensor_stored_bytes(t);
 
 		out->parameters += elements;
-		out->source_bytes += stored_bytes(t);
+		out->source_bytes += stored;
 		for (enum dtype d = 0; d < DTYPE_VIEWS; d++)
-			out->dense_bytes[d] +=
-			    tensor_is_float(t) ? elements * dtype_bytes(dense_dtype(t, d)) : t->stored->bytes;
+			out->dense_bytes[d] += tensor_is_float(t) ? elements * dtype_bytes(dense_dtype(t, d)) : stored;
 	}
 	qsort(out->bits, out->bits_count, sizeof(*out->bits), by_count);
 	qsort(out->group_sizes, out->group_sizes_count, sizeof(*out->group_sizes), by_count);

@@ -3,11 +3,12 @@
 #define GPTQFS_DENSE_H
 
 /*
- * One tensor of the ordinary model as it stands in a file with one float type: dequantized or cast, verbatim if it has
- * that type already or is not of a float type at all, its parts one after the other if it is joined.
+ * One tensor of the ordinary model in a file with one float type: decoded or cast, verbatim if it has that type already
+ * or is not of a float type at all, part after part if it is joined.
  */
 
-#include "tree/generator.h"
+#include "kernel/kernels.h"
+#include "tensor/tensor.h"
 #include "tree/layout.h"
 
 /* Where the bytes come from, and what they become. */

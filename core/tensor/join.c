@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/encoding.h"
+
 /* Of the fused views, for whatever class. Row order as transformers' Phi-3 has it, and vLLM. */
 static const struct join_rule fused_rules[] = {
     {".self_attn.qkv_proj", {".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"}},
@@ -14,24 +16,22 @@ static const struct join_rule fused_rules[] = {
 
 struct joiner {
 	struct arena *arena;
-	const struct source *s;
-	bool fuse; /* by fused_rules: everywhere, and what does not fit is noted */
-	struct join_refusal *apart;
-	size_t apart_count, apart_room;
+	const struct tensors *ts;
+	struct join_refusals *refusals; /* not NULL: by fused_rules, everywhere; what does not fit is noted */
 	struct tensor *made; /* joined tensors */
 	size_t made_count;
-	bool *used; /* [s->tensor_count] */
+	bool *used; /* [ts->count] */
 	size_t used_count;
 };
 
-static const struct tensor *find(const struct joiner *j, const char *prefix, size_t len, const char *part,
+static const struct tensor *find_sibling(const struct joiner *j, const char *prefix, size_t len, const char *part,
     const char *suffix)
 {
 	char name[1024];
 
 	if (snprintf(name, sizeof(name), "%.*s%s%s", (int)len, prefix, part, suffix) >= (int)sizeof(name))
 		return NULL;
-	return source_find(j->s, name);
+	return tensors_find(j->ts, name);
 }
 
 /* A tensor of one rule: its parts where they fit together. */
@@ -50,34 +50,37 @@ static const char *short_name(const struct match *m, size_t i)
 	return strrchr(m->rule->part[i], '.') + 1;
 }
 
-static int refuse(struct joiner *j, const struct match *m, const char *reason)
+int join_refuse(struct join_refusals *refusals, struct arena *arena, struct join_refusal refusal)
 {
-	struct join_refusal *r;
-
-	if (!j->fuse)
-		return 0;
-	if (j->apart_count == j->apart_room) {
-		const size_t room = j->apart_room * 2 + 16;
-		struct join_refusal *list = arena_alloc(j->arena, room, sizeof(*list));
+	if (!refusal.module || !refusal.reason)
+		return -ENOMEM;
+	if (refusals->count == refusals->room) {
+		const size_t room = refusals->room * 2 + 16;
+		struct join_refusal *list = arena_alloc(arena, room, sizeof(*list));
 
 		if (!list)
 			return -ENOMEM;
-		if (j->apart_count)
-			memcpy(list, j->apart, j->apart_count * sizeof(*list));
-		j->apart = list;
-		j->apart_room = room;
+		if (refusals->count)
+			memcpy(list, refusals->list, refusals->count * sizeof(*list));
+		refusals->list = list;
+		refusals->room = room;
 	}
-	r = &j->apart[j->apart_count];
-	*r = (struct join_refusal){.reason = reason};
-	r->module = arena_printf(j->arena, "%.*s%s", (int)m->len, m->prefix, m->rule->joined);
-	if (!r->module || !reason)
-		return -ENOMEM;
-	j->apart_count++;
+	refusals->list[refusals->count++] = refusal;
 	return 0;
 }
 
-/* Does part i, whose weight is w, go together with the first? If not, *rc is what noting it gave. */
-static bool fits(struct joiner *j, const struct match *m, size_t i, int *rc)
+static int refuse_match(struct joiner *j, const struct match *m, const char *reason)
+{
+	struct join_refusal refusal = {.reason = reason};
+
+	if (!j->refusals)
+		return 0;
+	refusal.module = arena_printf(j->arena, "%.*s%s", (int)m->len, m->prefix, m->rule->joined);
+	return join_refuse(j->refusals, j->arena, refusal);
+}
+
+/* True if part i goes together with the first. If not, *rc is the result of noting that. */
+static bool part_fits(struct joiner *j, const struct match *m, size_t i, int *rc)
 {
 	const struct tensor *w = m->weight[i], *b = m->bias[i], *first = m->weight[0];
 	const char *name = short_name(m, i), *reason;
@@ -85,8 +88,8 @@ static bool fits(struct joiner *j, const struct match *m, size_t i, int *rc)
 	if (!w)
 		reason = arena_printf(j->arena, "there is no %s", name);
 	else if (!tensor_is_float(w))
-		reason = arena_printf(j->arena, "%s is of type %s", name, dtype_name(w->stored->dtype));
-	else if (w->ndim != 2 || (w->module && w->module->keep_orientation))
+		reason = arena_printf(j->arena, "%s is of type %s", name, dtype_name(tensor_stored_dtype(w)));
+	else if (w->ndim != 2 || (tensor_encoded(w) && tensor_encoded(w)->transposed))
 		reason = arena_printf(j->arena, "%s is no matrix [out_features, in_features]", name);
 	else if (w->shape[1] != first->shape[1])
 		reason = arena_printf(j->arena, "%s has %llu in_features, %s %llu", short_name(m, 0),
@@ -95,7 +98,7 @@ static bool fits(struct joiner *j, const struct match *m, size_t i, int *rc)
 		reason = arena_printf(j->arena, "the bias of %s is not one number for each of its rows", name);
 	else
 		return true;
-	*rc = refuse(j, m, reason);
+	*rc = refuse_match(j, m, reason);
 	return false;
 }
 
@@ -106,22 +109,22 @@ static bool match_parts(struct joiner *j, struct match *m, int *rc)
 	for (m->count = 0; m->count < JOIN_PARTS_MAX && m->rule->part[m->count]; m->count++) {
 		const char *part = m->rule->part[m->count];
 
-		m->weight[m->count] = find(j, m->prefix, m->len, part, ".weight");
-		m->bias[m->count] = find(j, m->prefix, m->len, part, ".bias");
+		m->weight[m->count] = find_sibling(j, m->prefix, m->len, part, ".weight");
+		m->bias[m->count] = find_sibling(j, m->prefix, m->len, part, ".bias");
 		m->has_bias |= m->bias[m->count] != NULL;
-		if (!fits(j, m, m->count, rc))
+		if (!part_fits(j, m, m->count, rc))
 			return false;
 	}
-	if (!find(j, m->prefix, m->len, m->rule->joined, ".weight") &&
-	    !(j->fuse && find(j, m->prefix, m->len, m->rule->joined, ".bias")))
+	if (!find_sibling(j, m->prefix, m->len, m->rule->joined, ".weight") &&
+	    !(j->refusals && find_sibling(j, m->prefix, m->len, m->rule->joined, ".bias")))
 		return true;
-	*rc = refuse(j, m, "there is a tensor of that name already");
+	*rc = refuse_match(j, m, "there is a tensor of that name already");
 	return false;
 }
 
-static void use(struct joiner *j, const struct tensor *t)
+static void mark_used(struct joiner *j, const struct tensor *t)
 {
-	const size_t i = (size_t)(t - j->s->tensors);
+	const size_t i = (size_t)(t - j->ts->list);
 
 	j->used_count += !j->used[i];
 	j->used[i] = true;
@@ -133,7 +136,7 @@ static const struct tensor *missing_bias(struct joiner *j, const struct tensor *
 	struct tensor *t = arena_alloc(j->arena, 1, sizeof(*t));
 
 	if (t)
-		*t = (struct tensor){.name = "", .shape = weight->shape, .ndim = 1};
+		*t = (struct tensor){.name = "", .shape = weight->shape, .ndim = 1, .origin = TENSOR_ZEROS};
 	return t;
 }
 
@@ -150,11 +153,12 @@ static int add_joined(struct joiner *j, const struct match *m, const struct tens
 		if (!list[i])
 			return -ENOMEM;
 		if (parts[i])
-			use(j, parts[i]);
+			mark_used(j, parts[i]);
 		shape[0] += list[i]->shape[0];
 	}
 	shape[1] = list[0]->ndim == 2 ? list[0]->shape[1] : 0;
-	*t = (struct tensor){.shape = shape, .ndim = list[0]->ndim, .parts = list, .part_count = m->count};
+	*t = (struct tensor){
+	    .shape = shape, .ndim = list[0]->ndim, .origin = TENSOR_JOINED, .parts = list, .part_count = m->count};
 	t->name = arena_printf(j->arena, "%.*s%s%s", (int)m->len, m->prefix, m->rule->joined, suffix);
 	if (!t->name)
 		return -ENOMEM;
@@ -162,7 +166,7 @@ static int add_joined(struct joiner *j, const struct match *m, const struct tens
 	return 0;
 }
 
-/* Is this tensor the first part of the rule? Then joins it and the others. */
+/* Joins the tensor and others if it is the first part of the rule. */
 static int try_rule(struct joiner *j, const struct tensor *t, const struct join_rule *rule)
 {
 	struct match m = {.prefix = t->name, .rule = rule};
@@ -170,7 +174,7 @@ static int try_rule(struct joiner *j, const struct tensor *t, const struct join_
 	int rc;
 
 	if (len < tail || strncmp(t->name + len - tail, rule->part[0], strlen(rule->part[0])) != 0 ||
-	    !ends_with(t->name, ".weight") || (!j->fuse && !architecture_joins(t->name)))
+	    !ends_with(t->name, ".weight") || (!j->refusals && !architecture_joins(t->name)))
 		return 0;
 	m.len = len - tail;
 	if (!match_parts(j, &m, &rc))
@@ -183,52 +187,50 @@ static int join_all(struct joiner *j, const struct join_rule *rules)
 {
 	int rc = 0;
 
-	j->made = arena_alloc(j->arena, j->s->tensor_count, sizeof(*j->made));
-	j->used = arena_alloc(j->arena, j->s->tensor_count, sizeof(*j->used));
+	j->made = arena_alloc(j->arena, j->ts->count, sizeof(*j->made));
+	j->used = arena_alloc(j->arena, j->ts->count, sizeof(*j->used));
 	if (!j->made || !j->used)
 		return -ENOMEM;
 	for (const struct join_rule *rule = rules; rule && rule->joined; rule++)
-		for (size_t i = 0; rc == 0 && i < j->s->tensor_count; i++)
+		for (size_t i = 0; rc == 0 && i < j->ts->count; i++)
 			if (!j->used[i])
-				rc = try_rule(j, &j->s->tensors[i], rule);
+				rc = try_rule(j, &j->ts->list[i], rule);
 	return rc;
 }
 
-/* *out, which may be the source itself, gets the list with what was made in place of what was used. */
-static int replace(const struct joiner *j, struct source *out)
+/* *out, which may be the list itself, gets the list with what was made in place of what was used. */
+static int replace_used(const struct joiner *j, struct tensors *out)
 {
-	struct tensor *list = arena_alloc(j->arena, j->s->tensor_count - j->used_count + j->made_count, sizeof(*list));
+	struct tensor *list = arena_alloc(j->arena, j->ts->count - j->used_count + j->made_count, sizeof(*list));
 	size_t n = 0;
 
 	if (!list)
 		return -ENOMEM;
-	for (size_t i = 0; i < j->s->tensor_count; i++)
+	for (size_t i = 0; i < j->ts->count; i++)
 		if (!j->used[i])
-			list[n++] = j->s->tensors[i];
+			list[n++] = j->ts->list[i];
 	memcpy(list + n, j->made, j->made_count * sizeof(*list));
-	*out = *j->s;
-	out->tensors = list;
-	out->tensor_count = n + j->made_count;
-	source_sort(out);
+	*out = *j->ts;
+	out->list = list;
+	out->count = n + j->made_count;
+	tensors_sort(out);
 	return 0;
 }
 
-int join_tensors(struct arena *arena, struct source *s, const struct join_rule *rules)
+int join_tensors(struct arena *arena, struct tensors *ts, const struct join_rule *rules)
 {
-	struct joiner j = {.arena = arena, .s = s};
+	struct joiner j = {.arena = arena, .ts = ts};
 	int rc = join_all(&j, rules);
 
-	return rc || !j.made_count ? rc : replace(&j, s);
+	return rc || !j.made_count ? rc : replace_used(&j, ts);
 }
 
-int join_fused(struct arena *arena, struct source *s, struct source *fused)
+int join_fused(struct arena *arena, const struct tensors *ts, struct tensors *fused, struct join_refusals *refusals)
 {
-	struct joiner j = {.arena = arena, .s = s, .fuse = true};
+	struct joiner j = {.arena = arena, .ts = ts, .refusals = refusals};
 	int rc = join_all(&j, fused_rules);
 
-	s->apart = j.apart;
-	s->apart_count = j.apart_count;
-	return rc ? rc : replace(&j, fused);
+	return rc ? rc : replace_used(&j, fused);
 }
 
 const struct join_rule *join_rule_of(const char *module, size_t len)

@@ -2,10 +2,12 @@
 #include "tree/layout.h"
 
 #include <errno.h>
+#include <string.h>
+
+#include "base/checked.h"
 
 /* A read of a text writes all of it, unless it is cached: 16 MiB take about 50 ms. */
 #define TEXT_MAX ((size_t)16 << 20)
-#include <string.h>
 
 int layout_reserve(struct layout *layout, struct arena *arena, size_t count)
 {
@@ -14,7 +16,7 @@ int layout_reserve(struct layout *layout, struct arena *arena, size_t count)
 	return layout->extents ? 0 : -ENOMEM;
 }
 
-static void append(struct layout *layout, struct extent extent)
+static void add_extent(struct layout *layout, struct extent extent)
 {
 	if (!extent.length || layout->count == layout->room)
 		return;
@@ -25,18 +27,18 @@ static void append(struct layout *layout, struct extent extent)
 
 void layout_add_bytes(struct layout *layout, const char *bytes, uint64_t length)
 {
-	append(layout, (struct extent){.kind = EXTENT_BYTES, .length = length, .from.bytes = bytes});
+	add_extent(layout, (struct extent){.kind = EXTENT_BYTES, .length = length, .from.bytes = bytes});
 }
 
 void layout_add_source(struct layout *layout, struct source_file *file, uint64_t position, uint64_t length)
 {
-	append(layout,
+	add_extent(layout,
 	    (struct extent){.kind = EXTENT_SOURCE, .length = length, .position = position, .from.file = file});
 }
 
 void layout_add_generator(struct layout *layout, const struct generator *generator)
 {
-	append(layout, (struct extent){.kind = EXTENT_GENERATED,
+	add_extent(layout, (struct extent){.kind = EXTENT_GENERATED,
 			   .length = generator->rows * generator->row_bytes,
 			   .from.generator = generator});
 }
@@ -53,7 +55,7 @@ static int keep_text(struct layout *layout, struct arena *arena, const struct te
 int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, const void *subject)
 {
 	struct text text = {0};
-	struct generator *g;
+	struct text_rows *rows;
 	int rc = 0;
 
 	write(subject, &text);
@@ -62,11 +64,11 @@ int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, 
 	} else if (text.len > TEXT_MAX) {
 		rc = keep_text(layout, arena, &text);
 	} else {
-		g = arena_alloc(arena, 1, sizeof(*g));
-		rc = g ? 0 : -ENOMEM;
-		if (g) {
-			*g = generator_text(write, subject, text.len);
-			layout_add_generator(layout, g);
+		rows = arena_alloc(arena, 1, sizeof(*rows));
+		rc = rows ? 0 : -ENOMEM;
+		if (rows) {
+			*rows = text_rows_make(write, subject, text.len);
+			layout_add_generator(layout, &rows->g);
 		}
 	}
 	text_free(&text);
@@ -76,40 +78,7 @@ int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, 
 void layout_add_layout(struct layout *layout, const struct layout *other)
 {
 	for (size_t i = 0; i < other->count; i++)
-		append(layout, other->extents[i]);
-}
-
-/* "model.norm" of "model.norm.weight". */
-static size_t module_length(const char *name)
-{
-	const char *dot = strrchr(name, '.');
-
-	return dot ? (size_t)(dot - name) : strlen(name);
-}
-
-static bool same_module(const char *a, const char *b)
-{
-	return module_length(a) == module_length(b) && memcmp(a, b, module_length(a)) == 0;
-}
-
-static bool is_quantized(const struct tensor *t)
-{
-	return t->module || (t->part_count && t->parts[0]->module);
-}
-
-void layout_note_tensor(struct layout *layout, const struct tensor *t, enum dtype dtype)
-{
-	struct contents *c = &layout->contents;
-
-	c->tensors++;
-	if (!c->tensor) {
-		c->tensor = t;
-		c->dtype = dtype_name(dtype); /* floats stand first, so it is theirs */
-	} else if (!same_module(c->tensor->name, t->name)) {
-		c->several = true;
-	} else if (!is_quantized(c->tensor) && is_quantized(t)) {
-		c->tensor = t;
-	}
+		add_extent(layout, other->extents[i]);
 }
 
 const struct extent *layout_find(const struct layout *layout, uint64_t offset)
@@ -125,4 +94,35 @@ const struct extent *layout_find(const struct layout *layout, uint64_t offset)
 			high = middle;
 	}
 	return &layout->extents[low];
+}
+
+static void generator_needs(const struct generator *g, uint64_t from, uint64_t length, struct spans *out)
+{
+	const uint64_t row0 = from / g->row_bytes, row1 = div_up(from + length, g->row_bytes);
+
+	if (g->ops->needs)
+		g->ops->needs(g, &(struct rect){row0, row1 - row0, 0, g->row_bytes}, out);
+}
+
+struct needs extent_needs(const struct extent *e, uint64_t from, uint64_t length)
+{
+	struct needs needs = {0};
+
+	switch (e->kind) {
+	case EXTENT_BYTES:
+		break;
+	case EXTENT_SOURCE:
+		if (e->from.file->map)
+			spans_add(&needs.spans, e->from.file, e->from.file->map + e->position + from, length);
+		break;
+	case EXTENT_GENERATED:
+		needs.mapped = true;
+		needs.resident = e->from.generator->inputs.resident;
+		if (needs.resident)
+			generator_needs(e->from.generator, 0, e->length, &needs.spans);
+		else
+			generator_needs(e->from.generator, from, length, &needs.spans);
+		break;
+	}
+	return needs;
 }

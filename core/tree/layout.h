@@ -7,6 +7,7 @@
  * extents; reading does not change.
  */
 
+#include "base/arena.h"
 #include "tree/generator.h"
 
 enum extent_kind {
@@ -27,20 +28,14 @@ struct extent {
 	} from;
 };
 
-/* What a file of weights holds, for whoever describes it. */
-struct contents {
-	const struct tensor *tensor; /* the first, or the first quantized one of its module */
-	uint32_t tensors;            /* how many */
-	bool several;                /* of more than one module: then the file stands for none */
-	const char *dtype;           /* of its floats, or NULL */
-};
+struct contents;
 
 /* A zeroed struct is an empty file. */
 struct layout {
 	struct extent *extents; /* arena */
 	size_t count, room;
 	uint64_t size;
-	struct contents contents;
+	struct contents *contents; /* what a file of weights holds: tensor/contents.h. NULL for other files */
 };
 
 /* Makes room for `count` extents in all. Returns 0 or -ENOMEM. */
@@ -61,10 +56,11 @@ int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, 
 /* The same extents once more: what a file consists of may be a part of another. */
 void layout_add_layout(struct layout *layout, const struct layout *other);
 
-/* Notes that the file holds a tensor, as elements of that type. */
-void layout_note_tensor(struct layout *layout, const struct tensor *t, enum dtype dtype);
-
 /* The extent that holds a byte of the file; offset must be below size. */
 const struct extent *layout_find(const struct layout *layout, uint64_t offset);
+
+/* What the bytes [from, from + length) of an extent are computed from, or all of it if its source is resident as a
+ * whole. */
+struct needs extent_needs(const struct extent *e, uint64_t from, uint64_t length);
 
 #endif

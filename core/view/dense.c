@@ -15,7 +15,7 @@
 
 struct directory {
 	const struct plan *p;        /* only while it is planned */
-	const struct source *source; /* the plan's, or its fused one */
+	const struct tensors *tensors; /* the plan's, or its fused ones */
 	struct dense dense;
 	uint32_t dir;
 };
@@ -26,21 +26,21 @@ static struct st_tensor shown(const void *tensors, size_t i)
 {
 	const struct directory *d = tensors;
 
-	return dense_shown(&d->dense, &d->source->tensors[i]);
+	return dense_shown(&d->dense, &d->tensors->list[i]);
 }
 
 static size_t extents_of(const void *tensors, size_t i)
 {
 	const struct directory *d = tensors;
 
-	return dense_extents(&d->source->tensors[i]);
+	return dense_extents(&d->tensors->list[i]);
 }
 
 static int append_tensor(const void *tensors, size_t i, struct layout *layout)
 {
 	const struct directory *d = tensors;
 
-	return dense_append(&d->dense, &d->source->tensors[i], layout);
+	return dense_append(&d->dense, &d->tensors->list[i], layout);
 }
 
 static int add_weights(const struct directory *d)
@@ -53,7 +53,7 @@ static int add_weights(const struct directory *d)
 	    .dir = d->dir,
 	    .like = &d->p->weights,
 	    .tensors = d,
-	    .count = d->source->tensor_count,
+	    .count = d->tensors->count,
 	    .shown = shown,
 	    .extents = extents_of,
 	    .append = append_tensor};
@@ -80,7 +80,7 @@ int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 	if (!d)
 		return -ENOMEM;
 	*d = (struct directory){
-	    .p = p, .source = view->fused ? p->fused : p->source, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
+	    .p = p, .tensors = view->fused ? p->fused : p->tensors, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
 	rc = add_config(d);
 	if (rc == 0)
 		rc = add_weights(d);

@@ -1,62 +1,67 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A model directory that is still quantized: GPTQ with q, k, v and gate, up joined as they are packed, for engines that
- * want them so. config.json and quantize_config.json describe what is there, and not what was.
+ * A model directory that is still quantized, with q, k, v and gate, up joined as they are packed, for engines that want
+ * them so. config.json and quantize_config.json describe what is there, and not what was.
  */
 
 #include <errno.h>
 
-#include "quant/gptq/packed.h"
-#include "quant/gptq/packed_config.h"
+#include "quant/repack.h"
 #include "view/config_json.h"
 #include "view/shards.h"
 #include "view/view.h"
 
-static struct st_tensor shown(const void *tensors, size_t i)
-{
-	const struct packed *p = tensors;
+struct packed_directory {
+	struct packed packed;
+	const struct repack_ops *ops;
+};
 
-	return p->list[i].shown;
+static struct st_tensor packed_shown(const void *tensors, size_t i)
+{
+	const struct packed_directory *d = tensors;
+
+	return d->packed.list[i].shown;
 }
 
-static size_t extents_of(const void *tensors, size_t i)
+static size_t packed_extents_of(const void *tensors, size_t i)
 {
-	const struct packed *p = tensors;
+	const struct packed_directory *d = tensors;
 
-	return packed_extents(&p->list[i]);
+	return d->ops->extents(&d->packed.list[i]);
 }
 
-static int append_tensor(const void *tensors, size_t i, struct layout *layout)
+static int append_packed(const void *tensors, size_t i, struct layout *layout)
 {
-	const struct packed *p = tensors;
+	const struct packed_directory *d = tensors;
 
-	return packed_append(p, &p->list[i], layout);
+	return d->ops->append(&d->packed, &d->packed.list[i], layout);
 }
 
 static int add_weights(const struct plan *p, uint32_t dir)
 {
-	struct packed *packed = arena_alloc(&p->c->arena, 1, sizeof(*packed));
+	struct packed_directory *d = arena_alloc(&p->c->arena, 1, sizeof(*d));
 	struct shards *shards = arena_alloc(&p->c->arena, 1, sizeof(*shards));
 
-	if (!packed || !shards || packed_list(p->c, p->packed, packed))
+	if (!d || !shards || p->repack->list(p->c, p->packed, &d->packed))
 		return -ENOMEM;
+	d->ops = p->repack;
 	*shards = (struct shards){.tree = p->tree,
 	    .dir = dir,
 	    .like = &p->weights,
-	    .tensors = packed,
-	    .count = packed->count,
-	    .parameters = packed_parameters(packed),
-	    .shown = shown,
-	    .extents = extents_of,
-	    .append = append_tensor};
+	    .tensors = d,
+	    .count = d->packed.count,
+	    .parameters = d->ops->parameters(&d->packed),
+	    .shown = packed_shown,
+	    .extents = packed_extents_of,
+	    .append = append_packed};
 	return shards_add(shards);
 }
 
 static int add_configs(const struct plan *p, uint32_t dir)
 {
 	struct text own = {0}, inside = {0}, config = {0};
-	int rc = packed_config_write(p->c, p->packed, 0, &own);
+	int rc = p->repack->configure(p->packed, 0, &own);
 
 	text_printf(&own, "\n");
 	if (rc == 0)
@@ -65,13 +70,18 @@ static int add_configs(const struct plan *p, uint32_t dir)
 		text_free(&own);
 	if (rc || !p->c->config_text.at)
 		return rc;
-	rc = packed_config_write(p->c, p->packed, 2, &inside);
+	rc = p->repack->configure(p->packed, 2, &inside);
 	if (rc == 0) {
 		config_rewrite_packed(p->c->config_text, (struct json_text){inside.data, inside.len}, &config);
 		rc = tree_add_text(p->tree, dir, "config.json", &config, &p->c->config.stat);
 	}
 	text_free(&inside);
 	return rc;
+}
+
+const char *view_packed_absent(const struct plan *p)
+{
+	return p->repack ? NULL : "modules of this model's format cannot be joined in packed form";
 }
 
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir)

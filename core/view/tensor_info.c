@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "view/tensor_info.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/sheet.h"
+#include "tensor/encoding.h"
 #include "view/npy.h"
 
 typedef unsigned long long ull;
@@ -20,21 +23,6 @@ static void put_shape(struct text *out, const uint64_t *shape, int ndim, bool tr
 	text_string(out, "]");
 }
 
-static const char *yes_no(bool yes)
-{
-	return yes ? "yes" : "no";
-}
-
-/* Bytes of all that the tensor is computed from. */
-static uint64_t stored_bytes(const struct tensor *t)
-{
-	uint64_t bytes = t->module ? t->module->packed_bytes : t->stored ? t->stored->bytes : 0;
-
-	for (size_t i = 0; i < t->part_count; i++)
-		bytes += stored_bytes(t->parts[i]);
-	return bytes;
-}
-
 enum dtype tensor_info_npy(const struct tensor_info *info)
 {
 	const enum dtype dtype = dense_shown(info->npy, info->tensor).dtype;
@@ -47,22 +35,23 @@ enum dtype tensor_info_npy(const struct tensor_info *info)
 static void put_summary(const struct tensor_info *info, const struct st_tensor *shown, struct text *out)
 {
 	const struct tensor *t = info->tensor;
+	const struct encoded *e = tensor_encoded(t);
+	size_t count;
 
+	tensor_parts(&t, &count);
 	text_ascii(out, t->name);
-	if (t->module) {
-		const struct qtensor *q = &t->module->q;
-
-		text_printf(out, ": %d-bit, group size %u, %s, %s", q->bits, q->group_size,
-		    t->module->symmetric ? "symmetric" : "asymmetric", q->g_idx ? "act-order" : "no act-order");
-	} else if (t->parts) {
-		text_printf(out, ": %zu tensors joined", t->part_count);
+	if (e) {
+		text_string(out, ": ");
+		e->encoding->summarize(e, out);
+	} else if (count > 1) {
+		text_printf(out, ": %zu tensors joined", count);
 	} else {
-		text_printf(out, ": not quantized, %s", dtype_name(t->stored->dtype));
+		text_printf(out, ": not quantized, %s", dtype_name(tensor_stored_dtype(t)));
 	}
 	text_string(out, ", ");
 	put_shape(out, t->shape, t->ndim, false);
 	text_string(out, ", ");
-	text_bytes(out, stored_bytes(t));
+	text_bytes(out, tensor_stored_bytes(t));
 	text_string(out, " -> ");
 	text_bytes(out, shown->bytes);
 	text_printf(out, " %s\n", dtype_name(shown->dtype));
@@ -98,7 +87,7 @@ static void put_files(struct sheet *s, const struct tensor_info *info, const str
 	text_string(s->out, "\n");
 	put_array(s, info, "Npy", false);
 	put_array(s, info, "Npy_transposed", true);
-	sheet_number(s, "Stored_bytes", stored_bytes(t), NULL);
+	sheet_number(s, "Stored_bytes", tensor_stored_bytes(t), NULL);
 	sheet_number(s, "Dense_bytes", shown->bytes, NULL);
 }
 
@@ -123,44 +112,55 @@ static void put_stored(struct sheet *s, const struct checkpoint *c, const char *
 	text_string(s->out, "\n");
 }
 
-static void put_module(struct sheet *s, const struct checkpoint *c, const struct module *m)
+/* "Group_size" of "group_size". */
+static void put_fact(struct sheet *s, const struct fact *fact)
 {
-	static const struct {
-		const char *key, *suffix;
-	} parts[] = {{"Qweight", ".qweight"}, {"Qzeros", ".qzeros"}, {"Scales", ".scales"}, {"G_idx", ".g_idx"}};
-	static const char *const zeros[] = {[ZEROS_V1] = "v1", [ZEROS_V2] = "v2", [ZEROS_MIDDLE] = "middle"};
-	const struct qtensor *q = &m->q;
-	struct text name = {0};
+	char key[64], value[FACT_TEXT_MAX];
 
-	sheet_string(s, "Module", m->name, NULL);
-	sheet_number(s, "Bits", q->bits, NULL);
-	sheet_number(s, "Group_size", q->group_size, NULL);
-	sheet_number(s, "Groups", q->groups, NULL);
-	sheet_string(s, "Act_order", yes_no(q->g_idx), NULL);
-	sheet_string(s, "Symmetric", yes_no(m->symmetric), NULL);
-	sheet_string(s, "Zeros", zeros[q->zeros], NULL);
-	sheet_string(s, "Repair", m->repair, NULL);
-	sheet_number(s, "In_features", q->in_features, NULL);
-	sheet_number(s, "Out_features", q->out_features, NULL);
-	sheet_number(s, "Packed_bytes", m->packed_bytes, NULL);
-	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
-		name.len = 0;
-		text_string(&name, m->name);
-		text_put(&name, parts[i].suffix, strlen(parts[i].suffix) + 1);
-		put_stored(s, c, parts[i].key, name.failed ? NULL : checkpoint_find(c, name.data));
-	}
-	s->out->failed |= name.failed;
-	text_free(&name);
+	snprintf(key, sizeof(key), "%c%s", toupper((unsigned char)*fact->key), fact->key + 1);
+	if (fact->kind == FACT_TRUTH)
+		sheet_string(s, key, fact->truth ? "yes" : "no", NULL);
+	else
+		sheet_string(s, key, fact->kind == FACT_WORD ? fact->word : fact_text(fact, value), NULL);
+}
+
+/* "Qweight" of ".qweight". */
+static void put_part(struct sheet *s, const struct checkpoint *c, const struct encoded *e, size_t i)
+{
+	const char *suffix = e->encoding->suffixes[i];
+	char key[64];
+
+	snprintf(key, sizeof(key), "%c%s", toupper((unsigned char)suffix[1]), suffix + 2);
+	put_stored(s, c, key, e->part[i]);
+}
+
+static void put_encoded(struct sheet *s, const struct checkpoint *c, const struct encoded *e)
+{
+	struct facts facts = {0};
+
+	e->encoding->describe(e, &facts);
+	sheet_string(s, "Module", e->module, NULL);
+	sheet_string(s, "Format", e->encoding->name, NULL);
+	for (size_t i = 0; i < facts.count; i++)
+		put_fact(s, &facts.list[i]);
+	sheet_number(s, "In_features", e->shape[e->ndim - (e->transposed ? 2 : 1)], NULL);
+	sheet_number(s, "Out_features", e->shape[e->ndim - (e->transposed ? 1 : 2)], NULL);
+	sheet_number(s, "Packed_bytes", e->stored_bytes, NULL);
+	for (size_t i = 0; e->encoding->suffixes[i]; i++)
+		put_part(s, c, e, i);
 }
 
 static void put_origin(struct sheet *s, const struct checkpoint *c, const struct tensor *t)
 {
-	if (t->module)
-		put_module(s, c, t->module);
-	else if (t->stored)
+	size_t count;
+	const struct tensor *const *parts = tensor_parts(&t, &count);
+
+	if (tensor_encoded(t))
+		put_encoded(s, c, t->encoded);
+	else if (tensor_stored_dtype(t) != DTYPE_COUNT)
 		put_stored(s, c, "Stored", t->stored);
-	for (size_t i = 0; i < t->part_count; i++) {
-		const struct tensor *part = t->parts[i];
+	for (size_t i = 0; count > 1 && i < count; i++) {
+		const struct tensor *part = parts[i];
 		char rows[32];
 
 		snprintf(rows, sizeof(rows), "%llu rows", (ull)part->shape[0]);

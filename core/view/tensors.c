@@ -58,16 +58,16 @@ static int by_name(const void *a, const void *b)
 /* The tensors of the model, and those that the fused views make of them. */
 static int collect(struct folder *f)
 {
-	const struct source *s = f->p->source, *fused = f->p->fused;
+	const struct tensors *ts = f->p->tensors, *fused = f->p->fused;
 
-	f->tensors = malloc((s->tensor_count + fused->tensor_count) * sizeof(*f->tensors));
+	f->tensors = malloc((ts->count + fused->count) * sizeof(*f->tensors));
 	if (!f->tensors)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->tensor_count; i++)
-		f->tensors[f->count++] = &s->tensors[i];
-	for (size_t i = 0; i < fused->tensor_count; i++)
-		if (fused->tensors[i].parts && !source_find(s, fused->tensors[i].name))
-			f->tensors[f->count++] = &fused->tensors[i];
+	for (size_t i = 0; i < ts->count; i++)
+		f->tensors[f->count++] = &ts->list[i];
+	for (size_t i = 0; i < fused->count; i++)
+		if (fused->list[i].origin == TENSOR_JOINED && !tensors_find(ts, fused->list[i].name))
+			f->tensors[f->count++] = &fused->list[i];
 	qsort(f->tensors, f->count, sizeof(*f->tensors), by_name);
 	return 0;
 }

@@ -5,17 +5,17 @@
 #include <string.h>
 
 static const struct view views[] = {
-    {"fp16", DTYPE_F16, false, "a complete, ordinary model directory", view_dense_plan},
-    {"bf16", DTYPE_BF16, false, "the same in bfloat16", view_dense_plan},
-    {"fp32", DTYPE_F32, false, "the same in 32 bits", view_dense_plan},
+    {"fp16", DTYPE_F16, false, "a complete, ordinary model directory", NULL, view_dense_plan},
+    {"bf16", DTYPE_BF16, false, "the same in bfloat16", NULL, view_dense_plan},
+    {"fp32", DTYPE_F32, false, "the same in 32 bits", NULL, view_dense_plan},
     {"fused/fp16", DTYPE_F16, true,
-	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", view_dense_plan},
-    {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", view_dense_plan},
-    {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", view_dense_plan},
-    {"packed", DTYPE_COUNT, true, "still quantized: GPTQ with the same modules joined as they are packed",
-	view_packed_plan},
+	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", NULL, view_dense_plan},
+    {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", NULL, view_dense_plan},
+    {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", NULL, view_dense_plan},
+    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined as they are packed",
+	view_packed_absent, view_packed_plan},
     {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, and what it is",
-	view_tensors_plan},
+	NULL, view_tensors_plan},
 };
 
 const struct view *view_at(size_t index)
@@ -31,6 +31,12 @@ const struct view *view_find(const char *name)
 		if (strcmp(view->name, name) == 0)
 			return view;
 	return NULL;
+}
+
+bool view_exists(const struct plan *p, const struct view *view, const char **reason)
+{
+	*reason = view->absent ? view->absent(p) : NULL;
+	return !*reason;
 }
 
 int view_add_companions(const struct plan *p, uint32_t dir)

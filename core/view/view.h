@@ -4,18 +4,20 @@
 
 /*
  * A view plans a directory of virtual files from the tensors of a model. Views are rows of one table in view.c;
- * adding one is a view_X.c and a row.
+ * adding one is a file and a row.
  */
 
-#include "tensor/source.h"
+#include "kernel/kernels.h"
+#include "tensor/tensor.h"
 #include "tree/tree.h"
 
 /* What views are planned from, and into. */
 struct plan {
 	struct checkpoint *c;
-	const struct source *source;
-	const struct source *fused;  /* the same with q, k, v and gate, up joined: see join.h */
-	const struct source *packed; /* the fused one, as far as it can be joined as it is packed */
+	const struct tensors *tensors;
+	const struct tensors *fused;  /* the same with q, k, v and gate, up joined: see join.h */
+	const struct tensors *packed; /* the fused list, as far as it can be joined in packed form; NULL if it cannot */
+	const struct repack_ops *repack; /* likewise */
 	const struct kernels *kernels;
 	struct tree *tree;
 	enum dtype dtype;    /* of views that have no type of their own */
@@ -25,11 +27,16 @@ struct plan {
 struct view {
 	const char *name;  /* also the directory: "fp16", "fused/fp16" */
 	enum dtype dtype;  /* of a dense view; else DTYPE_COUNT */
-	bool fused;        /* of the fused source */
+	bool fused;        /* of the fused list */
 	const char *about; /* one line of README in the mount */
+	/* Returns why this model cannot have the view, or NULL; NULL for a view that every model has. */
+	const char *(*absent)(const struct plan *p);
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
 	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);
 };
+
+/* True if the model can have the view; if not, *reason says why. */
+bool view_exists(const struct plan *p, const struct view *view, const char **reason);
 
 /* All views, in the order in which they are listed; NULL past the last. */
 const struct view *view_at(size_t index);
@@ -38,13 +45,14 @@ const struct view *view_find(const char *name);
 /* The tokenizer and other files of the model that pass as they are. Returns 0 or -ENOMEM. */
 int view_add_companions(const struct plan *p, uint32_t dir);
 
-/* view_dense.c: a complete, ordinary model directory with one float type. */
+/* dense.c: a complete, ordinary model directory with one float type. */
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
-/* view_tensors.c: every tensor in files of its own. */
+/* tensors.c: every tensor in files of its own. */
 int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
-/* view_packed.c: a model directory that is still quantized, with joined modules. */
+/* packed.c: a model directory that is still quantized, with joined modules. */
+const char *view_packed_absent(const struct plan *p);
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 #endif

@@ -124,7 +124,7 @@ modules = {m["name"]: m for m in found["modules"]}
 assert list(modules) == ["model.layers.0.mlp.down_proj", "model.layers.0.self_attn.q_proj"]
 down = modules["model.layers.0.mlp.down_proj"]
 for key, value in dict(bits=4, group_size=32, in_features=96, out_features=64, groups=3, act_order=False,
-                       scales="F16", shards=["model.safetensors"]).items():
+                       scale_dtype="F16", shards=["model.safetensors"]).items():
     assert down[key] == value, (key, down[key])
 END
 }

@@ -187,7 +187,7 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 @test "packed: more than one shard; the index counts weights, not words" {
 	make_checkpoint big_packed
 	mount_model -o view=packed "$model" "$mnt"
-	python3 -S - "$TESTS" "$mnt" <<'END'
+	python3 -S - "$TESTS/tools" "$mnt" <<'END'
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import compare

@@ -290,7 +290,7 @@ attributes() {
 		name=$(jq -r .name <<<"$row")
 		for suffix in .safetensors .npy .t.npy; do
 			file=$mnt/tensors/${name//./\/}$suffix
-			for key in bits group_size act_order symmetric scales; do
+			for key in bits group_size act_order symmetric scale_dtype; do
 				[[ $(attribute $key "$file") = "$(jq -r ".$key" <<<"$row")" ]] || fail "$name: $key"
 			done
 			[[ $(attribute module "$file") = "$name" && $(attribute tensor "$file") = "$name.weight" ]]

@@ -266,7 +266,7 @@ config_case() {
 @test "more than 5 GB: shards and an index" {
 	make_checkpoint big
 	mount_model "$model" "$mnt"
-	python3 - "$TESTS" "$mnt" <<'END'
+	python3 - "$TESTS/tools" "$mnt" <<'END'
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 import compare

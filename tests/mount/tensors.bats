@@ -129,7 +129,7 @@ END
 	[[ -n $python ]] || skip "no numpy (make deps)"
 	make_source types
 	mount_model -o view=tensors "$model" "$mnt"
-	"$python" - "$mnt" "$TESTS" <<'END'
+	"$python" - "$mnt" "$TESTS/tools" <<'END'
 import os, sys
 import numpy
 sys.path.insert(0, sys.argv[2])

@@ -20,8 +20,8 @@ from compare import digest, join, read_header
 NPY = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2",
        "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8", "C64": "<c8"}
 KEYS = ["Tensor", "Bias", "Dtype", "Shape", "Npy", "Npy_transposed", "Stored_bytes", "Dense_bytes"]
-MODULE_KEYS = ["Module", "Bits", "Group_size", "Groups", "Act_order", "Symmetric", "Zeros", "Repair", "In_features",
-               "Out_features", "Packed_bytes", "Qweight", "Qzeros", "Scales", "G_idx"]
+MODULE_KEYS = ["Module", "Format", "Bits", "Group_size", "Groups", "Act_order", "Symmetric", "Zeros", "Scale_dtype",
+               "Repair", "In_features", "Out_features", "Packed_bytes", "Qweight", "Qzeros", "Scales", "G_idx"]
 
 
 # ---- names ----

@@ -7,7 +7,7 @@
 
 #include "read/ahead.h"
 #include "base/arena.h"
-#include "tree/generator.h"
+#include "tree/layout.h"
 #include "../test.h"
 
 #define ROW ((uint64_t)4096)
@@ -24,15 +24,17 @@ struct file {
 	atomic_int rc;
 };
 
-static int fill(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+static int fill(const struct generator *g, void *dst, const struct rect *r)
 {
 	struct file *f = (struct file *)(uintptr_t)g;
 
-	for (uint64_t i = 0; i < nrows; i++)
-		memset((char *)dst + i * ROW, (int)((row0 + i) & 255), ROW);
-	atomic_fetch_add(&f->computed, (unsigned)nrows);
+	for (uint64_t i = 0; i < r->nrows; i++)
+		memset((char *)dst + i * ROW, (int)((r->row0 + i) & 255), ROW);
+	atomic_fetch_add(&f->computed, (unsigned)r->nrows);
 	return f->rc;
 }
+
+static const struct generator_ops ops = {.fill = fill};
 
 struct fixture {
 	struct arena arena;
@@ -43,9 +45,9 @@ struct fixture {
 
 static void set_up(struct fixture *x, unsigned depth)
 {
-	*x = (struct fixture){.reader = {.cache = cache_new(1 << 20), .buffers = buffers_new(), .pager = pager_new()}};
+	*x = (struct fixture){.reader = {.cache = cache_new(1 << 20), .buffers = buffers_new(), .pager = pager_new(NULL)}};
 	x->ahead = ahead_new(&x->reader, depth);
-	x->file.g = (struct generator){.rows = ROWS, .row_bytes = ROW, .tile_rows = 16, .fill = fill};
+	x->file.g = (struct generator){.rows = ROWS, .row_bytes = ROW, .tile_rows = 16, .ops = &ops};
 	CHECK(layout_reserve(&x->file.layout, &x->arena, 1) == 0);
 	layout_add_generator(&x->file.layout, &x->file.g);
 }

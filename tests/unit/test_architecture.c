@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "tensor/architecture.h"
+#include "tensor/encoding.h"
 #include "tensor/join.h"
 #include "../test.h"
 
@@ -94,41 +95,41 @@ static void test_join(void)
 	static const uint64_t wide[] = {6, 8}, narrow[] = {6, 4}, six[] = {6};
 	static const struct st_tensor f = {.dtype = DTYPE_F16, .bytes = 96}, i = {.dtype = DTYPE_I64};
 	struct tensor tensors[] = {
-	    {.name = "a.mlp.gate_proj.bias", .shape = six, .ndim = 1, .stored = &f},
-	    {.name = "a.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "a.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "b.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "b.mlp.up_proj.weight", .shape = narrow, .ndim = 2, .stored = &f},
-	    {.name = "c.visual.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "c.visual.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "d", .ndim = 0, .stored = &i},
+	    {.name = "a.mlp.gate_proj.bias", .shape = six, .ndim = 1, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "a.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "a.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "b.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "b.mlp.up_proj.weight", .shape = narrow, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "c.visual.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "c.visual.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "d", .ndim = 0, .origin = TENSOR_STORED, .stored = &i},
 	};
-	struct source s = {.tensors = tensors, .tensor_count = 8};
+	struct tensors s = {.list = tensors, .count = 8};
 	struct arena arena = {0};
 	struct json *json;
 	const struct architecture *a = find("{\"model_type\":\"phi3\"}", &json);
 	const struct tensor *t;
 
-	source_sort(&s);
+	tensors_sort(&s);
 	CHECK(s.float_count == 7);
 	CHECK(join_tensors(&arena, &s, a->joins) == 0);
-	CHECK(s.tensor_count == 7 && s.float_count == 6);
-	t = source_find(&s, "a.mlp.gate_up_proj.weight");
+	CHECK(s.count == 7 && s.float_count == 6);
+	t = tensors_find(&s, "a.mlp.gate_up_proj.weight");
 	CHECK(t && t->part_count == 2 && t->shape[0] == 12 && t->shape[1] == 8 && t->ndim == 2);
 	CHECK(t && !strcmp(t->parts[0]->name, "a.mlp.gate_proj.weight"));
-	t = source_find(&s, "a.mlp.gate_up_proj.bias");
-	CHECK(t && t->part_count == 2 && t->shape[0] == 12 && t->parts[0]->stored && !t->parts[1]->stored);
-	CHECK(!source_find(&s, "a.mlp.up_proj.weight") && source_find(&s, "b.mlp.up_proj.weight"));
-	CHECK(source_find(&s, "c.visual.mlp.up_proj.weight") && source_find(&s, "d"));
+	t = tensors_find(&s, "a.mlp.gate_up_proj.bias");
+	CHECK(t && t->part_count == 2 && t->shape[0] == 12 && t->parts[0]->origin == TENSOR_STORED && t->parts[1]->origin == TENSOR_ZEROS);
+	CHECK(!tensors_find(&s, "a.mlp.up_proj.weight") && tensors_find(&s, "b.mlp.up_proj.weight"));
+	CHECK(tensors_find(&s, "c.visual.mlp.up_proj.weight") && tensors_find(&s, "d"));
 	json_free(json);
 	arena_free(&arena);
 }
 
-static const char *why(const struct source *s, const char *module)
+static const char *why(const struct join_refusals *r, const char *module)
 {
-	for (size_t i = 0; i < s->apart_count; i++)
-		if (strcmp(s->apart[i].module, module) == 0)
-			return s->apart[i].reason;
+	for (size_t i = 0; i < r->count; i++)
+		if (strcmp(r->list[i].module, module) == 0)
+			return r->list[i].reason;
 	return "";
 }
 
@@ -138,60 +139,61 @@ static void test_fused(void)
 {
 	static const uint64_t wide[] = {6, 8}, low[] = {2, 8}, narrow[] = {6, 4}, cube[] = {6, 8, 1}, two[] = {2};
 	static const struct st_tensor f = {.dtype = DTYPE_F16}, b = {.dtype = DTYPE_BF16}, e = {.dtype = DTYPE_F8_E4M3};
-	static struct module module, turned = {.keep_orientation = true};
+	static struct encoded module, turned = {.transposed = true};
 	struct tensor tensors[] = {
-	    {.name = "a.self_attn.k_proj.bias", .shape = two, .ndim = 1, .stored = &b},
-	    {.name = "a.self_attn.k_proj.weight", .shape = low, .ndim = 2, .module = &module},
-	    {.name = "a.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "a.self_attn.v_proj.weight", .shape = low, .ndim = 2, .module = &module},
-	    {.name = "a.vision.self_attn.k_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "a.vision.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "a.vision.self_attn.v_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "b.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "c.mlp.experts.0.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "c.mlp.experts.0.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "d.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "d.mlp.gate_up_proj.bias", .shape = two, .ndim = 1, .stored = &f},
-	    {.name = "d.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "e.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "e.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &e},
-	    {.name = "f.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "f.mlp.up_proj.weight", .shape = wide, .ndim = 2, .module = &turned},
-	    {.name = "g.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "g.mlp.up_proj.weight", .shape = narrow, .ndim = 2, .stored = &f},
-	    {.name = "h.mlp.gate_proj.weight", .shape = cube, .ndim = 3, .stored = &f},
-	    {.name = "h.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "i.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "i.mlp.up_proj.bias", .shape = two, .ndim = 1, .stored = &f},
-	    {.name = "i.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "j.mlp.up_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
-	    {.name = "j.self_attn.qkv_proj.weight", .shape = wide, .ndim = 2, .stored = &f},
+	    {.name = "a.self_attn.k_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &b},
+	    {.name = "a.self_attn.k_proj.weight", .shape = low, .ndim = 2, .origin = TENSOR_ENCODED, .encoded = &module},
+	    {.name = "a.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "a.self_attn.v_proj.weight", .shape = low, .ndim = 2, .origin = TENSOR_ENCODED, .encoded = &module},
+	    {.name = "a.vision.self_attn.k_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "a.vision.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "a.vision.self_attn.v_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "b.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "c.mlp.experts.0.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "c.mlp.experts.0.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "d.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "d.mlp.gate_up_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "d.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "e.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "e.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &e},
+	    {.name = "f.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "f.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_ENCODED, .encoded = &turned},
+	    {.name = "g.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "g.mlp.up_proj.weight", .shape = narrow, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "h.mlp.gate_proj.weight", .shape = cube, .ndim = 3, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "h.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "i.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "i.mlp.up_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "i.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "j.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "j.self_attn.qkv_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
 	};
-	struct source s = {.tensors = tensors, .tensor_count = sizeof(tensors) / sizeof(*tensors)}, fused;
+	struct tensors s = {.list = tensors, .count = sizeof(tensors) / sizeof(*tensors)}, fused;
+	struct join_refusals refusals = {0};
 	struct arena arena = {0};
 	const struct tensor *t;
 
-	source_sort(&s);
-	CHECK(join_fused(&arena, &s, &fused) == 0);
-	CHECK(s.tensors == tensors && fused.tensor_count == s.tensor_count - 4 - 3 + 3);
-	t = source_find(&fused, "a.self_attn.qkv_proj.weight");
+	tensors_sort(&s);
+	CHECK(join_fused(&arena, &s, &fused, &refusals) == 0);
+	CHECK(s.list == tensors && fused.count == s.count - 4 - 3 + 3);
+	t = tensors_find(&fused, "a.self_attn.qkv_proj.weight");
 	CHECK(t && t->part_count == 3 && t->shape[0] == 10 && t->shape[1] == 8);
 	CHECK(t && !strcmp(t->parts[0]->name, "a.self_attn.q_proj.weight"));
-	CHECK(t && !strcmp(t->parts[1]->name, "a.self_attn.k_proj.weight") && t->parts[1]->module == &module);
-	t = source_find(&fused, "a.self_attn.qkv_proj.bias");
-	CHECK(t && t->shape[0] == 10 && t->parts[0]->shape[0] == 6 && !t->parts[0]->stored);
-	CHECK(t && t->parts[1]->stored == &b && t->parts[2]->shape[0] == 2 && !t->parts[2]->stored);
-	CHECK(source_find(&fused, "a.vision.self_attn.qkv_proj.weight"));
-	CHECK(source_find(&fused, "c.mlp.experts.0.gate_proj.weight"));
-	CHECK(source_find(&fused, "j.self_attn.qkv_proj.weight"));
-	CHECK(s.apart_count == 7);
-	CHECK(!strcmp(why(&s, "b.self_attn.qkv_proj"), "there is no k_proj"));
-	CHECK(!strcmp(why(&s, "d.mlp.gate_up_proj"), "there is a tensor of that name already"));
-	CHECK(!strcmp(why(&s, "e.mlp.gate_up_proj"), "up_proj is of type F8_E4M3"));
-	CHECK(!strcmp(why(&s, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
-	CHECK(!strcmp(why(&s, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));
-	CHECK(!strcmp(why(&s, "h.mlp.gate_up_proj"), "gate_proj is no matrix [out_features, in_features]"));
-	CHECK(!strcmp(why(&s, "i.mlp.gate_up_proj"), "the bias of up_proj is not one number for each of its rows"));
+	CHECK(t && !strcmp(t->parts[1]->name, "a.self_attn.k_proj.weight") && t->parts[1]->encoded == &module);
+	t = tensors_find(&fused, "a.self_attn.qkv_proj.bias");
+	CHECK(t && t->shape[0] == 10 && t->parts[0]->shape[0] == 6 && t->parts[0]->origin == TENSOR_ZEROS);
+	CHECK(t && t->parts[1]->stored == &b && t->parts[2]->shape[0] == 2 && t->parts[2]->origin == TENSOR_ZEROS);
+	CHECK(tensors_find(&fused, "a.vision.self_attn.qkv_proj.weight"));
+	CHECK(tensors_find(&fused, "c.mlp.experts.0.gate_proj.weight"));
+	CHECK(tensors_find(&fused, "j.self_attn.qkv_proj.weight"));
+	CHECK(refusals.count == 7);
+	CHECK(!strcmp(why(&refusals, "b.self_attn.qkv_proj"), "there is no k_proj"));
+	CHECK(!strcmp(why(&refusals, "d.mlp.gate_up_proj"), "there is a tensor of that name already"));
+	CHECK(!strcmp(why(&refusals, "e.mlp.gate_up_proj"), "up_proj is of type F8_E4M3"));
+	CHECK(!strcmp(why(&refusals, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
+	CHECK(!strcmp(why(&refusals, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));
+	CHECK(!strcmp(why(&refusals, "h.mlp.gate_up_proj"), "gate_proj is no matrix [out_features, in_features]"));
+	CHECK(!strcmp(why(&refusals, "i.mlp.gate_up_proj"), "the bias of up_proj is not one number for each of its rows"));
 	arena_free(&arena);
 }
 

@@ -41,13 +41,13 @@ static void write_twice(const void *subject, struct text *out)
 
 static void test_text(void)
 {
-	struct generator g = generator_text(write_twice, "ab", 4);
+	struct text_rows t = text_rows_make(write_twice, "ab", 4);
 	char bytes[5] = "12345";
 
-	CHECK(g.rows == 1 && g.fill(&g, bytes, 0, 1) == 0 && memcmp(bytes, "abab5", 5) == 0);
+	CHECK(t.g.rows == 1 && generator_fill(&t.g, bytes, 0, 1) == 0 && memcmp(bytes, "abab5", 5) == 0);
 	/* A text that is not what it was. */
-	g = generator_text(write_twice, "abc", 4);
-	CHECK(g.fill(&g, bytes, 0, 1) == -EIO);
+	t = text_rows_make(write_twice, "abc", 4);
+	CHECK(generator_fill(&t.g, bytes, 0, 1) == -EIO);
 }
 
 static void test_add_text(void)

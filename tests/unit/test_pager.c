@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -8,56 +9,87 @@
 #include <unistd.h>
 
 #include "file/pages.h"
-#include "tree/generator.h"
 #include "read/pager.h"
 #include "../test.h"
 
-#define EXTENTS 100
+#define FILES 100
 #define LONG ((uint64_t)64 << 20)
 #define FILE_BYTES ((size_t)8 << 20)
 #define ROUNDS 50
 
-/* A tensor that notes how often it is asked what it needs: once for every step. */
+/* A file whose pages are counted instead of read. */
 struct noted {
-	struct generator g; /* first */
-	atomic_bool fetched;
-	atomic_uint begun;
-	atomic_uint asked;
-	atomic_uint allowed;            /* so often and no more; 0 for any number */
-	const struct source_file *file; /* all of it is needed; or nothing */
+	struct source_file f; /* first */
+	atomic_bool resident;
+	bool on_disk;          /* not in memory before it is fetched */
+	atomic_uint fetched;   /* steps */
+	atomic_uint begun;     /* steps, also those that wait for a permit */
+	atomic_uint permits;   /* steps that may be done; UINT_MAX for any number */
+	atomic_uint populated; /* steps */
+	atomic_uint others;    /* steps by another thread than the test's */
 	pthread_t main;
-	atomic_uint others; /* asked by another thread than that one */
 };
 
-static struct noted *noted_of(const struct generator *g)
+static struct noted *noted_of(const struct source_file *f)
 {
-	return (struct noted *)(uintptr_t)g;
+	return (struct noted *)(uintptr_t)f;
 }
 
-static void needs(const struct generator *g, uint64_t row0, uint64_t nrows, struct spans *out)
+static bool io_resident(const struct source_file *f, uint64_t offset, uint64_t len)
 {
-	struct noted *n = noted_of(g);
+	(void)offset;
+	(void)len;
+	return !noted_of(f)->on_disk;
+}
 
-	(void)row0;
-	(void)nrows;
+static void io_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	struct noted *n = noted_of(f);
+
+	(void)offset;
+	(void)len;
 	n->begun++;
-	while (n->allowed && n->asked >= n->allowed)
+	while (n->fetched >= n->permits)
 		usleep(100);
 	if (!pthread_equal(n->main, pthread_self()))
 		n->others++;
-	if (n->file)
-		spans_add(out, n->file, n->file->map, FILE_BYTES);
-	n->asked++;
+	n->fetched++;
 }
 
-static void make(struct noted *n, struct extent *e)
+static void io_populate(const struct source_file *f, uint64_t offset, uint64_t len)
 {
-	n->g = (struct generator){.rows = 4, .row_bytes = 8, .needs = needs, .fetched = &n->fetched};
-	n->main = pthread_self();
-	*e = (struct extent){.kind = EXTENT_GENERATED, .length = 32, .from.generator = &n->g};
+	(void)offset;
+	(void)len;
+	noted_of(f)->populated++;
 }
 
-/* Up to two seconds for the thread to come to it. */
+static void io_unpopulate(const struct source_file *f, uint64_t offset, uint64_t len)
+{
+	(void)f;
+	(void)offset;
+	(void)len;
+}
+
+static const struct pager_io io = {io_resident, io_fetch, io_populate, io_unpopulate};
+
+/* Bytes [0, bytes) of the file; with a resident flag if `whole`. */
+static struct needs make(struct noted *n, uint64_t bytes, bool whole)
+{
+	*n = (struct noted){.permits = UINT_MAX, .main = pthread_self()};
+	return (struct needs){.spans = {1, {{&n->f, 0, bytes}}}, .mapped = true, .resident = whole ? &n->resident : NULL};
+}
+
+/* The same needs cut to a part. */
+static struct needs part(const struct needs *needs, uint64_t from, uint64_t length)
+{
+	struct needs p = *needs;
+
+	p.spans.span[0].offset = from;
+	p.spans.span[0].bytes = length;
+	return p;
+}
+
+/* Waits up to two seconds for the thread. */
 static bool becomes(atomic_uint *counter, unsigned value)
 {
 	for (int i = 0; i < 2000 && *counter != value; i++)
@@ -72,48 +104,63 @@ static bool is_cleared(atomic_bool *flag)
 	return !*flag;
 }
 
-/* Nobody is woken to fetch what is in memory. */
+/* The thread is not woken to fetch what is in memory, and a flag keeps all but the first from asking. */
 static void test_once(void)
 {
-	struct pager *p = pager_new();
-	struct noted n = {0};
-	struct extent e;
+	struct pager *p = pager_new(&io);
+	struct noted n;
+	struct needs needs = make(&n, 32, true);
 
-	make(&n, &e);
-	CHECK(pager_release(p, &e)); /* nothing to give back yet */
-	CHECK(pager_fetch(p, &e, 8, 8) && pager_fetch(p, &e, 0, 32) && pager_plan(p, &e, 0, 32));
-	CHECK(n.asked == 1 && n.others == 0);
-	CHECK(pager_release(p, &e));
-	CHECK(is_cleared(&n.fetched));
-	CHECK(pager_plan(p, &e, 0, 8) && pager_fetch(p, &e, 0, 8));
-	CHECK(becomes(&n.asked, 3) && n.fetched);
+	CHECK(pager_release(p, &needs)); /* nothing to give back yet */
+	CHECK(pager_fetch(p, &needs) && pager_fetch(p, &needs) && pager_plan(p, &needs));
+	CHECK(n.resident && n.begun == 0);
+	CHECK(pager_release(p, &needs));
+	CHECK(is_cleared(&n.resident));
+	n.on_disk = true;
+	CHECK(pager_fetch(p, &needs));
+	CHECK(becomes(&n.fetched, 1) && n.resident && n.populated == 0);
+	CHECK(pager_release(p, &needs));
+	CHECK(is_cleared(&n.resident));
+	CHECK(pager_plan(p, &needs));
+	CHECK(becomes(&n.populated, 1));
 	pager_free(p);
-	CHECK(n.asked == 3 && n.others == 2);
+	CHECK(n.fetched == 2 && n.others == 2);
 }
 
-/* More than can wait: whoever was told "no" may ask again, and in the end each was fetched once. */
+/* Nothing is needed: nothing to do. */
+static void test_nothing(void)
+{
+	struct pager *p = pager_new(&io);
+	struct needs needs = {0};
+
+	CHECK(pager_fetch(p, &needs) && pager_plan(p, &needs) && pager_release(p, &needs) && !pager_has_work(p));
+	pager_wait(p, &needs);
+	pager_free(p);
+}
+
+/* More than the queue holds: a caller that was told "no" asks again, and in the end each was fetched once. */
 static void test_full(void)
 {
-	struct pager *p = pager_new();
-	struct noted n[EXTENTS] = {0};
-	struct extent e[EXTENTS];
+	static struct noted n[FILES];
+	struct pager *p = pager_new(&io);
 	unsigned fetched = 0;
 
-	for (int i = 0; i < EXTENTS; i++)
-		make(&n[i], &e[i]);
-	for (int i = 0; i < EXTENTS; i++)
-		while (!(i % 2 ? pager_plan(p, &e[i], 0, 32) : pager_fetch(p, &e[i], 0, 32)))
+	for (int i = 0; i < FILES; i++) {
+		struct needs needs = make(&n[i], 32, true);
+
+		n[i].on_disk = true;
+		while (!(i % 2 ? pager_plan(p, &needs) : pager_fetch(p, &needs)))
 			usleep(100);
-	for (int i = 0; i < EXTENTS; i++)
-		fetched += becomes(&n[i].asked, 1);
-	CHECK(fetched == EXTENTS);
+	}
+	for (int i = 0; i < FILES; i++)
+		fetched += becomes(&n[i].fetched, 1);
+	CHECK(fetched == FILES);
 	pager_free(p);
 }
 
 struct waiter {
 	struct pager *pager;
-	const struct extent *e;
-	uint64_t from, length;
+	struct needs needs;
 	atomic_bool waited;
 	pthread_t thread;
 };
@@ -122,7 +169,7 @@ static void *wait_for(void *arg)
 {
 	struct waiter *w = arg;
 
-	pager_wait(w->pager, w->e, w->from, w->length);
+	pager_wait(w->pager, &w->needs);
 	w->waited = true;
 	return NULL;
 }
@@ -132,83 +179,73 @@ static void start(struct waiter *w)
 	CHECK(pthread_create(&w->thread, NULL, wait_for, w) == 0);
 }
 
-/* A tensor that is fetched whole is waited for in every view, and only while it is fetched. */
+/* What shares a flag is waited for in every view, and only while it is fetched. */
 static void test_wait(void)
 {
-	struct pager *p = pager_new();
-	struct noted first = {.allowed = 1}, n = {0}, in_other_view = {0};
-	struct extent before, e, other;
-	struct waiter w = {p, &e, 8, 8, false, 0}, v = {p, &other, 0, 1, false, 0};
+	struct pager *p = pager_new(&io);
+	struct noted first, n;
+	struct needs before = make(&first, 32, true), needs = make(&n, 32, true);
+	struct waiter w = {.pager = p, .needs = needs}, v = {.pager = p, .needs = needs};
 
-	make(&first, &before);
-	first.asked = 1; /* keeps the thread */
-	make(&n, &e);
-	make(&in_other_view, &other);
-	in_other_view.g.fetched = &n.fetched;
-	pager_wait(p, &e, 0, 32);
-	CHECK(pager_plan(p, &before, 0, 32) && pager_plan(p, &e, 0, 32));
+	first.permits = 0; /* keeps the thread */
+	pager_wait(p, &needs);
+	CHECK(pager_plan(p, &before) && pager_plan(p, &needs));
 	CHECK(becomes(&first.begun, 1));
+	v.needs.spans.span[0].offset = 8;
 	start(&w);
 	start(&v);
-	usleep(20000);
-	CHECK(!w.waited && !v.waited && n.asked == 0);
+	CHECK(!w.waited && !v.waited && n.fetched == 0);
 	CHECK(!pager_has_work(p)); /* while the thread is at it */
 	pager_work(p);
-	first.allowed = 0;
+	first.permits = UINT_MAX;
 	pthread_join(w.thread, NULL);
 	pthread_join(v.thread, NULL);
-	CHECK(n.asked == 1);
-	pager_wait(p, &before, 0, 32);
+	CHECK(n.fetched == 1);
+	pager_wait(p, &before);
 	pager_free(p);
 }
 
-/* Of a long extent only the part that is wanted is waited for. */
+/* Of long needs only the part that is wanted is waited for. */
 static void test_part(void)
 {
-	struct pager *p = pager_new();
-	struct noted n = {.allowed = 1};
-	struct extent e;
-	struct waiter w = {p, &e, LONG - 1, 1, false, 0};
+	struct pager *p = pager_new(&io);
+	struct noted n;
+	struct needs needs = make(&n, LONG, false), front = part(&needs, 0, 1);
+	struct waiter w = {.pager = p, .needs = part(&needs, LONG - 1, 1)};
 
-	make(&n, &e);
-	n.g.fetched = NULL;
-	n.g.row_bytes = 1;
-	n.g.rows = e.length = LONG;
-	CHECK(pager_plan(p, &e, 0, LONG));
+	n.permits = 1;
+	CHECK(pager_plan(p, &needs));
 	start(&w);
-	pager_wait(p, &e, 0, 1);
-	CHECK(n.asked == 1 && !w.waited);
-	n.allowed = 0;
+	pager_wait(p, &front);
+	CHECK(n.fetched == 1 && !w.waited);
+	n.permits = UINT_MAX;
 	pthread_join(w.thread, NULL);
-	CHECK(n.asked > 2);
+	CHECK(n.fetched > 2);
 	pager_free(p);
 }
 
-/* What somebody waits for is fetched before the rest of what nobody does. */
+/* What a reader waits for is fetched before the rest of what none does. */
 static void test_wanted(void)
 {
-	struct pager *p = pager_new();
-	struct noted first = {.allowed = 1}, second = {0}, third = {0};
-	struct extent e[3];
-	struct waiter w = {p, &e[2], 0, 1, false, 0};
+	struct pager *p = pager_new(&io);
+	struct noted n[3];
+	struct needs needs[3] = {make(&n[0], LONG, false), make(&n[1], 32, true), make(&n[2], 32, true)};
+	struct needs front = part(&needs[0], 0, 1);
+	struct waiter w = {.pager = p, .needs = needs[2]};
 
-	make(&first, &e[0]);
-	first.g.fetched = NULL;
-	first.g.row_bytes = 1;
-	first.g.rows = e[0].length = LONG;
-	make(&second, &e[1]);
-	make(&third, &e[2]);
+	n[0].permits = 1;
 	for (int i = 0; i < 3; i++)
-		CHECK(pager_plan(p, &e[i], 0, e[i].length));
-	pager_wait(p, &e[0], 0, 1);
+		CHECK(pager_plan(p, &needs[i]));
+	pager_wait(p, &front);
+	CHECK(becomes(&n[0].begun, 2)); /* the thread is at the second step of the first */
 	start(&w);
-	usleep(20000);
-	CHECK(!w.waited && third.asked == 0); /* while the thread is at the first */
-	first.allowed = 2;
-	CHECK(becomes(&third.asked, 1) && first.asked == 2 && second.asked == 0);
-	first.allowed = 0;
+	usleep(20000); /* the waiter must be in pager_wait; if it is late, the check below still holds, only later */
+	CHECK(!w.waited && n[2].fetched == 0);
+	n[0].permits = 2;
+	CHECK(becomes(&n[2].fetched, 1) && n[0].fetched == 2 && n[1].fetched == 0);
+	n[0].permits = UINT_MAX;
 	pthread_join(w.thread, NULL);
-	CHECK(becomes(&second.asked, 1) && first.asked > 2);
+	CHECK(becomes(&n[1].fetched, 1) && n[0].fetched > 2);
 	pager_free(p);
 }
 
@@ -227,80 +264,86 @@ static void map_file(struct source_file *f)
 }
 
 /*
- * What is planned is done by who helps, in little steps. If this process is kept from running meanwhile, by the thread:
+ * Planned work is done by helpers, in small steps. If this process is kept from running meanwhile, the thread does it:
  * so not every round has to be the helper's alone.
  */
 static void test_help(void)
 {
-	struct pager *p = pager_new();
-	struct source_file f;
-	struct noted n = {.file = &f};
-	struct extent e;
+	struct pager *p = pager_new(&io);
+	struct noted n;
+	struct needs needs = make(&n, FILE_BYTES, true);
 	unsigned mine = 0;
 
-	map_file(&f);
-	make(&n, &e);
 	CHECK(!pager_has_work(p));
 	pager_work(p);
 	for (int i = 0; i < ROUNDS; i++) {
-		n.asked = n.others = 0;
-		CHECK(pager_plan(p, &e, 0, 32));
+		n.fetched = n.others = 0;
+		CHECK(pager_plan(p, &needs));
 		while (pager_has_work(p))
 			pager_work(p);
-		mine += n.asked > 4 && !n.others;
-		pager_wait(p, &e, 0, 32);
-		CHECK(n.fetched && pager_release(p, &e));
+		mine += n.fetched > 4 && !n.others;
+		pager_wait(p, &needs);
+		CHECK(n.resident && pager_release(p, &needs));
 		while (pager_has_work(p))
 			pager_work(p);
-		CHECK(is_cleared(&n.fetched));
+		CHECK(is_cleared(&n.resident));
 	}
 	CHECK(mine > 0);
+	pager_free(p);
+}
+
+/* Helpers do not wait for the disk: the thread does; and it does what none helps with. */
+static void test_thread(void)
+{
+	struct pager *p = pager_new(NULL);
+	struct source_file f;
+	atomic_bool resident = false;
+	struct needs needs = {.spans = {1, {{&f, 0, FILE_BYTES}}}, .mapped = true, .resident = &resident};
+
+	map_file(&f);
+	for (int round = 0; round < 2; round++) {
+		posix_fadvise(f.fd, 0, 0, POSIX_FADV_DONTNEED);
+		CHECK(round ? pager_fetch(p, &needs) : pager_plan(p, &needs));
+		while (pager_has_work(p))
+			pager_work(p);
+		pager_wait(p, &needs);
+		CHECK(source_file_resident(&f, 0, FILE_BYTES));
+		CHECK(pager_release(p, &needs));
+		CHECK(is_cleared(&resident));
+	}
 	pager_free(p);
 	source_file_close(&f);
 }
 
-/* Nobody who helps waits for the disk: the thread does; and it does what nobody helps with. */
-static void test_thread(void)
+/* The thread does what was planned and left undone, in steps of 4 MiB. */
+static void test_late(void)
 {
-	struct pager *p = pager_new();
-	struct source_file f;
-	struct noted n = {.file = &f};
-	struct extent e;
+	struct pager *p = pager_new(&io);
+	struct noted n;
+	struct needs needs = make(&n, FILE_BYTES, true);
 
-	map_file(&f);
-	make(&n, &e);
-	for (int round = 0; round < 2; round++) {
-		posix_fadvise(f.fd, 0, 0, POSIX_FADV_DONTNEED);
-		CHECK(round ? pager_fetch(p, &e, 0, 32) : pager_plan(p, &e, 0, 32));
-		while (pager_has_work(p))
-			pager_work(p);
-		pager_wait(p, &e, 0, 32);
-		CHECK(source_file_resident(&f, 0, FILE_BYTES));
-		CHECK(pager_release(p, &e));
-		CHECK(is_cleared(&n.fetched));
-	}
-	CHECK(pager_plan(p, &e, 0, 32));
-	n.asked = 0;
-	CHECK(becomes(&n.asked, 2)); /* 4 MiB each */
+	CHECK(pager_plan(p, &needs));
+	CHECK(becomes(&n.fetched, 2) && n.others == 2);
 	pager_free(p);
-	source_file_close(&f);
 }
 
 static void test_idle(void)
 {
-	pager_free(pager_new());
+	pager_free(pager_new(NULL));
 	pager_free(NULL);
 }
 
 int main(void)
 {
 	test_once();
+	test_nothing();
 	test_full();
 	test_wait();
 	test_part();
 	test_wanted();
 	test_help();
 	test_thread();
+	test_late();
 	test_idle();
 	return test_done();
 }

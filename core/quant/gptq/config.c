@@ -159,3 +159,42 @@ const char *quant_config_differ(const struct quant_config *a, const struct quant
 		return "checkpoint_format";
 	return NULL;
 }
+
+/* Takes a configuration found at one of the places; the first counts, the others are compared with it. */
+static int take_config(struct checkpoint *c, const struct quant_config_input *in, struct quant_config *out,
+    struct gptqfs_error *err)
+{
+	struct quant_config found;
+	const char *field;
+	int rc = quant_config_read(in, &c->arena, &found, err);
+
+	if (rc)
+		return rc;
+	if (!out->file) {
+		*out = found;
+		return 0;
+	}
+	field = quant_config_differ(out, &found);
+	if (field)
+		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", out->file, in->file, field, out->file);
+	return 0;
+}
+
+int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err)
+{
+	const struct json *config = c->config_json;
+	const struct quant_config_input inside[] = {
+	    {"config.json", json_get(config, "quantization_config")},
+	    {"config.json (text_config)", json_get(json_get(config, "text_config"), "quantization_config")},
+	};
+	int rc = 0;
+
+	*out = (struct quant_config){.zeros = ZEROS_V1, .sym = true, .method = "", .format = "", .producer = ""};
+	for (size_t i = 0; rc == 0 && i < c->quant_file_count; i++)
+		rc = take_config(
+		    c, &(struct quant_config_input){c->quant_files[i].name, c->quant_files[i].json}, out, err);
+	for (size_t i = 0; rc == 0 && i < sizeof(inside) / sizeof(*inside); i++)
+		if (json_is_object(inside[i].json))
+			rc = take_config(c, &inside[i], out, err);
+	return rc;
+}

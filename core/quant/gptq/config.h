@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/json.h"
+#include "checkpoint/checkpoint.h"
 #include "gptqfs.h"
 #include "kernel/gptq.h"
 #include "quant/gptq/overrides.h"
@@ -38,6 +39,13 @@ struct quant_config_input {
 };
 int quant_config_read(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err);
+
+/*
+ * What all configurations of a checkpoint say together: quantize_config.json, quant_config.json,
+ * quantization_config.json, config.json, its text_config: the first counts, and a warning names what others contradict.
+ * out->file is NULL if there is none. Codes as quant_config_read.
+ */
+int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err);
 
 /* The first field in which two configurations disagree ("bits"), or NULL. */
 const char *quant_config_differ(const struct quant_config *a, const struct quant_config *b);

@@ -7,96 +7,127 @@
 
 #include "base/checked.h"
 #include "quant/gptq/pack.h"
+#include "tensor/contents.h"
 
-size_t packed_modules(const struct tensor *t, struct module *modules[JOIN_PARTS_MAX])
+enum packed_kind {
+	PACKED_STORED, /* not quantized: as it is stored */
+	PACKED_G_IDX,
+	PACKED_QWEIGHT,
+	PACKED_QZEROS,
+	PACKED_SCALES,
+};
+
+size_t gptq_modules(const struct tensor *t, struct gptq_module *modules[JOIN_PARTS_MAX])
 {
-	if (t->module)
-		modules[0] = t->module;
-	for (size_t i = 0; i < t->part_count && t->parts[0]->module; i++)
-		modules[i] = t->parts[i]->module;
-	return t->module ? 1 : t->part_count && t->parts[0]->module ? t->part_count : 0;
+	size_t count;
+	const struct tensor *const *parts = tensor_parts(&t, &count);
+
+	if (!tensor_encoded(parts[0]))
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		modules[i] = gptq_module_of(tensor_encoded(parts[i]));
+	return count;
+}
+
+/* The modules whose columns stand side by side, and the files that hold them. */
+struct packed_source {
+	struct gptq_module *module[JOIN_PARTS_MAX];
+	size_t count;
+	struct source_file *files[JOIN_PARTS_MAX * ENCODED_PARTS];
+	size_t file_count;
+};
+
+static void find_source(struct packed_source *s, const struct tensor *t)
+{
+	s->count = gptq_modules(t, s->module);
+	for (size_t i = 0; i < s->count; i++)
+		for (uint8_t k = 0; k < s->module[i]->e.file_count; k++)
+			s->files[s->file_count++] = s->module[i]->e.files[k];
 }
 
 /* ---- columns side by side: qweight, scales, and zeros that end where a word does ---- */
 
 struct columns {
-	struct module *module[JOIN_PARTS_MAX];
-	size_t count;
+	struct generator g; /* first */
+	struct packed_source source;
 	const unsigned char *data[JOIN_PARTS_MAX];
 	uint64_t bytes[JOIN_PARTS_MAX]; /* of a row of each */
 	uint64_t row_bytes;             /* of all together */
 };
 
-struct job {
+struct packed_job {
 	const struct generator *g;
 	unsigned char *dst;
-	uint64_t row0, nrows;
+	const struct rect *r;
 };
 
 /* Copies from one row after the other, and in a row from one part after the other. */
 static void run_columns(void *ctx)
 {
-	const struct job *job = ctx;
-	const struct columns *c = job->g->subject;
-	uint64_t left = job->nrows * job->g->row_bytes, at = job->row0 * job->g->row_bytes;
+	const struct packed_job *job = ctx;
+	const struct columns *c = (const struct columns *)job->g;
+	uint64_t left = job->r->nrows * job->g->row_bytes, at = job->r->row0 * job->g->row_bytes;
 	uint64_t row = at / c->row_bytes, from = at % c->row_bytes;
 	unsigned char *dst = job->dst;
 
-	for (size_t i = 0; left; i = i + 1 < c->count ? i + 1 : (row++, 0)) {
-		uint64_t n;
+	for (; left; row++, from = 0)
+		for (size_t i = 0; left && i < c->source.count; i++) {
+			uint64_t n;
 
-		if (from >= c->bytes[i]) {
-			from -= c->bytes[i];
-			continue;
+			if (from >= c->bytes[i]) {
+				from -= c->bytes[i];
+				continue;
+			}
+			n = c->bytes[i] - from < left ? c->bytes[i] - from : left;
+			memcpy(dst, c->data[i] + row * c->bytes[i] + from, n);
+			dst += n;
+			left -= n;
+			from = 0;
 		}
-		n = c->bytes[i] - from < left ? c->bytes[i] - from : left;
-		memcpy(dst, c->data[i] + row * c->bytes[i] + from, n);
-		dst += n;
-		left -= n;
-		from = 0;
-	}
 }
 
-static int fill_columns(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+static int fill_columns(const struct generator *g, void *dst, const struct rect *r)
 {
-	struct job job = {g, dst, row0, nrows};
+	struct packed_job job = {g, dst, r};
 
-	return generator_guard(g, run_columns, &job);
+	return inputs_guard(&g->inputs, run_columns, &job);
 }
 
 /* Rows of the generator are elements; those of the parts are touched in as many places. */
-static void needs_of_columns(const struct generator *g, uint64_t row0, uint64_t nrows, struct spans *out)
+static void columns_need(const struct generator *g, const struct rect *r, struct spans *out)
 {
-	const struct columns *c = g->subject;
-	const uint64_t from = row0 * g->row_bytes / c->row_bytes;
-	const uint64_t to = div_up((row0 + nrows) * g->row_bytes, c->row_bytes);
+	const struct columns *c = (const struct columns *)g;
+	const uint64_t from = r->row0 * g->row_bytes / c->row_bytes;
+	const uint64_t to = div_up((r->row0 + r->nrows) * g->row_bytes, c->row_bytes);
 
-	for (size_t i = 0; i < c->count; i++)
-		generator_needs(c->module[i], c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i], out);
+	for (size_t i = 0; i < c->source.count; i++)
+		inputs_add_span(&g->inputs, c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i], out);
 }
 
-static const struct st_tensor *stored_part(const struct module *m, enum packed_kind kind)
+static const struct st_tensor *stored_part(const struct gptq_module *m, int kind)
 {
-	return kind == PACKED_QWEIGHT  ? m->qweight
-	       : kind == PACKED_SCALES ? m->scales
-	       : kind == PACKED_QZEROS ? m->qzeros
-	                               : m->g_idx;
+	static const enum gptq_part parts[] = {[PACKED_G_IDX] = GPTQ_G_IDX,
+	    [PACKED_QWEIGHT] = GPTQ_QWEIGHT,
+	    [PACKED_QZEROS] = GPTQ_QZEROS,
+	    [PACKED_SCALES] = GPTQ_SCALES};
+
+	return m->e.part[parts[kind]];
 }
 
 /* ---- zeros that are encoded again ---- */
 
-struct zeros_row {
-	struct module *module[JOIN_PARTS_MAX];
-	size_t count;
+struct zeros_rows {
+	struct generator g; /* first */
+	struct packed_source source;
 	struct qtensor q; /* what pack.h wants to know */
 	uint64_t words;   /* of a row */
 };
 
 /* Zero of a column of the joined module; 0 beyond the last one. */
-static uint8_t zero_at(const struct zeros_row *z, uint32_t group, uint64_t column)
+static uint8_t zero_at(const struct zeros_rows *z, uint32_t group, uint64_t column)
 {
-	for (size_t i = 0; i < z->count; i++) {
-		const struct qtensor *q = &z->module[i]->q;
+	for (size_t i = 0; i < z->source.count; i++) {
+		const struct qtensor *q = &z->source.module[i]->q;
 
 		if (column < q->out_features)
 			return (uint8_t)qtensor_zero(q, group, (uint32_t)column);
@@ -107,11 +138,11 @@ static uint8_t zero_at(const struct zeros_row *z, uint32_t group, uint64_t colum
 
 static void run_zeros(void *ctx)
 {
-	const struct job *job = ctx;
-	const struct zeros_row *z = job->g->subject;
+	const struct packed_job *job = ctx;
+	const struct zeros_rows *z = (const struct zeros_rows *)job->g;
 
-	for (uint64_t i = 0; i < job->nrows; i++) {
-		const uint64_t group = (job->row0 + i) / z->words, index = (job->row0 + i) % z->words;
+	for (uint64_t i = 0; i < job->r->nrows; i++) {
+		const uint64_t group = (job->r->row0 + i) / z->words, index = (job->r->row0 + i) % z->words;
 		uint8_t zeros[PACK_ZEROS_MAX];
 		uint64_t first, word;
 		unsigned count;
@@ -124,74 +155,64 @@ static void run_zeros(void *ctx)
 	}
 }
 
-static int fill_zeros(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
+static int fill_zeros(const struct generator *g, void *dst, const struct rect *r)
 {
-	struct job job = {g, dst, row0, nrows};
+	struct packed_job job = {g, dst, r};
 
-	return generator_guard(g, run_zeros, &job);
+	return inputs_guard(&g->inputs, run_zeros, &job);
 }
 
 /* ---- where bytes come from ---- */
 
-static int add_generator(const struct packed *p, struct generator generator, struct layout *layout)
+/* Words and scales are the rows of these generators: each can be computed alone, so none is decoded and discarded. */
+static struct generator element_rows(const struct packed_tensor *t, const struct generator_ops *ops,
+    const struct packed_source *source)
 {
-	struct generator *g = arena_alloc(&p->c->arena, 1, sizeof(*g));
+	const uint32_t element = (uint32_t)dtype_bytes(t->shown.dtype);
 
-	if (!g)
-		return -ENOMEM;
-	*g = generator;
-	layout_add_generator(layout, g);
-	return 0;
-}
-
-/* Words and scales are the rows of these generators, because all of them can be computed alone: none in vain. */
-static struct generator rows_of(const struct packed_tensor *t, const void *subject)
-{
-	const uint64_t element = dtype_bytes(t->shown.dtype);
-
-	return (struct generator){.rows = t->shown.bytes / element,
+	return (struct generator){
+	    .ops = ops,
+	    .rows = t->shown.bytes / element,
 	    .row_bytes = element,
-	    .tile_rows = 65536 / (uint32_t)element,
-	    .subject = subject};
+	    .tile_rows = 65536 / element,
+	    .inputs = {source->files, source->file_count, NULL},
+	};
 }
 
 static int append_columns(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
+	static const struct generator_ops ops = {fill_columns, columns_need};
 	struct columns *c = arena_alloc(&p->c->arena, 1, sizeof(*c));
-	struct generator g = rows_of(t, c);
 
 	if (!c)
 		return -ENOMEM;
-	c->count = packed_modules(t->tensor, c->module);
-	for (size_t i = 0; i < c->count; i++) {
-		const struct st_tensor *stored = stored_part(c->module[i], t->kind);
+	find_source(&c->source, t->tensor);
+	for (size_t i = 0; i < c->source.count; i++) {
+		const struct st_tensor *stored = stored_part(c->source.module[i], t->kind);
 
 		c->data[i] = checkpoint_data(p->c, stored);
 		c->bytes[i] = stored->bytes / stored->shape[0];
 		c->row_bytes += c->bytes[i];
 	}
-	g.fill = fill_columns;
-	g.needs = needs_of_columns;
-	g.modules = c->module;
-	g.module_count = c->count;
-	return add_generator(p, g, layout);
+	c->g = element_rows(t, &ops, &c->source);
+	layout_add_generator(layout, &c->g);
+	return 0;
 }
 
 static int append_zeros(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
-	struct zeros_row *z = arena_alloc(&p->c->arena, 1, sizeof(*z));
-	struct generator g = rows_of(t, z);
+	static const struct generator_ops ops = {.fill = fill_zeros};
+	struct zeros_rows *z = arena_alloc(&p->c->arena, 1, sizeof(*z));
 
 	if (!z)
 		return -ENOMEM;
-	z->count = packed_modules(t->tensor, z->module);
-	z->q = z->module[0]->q;
-	z->q.zeros = z->module[0]->convention;
+	find_source(&z->source, t->tensor);
+	z->q = z->source.module[0]->q;
+	z->q.zeros = z->source.module[0]->stored;
 	z->words = t->shown.shape[1];
-	g.fill = fill_zeros;
-	g.modules = z->module;
-	g.module_count = z->count;
-	return add_generator(p, g, layout);
+	z->g = element_rows(t, &ops, &z->source);
+	layout_add_generator(layout, &z->g);
+	return 0;
 }
 
 static void append_stored(const struct packed *p, const struct st_tensor *stored, struct layout *layout)
@@ -202,28 +223,27 @@ static void append_stored(const struct packed *p, const struct st_tensor *stored
 /* Rows of stored tensors follow one another; a missing bias is zeros. */
 static int append_rows(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
-	const struct tensor *tensor = t->tensor;
+	size_t count;
+	const struct tensor *const *parts = tensor_parts(&t->tensor, &count);
 
-	for (size_t i = 0; i < tensor->part_count; i++) {
-		const struct tensor *part = tensor->parts[i];
-		const size_t bytes = (size_t)(part->shape[0] * dtype_bytes(t->shown.dtype));
-		const char *zeros = part->stored ? NULL : arena_alloc(&p->c->arena, bytes, 1);
+	for (size_t i = 0; i < count; i++) {
+		const bool is_stored = parts[i]->origin == TENSOR_STORED;
+		const size_t bytes = is_stored ? 0 : (size_t)(parts[i]->shape[0] * dtype_bytes(t->shown.dtype));
+		const char *zeros = is_stored ? NULL : arena_alloc(&p->c->arena, bytes, 1);
 
-		if (part->stored)
-			append_stored(p, part->stored, layout);
+		if (is_stored)
+			append_stored(p, parts[i]->stored, layout);
 		else if (zeros)
 			layout_add_bytes(layout, zeros, bytes);
 		else
 			return -ENOMEM;
 	}
-	if (tensor->stored)
-		append_stored(p, tensor->stored, layout);
 	return 0;
 }
 
-/* Would encoding the zeros again give the words that are stored? Not if they are not stored, or not as they are read;
- * nor if a part ends inside of a word, which the next one then begins in. */
-static bool zeros_stand(struct module *const *modules, size_t count)
+/* True if the stored words can be passed through: zeros are stored, and read, as they are, and no part but the last ends
+ * inside a word. */
+static bool can_pass_zeros(struct gptq_module *const *modules, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct qtensor *q = &modules[i]->q;
@@ -237,21 +257,24 @@ static bool zeros_stand(struct module *const *modules, size_t count)
 
 size_t packed_extents(const struct packed_tensor *t)
 {
-	return t->kind == PACKED_STORED && t->tensor->part_count ? t->tensor->part_count : 1;
+	size_t count;
+
+	tensor_parts(&t->tensor, &count);
+	return t->kind == PACKED_STORED ? count : 1;
 }
 
 int packed_append(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
-	struct module *modules[JOIN_PARTS_MAX];
-	const size_t count = packed_modules(t->tensor, modules);
+	struct gptq_module *modules[JOIN_PARTS_MAX];
+	const size_t count = gptq_modules(t->tensor, modules);
 	size_t i = 0;
 
 	/* Of words and of floats: the file has no one type. */
-	layout_note_tensor(layout, t->tensor, t->shown.dtype);
-	layout->contents.dtype = NULL;
+	if (contents_note(layout, &p->c->arena, t->tensor, DTYPE_COUNT))
+		return -ENOMEM;
 	if (t->kind == PACKED_STORED)
 		return append_rows(p, t, layout);
-	if (t->kind == PACKED_QZEROS && !zeros_stand(modules, count))
+	if (t->kind == PACKED_QZEROS && !can_pass_zeros(modules, count))
 		return append_zeros(p, t, layout);
 	if (t->kind != PACKED_G_IDX && count > 1)
 		return append_columns(p, t, layout);
@@ -274,7 +297,7 @@ static uint64_t *new_shape(struct arena *arena, uint64_t rows, uint64_t columns)
 	return shape;
 }
 
-static int add(struct packed *p, const struct tensor *t, enum packed_kind kind, struct st_tensor shown)
+static int add_entry(struct packed *p, const struct tensor *t, enum packed_kind kind, struct st_tensor shown)
 {
 	if (!shown.name || !shown.shape)
 		return -ENOMEM;
@@ -287,19 +310,19 @@ static int add_matrix(struct packed *p, const struct tensor *t, enum packed_kind
 {
 	static const char *const suffixes[] = {
 	    [PACKED_QWEIGHT] = "qweight", [PACKED_QZEROS] = "qzeros", [PACKED_SCALES] = "scales"};
-	struct module *modules[JOIN_PARTS_MAX];
+	struct gptq_module *modules[JOIN_PARTS_MAX];
 	const struct st_tensor *like;
 	struct st_tensor shown = {.ndim = 2};
 
-	packed_modules(t, modules);
-	like = kind == PACKED_SCALES ? modules[0]->scales : modules[0]->qweight;
+	gptq_modules(t, modules);
+	like = kind == PACKED_SCALES ? modules[0]->e.part[GPTQ_SCALES] : modules[0]->e.part[GPTQ_QWEIGHT];
 	shown.dtype = like->dtype;
 	shown.name =
 	    arena_printf(&p->c->arena, "%.*s.%s", (int)(strlen(t->name) - strlen(".weight")), t->name, suffixes[kind]);
 	shown.shape = new_shape(&p->c->arena, kind == PACKED_QWEIGHT ? like->shape[0] : modules[0]->q.groups, columns);
 	if (shown.shape)
 		shown.bytes = shown.shape[0] * columns * dtype_bytes(shown.dtype);
-	return add(p, t, kind, shown);
+	return add_entry(p, t, kind, shown);
 }
 
 static int add_g_idx(struct packed *p, const struct tensor *t, const struct st_tensor *g_idx)
@@ -307,13 +330,13 @@ static int add_g_idx(struct packed *p, const struct tensor *t, const struct st_t
 	struct st_tensor shown = *g_idx;
 
 	shown.name = arena_printf(&p->c->arena, "%.*s.g_idx", (int)(strlen(t->name) - strlen(".weight")), t->name);
-	return add(p, t, PACKED_G_IDX, shown);
+	return add_entry(p, t, PACKED_G_IDX, shown);
 }
 
 static int add_module(struct packed *p, const struct tensor *t)
 {
-	struct module *modules[JOIN_PARTS_MAX];
-	const size_t count = packed_modules(t, modules);
+	struct gptq_module *modules[JOIN_PARTS_MAX];
+	const size_t count = gptq_modules(t, modules);
 	const struct qtensor *q = &modules[0]->q;
 	const struct st_tensor *g_idx = NULL;
 	uint64_t columns = 0;
@@ -321,7 +344,7 @@ static int add_module(struct packed *p, const struct tensor *t)
 
 	for (size_t i = 0; i < count; i++) {
 		columns += modules[i]->q.out_features;
-		g_idx = g_idx ? g_idx : modules[i]->g_idx;
+		g_idx = g_idx ? g_idx : modules[i]->e.part[GPTQ_G_IDX];
 	}
 	if (g_idx)
 		rc = add_g_idx(p, t, g_idx);
@@ -335,19 +358,15 @@ static int add_module(struct packed *p, const struct tensor *t)
 static int add_stored(struct packed *p, const struct tensor *t)
 {
 	struct st_tensor shown = {.name = t->name, .shape = t->shape, .ndim = t->ndim};
-	size_t i = 0;
+	size_t count, i = 0;
+	const struct tensor *const *parts = tensor_parts(&t, &count);
 
-	if (t->stored) {
-		shown.dtype = t->stored->dtype;
-		shown.bytes = t->stored->bytes;
-		return add(p, t, PACKED_STORED, shown);
-	}
 	/* At least one part of a joined bias is stored, and all that are have one type. */
-	while (!t->parts[i]->stored)
+	while (tensor_stored_dtype(parts[i]) == DTYPE_COUNT)
 		i++;
-	shown.dtype = t->parts[i]->stored->dtype;
-	shown.bytes = tensor_elements(t) * dtype_bytes(shown.dtype);
-	return add(p, t, PACKED_STORED, shown);
+	shown.dtype = (uint8_t)tensor_stored_dtype(parts[i]);
+	shown.bytes = count > 1 ? tensor_elements(t) * dtype_bytes(shown.dtype) : tensor_stored_bytes(t);
+	return add_entry(p, t, PACKED_STORED, shown);
 }
 
 static bool is_odd(const struct st_tensor *t)
@@ -366,24 +385,24 @@ static int by_alignment_and_name(const void *a, const void *b)
 	return is_odd(x) && sizes ? sizes : strcmp(x->name, y->name);
 }
 
-int packed_list(struct checkpoint *c, const struct source *s, struct packed *out)
+int packed_list(struct checkpoint *c, const struct tensors *ts, struct packed *out)
 {
-	struct module *modules[JOIN_PARTS_MAX];
+	struct gptq_module *modules[JOIN_PARTS_MAX];
 	int rc = 0;
 
-	*out = (struct packed){.c = c, .list = arena_alloc(&c->arena, s->tensor_count * 4, sizeof(*out->list))};
+	*out = (struct packed){.c = c, .list = arena_alloc(&c->arena, ts->count * 4, sizeof(*out->list))};
 	if (!out->list)
 		return -ENOMEM;
-	for (size_t i = 0; rc == 0 && i < s->tensor_count; i++)
-		rc = packed_modules(&s->tensors[i], modules) ? add_module(out, &s->tensors[i])
-		                                             : add_stored(out, &s->tensors[i]);
+	for (size_t i = 0; rc == 0 && i < ts->count; i++)
+		rc = gptq_modules(&ts->list[i], modules) ? add_module(out, &ts->list[i])
+		                                             : add_stored(out, &ts->list[i]);
 	qsort(out->list, out->count, sizeof(*out->list), by_alignment_and_name);
 	return rc;
 }
 
 uint64_t packed_parameters(const struct packed *p)
 {
-	struct module *modules[JOIN_PARTS_MAX];
+	struct gptq_module *modules[JOIN_PARTS_MAX];
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < p->count; i++) {
@@ -391,7 +410,7 @@ uint64_t packed_parameters(const struct packed *p)
 
 		if (t->kind == PACKED_STORED)
 			n += t->shown.bytes * 8 / dtype_bits(t->shown.dtype);
-		else if (t->kind == PACKED_QWEIGHT && packed_modules(t->tensor, modules))
+		else if (t->kind == PACKED_QWEIGHT && gptq_modules(t->tensor, modules))
 			n += t->shown.shape[1] * modules[0]->q.in_features;
 	}
 	return n;

@@ -19,8 +19,8 @@ struct traits {
 };
 
 struct writer {
-	const struct checkpoint *c;
-	const struct source *s;
+	const struct quant_config *config;
+	const struct tensors *ts;
 	struct text *out;
 	int indent;
 	bool sym; /* if the source does not say: of all modules */
@@ -48,9 +48,9 @@ static bool is_size_of(int64_t size, const struct qtensor *q)
 }
 
 /* Where groups are scattered, and the model's size does not make as many, the nearest that does. */
-static int64_t group_size_of(const struct checkpoint *c, const struct qtensor *q)
+static int64_t group_size_of(const struct quant_config *config, const struct qtensor *q)
 {
-	const int64_t said = c->quant.group_size;
+	const int64_t said = config->group_size;
 
 	if (said && is_size_of(said, q))
 		return said;
@@ -61,11 +61,11 @@ static int64_t group_size_of(const struct checkpoint *c, const struct qtensor *q
 
 static struct traits traits_of(const struct writer *w, const struct tensor *t)
 {
-	struct module *modules[JOIN_PARTS_MAX];
-	const size_t count = packed_modules(t, modules);
+	struct gptq_module *modules[JOIN_PARTS_MAX];
+	const size_t count = gptq_modules(t, modules);
 	const struct qtensor *q = &modules[0]->q;
 	struct traits traits = {.bits = q->bits,
-	    .group_size = group_size_of(w->c, q),
+	    .group_size = group_size_of(w->config, q),
 	    .word_bits = q->word_bits,
 	    .sym = w->sym,
 	    .desc_act = q->g_idx != NULL};
@@ -96,9 +96,9 @@ static void count_kind(struct kinds *k, struct traits traits)
 
 static bool is_quantized(const struct tensor *t)
 {
-	struct module *modules[JOIN_PARTS_MAX];
+	struct gptq_module *modules[JOIN_PARTS_MAX];
 
-	return packed_modules(t, modules) != 0;
+	return gptq_modules(t, modules) != 0;
 }
 
 static void find_base(struct writer *w)
@@ -106,12 +106,12 @@ static void find_base(struct writer *w)
 	struct kinds kinds = {0};
 	size_t best = 0;
 
-	w->sym = w->c->quant.sym;
-	for (size_t i = 0; !w->c->quant.has_sym && i < w->s->module_count; i++)
-		w->sym &= w->s->modules[i].symmetric;
-	for (size_t i = 0; i < w->s->tensor_count; i++)
-		if (is_quantized(&w->s->tensors[i]))
-			count_kind(&kinds, traits_of(w, &w->s->tensors[i]));
+	w->sym = w->config->sym;
+	for (size_t i = 0; !w->config->has_sym && i < w->ts->encoded_count; i++)
+		w->sym &= gptq_module_of(w->ts->encoded[i])->symmetric;
+	for (size_t i = 0; i < w->ts->count; i++)
+		if (is_quantized(&w->ts->list[i]))
+			count_kind(&kinds, traits_of(w, &w->ts->list[i]));
 	for (size_t i = 1; i < kinds.count; i++)
 		if (kinds.modules[i] > kinds.modules[best])
 			best = i;
@@ -150,14 +150,16 @@ static size_t module_len(const struct tensor *weight)
 static void put_names(struct writer *w, const struct tensor *t, bool first)
 {
 	const struct join_rule *rule = join_rule_of(t->name, module_len(t));
+	size_t count;
+	const struct tensor *const *parts = tensor_parts(&t, &count);
 
 	line(w, first, 3);
 	put_name(w, t->name, module_len(t), "");
-	for (size_t i = 0; i < t->part_count; i++) {
+	for (size_t i = 0; count > 1 && i < count; i++) {
 		line(w, false, 3);
-		put_name(w, t->parts[i]->name, module_len(t->parts[i]), "");
+		put_name(w, parts[i]->name, module_len(parts[i]), "");
 	}
-	for (size_t i = 0; !t->parts && rule && i < JOIN_PARTS_MAX && rule->part[i]; i++) {
+	for (size_t i = 0; count == 1 && rule && i < JOIN_PARTS_MAX && rule->part[i]; i++) {
 		line(w, false, 3);
 		put_name(w, t->name, module_len(t) - strlen(rule->joined), rule->part[i]);
 	}
@@ -171,8 +173,8 @@ static void write_modules(struct writer *w)
 	text_printf(w->out, "\"modules_in_block_to_quantize\": [");
 	line(w, true, 2);
 	text_printf(w->out, "[");
-	for (size_t i = 0; i < w->s->tensor_count; i++) {
-		const struct tensor *t = &w->s->tensors[i];
+	for (size_t i = 0; i < w->ts->count; i++) {
+		const struct tensor *t = &w->ts->list[i];
 
 		/* No name, and one with a NUL (see json_string), are none that a reader could ask for. */
 		if (!is_quantized(t) || !module_len(t) || strstr(t->name, "\xc0\x80"))
@@ -252,17 +254,18 @@ static void write_pattern(struct writer *w, char sign, const char *name, size_t 
 /* A weight that readers might take for a quantized one: a matrix of floats. */
 static bool is_plain_matrix(const struct tensor *t)
 {
-	const struct tensor *stored = t->parts ? t->parts[0] : t;
+	size_t count;
+	const enum dtype dtype = tensor_stored_dtype(tensor_parts(&t, &count)[0]);
 
-	return t->ndim == 2 && stored->stored && dtype_is_cast(stored->stored->dtype) && ends_with(t->name, ".weight");
+	return t->ndim == 2 && dtype != DTYPE_COUNT && dtype_is_cast(dtype) && ends_with(t->name, ".weight");
 }
 
 static void write_dynamic(struct writer *w)
 {
 	bool first = true;
 
-	for (size_t i = 0; i < w->s->tensor_count; i++) {
-		const struct tensor *t = &w->s->tensors[i];
+	for (size_t i = 0; i < w->ts->count; i++) {
+		const struct tensor *t = &w->ts->list[i];
 		const bool quantized = is_quantized(t);
 		struct traits traits = quantized ? traits_of(w, t) : w->base;
 
@@ -285,10 +288,10 @@ static void write_dynamic(struct writer *w)
 	text_printf(w->out, "}");
 }
 
-static bool has_quantized_head(const struct source *s)
+static bool has_quantized_head(const struct tensors *ts)
 {
-	for (size_t i = 0; i < s->tensor_count; i++)
-		if (is_quantized(&s->tensors[i]) && ends_with(s->tensors[i].name, "lm_head.weight"))
+	for (size_t i = 0; i < ts->count; i++)
+		if (is_quantized(&ts->list[i]) && ends_with(ts->list[i].name, "lm_head.weight"))
 			return true;
 	return false;
 }
@@ -296,7 +299,7 @@ static bool has_quantized_head(const struct source *s)
 /* GPTQModel reads v1 zeros that are not symmetric only if it knows who wrote them. */
 static void write_producer(struct writer *w)
 {
-	const char *producer = w->c->quant.producer;
+	const char *producer = w->config->producer;
 
 	if (!*producer)
 		return;
@@ -311,10 +314,11 @@ static void write_producer(struct writer *w)
 	}
 }
 
-int packed_config_write(const struct checkpoint *c, const struct source *s, int indent, struct text *out)
+int packed_config_write(const struct tensors *ts, int indent, struct text *out)
 {
-	struct writer w = {.c = c, .s = s, .out = out, .indent = indent};
-	const char *format = c->quant.planar ? "gptq_p" : c->quant.zeros == ZEROS_V2 ? "gptq_v2" : "gptq";
+	const struct quant_config *config = gptq_module_of(ts->encoded[0])->config;
+	struct writer w = {.config = config, .ts = ts, .out = out, .indent = indent};
+	const char *format = config->planar ? "gptq_p" : config->zeros == ZEROS_V2 ? "gptq_v2" : "gptq";
 
 	find_base(&w);
 	text_printf(out, "{");
@@ -335,7 +339,7 @@ int packed_config_write(const struct checkpoint *c, const struct source *s, int 
 	line(&w, false, 1);
 	text_printf(out, "\"pack_dtype\": \"int%d\"", w.base.word_bits);
 	line(&w, false, 1);
-	text_printf(out, "\"lm_head\": %s", truth(has_quantized_head(s)));
+	text_printf(out, "\"lm_head\": %s", truth(has_quantized_head(ts)));
 	write_producer(&w);
 	write_modules(&w);
 	write_dynamic(&w);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef GPTQFS_FACTS_H
-#define GPTQFS_FACTS_H
+#ifndef GPTQFS_ATTRIBUTES_H
+#define GPTQFS_ATTRIBUTES_H
 
 /* What is known of one virtual file, as keys and values: its extended attributes. */
 
@@ -15,6 +15,6 @@ struct fact_sink {
  * Calls fn for each fact about an inode other than the root: view (the row of the table that planned it), and of
  * weights what they are and where from. `root` is the view shown as the root, or NULL. Returns 0 or -ENOMEM.
  */
-int facts_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink);
+int attributes_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink);
 
 #endif

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "report/facts.h"
+#include "report/attributes.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "tensor/contents.h"
+#include "tensor/encoding.h"
 
 /* Facts on their way to a sink. A value that found no memory is not told, and remembered. */
 struct teller {
@@ -58,77 +62,54 @@ static const struct view *view_of(const struct tree *tree, uint32_t ino)
 
 /* ---- the tensor ---- */
 
-typedef void value_fn(const struct module *m, char out[16]);
-
-static void bits(const struct module *m, char out[16])
+/* The value of one fact over several modules: theirs if they agree, else "mixed". */
+static void tell_fact(struct teller *t, const struct facts *facts, size_t count, size_t i)
 {
-	snprintf(out, 16, "%d", m->q.bits);
-}
+	char buffer[FACT_TEXT_MAX], other_buffer[FACT_TEXT_MAX];
+	const char *value = fact_text(&facts[0].list[i], buffer);
 
-static void group_size(const struct module *m, char out[16])
-{
-	snprintf(out, 16, "%u", m->q.group_size);
-}
+	for (size_t m = 1; m < count; m++) {
+		const struct fact *other = facts_find(&facts[m], facts[0].list[i].key);
 
-static void act_order(const struct module *m, char out[16])
-{
-	snprintf(out, 16, "%s", m->q.g_idx ? "true" : "false");
-}
-
-static void symmetric(const struct module *m, char out[16])
-{
-	snprintf(out, 16, "%s", m->symmetric ? "true" : "false");
-}
-
-static void scales(const struct module *m, char out[16])
-{
-	snprintf(out, 16, "%s", dtype_name(m->q.scale_dtype));
-}
-
-static void repaired(const struct module *m, char out[16])
-{
-	snprintf(out, 16, "%s", m->repair ? "true" : "false");
-}
-
-static const struct {
-	const char *key;
-	value_fn *value;
-} module_facts[] = {
-    {"bits", bits},
-    {"group_size", group_size},
-    {"act_order", act_order},
-    {"symmetric", symmetric},
-    {"scales", scales},
-    {"repaired", repaired},
-};
-
-/* What the quantized ones of these tensors (one, or the parts of one) agree on; what they do not is "mixed". */
-static void tell_modules(struct teller *t, const struct tensor *const *parts, size_t count)
-{
-	struct text names = {0};
-
-	for (size_t i = 0; i < count; i++)
-		if (parts[i]->module)
-			text_printf(&names, "%s%s", names.len ? ", " : "", parts[i]->module->name);
-	if (!names.len && !names.failed)
-		return;
-	tell_text(t, "module", &names);
-	for (size_t f = 0; f < sizeof(module_facts) / sizeof(*module_facts); f++) {
-		char value[16] = "", other[16];
-
-		for (size_t i = 0; i < count; i++) {
-			if (!parts[i]->module)
-				continue;
-			module_facts[f].value(parts[i]->module, other);
-			strcpy(value, !*value || strcmp(value, other) == 0 ? other : "mixed");
-		}
-		tell(t, module_facts[f].key, value);
+		if (!other || strcmp(value, fact_text(other, other_buffer)) != 0)
+			value = "mixed";
 	}
+	if (*value)
+		tell(t, facts[0].list[i].key, value);
+}
+
+/* The quantized ones of these tensors: one, or the parts of one. */
+static int tell_modules(struct teller *t, const struct tensor *const *parts, size_t count)
+{
+	struct facts *facts = calloc(count, sizeof(*facts));
+	struct text names = {0};
+	size_t modules = 0;
+
+	if (!facts)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const struct encoded *e = tensor_encoded(parts[i]);
+
+		if (!e)
+			continue;
+		text_printf(&names, "%s%s", modules ? ", " : "", e->module);
+		facts_word(&facts[modules], "format", e->encoding->name);
+		e->encoding->describe(e, &facts[modules++]);
+	}
+	if (modules)
+		tell_text(t, "module", &names);
+	for (size_t i = 0; modules && i < facts[0].count; i++)
+		tell_fact(t, facts, modules, i);
+	text_free(&names);
+	free(facts);
+	return 0;
 }
 
 static void tell_tensor(struct teller *t, const struct tensor *tensor)
 {
+	const struct tensor *const *parts;
 	struct text shape = {0};
+	size_t count;
 
 	tell(t, "tensor", tensor->name);
 	text_printf(&shape, "[");
@@ -136,10 +117,8 @@ static void tell_tensor(struct teller *t, const struct tensor *tensor)
 		text_printf(&shape, "%s%llu", k ? ", " : "", (unsigned long long)tensor->shape[k]);
 	text_printf(&shape, "]");
 	tell_text(t, "shape", &shape);
-	if (tensor->parts)
-		tell_modules(t, tensor->parts, tensor->part_count);
-	else
-		tell_modules(t, &tensor, 1);
+	parts = tensor_parts(&tensor, &count);
+	t->failed |= tell_modules(t, parts, count) != 0;
 }
 
 /* ---- the files it is made of ---- */
@@ -165,17 +144,10 @@ static void add_source(struct sources *s, const struct source_file *f)
 
 static void add_sources(struct sources *s, const struct extent *e)
 {
-	const struct generator *g = e->from.generator;
-
 	if (e->kind == EXTENT_SOURCE)
 		add_source(s, e->from.file);
-	if (e->kind != EXTENT_GENERATED)
-		return;
-	if (g->file)
-		add_source(s, g->file);
-	for (size_t m = 0; m < g->module_count; m++)
-		for (int i = 0; i < TENSOR_FILES && g->modules[m]->files[i]; i++)
-			add_source(s, g->modules[m]->files[i]);
+	for (size_t i = 0; e->kind == EXTENT_GENERATED && i < e->from.generator->inputs.count; i++)
+		add_source(s, e->from.generator->inputs.files[i]);
 }
 
 static void tell_sources(struct teller *t, const struct layout *layout)
@@ -193,7 +165,16 @@ static void tell_sources(struct teller *t, const struct layout *layout)
 		tell_text(t, "source", &names);
 }
 
-int facts_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink)
+static void tell_contents(struct teller *t, const struct contents *c)
+{
+	if (c->dtype)
+		tell(t, "dtype", c->dtype);
+	tell_number(t, "tensors", c->tensors);
+	if (!c->several)
+		tell_tensor(t, c->tensor);
+}
+
+int attributes_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink)
 {
 	const struct layout *layout = tree->nodes[ino].layout;
 	const struct view *view = root ? root : view_of(tree, ino);
@@ -201,14 +182,9 @@ int facts_of_file(const struct tree *tree, const struct view *root, uint32_t ino
 
 	if (view)
 		tell(&t, "view", view->name);
-	if (!layout)
-		return t.failed ? -ENOMEM : 0;
-	if (layout->contents.dtype)
-		tell(&t, "dtype", layout->contents.dtype);
-	if (layout->contents.tensors)
-		tell_number(&t, "tensors", layout->contents.tensors);
-	if (layout->contents.tensor && !layout->contents.several)
-		tell_tensor(&t, layout->contents.tensor);
-	tell_sources(&t, layout);
+	if (layout && layout->contents)
+		tell_contents(&t, layout->contents);
+	if (layout)
+		tell_sources(&t, layout);
 	return t.failed ? -ENOMEM : 0;
 }

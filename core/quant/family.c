@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "quant/family.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+
+#define NAME_MAX_BYTES 1024
+
+static const struct st_tensor *find_named(const struct opening *o, const char *module, size_t len, const char *suffix)
+{
+	char name[NAME_MAX_BYTES];
+
+	if (len >= sizeof(name) ||
+	    snprintf(name, sizeof(name), "%.*s%s", (int)len, module, suffix) >= (int)sizeof(name))
+		return NULL;
+	return checkpoint_find(o->c, name);
+}
+
+const struct st_tensor *opening_find(const struct opening *o, const char *module, const char *suffix)
+{
+	return find_named(o, module, strlen(module), suffix);
+}
+
+const struct st_tensor *opening_beside(const struct opening *o, const struct st_tensor *t, const char *own,
+    const char *other)
+{
+	return ends_with(t->name, own) ? find_named(o, t->name, strlen(t->name) - strlen(own), other) : NULL;
+}
+
+const char *opening_module(const struct opening *o, const struct st_tensor *t, const char *suffix)
+{
+	return arena_strndup(&o->c->arena, t->name, strlen(t->name) - strlen(suffix));
+}
+
+const char *opening_file(const struct opening *o, const struct st_tensor *t)
+{
+	return checkpoint_file(o->c, t)->name;
+}
+
+void opening_take(struct opening *o, const struct st_tensor *t)
+{
+	o->taken[t - o->c->tensors] = true;
+}
+
+int opening_add(struct opening *o, const char *name, struct encoded *e)
+{
+	if (!name)
+		return err_memory(o->err);
+	for (size_t i = 0; i < ENCODED_PARTS; i++)
+		if (e->part[i])
+			opening_take(o, e->part[i]);
+	o->out->list[o->out->count++] =
+	    (struct tensor){.name = name, .shape = e->shape, .ndim = e->ndim, .origin = TENSOR_ENCODED, .encoded = e};
+	o->out->encoded[o->out->encoded_count++] = e;
+	return 0;
+}
+
+void opening_tally(struct opening *o, const char *what, const char *then, const char *module)
+{
+	size_t i = 0;
+
+	while (i < OPENING_TALLIES - 1 && o->tallies[i].what && strcmp(o->tallies[i].what, what) != 0)
+		i++;
+	o->tallies[i].what = what;
+	o->tallies[i].then = then;
+	if (!o->tallies[i].count++)
+		o->tallies[i].module = module;
+}

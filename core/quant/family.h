@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_FAMILY_H
+#define GPTQFS_FAMILY_H
+
+/*
+ * A family is how one kind of quantized checkpoint is recognised and its weights are found. Families are asked one after
+ * the other, and each takes the modules that are its own: a checkpoint may hold several. What none of them takes is
+ * served as it is stored, or refused by name (unsupported.h).
+ */
+
+#include "tensor/architecture.h"
+#include "tensor/encoding.h"
+#include "tensor/tensor.h"
+
+#define OPENING_TALLIES 12
+
+/* A checkpoint while families turn it into tensors. */
+struct opening {
+	struct checkpoint *c;
+	const struct architecture *architecture;
+	struct tensors *out;
+	struct gptqfs_error *err;
+	bool *taken; /* [c->tensor_count] not served as stored */
+	struct {
+		const char *what, *then, *module; /* the first */
+		size_t count;
+	} tallies[OPENING_TALLIES];
+};
+
+struct family {
+	const char *name; /* "GPTQ" */
+	/* True if the checkpoint may hold something of this family. Looks at names and types of tensors only. */
+	bool (*claims)(const struct checkpoint *c);
+	/* Reads the family's configuration and adds its modules. Codes as gptqfs_open, with a message in o->err. */
+	int (*open)(struct opening *o);
+};
+
+/* Returns the stored tensor MODULE<suffix>, or NULL. */
+const struct st_tensor *opening_find(const struct opening *o, const char *module, const char *suffix);
+
+/* The same of the module that `t` belongs to, whose name ends in `own`: "X.qzeros" of "X.scales". NULL also if the name
+ * does not end so. */
+const struct st_tensor *opening_beside(const struct opening *o, const struct st_tensor *t, const char *own,
+    const char *other);
+
+/* Returns the name of a tensor without `suffix`, which it must have, in the arena; NULL if out of memory. */
+const char *opening_module(const struct opening *o, const struct st_tensor *t, const char *suffix);
+
+/* The name of the file that holds a tensor, for messages. */
+const char *opening_file(const struct opening *o, const struct st_tensor *t);
+
+/* Adds tensor `name`, decoded from `e` (arena), and takes the parts of it. Returns 0 or -ENOMEM. */
+int opening_add(struct opening *o, const char *name, struct encoded *e);
+
+/* The stored tensor is not served. */
+void opening_take(struct opening *o, const struct st_tensor *t);
+
+/* Counts a module for a warning: one for each kind, however many modules. `what` and what happens then are constants,
+ * the latter "" or such as "; served as stored". */
+void opening_tally(struct opening *o, const char *what, const char *then, const char *module);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+
+/* GPTQ as an encoding: what can be said of a module, counted in it, and taken from it. */
+
+#include <math.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "quant/gptq/gptq.h"
+
+static float gptq_scale(const struct qtensor *q, uint64_t i)
+{
+	uint32_t bits = 0;
+
+	memcpy(&bits, q->scales + i * dtype_bytes(q->scale_dtype), dtype_bytes(q->scale_dtype));
+	return q->scale_dtype == DTYPE_F16    ? float_of_half((uint16_t)bits)
+	       : q->scale_dtype == DTYPE_BF16 ? float_of_bf16((uint16_t)bits)
+	                                      : float_of_bits(bits);
+}
+
+static void gptq_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)
+{
+	const struct qtensor *q = &gptq_const_module_of(e)->q;
+	size_t i = 0;
+
+	for (uint64_t n = r->row0; n < r->row0 + r->rows; n++)
+		for (uint64_t k = r->column0; k < r->column0 + r->columns; k++, i++) {
+			const uint32_t g = q->g_idx ? q->g_idx[k] : (uint32_t)k / q->group_size;
+
+			out->code[i] = (uint8_t)qtensor_code(q, (uint32_t)k, (uint32_t)n);
+			out->zero[i] = (uint8_t)qtensor_zero(q, g, (uint32_t)n);
+			out->scale[i] = gptq_scale(q, (uint64_t)g * q->out_features + n);
+		}
+}
+
+/* ---- telling ---- */
+
+static const char *zeros_name(enum zeros zeros)
+{
+	static const char *const names[] = {[ZEROS_V1] = "v1", [ZEROS_V2] = "v2", [ZEROS_MIDDLE] = "middle"};
+
+	return names[zeros];
+}
+
+static void gptq_describe(const struct encoded *e, struct facts *out)
+{
+	const struct gptq_module *m = gptq_const_module_of(e);
+	const struct qtensor *q = &m->q;
+
+	facts_number(out, "bits", q->bits);
+	facts_number(out, "group_size", q->group_size);
+	facts_number(out, "groups", q->groups);
+	facts_truth(out, "act_order", q->g_idx != NULL);
+	facts_truth(out, "symmetric", m->symmetric);
+	facts_word(out, "zeros", zeros_name(q->zeros));
+	facts_word(out, "scale_dtype", dtype_name(q->scale_dtype));
+	facts_word(out, "repair", m->repair);
+}
+
+static void gptq_summarize(const struct encoded *e, struct text *out)
+{
+	const struct gptq_module *m = gptq_const_module_of(e);
+
+	text_printf(out, "%d-bit, group size %u, %s, %s", m->q.bits, m->q.group_size,
+	    m->symmetric ? "symmetric" : "asymmetric", m->q.g_idx ? "act-order" : "no act-order");
+}
+
+/* ---- reading everything ---- */
+
+static const struct finding zeros_read = {.key = "Zeros_read"};
+static const struct finding zeros_maximal = {
+    .key = "Zeros_v1_maximal", .note = "fields that readers disagree on", .remark = true};
+static const struct finding zeros_uneven = {
+    .key = "Zeros_uneven", .note = "not the middle value, in modules whose first row is", .remark = true};
+static const struct finding scales_read = {.key = "Scales_read"};
+static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
+
+/* A repair was decided by row 0; the other rows must be the same. */
+static uint64_t uneven_rows(const struct gptq_module *m)
+{
+	const struct st_tensor *qzeros = m->e.part[GPTQ_QZEROS];
+	const unsigned char *data = m->qzeros;
+	const size_t row = (size_t)(qzeros->bytes / m->q.groups);
+	uint64_t uneven = 0;
+
+	for (uint32_t g = 1; g < m->q.groups; g++)
+		uneven += memcmp(data, data + g * row, row) != 0;
+	return uneven;
+}
+
+static uint64_t count_zeros(const struct qtensor *q, uint32_t value, bool equal)
+{
+	uint64_t count = 0;
+
+	for (uint32_t g = 0; g < q->groups; g++)
+		for (uint32_t n = 0; n < q->out_features; n++)
+			count += (qtensor_zero(q, g, n) == value) == equal;
+	return count;
+}
+
+static void gptq_examine(const struct encoded *e, struct findings *out)
+{
+	const struct gptq_module *m = gptq_const_module_of(e);
+	const struct qtensor *q = &m->q;
+	const uint64_t scales = (uint64_t)q->groups * q->out_features;
+	const bool has_zeros = q->zeros != ZEROS_MIDDLE;
+	struct qtensor raw = *q;
+	uint64_t bad = 0, uneven = 0;
+
+	raw.zeros = ZEROS_V2;
+	for (uint64_t i = 0; i < scales; i++)
+		bad += !isfinite(gptq_scale(q, i));
+	if (m->repair)
+		uneven = uneven_rows(m);
+	else if (has_zeros && m->symmetric)
+		uneven = count_zeros(q, 1u << (q->bits - 1), false);
+	findings_add(out, &zeros_read, has_zeros ? scales : 0);
+	findings_add(out, &zeros_maximal, q->zeros == ZEROS_V1 ? count_zeros(&raw, (1u << q->bits) - 1, true) : 0);
+	findings_add(out, &zeros_uneven, uneven);
+	findings_add(out, &scales_read, scales);
+	findings_add(out, &scales_not_finite, bad);
+}
+
+static const char *const suffixes[] = {".qweight", ".qzeros", ".scales", ".g_idx", NULL};
+
+const struct encoding gptq_encoding = {
+    .name = "GPTQ",
+    .suffixes = suffixes,
+    .rows = gptq_dense_rows,
+    .codes = gptq_codes,
+    .describe = gptq_describe,
+    .summarize = gptq_summarize,
+    .examine = gptq_examine,
+    .repack = &gptq_repack,
+};

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_GPTQ_FAMILY_H
+#define GPTQFS_GPTQ_FAMILY_H
+
+/*
+ * GPTQ: a module X is stored as X.qweight, X.qzeros, X.scales and X.g_idx instead of X.weight. The four may be in four
+ * shards; g_idx may be absent, and so may qzeros where zeros are symmetric. The width of codes is read from the shapes,
+ * because configurations only give a default for all modules.
+ */
+
+#include "kernel/gptq.h"
+#include "quant/family.h"
+#include "quant/gptq/config.h"
+
+/* Indices of encoded.part. */
+enum gptq_part { GPTQ_QWEIGHT, GPTQ_QZEROS, GPTQ_SCALES, GPTQ_G_IDX };
+
+struct gptq_module {
+	struct encoded e;  /* first */
+	struct qtensor q;  /* points into maps: read it under inputs_guard */
+	enum zeros stored; /* what its qzeros mean: V1 or V2, also where q.zeros is MIDDLE: absent, or repaired */
+	bool symmetric;    /* every zero in the first row is the middle value */
+	const char *repair; /* the known fault of its stored zeros that is repaired here, or NULL */
+	const unsigned char *qzeros; /* as stored, in the map; NULL if absent */
+	const struct quant_config *config;
+};
+
+extern const struct family gptq_family;
+extern const struct encoding gptq_encoding;
+extern const struct repack_ops gptq_repack;
+
+static inline struct gptq_module *gptq_module_of(struct encoded *e)
+{
+	return (struct gptq_module *)e;
+}
+
+static inline const struct gptq_module *gptq_const_module_of(const struct encoded *e)
+{
+	return (const struct gptq_module *)e;
+}
+
+/* See struct encoding. */
+int gptq_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
+    const struct generator **g);
+
+#endif

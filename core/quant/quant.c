@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "quant/quant.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "quant/family.h"
+#include "quant/gptq/gptq.h"
+#include "quant/unsupported.h"
+#include "tensor/join.h"
+
+static const struct family *const families[] = {&gptq_family};
+
+/* Marlin's tensors are X.B and X.s; both names alone are too short to mean anything. */
+static bool is_marlin(const struct opening *o, const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_I32 && opening_beside(o, t, ".B", ".s");
+}
+
+/* Formats that no configuration may name, but tensors do. */
+static int refuse_tensors(const struct opening *o)
+{
+	struct foreign found = {0};
+	const struct st_tensor *first = NULL;
+
+	for (size_t i = 0; !first && i < o->c->tensor_count; i++) {
+		const struct st_tensor *t = &o->c->tensors[i];
+
+		if (o->taken[i])
+			continue;
+		found = foreign_by_tensor(t->name, t->dtype);
+		if (!found.what && is_marlin(o, t))
+			found = foreign_by_label("marlin");
+		if (found.what)
+			first = t;
+	}
+	if (!first)
+		return 0;
+	return err_set(o->err, -ENOTSUP, "%s: tensor %.200s belongs to %s, which is not served; %s",
+	    opening_file(o, first), first->name, found.what, found.remedy);
+}
+
+/* Formats that a configuration names, whose tensors look like ordinary ones. */
+static int refuse_label(const struct opening *o)
+{
+	for (size_t i = 0; i <= o->c->quant_file_count; i++) {
+		const bool own_file = i < o->c->quant_file_count;
+		const struct json *json = own_file ? o->c->quant_files[i].json
+		                                   : json_get(o->c->config_json, "quantization_config");
+		const char *method = json_str(json_get(json, "quant_method"));
+		const struct foreign found = foreign_by_label(method ? method : "");
+
+		if (found.what)
+			return err_set(o->err, -ENOTSUP, "%s: quant_method is \"%.80s\": %s is not served; %s",
+			    own_file ? o->c->quant_files[i].name : "config.json", method, found.what, found.remedy);
+	}
+	return 0;
+}
+
+static int refuse_unquantized(const struct opening *o)
+{
+	int rc = refuse_label(o);
+
+	return rc ? rc
+	          : err_set(o->err, -ENOTSUP,
+			"%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; use "
+			"the directory as it is",
+			o->c->dir.path);
+}
+
+static void add_stored(struct opening *o)
+{
+	for (size_t i = 0; i < o->c->tensor_count; i++) {
+		const struct st_tensor *s = &o->c->tensors[i];
+
+		if (!o->taken[i])
+			o->out->list[o->out->count++] = (struct tensor){
+			    .name = s->name, .shape = s->shape, .ndim = s->ndim, .origin = TENSOR_STORED, .stored = s};
+	}
+}
+
+static void warn_tallies(const struct opening *o)
+{
+	for (size_t i = 0; i < OPENING_TALLIES && o->tallies[i].what; i++)
+		checkpoint_warn(o->c, "%zu module%s (the first: %s): %s%s", o->tallies[i].count,
+		    o->tallies[i].count > 1 ? "s" : "", o->tallies[i].module, o->tallies[i].what, o->tallies[i].then);
+}
+
+/* Gives tensors the names and shapes that the class wants. */
+static int fit_architecture(struct opening *o)
+{
+	struct tensors *ts = o->out;
+
+	for (size_t i = 0; i < ts->count; i++) {
+		ts->list[i].name = architecture_rename(o->architecture, ts->list[i].name, &o->c->arena);
+		if (!ts->list[i].name)
+			return err_memory(o->err);
+	}
+	tensors_sort(ts);
+	if (join_tensors(&o->c->arena, ts, o->architecture->joins))
+		return err_memory(o->err);
+	for (size_t i = 1; i < ts->count; i++)
+		if (strcmp(ts->list[i - 1].name, ts->list[i].name) == 0)
+			return err_set(o->err, -EBADMSG,
+			    "%s: two tensors would be named %.200s in the dense model; remove the one that does not "
+			    "belong to it",
+			    o->c->dir.path, ts->list[i].name);
+	return 0;
+}
+
+static int open_families(struct opening *o)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(*families); i++)
+		if (families[i]->claims(o->c))
+			rc = families[i]->open(o);
+	if (rc == 0)
+		rc = refuse_tensors(o);
+	if (rc == 0 && !o->out->encoded_count)
+		rc = refuse_unquantized(o);
+	if (rc)
+		return rc;
+	add_stored(o);
+	warn_tallies(o);
+	return fit_architecture(o);
+}
+
+int quant_open(struct checkpoint *c, struct tensors *out, struct gptqfs_error *err)
+{
+	struct opening o = {.c = c, .out = out, .err = err, .architecture = architecture_find(c->config_json)};
+
+	out->list = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->list));
+	out->encoded = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->encoded));
+	o.taken = arena_alloc(&c->arena, c->tensor_count, sizeof(*o.taken));
+	if (!out->list || !out->encoded || !o.taken)
+		return err_memory(err);
+	return open_families(&o);
+}

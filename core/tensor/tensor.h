@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_TENSOR_H
+#define GPTQFS_TENSOR_H
+
+/*
+ * The ordinary model: its tensors, as Hugging Face's class wants them, and where each comes from. Lives in the
+ * checkpoint's arena and is constant once the views are planned.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "checkpoint/checkpoint.h"
+
+enum tensor_origin {
+	TENSOR_STORED,  /* in a shard: served as it is, or cast */
+	TENSOR_ENCODED, /* quantized: decoded by its encoding */
+	TENSOR_JOINED,  /* the rows of several tensors, one after the other */
+	TENSOR_ZEROS,   /* a bias that only some of the joined modules have; its name is "" */
+};
+
+/* Only tensor/dense.c switches on the origin; the functions below answer what others ask. */
+struct tensor {
+	const char *name;      /* "model.layers.0.mlp.up_proj.weight" */
+	const uint64_t *shape; /* [ndim] */
+	uint8_t ndim;
+	uint8_t origin; /* enum tensor_origin */
+	union {
+		const struct st_tensor *stored;
+		struct encoded *encoded;
+		struct {
+			const struct tensor *const *parts;
+			size_t part_count;
+		};
+	};
+};
+
+/* What configurations say of the whole checkpoint, for reports. NULL or 0 where they say nothing. */
+struct tensors_labels {
+	const char *configuration; /* the file: "quantize_config.json" */
+	const char *checkpoint_format, *producer;
+	int64_t group_size; /* -1: one group */
+};
+
+/* A list of tensors: those of a float type first, each part in bytewise order of names. */
+struct tensors {
+	struct tensor *list; /* [count] */
+	size_t count;
+	size_t float_count;       /* how many of them are of a float type */
+	struct encoded **encoded; /* [encoded_count] quantized modules, by name */
+	size_t encoded_count;
+	struct tensors_labels labels;
+};
+
+/* True if the tensor is of a float type, so that a view gives it its own. */
+bool tensor_is_float(const struct tensor *t);
+
+uint64_t tensor_elements(const struct tensor *t);
+
+/* The type of a tensor that is stored; DTYPE_COUNT for any other. */
+enum dtype tensor_stored_dtype(const struct tensor *t);
+
+/* What an encoded tensor is decoded from; NULL for any other. */
+struct encoded *tensor_encoded(const struct tensor *t);
+
+/* Returns what a tensor consists of: the parts of a joined one, else *t alone. `t` must outlive the result. */
+const struct tensor *const *tensor_parts(const struct tensor *const *t, size_t *count);
+
+/* Bytes of the shards that the tensor is computed from. */
+uint64_t tensor_stored_bytes(const struct tensor *t);
+
+/* Returns the tensor with that name, or NULL. The list must be sorted. */
+const struct tensor *tensors_find(const struct tensors *ts, const char *name);
+
+/* Sorts the list as struct tensors says. */
+void tensors_sort(struct tensors *ts);
+
+/* "q_proj" of "model.layers.0.self_attn.q_proj.weight", in the arena. NULL if out of memory. */
+const char *tensor_short_name(const struct tensor *t, struct arena *arena);
+
+#endif
