@@ -247,10 +247,14 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 
 int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gptqfs **out, struct gptqfs_error *err)
 {
-	struct gptqfs *m = calloc(1, sizeof(*m));
+	struct gptqfs *m;
 	int rc;
 
 	*out = NULL;
+	if (options->size && options->size != sizeof(*options))
+		return err_set(err, -EINVAL, "options of %zu bytes, expected %zu; compile the caller with the gptqfs.h of %s",
+		    options->size, sizeof(*options), GPTQFS_VERSION);
+	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_memory(err);
 	m->checkpoint = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}};
@@ -333,8 +337,12 @@ int gptqfs_lookup(const struct gptqfs *m, uint64_t parent, const char *name, str
 
 	if (!n)
 		return -ENOENT;
+	if (strcmp(name, ".") == 0)
+		return gptqfs_getattr(m, parent, out);
 	if (n->layout)
 		return -ENOTDIR;
+	if (strcmp(name, "..") == 0)
+		return gptqfs_getattr(m, n->parent, out);
 	ino = tree_lookup(&m->tree, (uint32_t)parent, name);
 	return ino ? gptqfs_getattr(m, ino, out) : -ENOENT;
 }

@@ -68,6 +68,9 @@ static void collect(struct gptqfs *m, uint64_t dir)
 
 		CHECK(gptqfs_getattr(m, entry.ino, &st) == 0 && gptqfs_lookup(m, dir, entry.name, &again) == 0);
 		CHECK(st.st_ino == entry.ino && again.st_ino == entry.ino);
+		CHECK(gptqfs_lookup(m, entry.ino, ".", &again) == 0 && again.st_ino == entry.ino);
+		CHECK(gptqfs_lookup(m, entry.ino, "..", &again) == (S_ISDIR(st.st_mode) ? 0 : -ENOTDIR));
+		CHECK(!S_ISDIR(st.st_mode) || again.st_ino == dir);
 		if (S_ISDIR(st.st_mode)) {
 			collect(m, entry.ino);
 		} else if (image_count < FILES_MAX) {
@@ -143,12 +146,30 @@ static void test_level(const char *dir, enum cpu_level level, size_t cache_bytes
 	gptqfs_close(reader.m);
 }
 
+static void test_options(const char *dir)
+{
+	struct gptqfs_options options = GPTQFS_OPTIONS;
+	struct gptqfs_error err;
+	struct gptqfs *m;
+	struct stat st, of_source;
+
+	if (CHECK(gptqfs_open(dir, &options, &m, &err) == 0))
+		CHECK(gptqfs_getattr(m, GPTQFS_ROOT, &st) == 0 && stat(dir, &of_source) == 0 &&
+		      st.st_uid == of_source.st_uid && st.st_gid == of_source.st_gid);
+	gptqfs_close(m);
+	/* Of a caller that was compiled with another header. */
+	options.size -= 8;
+	CHECK(gptqfs_open(dir, &options, &m, &err) == -EINVAL && !m && strstr(err.text, "gptqfs.h"));
+}
+
 int main(int argc, char **argv)
 {
 	const char *given = getenv("SEED");
 	const unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
 
 	printf("seed %u (SEED=%u repeats it)\n", seed, seed);
+	if (argc > 1)
+		test_options(argv[1]);
 	for (int i = 1; i < argc; i++) {
 		/* The images are made by the plain C reference; every level after it must agree. */
 		for (enum cpu_level level = 0; level <= cpu_detect(); level++)
