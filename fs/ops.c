@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define FUSE_USE_VERSION 314
 
-#include "loop.h"
-#include "status.h"
+#include "ops.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "loop.h"
+#include "status.h"
 
 /* The tree never changes, so the kernel may keep what it was told for as long as it likes. */
 #define FOREVER 1e9

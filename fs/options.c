@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "helper.h"
+#include "mount_helper.h"
 #include "log.h"
 #include "loop.h"
 
@@ -81,7 +81,7 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 	char **slot = !o->source ? &o->source : &o->mountpoint;
 
 	(void)outargs;
-	if (key == FUSE_OPT_KEY_OPT && helper_ignores(arg))
+	if (key == FUSE_OPT_KEY_OPT && mount_helper_ignores(arg))
 		return 0;
 	if (key == KEY_FSNAME)
 		o->has_fsname = 1;
@@ -205,7 +205,7 @@ int options_find_command(int argc, char **argv)
 
 int options_parse(struct options *o, int argc, char **argv)
 {
-	const bool helper = helper_is(argv[0]);
+	const bool helper = mount_helper_is(argv[0]);
 	const int command = helper ? 0 : options_find_command(argc, argv);
 
 	*o = (struct options){
@@ -218,7 +218,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	    .command = command ? argv + command : NULL,
 	    .fuse = FUSE_ARGS_INIT(command ? command - 1 : argc, argv),
 	};
-	if (helper && helper_arguments(&o->fuse.argc, argv, &o->fake))
+	if (helper && mount_helper_arguments(&o->fuse.argc, argv, &o->fake))
 		return -EINVAL;
 	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;

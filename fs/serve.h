@@ -2,7 +2,7 @@
 #ifndef GPTQFS_SERVE_H
 #define GPTQFS_SERVE_H
 
-#include "ops.h"
+#include "server.h"
 #include "options.h"
 
 /* One mounted session being served. */

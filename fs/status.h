@@ -2,7 +2,7 @@
 #ifndef GPTQFS_STATUS_H
 #define GPTQFS_STATUS_H
 
-#include "ops.h"
+#include "server.h"
 
 /* What the server tells of itself as it runs, by the file `status`, extended attributes and the log. Any thread. */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "helper.h"
+#include "mount_helper.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -7,20 +7,20 @@
 
 #include "log.h"
 
-bool helper_is(const char *program)
+bool mount_helper_is(const char *program)
 {
 	const char *slash = strrchr(program, '/');
 
 	return strncmp(slash ? slash + 1 : program, "mount.", 6) == 0;
 }
 
-/* "-s", "-nv": flags of mount alone. */
+/* "-s", "-nv": mount's own flags. */
 static bool is_flags(const char *word)
 {
 	return word[0] == '-' && word[1] && strspn(word + 1, "sfnv") == strlen(word + 1);
 }
 
-int helper_arguments(int *argc, char **argv, bool *fake)
+int mount_helper_arguments(int *argc, char **argv, bool *fake)
 {
 	int kept = 1;
 
@@ -44,16 +44,16 @@ int helper_arguments(int *argc, char **argv, bool *fake)
 	return 0;
 }
 
-bool helper_ignores(const char *word)
+bool mount_helper_ignores(const char *word)
 {
 	static const char *const ignored[] = {/* Whether and by whom it is mounted. */
 	    "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev",
-	    /* A mount of ours is ro, nosuid and nodev whatever is asked for; mount.fuse3 asks for dev and suid. */
+	    /* A mount is always ro, nosuid and nodev; mount.fuse3 asks for dev and suid. */
 	    "rw", "ro", "dev", "nodev", "suid", "nosuid",
-	    /* Times of access are not kept at all. */
+	    /* Access times are not kept. */
 	    "atime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime",
 	    "nolazytime",
-	    /* Of no meaning to a file system that nobody can write to, or lock. */
+	    /* Without meaning for a read-only file system. */
 	    "loud", "silent", "mand", "nomand", "iversion", "noiversion"};
 	static const char *const prefixes[] = {"x-", "X-", "user=", "comment="};
 
