@@ -13,7 +13,7 @@
 #include "loop.h"
 #include "status.h"
 
-/* The tree never changes, so the kernel may keep what it was told for as long as it likes. */
+/* The tree never changes: the kernel may cache names and attributes without limit. */
 #define FOREVER 1e9
 
 static struct server *server_of(fuse_req_t req)
@@ -31,13 +31,15 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct server *server = userdata;
 
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	/* Inode numbers are good for as long as the mount: NFS may come back with one that the kernel has forgotten. */
+	conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;
 	if (server->max_read)
 		conn->max_read = server->max_read;
 	if (write(server->event, "i", 1) < 0)
 		return;
 }
 
-/* How long the kernel may believe these attributes. `status` is always as new as it can be. */
+/* Completes attributes, and returns for how long the kernel may cache them. `status` is always new. */
 static double complete(const struct gptqfs *model, struct stat *attr)
 {
 	if (!gptqfs_is_status(model, attr->st_ino))
@@ -47,13 +49,20 @@ static double complete(const struct gptqfs *model, struct stat *attr)
 	return 0;
 }
 
+/* A file handle from an earlier mount is stale. The kernel knows the root by generation 0. */
+static uint64_t generation_of(fuse_req_t req, uint64_t ino)
+{
+	return ino == GPTQFS_ROOT ? 0 : server_of(req)->generation;
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param e = {.entry_timeout = FOREVER};
 	int rc = gptqfs_lookup(model_of(req), parent, name, &e.attr);
 
-	/* Inode 0 is "no such file", for the kernel to remember: loaders ask for many files that are optional. */
+	/* Inode 0 is "no such file", which the kernel remembers: loaders ask for many files that are optional. */
 	e.ino = rc == 0 ? e.attr.st_ino : 0;
+	e.generation = generation_of(req, e.ino);
 	e.attr_timeout = rc == 0 ? complete(model_of(req), &e.attr) : FOREVER;
 	if (rc && rc != -ENOENT)
 		fuse_reply_err(req, -rc);
@@ -73,7 +82,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_attr(req, &attr, complete(model_of(req), &attr));
 }
 
-/* The size that is shown is 0, so only direct I/O reads it; what is read is as it was at open. */
+/* Its size is shown as 0, so only direct I/O reads it. A reader gets the text as of open. */
 static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct snapshot *snapshot = status_snapshot(server_of(req));
@@ -107,13 +116,13 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-/* From a copy: once the reader has its bytes, it may close the file before we are back from sending them. */
+/* From a copy: once the reader has its bytes, it may close the file before the reply returns. */
 static void read_status(fuse_req_t req, const struct fuse_file_info *fi, size_t size, off_t off)
 {
 	const struct snapshot *snapshot = (const void *)(uintptr_t)fi->fh;
 	const size_t at = (uint64_t)off < snapshot->len ? (size_t)off : snapshot->len;
 	size_t len = snapshot->len - at;
-	char piece[4096]; /* of a file without a size, a reader takes what it gets and asks again */
+	char piece[4096]; /* readers of a file without a size ask again until nothing comes */
 
 	if (len > size)
 		len = size;
@@ -175,10 +184,11 @@ static size_t add_entry(fuse_req_t req, char *at, size_t room, const struct gptq
 	return fuse_add_direntry(req, at, room, entry->name, &attr, next);
 }
 
-/* The same with everything lookup would tell: attributes half filled would be believed. */
+/* The same with all that lookup tells: the kernel believes these attributes. */
 static size_t add_entry_plus(fuse_req_t req, char *at, size_t room, const struct gptqfs_dirent *entry, off_t next)
 {
-	struct fuse_entry_param e = {.ino = entry->ino, .entry_timeout = FOREVER};
+	struct fuse_entry_param e = {
+	    .ino = entry->ino, .generation = generation_of(req, entry->ino), .entry_timeout = FOREVER};
 
 	gptqfs_getattr(model_of(req), entry->ino, &e.attr);
 	e.attr_timeout = complete(model_of(req), &e.attr);
@@ -233,7 +243,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-/* With no attributes at all the kernel is told so once, and does not ask again. */
+/* After one ENOSYS the kernel does not ask again. */
 static bool refuse_attributes(fuse_req_t req)
 {
 	const struct server *server = server_of(req);
@@ -243,7 +253,7 @@ static bool refuse_attributes(fuse_req_t req)
 	return server->noxattr;
 }
 
-/* The answer to a call for names or a value: its size alone if none was given, or the bytes. */
+/* Replies with names or a value, or with their size alone if the caller gave none. */
 static void reply_attributes(fuse_req_t req, const char *bytes, size_t size, ssize_t rc)
 {
 	if (rc < 0)
@@ -278,7 +288,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	free(bytes);
 }
 
-/* What is missing here is answered by libfuse with ENOSYS, once, and remembered by the kernel. */
+/* libfuse answers the others with ENOSYS, once, and the kernel remembers it. */
 const struct fuse_lowlevel_ops ops = {
     .init = op_init,
     .lookup = op_lookup,

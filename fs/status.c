@@ -11,8 +11,9 @@
 #define PREFIX "user.gptqfs."
 #define PREFIX_LENGTH (sizeof(PREFIX) - 1)
 
-/* Counters grow between the call that asks for the size of a value and the one that fetches it. */
-#define GROWTH 8
+/* Numbers of the root are as wide as any counter gets: they grow between the call that asks for the size of a value and
+ * the one that fetches it, and programs such as rsync want both to agree. */
+#define NUMBER_WIDTH 20
 
 static time_t seconds(void)
 {
@@ -25,9 +26,10 @@ static time_t seconds(void)
 void status_start(struct server *server)
 {
 	server->started = seconds();
+	server->generation = (uint32_t)time(NULL);
 }
 
-/* What the model knows of an inode, and of the root also what only the server does. */
+/* Tells what the model knows of an inode, and of the root also what only the server knows. */
 static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)
 {
 	char value[24];
@@ -46,7 +48,7 @@ static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, v
 
 /* ---- the file, and the log ---- */
 
-/* ASCII, whatever a device or a file is called: other bytes as in /proc/self/mountinfo. */
+/* Writes ASCII only, other bytes as \ooo, as /proc/self/mountinfo does. */
 static void put_ascii(FILE *out, const char *value)
 {
 	for (; *value; value++)
@@ -114,18 +116,19 @@ void status_log(const struct server *server)
 struct answer {
 	char *out;
 	size_t size, used; /* used may be more than size: then it did not fit */
-	const char *key;   /* the one that is looked for */
+	const char *key;   /* of the value to find */
+	bool wide;         /* numbers are padded */
 	bool found;
 };
 
-static void append(struct answer *a, const char *bytes, size_t len)
+static void add_bytes(struct answer *a, const char *bytes, size_t len)
 {
 	if (a->used <= a->size && len <= a->size - a->used)
 		memcpy(a->out + a->used, bytes, len);
 	a->used += len;
 }
 
-static ssize_t finish(const struct answer *a)
+static ssize_t answer_size(const struct answer *a)
 {
 	return !a->size || a->used <= a->size ? (ssize_t)a->used : -ERANGE;
 }
@@ -135,8 +138,8 @@ static void put_name(void *ctx, const char *key, const char *value)
 	struct answer *a = ctx;
 
 	(void)value;
-	append(a, PREFIX, PREFIX_LENGTH);
-	append(a, key, strlen(key) + 1);
+	add_bytes(a, PREFIX, PREFIX_LENGTH);
+	add_bytes(a, key, strlen(key) + 1);
 }
 
 static void put_value(void *ctx, const char *key, const char *value)
@@ -146,7 +149,10 @@ static void put_value(void *ctx, const char *key, const char *value)
 	if (strcmp(key, a->key) != 0)
 		return;
 	a->found = true;
-	append(a, value, strlen(value));
+	if (a->wide && strspn(value, "0123456789") == strlen(value))
+		for (size_t n = strlen(value); n < NUMBER_WIDTH; n++)
+			add_bytes(a, " ", 1);
+	add_bytes(a, value, strlen(value));
 }
 
 ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *out, size_t size)
@@ -154,12 +160,12 @@ ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *
 	struct answer a = {.out = out, .size = size};
 	int rc = tell(server, ino, put_name, &a);
 
-	return rc ? rc : finish(&a);
+	return rc ? rc : answer_size(&a);
 }
 
 ssize_t status_get_attribute(const struct server *server, uint64_t ino, const char *name, char *out, size_t size)
 {
-	struct answer a = {.out = out, .size = size};
+	struct answer a = {.out = out, .size = size, .wide = ino == GPTQFS_ROOT};
 	int rc;
 
 	if (strncmp(name, PREFIX, PREFIX_LENGTH) != 0)
@@ -168,7 +174,5 @@ ssize_t status_get_attribute(const struct server *server, uint64_t ino, const ch
 	rc = tell(server, ino, put_value, &a);
 	if (rc || !a.found)
 		return rc ? rc : -ENODATA;
-	if (!size && ino == GPTQFS_ROOT)
-		a.used += GROWTH;
-	return finish(&a);
+	return answer_size(&a);
 }

@@ -4,27 +4,27 @@
 
 #include "server.h"
 
-/* What the server tells of itself as it runs, by the file `status`, extended attributes and the log. Any thread. */
+/* What a running server tells about itself: the file `status`, extended attributes and a line in the log. Any thread. */
 
-/* A text that stays as it is while somebody reads it. */
+/* A text that does not change while it is read. */
 struct snapshot {
 	size_t len;
 	char text[];
 };
 
-/* The server begins now. */
+/* Notes that the server starts now. */
 void status_start(struct server *server);
 
-/* `status` as it is now; the caller frees it. NULL for lack of memory. */
+/* Returns `status` as it is now, which the caller frees; NULL if out of memory. */
 struct snapshot *status_snapshot(const struct server *server);
 
-/* The same on one line in the log. */
+/* Writes the same to the log, on one line. */
 void status_log(const struct server *server);
 
 /*
- * Extended attributes user.gptqfs.KEY of an inode. As the system calls: the size of the names (each with its NUL) or of
- * the value; with a `size` of 0 no more than that (and a little more where values grow), else they are written to out.
- * -ERANGE if they do not fit, -ENODATA for a name there is not.
+ * Extended attributes user.gptqfs.KEY of an inode. As the system calls: return the size of the names, each with its NUL,
+ * or of the value, and with a `size` other than 0 also write them to `out`. -ERANGE if they do not fit, -ENODATA for an
+ * unknown name. Numbers of the root are padded with blanks to one width, so that their size never changes.
  */
 ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *out, size_t size);
 ssize_t status_get_attribute(const struct server *server, uint64_t ino, const char *name, char *out, size_t size);

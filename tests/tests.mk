@@ -3,13 +3,13 @@
 # make check TESTS="unit mount" builds and runs only these; with SAN=thread, what has threads.
 TESTS ?= $(if $(filter thread,$(SAN)),unit model mount,includes unit kernels model faults fuzz mount)
 # needs_X: what has to be built for the test X.
-needs_mount := $(B)/gptqfs $(B)/hammer
+needs_mount := $(B)/gptqfs $(B)/hammer $(B)/handles
 
 check:
 	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) \
 		tests/run.sh $(TESTS)
 
-$(B)/hammer: $(B)/tests/mount/hammer.o
+$(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
 
 # ---- faults ----

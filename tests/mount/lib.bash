@@ -9,6 +9,7 @@ TESTS=$ROOT/tests
 GPTQFS=${GPTQFS:-build/gptqfs}
 [[ $GPTQFS = /* ]] || GPTQFS=$ROOT/$GPTQFS
 HAMMER=$(dirname "$GPTQFS")/hammer
+HANDLES=$(dirname "$GPTQFS")/handles
 
 # Directory of the test, or of the file while setup_file and teardown_file run.
 where() {
