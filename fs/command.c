@@ -10,6 +10,7 @@
 
 #include "daemon.h"
 #include "log.h"
+#include "signals.h"
 
 static void held_signals(sigset_t *set)
 {
@@ -28,22 +29,26 @@ int command_prepare(struct command *c)
 		return -errno;
 	held_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &c->caller);
-	/* Were it ignored, as some callers leave it, the command's status would be lost. */
+	/* If a caller left it ignored, the command's status would be lost. */
 	signal(SIGCHLD, SIG_DFL);
 	return 0;
 }
 
 int command_serve(struct command *c)
 {
+	sigset_t mask, server;
+
 	close(c->ends[1]);
 	daemon_close_foreign();
-	sigprocmask(SIG_SETMASK, &c->caller, NULL);
+	signals_of_server(&server);
+	sigorset(&mask, &c->caller, &server);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	return c->ends[0];
 }
 
 void command_over(const struct command *c)
 {
-	/* With the mount gone, the server may be too. */
+	/* With the mount gone, the server may have left already. */
 	signal(SIGPIPE, SIG_IGN);
 	if (write(c->ends[1], "o", 1) < 0 && errno != EPIPE)
 		log_line("the server cannot be told that the command is over: %s", strerror(errno));
@@ -65,7 +70,7 @@ static int start(const struct command *c, pid_t *pid)
 	return rc;
 }
 
-/* A signal of the kernel, which is one of the terminal, went to the whole foreground group: the command has it. */
+/* A signal from the kernel is the terminal's: the whole foreground group got it, the command too. */
 static void pass_on(const siginfo_t *info, pid_t pid)
 {
 	if (info->si_code != SI_KERNEL)
@@ -97,6 +102,8 @@ int command_run(struct command *c)
 	int rc;
 
 	close(c->ends[0]);
+	/* Nothing more is opened here. */
+	setrlimit(RLIMIT_NOFILE, &c->files);
 	rc = start(c, &pid);
 	if (rc) {
 		log_line("%s: %s", c->argv[0], strerror(rc));

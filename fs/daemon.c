@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "log.h"
+#include "signals.h"
 
 void daemon_close_inherited(int argc, char **argv)
 {
@@ -59,7 +63,26 @@ int daemon_guard_descriptors(void)
 	return 0;
 }
 
-static int wait_for_child(int status, pid_t child)
+/* Passes signals to the child until it reports or dies. */
+static void pass_signals(int status, pid_t child)
+{
+	struct signalfd_siginfo info;
+	struct pollfd polls[2] = {{.fd = status, .events = POLLIN}};
+	sigset_t set;
+
+	signals_of_server(&set);
+	polls[1] = (struct pollfd){.fd = signalfd(-1, &set, SFD_CLOEXEC), .events = POLLIN};
+	do {
+		if (poll(polls, 2, -1) < 0)
+			continue;
+		if (polls[1].revents && read(polls[1].fd, &info, sizeof(info)) == sizeof(info))
+			kill(child, (int)info.ssi_signo);
+	} while (!polls[0].revents);
+	if (polls[1].fd >= 0)
+		close(polls[1].fd);
+}
+
+static enum exit_code wait_for_child(int status, pid_t child)
 {
 	unsigned char code;
 	ssize_t n;
@@ -69,14 +92,14 @@ static int wait_for_child(int status, pid_t child)
 		n = read(status, &code, 1);
 	while (n < 0 && errno == EINTR);
 	if (n == 1)
-		return 1 + code;
+		return code;
 	waitpid(child, &how, 0);
 	if (WIFSIGNALED(how))
-		log_line("the server was ended by signal %d before the mount was usable", WTERMSIG(how));
-	return 1 + 5;
+		log_line("the server was killed by signal %d before the mount was usable", WTERMSIG(how));
+	return EXIT_SERVE;
 }
 
-int daemon_start(int *status)
+int daemon_start(struct daemon *d)
 {
 	int ends[2];
 	pid_t child;
@@ -91,31 +114,38 @@ int daemon_start(int *status)
 	}
 	if (child > 0) {
 		close(ends[1]);
-		return wait_for_child(ends[0], child);
+		if (d->passes_signals)
+			pass_signals(ends[0], child);
+		d->side = DAEMON_PARENT;
+		d->code = wait_for_child(ends[0], child);
+		return 0;
 	}
 	close(ends[0]);
-	*status = ends[1];
+	d->side = DAEMON_CHILD;
+	d->status = ends[1];
 	return 0;
 }
 
-void daemon_ready(int status, int code, bool talk)
+void daemon_ready(int status, enum exit_code code, bool talk)
 {
 	unsigned char byte = (unsigned char)code;
 	int null;
 
-	if (code == 0) {
+	if (code == EXIT_OK) {
 		setsid();
 		if (chdir("/") < 0)
 			log_line("cannot leave the current directory");
 		if (!talk)
 			log_to_syslog();
 		null = open("/dev/null", O_RDWR);
+		if (null < 0)
+			log_line("/dev/null cannot be opened; the server keeps the caller's terminal");
 		for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
 			dup2(null, fd);
 		if (null > 2)
 			close(null);
 	}
-	/* Written last: when the parent has gone, nobody waits for a descriptor of ours any more. */
+	/* Last: once the parent is gone, nobody waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
 		log_line("the parent process is gone");
 	close(status);

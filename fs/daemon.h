@@ -4,33 +4,42 @@
 
 #include <stdbool.h>
 
+#include "exit.h"
+
 /*
- * Going to the background without losing anybody's errors: the parent stays until the child says how it went, and
- * exits as the child tells it.
+ * Going to the background without losing an error: the parent stays until the child reports, and exits with the code
+ * it is given.
  */
 
 /*
- * Closes what the caller left open beyond descriptor 2, which a server in the background would hold for good, but for
- * those that arguments name (/dev/fd/N).
+ * Closes the descriptors above 2 that the caller left open, which a server in the background would hold for good,
+ * except those that arguments name (/dev/fd/N).
  */
 void daemon_close_inherited(int argc, char **argv);
 
-/* The same in a process that has files of its own by now, which are those that an exec would close. */
+/* The same later on: keeps the files of this program, which are those that an exec would close. */
 void daemon_close_foreign(void);
 
-/* Opens /dev/null on 0 to 2 where they are closed, so that no file of ours lands there. 0 or -errno. */
+/* Opens /dev/null on 0 to 2 where they are closed, so that no other file lands there. Returns 0 or -errno. */
 int daemon_guard_descriptors(void);
 
-/*
- * Forks. In the child, returns 0 and a descriptor in *status for daemon_ready. In the parent, returns the exit code
- * the child gave (1 + it, so never 0), or 1 + 5 if the child died without one. -errno if there was no fork.
- */
-int daemon_start(int *status);
+enum daemon_side { DAEMON_CHILD, DAEMON_PARENT };
+
+struct daemon {
+	bool passes_signals;   /* to be set: the parent passes those of signals_of_server, which are blocked, to the child */
+	enum daemon_side side; /* which process this is */
+	enum exit_code code;   /* parent: as the child reported; EXIT_SERVE if it died before */
+	int status;            /* child: for daemon_ready */
+};
+
+/* Forks. Returns in the child at once, in the parent when the child has reported or died. Returns 0, or -errno if there
+ * was no fork. */
+int daemon_start(struct daemon *d);
 
 /*
- * Tells the parent to go on with `code`. With code 0 also leaves terminal, directory and descriptors 0 to 2; not 2 if
- * `talk`: then lines go on to stderr.
+ * Reports to the parent, which exits with `code`. With EXIT_OK also leaves terminal, directory and descriptors 0 to 2;
+ * not 2 if `talk`: messages then still go to stderr.
  */
-void daemon_ready(int status, int code, bool talk);
+void daemon_ready(int status, enum exit_code code, bool talk);
 
 #endif

@@ -8,29 +8,31 @@
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "command.h"
 #include "daemon.h"
+#include "exit.h"
 #include "log.h"
 #include "mountpoint.h"
 #include "ops.h"
 #include "options.h"
 #include "serve.h"
+#include "signals.h"
 #include "status.h"
 
-enum {
-	EXIT_OK = 0,
-	EXIT_USAGE = 1,
-	EXIT_NO_WEIGHTS = 2,
-	EXIT_BAD_WEIGHTS = 3,
-	EXIT_MOUNT = 4,
-	EXIT_SERVE = 5,
-	LEAVE_AT_ONCE = 256, /* added: without cleaning up, as threads still run or another process has the session */
-	RUN_COMMAND = 512,   /* the mount is usable, and another process serves it */
+/* How the process ends, or this part of it. */
+struct outcome {
+	int code; /* an exit_code, or what the command returned */
+	enum {
+		CLEAN_UP,    /* free everything */
+		AT_ONCE,     /* free nothing: threads still run, or another process has the session and the model */
+		RUN_COMMAND, /* another process serves the mount; run the command on it */
+	} then;
 };
 
-static int exit_code_of_open(int rc)
+static enum exit_code exit_code_of_open(int rc)
 {
 	switch (rc) {
 	case -EINVAL:
@@ -53,11 +55,24 @@ static void log_model(void *ctx, const char *line)
 	log_line("%s", line);
 }
 
-static int open_model(struct options *o, struct gptqfs **model)
+/* Every source file stays open; the usual soft limit of 1024 is too low for large models. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static enum exit_code open_model(struct options *o, struct gptqfs **model)
 {
 	struct gptqfs_error err;
 	int rc;
 
+	*model = NULL;
+	raise_file_limit();
 	o->model.log = log_model;
 	rc = gptqfs_open(o->source, &o->model, model, &err);
 	if (rc)
@@ -65,28 +80,31 @@ static int open_model(struct options *o, struct gptqfs **model)
 	return rc ? exit_code_of_open(rc) : EXIT_OK;
 }
 
-static int check(struct options *o)
+static enum exit_code check_model(const struct options *o, struct gptqfs *model)
+{
+	struct gptqfs_error err;
+	int rc = o->sha256 ? gptqfs_hashes(model, stdout, &err) : gptqfs_check(model, o->json, stdout, &err);
+
+	if (rc)
+		log_line("%s", err.text);
+	return rc ? exit_code_of_open(rc) : EXIT_OK;
+}
+
+static enum exit_code check(struct options *o)
 {
 	struct gptqfs *model;
-	struct gptqfs_error err;
-	int code;
+	enum exit_code code;
 
 	if (o->sha256 && !o->view)
 		o->model.view = "fp16";
 	code = open_model(o, &model);
-	if (code == EXIT_OK) {
-		int rc = o->sha256 ? gptqfs_hashes(model, stdout, &err) : gptqfs_check(model, o->json, stdout, &err);
-
-		if (rc)
-			log_line("%s", err.text);
-		if (rc)
-			code = exit_code_of_open(rc);
-	}
+	if (code == EXIT_OK)
+		code = check_model(o, model);
 	gptqfs_close(model);
 	return code;
 }
 
-/* What every mount has. It comes last, so that it wins. */
+/* What every mount has. Last, so that it overrides what was given. */
 static int add_mount_options(struct options *o, const char *source)
 {
 	char *words = NULL, *name = NULL, text[64];
@@ -106,98 +124,91 @@ static int add_mount_options(struct options *o, const char *source)
 	return rc;
 }
 
-static int run(struct serving *s)
+/* The mount never became usable. The launcher or the shell still waits to be told. */
+static enum exit_code fail_mount(struct serving *s, bool asked)
+{
+	if (asked)
+		log_line("%s: asked to leave before the mount was usable", s->mountpoint);
+	else
+		log_line("%s: the kernel refused the FUSE session", s->mountpoint);
+	daemon_ready(s->status, EXIT_MOUNT, true);
+	return EXIT_MOUNT;
+}
+
+static struct outcome run(struct serving *s)
 {
 	int ends[2], rc;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return EXIT_SERVE;
+		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	s->events = ends[0];
 	s->event = s->server->event = ends[1];
 	rc = serve(s);
-	if (s->status >= 0) {
-		/* The mount never became usable; the parent still waits to be told. */
-		log_line("%s: the kernel refused the FUSE session", s->mountpoint);
-		fuse_session_unmount(s->session);
-		daemon_ready(s->status, EXIT_MOUNT, true);
-		return EXIT_MOUNT;
-	}
+	if (s->status >= 0)
+		return (struct outcome){fail_mount(s, rc == 1), rc == 1 ? AT_ONCE : CLEAN_UP};
+	if (rc == 1)
+		return (struct outcome){EXIT_OK, AT_ONCE};
 	if (rc < 0)
 		log_line("serving failed: %s", strerror(-rc));
 	close(ends[0]);
 	close(ends[1]);
-	return rc == 1 ? LEAVE_AT_ONCE : rc < 0 ? EXIT_SERVE : EXIT_OK;
+	return (struct outcome){rc < 0 ? EXIT_SERVE : EXIT_OK, CLEAN_UP};
 }
 
-/* The session is mounted: go to the background, if wanted, and serve. */
-static int serve_mounted(struct options *o, struct serving *s, struct command *command)
+/* The session is mounted: goes to the background, unless told not to, and serves. */
+static struct outcome serve_mounted(struct options *o, struct serving *s, struct command *command)
 {
-	s->status = s->command = -1;
-	if (!o->foreground || command->argv) {
-		int rc = daemon_start(&s->status);
+	struct daemon d = {.passes_signals = !command->argv};
+	int rc;
 
-		if (rc < 0) {
-			log_line("cannot fork: %s", strerror(-rc));
-			fuse_session_unmount(s->session);
-			return EXIT_SERVE;
-		}
-		if (rc - 1 == EXIT_OK)
-			/* Session and model are the child's now. */
-			return command->argv ? RUN_COMMAND : LEAVE_AT_ONCE;
-		if (rc > 0) {
-			fuse_session_unmount(s->session);
-			return rc - 1;
-		}
-		if (command->argv)
-			s->command = command_serve(command);
+	s->status = s->command = -1;
+	if (o->foreground && !command->argv)
+		return run(s);
+	rc = daemon_start(&d);
+	if (rc) {
+		log_line("cannot fork: %s", strerror(-rc));
+		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	}
+	if (d.side == DAEMON_PARENT && d.code == EXIT_OK)
+		return (struct outcome){EXIT_OK, command->argv ? RUN_COMMAND : AT_ONCE};
+	if (d.side == DAEMON_PARENT)
+		return (struct outcome){d.code, CLEAN_UP};
+	s->status = d.status;
+	if (command->argv)
+		s->command = command_serve(command);
 	return run(s);
 }
 
-static int mount_model(struct options *o, struct gptqfs *model, const char *path, struct command *command)
+static struct outcome mount_model(struct options *o, struct gptqfs *model, const char *path, struct command *command)
 {
 	struct server server = {
 	    .model = model, .direct_io = o->direct_io, .noxattr = o->noxattr, .max_read = o->max_read};
 	struct serving s = {.server = &server, .options = o, .mountpoint = path};
-	int code;
+	struct outcome end = {EXIT_SERVE, CLEAN_UP};
 
 	status_start(&server);
 	if (add_mount_options(o, gptqfs_source(model)))
-		return EXIT_SERVE;
+		return end;
 	s.session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
 	if (!s.session)
-		return EXIT_USAGE;
+		return (struct outcome){EXIT_USAGE, CLEAN_UP};
+	signals_hold();
 	if (fuse_session_mount(s.session, path)) {
 		mountpoint_explain(path);
-		code = EXIT_MOUNT;
+		end.code = EXIT_MOUNT;
 	} else {
-		code = serve_mounted(o, &s, command);
+		end = serve_mounted(o, &s, command);
+		if (end.then == CLEAN_UP)
+			fuse_session_unmount(s.session);
 	}
-	if (code == RUN_COMMAND)
-		close(fuse_session_fd(s.session)); /* or reads would wait for this process when the other is gone */
-	else if (code != LEAVE_AT_ONCE)
+	if (end.then == RUN_COMMAND)
+		close(fuse_session_fd(s.session)); /* or reads would hang if the server died */
+	else if (end.then == CLEAN_UP)
 		fuse_session_destroy(s.session);
-	return code;
+	return end;
 }
 
-/* An option nobody knows should be the error that is shown, before any other work is done. */
-static bool options_known(const struct options *o)
-{
-	struct fuse_args copy = {.argc = 0};
-	struct fuse_session *session;
-	bool known = true;
-
-	for (int i = 0; i < o->fuse.argc && known; i++)
-		known = fuse_opt_add_arg(&copy, o->fuse.argv[i]) == 0;
-	session = known ? fuse_session_new(&copy, &ops, sizeof(ops), NULL) : NULL;
-	known = session != NULL;
-	if (session)
-		fuse_session_destroy(session);
-	fuse_opt_free_args(&copy);
-	return known;
-}
-
-/* Another process serves; this one has let go of the session and the model. */
+/* The launcher, which has let go of the session and the model. */
 static int run_command(struct command *command, const char *path)
 {
 	dev_t dev;
@@ -215,66 +226,93 @@ static int run_command(struct command *command, const char *path)
 	return code;
 }
 
-static int mount_and_serve(struct options *o)
+static enum exit_code check_mountpoint(const struct options *o, char **path)
+{
+	const int rc = mountpoint_check(o->mountpoint, path);
+
+	if (rc)
+		return rc == -EINVAL ? EXIT_USAGE : EXIT_MOUNT;
+	if (o->command && mountpoint_is_descriptor(*path)) {
+		log_line("%s: a command needs a mountpoint with a path", o->mountpoint);
+		return EXIT_USAGE;
+	}
+	return EXIT_OK;
+}
+
+/* False, after a message, for an option that nobody knows: that is said before any other work is done. */
+static bool options_known(const struct options *o)
+{
+	struct fuse_args copy = {.argc = 0};
+	struct fuse_session *session;
+	bool known = true;
+
+	for (int i = 0; i < o->fuse.argc && known; i++)
+		known = fuse_opt_add_arg(&copy, o->fuse.argv[i]) == 0;
+	session = known ? fuse_session_new(&copy, &ops, sizeof(ops), NULL) : NULL;
+	known = session != NULL;
+	if (session)
+		fuse_session_destroy(session);
+	fuse_opt_free_args(&copy);
+	return known;
+}
+
+static struct outcome mount_and_serve(struct options *o)
 {
 	struct command command = {.argv = o->command};
-	struct gptqfs *model;
+	struct gptqfs *model = NULL;
 	char *path = NULL;
-	int rc, code;
+	struct outcome end = {options_known(o) ? check_mountpoint(o, &path) : EXIT_USAGE, CLEAN_UP};
 
-	if (!options_known(o))
-		return EXIT_USAGE;
-	rc = mountpoint_check(o->mountpoint, &path);
-	if (rc == 0 && o->command && mountpoint_is_descriptor(path)) {
-		log_line("%s: a command needs a mountpoint with a path", o->mountpoint);
-		rc = -EINVAL;
-	}
-	if (rc) {
-		free(path);
-		return rc == -EINVAL ? EXIT_USAGE : EXIT_MOUNT;
-	}
-	code = open_model(o, &model);
-	if (code == EXIT_OK && o->command && command_prepare(&command))
-		code = EXIT_SERVE;
-	if (code == EXIT_OK && !o->fake)
-		code = mount_model(o, model, path, &command);
-	if (code == LEAVE_AT_ONCE)
-		return code;
+	if (o->command)
+		getrlimit(RLIMIT_NOFILE, &command.files);
+	if (end.code == EXIT_OK)
+		end.code = open_model(o, &model);
+	if (end.code == EXIT_OK && o->command && command_prepare(&command))
+		end.code = EXIT_SERVE;
+	if (end.code == EXIT_OK && !o->fake)
+		end = mount_model(o, model, path, &command);
+	if (end.then == AT_ONCE)
+		return end;
 	gptqfs_close(model);
-	if (code == RUN_COMMAND)
-		code = LEAVE_AT_ONCE + run_command(&command, path);
+	if (end.then == RUN_COMMAND)
+		end = (struct outcome){run_command(&command, path), AT_ONCE};
 	free(path);
-	return code;
+	return end;
+}
+
+static struct outcome obey(struct options *o)
+{
+	if (o->help)
+		options_help(stdout);
+	else if (o->version)
+		options_version(stdout);
+	else if (o->check)
+		return (struct outcome){check(o), CLEAN_UP};
+	else
+		return mount_and_serve(o);
+	return (struct outcome){EXIT_OK, CLEAN_UP};
 }
 
 int main(int argc, char **argv)
 {
 	struct options o;
-	int code;
+	struct outcome end = {EXIT_USAGE, CLEAN_UP};
+	int rc;
 
-	/* A command has them; the server of its mount will close them. */
+	/* A command is to have them; the server of its mount closes them later. */
 	if (!options_find_command(argc, argv))
 		daemon_close_inherited(argc, argv);
-	if (daemon_guard_descriptors()) {
-		log_line("/dev/null: %s", strerror(errno));
+	rc = daemon_guard_descriptors();
+	if (rc) {
+		log_line("/dev/null: %s", strerror(-rc));
 		return EXIT_SERVE;
 	}
-	if (options_parse(&o, argc, argv)) {
-		options_free(&o);
-		return EXIT_USAGE;
+	if (options_parse(&o, argc, argv) == 0) {
+		log_install(o.debug);
+		end = obey(&o);
 	}
-	log_install(o.debug);
-	if (o.help) {
-		options_help(stdout);
-		code = EXIT_OK;
-	} else if (o.version) {
-		options_version(stdout);
-		code = EXIT_OK;
-	} else {
-		code = o.check ? check(&o) : mount_and_serve(&o);
-	}
-	if (code >= LEAVE_AT_ONCE)
-		_exit(code - LEAVE_AT_ONCE);
+	if (end.then == AT_ONCE)
+		_exit(end.code);
 	options_free(&o);
-	return code;
+	return end.code;
 }

@@ -7,7 +7,6 @@
 #include <fuse_lowlevel.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -16,21 +15,22 @@
 #include "log.h"
 #include "loop.h"
 #include "mountpoint.h"
+#include "signals.h"
 #include "status.h"
 
 #define TRIM_MS 5000
 
 struct state {
 	struct serving *s;
-	struct loop *loop; /* NULL where libfuse's own is used */
-	pthread_t thread;  /* runs the loop, so that this one is free for signals and for giving memory back */
+	struct loop *loop; /* NULL if libfuse's own is used */
+	pthread_t thread;  /* runs the loop; the caller's handles signals and frees memory */
 	int result;        /* of the loop */
 	int signals;       /* signalfd */
 	dev_t dev;
 	bool ready, leaving;
 };
 
-/* A descriptor for every thread is something only libfuse can do. */
+/* Only libfuse's own loop can have a descriptor per thread. */
 static int run_libfuse(struct fuse_session *session, const struct options *o)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
@@ -57,7 +57,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* After success the mount is served. */
+/* Once it has succeeded, the mount is served. */
 static int start_loop(struct state *st)
 {
 	const struct options *o = st->s->options;
@@ -81,18 +81,12 @@ static int start(struct state *st)
 	sigset_t set;
 	int rc;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR1);
-	/* Blocked before the first thread exists, so that all threads inherit it. */
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signals_of_server(&set);
 	signal(SIGPIPE, SIG_IGN);
 	st->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (st->signals < 0)
 		return -errno;
-	/* Threads of a driver inherit the mask too, and would not survive the fork that came before. */
+	/* After the fork, which a driver's threads would not survive. */
 	gptqfs_accel_start(st->s->server->model);
 	rc = start_loop(st);
 	if (rc)
@@ -115,7 +109,8 @@ static void on_contact(struct state *st)
 	st->s->status = -1;
 }
 
-/* Detaches the mount and serves on. True if it is time to leave at once: when asked again, or if that cannot be. */
+/* Detaches the mount and serves on. True if it is time to leave at once: asked a second time, or nobody can have
+ * opened anything, or it cannot be detached. */
 static bool leave(struct state *st)
 {
 	int rc;
@@ -123,7 +118,12 @@ static bool leave(struct state *st)
 	if (st->leaving)
 		return true;
 	st->leaving = true;
-	rc = st->ready ? mountpoint_detach(st->s->mountpoint, st->dev) : -EAGAIN;
+	if (!st->ready) {
+		/* Its device number is not known, but nothing can have been mounted over it yet. */
+		fuse_session_unmount(st->s->session);
+		return true;
+	}
+	rc = mountpoint_detach(st->s->mountpoint, st->dev);
 	if (rc)
 		log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
 	return rc != 0;
@@ -143,8 +143,8 @@ static bool on_signal(struct state *st)
 }
 
 /*
- * The command is over: who ran it has detached the mount, and whom it left behind may read on. We would not detach it
- * once more, as another may be there by now. Only if he was killed it is left to us. True as above.
+ * The command is over. The launcher has detached the mount, and another may be there by now; what the command left
+ * behind may read on. If the launcher was killed, the mount is detached here. True as above.
  */
 static bool on_command(struct state *st)
 {
@@ -159,7 +159,7 @@ static bool on_command(struct state *st)
 	return false;
 }
 
-/* Returns true when the loop has ended. */
+/* True when the loop has ended. */
 static bool on_event(struct state *st)
 {
 	char event;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -504,24 +503,12 @@ static int open_companions(struct checkpoint *c, struct gptqfs_error *err)
 	return 0;
 }
 
-/* Every source file stays open; the usual soft limit of 1024 is too low for large models. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpoint_options *options,
     struct gptqfs_error *err)
 {
 	int rc;
 
 	*c = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}};
-	raise_file_limit();
 	rc = source_dir_open(&c->dir, path, options->follow_symlinks, err);
 	c->dir.log = options->log;
 	if (rc == 0)

@@ -269,6 +269,47 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	done
 }
 
+# They are blocked before there is a mount, and the process that made it takes it away.
+@test "a signal between the mount and the first contact leaves no stale mount" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	# The process is held up where a signal used to end it, and where it was taken but nothing was detached.
+	for call in mount signalfd4; do
+		strace -o /dev/null -e inject=$call:delay_exit=2000000 "$GPTQFS" -f "$model" "$mnt" 2>"$BATS_TEST_TMPDIR/log" 3>&- &
+		tracer=$!
+		wait_until 20 is_mounted "$mnt"
+		kill -TERM "$(pgrep -P "$tracer")"
+		wait "$tracer" || fail "$call: exit $?"
+		not_mounted "$mnt" || fail "$call: a mount is left: $(cat "$BATS_TEST_TMPDIR/log")"
+	done
+}
+
+@test "a signal to the process that the shell waits for reaches the server" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	for i in {1..10}; do
+		"$GPTQFS" "$model" "$mnt" 2>"$BATS_TEST_TMPDIR/log" 3>&- &
+		server=$! status=0
+		until is_mounted "$mnt" || is_gone "$server"; do :; done
+		kill -TERM "$server" 2>/dev/null || true
+		wait "$server" || status=$?
+		# Too late, and mounted as usual; or in time, and nothing is left.
+		if [[ $status = 0 ]]; then
+			fusermount3 -u "$mnt" 2>/dev/null || wait_until 10 not_mounted "$mnt"
+		else
+			[[ $status = 4 || $status = 143 ]] || fail "round $i: status $status"
+		fi
+		not_mounted "$mnt" || fail "round $i: a mount is left: $(cat "$BATS_TEST_TMPDIR/log")"
+	done
+}
+
+@test "no /dev/null is said" {
+	need_namespace
+	run -5 --separate-stderr unshare -m bash -c 'mount -t tmpfs none /dev && exec "$@"' bash "$GPTQFS" --version
+	[[ $stderr = *"/dev/null: No such file"* ]]
+}
+
 @test "SIGUSR1 tells the counters" {
 	make_checkpoint plain
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"

@@ -111,6 +111,15 @@ with() {
 	gone
 }
 
+@test "the command has the caller's limit of open files, the server as many as it can" {
+	ulimit -Sn 256
+	run -0 --separate-stderr with sh -c "ulimit -Sn; for pid in /proc/[0-9]*; do [ \$pid/exe -ef $GPTQFS ] &&
+		grep -q $mnt \$pid/cmdline && sed -n 's/^Max open files *//p' \$pid/limits; done; true"
+	[[ ${lines[0]} = 256 ]] || fail "$output"
+	[[ $output = *$'\n'"$(ulimit -Hn) "* ]] || fail "$output"
+	gone
+}
+
 @test "signals sent to gptqfs are passed on, and the mount is gone after them" {
 	for signal in TERM INT HUP USR1; do
 		rm -f "$BATS_TEST_TMPDIR/ready" "$BATS_TEST_TMPDIR/got"
