@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <syslog.h>
 
-static atomic_bool background;
+static atomic_bool background, no_hints;
 
 static void write_line(const char *fmt, va_list args)
 {
@@ -33,6 +33,17 @@ void log_line(const char *fmt, ...)
 	va_end(args);
 }
 
+void log_hint(const char *fmt, ...)
+{
+	va_list args;
+
+	if (atomic_load(&no_hints))
+		return;
+	va_start(args, fmt);
+	write_line(fmt, args);
+	va_end(args);
+}
+
 void log_to_syslog(void)
 {
 	openlog("gptqfs", LOG_PID, LOG_DAEMON);
@@ -48,8 +59,9 @@ static void fuse_line(enum fuse_log_level level, const char *fmt, va_list args)
 		vfprintf(stderr, fmt, args);
 }
 
-void log_install(bool debug)
+void log_install(bool debug, bool quiet)
 {
+	atomic_store(&no_hints, quiet);
 	if (!debug)
 		fuse_set_log_func(fuse_line);
 }

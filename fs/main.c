@@ -14,6 +14,7 @@
 #include "command.h"
 #include "daemon.h"
 #include "exit.h"
+#include "hub.h"
 #include "log.h"
 #include "mountpoint.h"
 #include "ops.h"
@@ -66,27 +67,65 @@ static void raise_file_limit(void)
 	}
 }
 
+/* A name of the Hugging Face cache becomes the path of its entry. */
+static enum exit_code find_source(struct options *o)
+{
+	char *entry;
+
+	if (access(o->source, F_OK) == 0 || errno != ENOENT || !hub_is_name(o->source))
+		return EXIT_OK;
+	entry = hub_entry(o->source);
+	if (!entry)
+		return EXIT_SERVE;
+	if (access(entry, F_OK) < 0 && errno == ENOENT) {
+		log_line("%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
+		    o->source, entry, o->source);
+		free(entry);
+		return EXIT_NO_WEIGHTS;
+	}
+	free(o->source);
+	o->source = entry;
+	return EXIT_OK;
+}
+
 static enum exit_code open_model(struct options *o, struct gptqfs **model)
 {
 	struct gptqfs_error err;
+	enum exit_code code;
 	int rc;
 
 	*model = NULL;
+	code = find_source(o);
+	if (code != EXIT_OK)
+		return code;
 	raise_file_limit();
 	o->model.log = log_model;
 	rc = gptqfs_open(o->source, &o->model, model, &err);
-	if (rc)
-		log_line("%s", err.text);
-	return rc ? exit_code_of_open(rc) : EXIT_OK;
+	if (rc == 0)
+		return EXIT_OK;
+	log_line("%s", err.text);
+	code = exit_code_of_open(rc);
+	if (code == EXIT_NO_WEIGHTS && o->mountpoint && mountpoint_holds_model(o->mountpoint))
+		log_line("%s holds a model, and MODEL_DIR comes first; did you mean: gptqfs '%s' '%s'", o->mountpoint,
+		    o->mountpoint, o->source);
+	return code;
 }
 
-static enum exit_code check_model(const struct options *o, struct gptqfs *model)
+static enum exit_code check_model(struct options *o, struct gptqfs *model)
 {
+	FILE *out = o->quiet ? fopen("/dev/null", "we") : stdout;
 	struct gptqfs_error err;
-	int rc = o->sha256 ? gptqfs_hashes(model, stdout, &err) : gptqfs_check(model, o->json, stdout, &err);
+	int rc;
 
+	if (!out) {
+		log_line("/dev/null: %s", strerror(errno));
+		return EXIT_SERVE;
+	}
+	rc = o->sha256 ? gptqfs_hashes(model, out, &err) : gptqfs_check(model, o->json, out, &err);
 	if (rc)
 		log_line("%s", err.text);
+	if (out != stdout)
+		fclose(out);
 	return rc ? exit_code_of_open(rc) : EXIT_OK;
 }
 
@@ -236,24 +275,9 @@ static enum exit_code check_mountpoint(const struct options *o, char **path)
 		log_line("%s: a command needs a mountpoint with a path", o->mountpoint);
 		return EXIT_USAGE;
 	}
+	if (o->asks_rw && !o->asks_by_fuse)
+		log_hint("-o rw is ignored: the mount is read-only");
 	return EXIT_OK;
-}
-
-/* False, after a message, for an option that nobody knows: that is said before any other work is done. */
-static bool options_known(const struct options *o)
-{
-	struct fuse_args copy = {.argc = 0};
-	struct fuse_session *session;
-	bool known = true;
-
-	for (int i = 0; i < o->fuse.argc && known; i++)
-		known = fuse_opt_add_arg(&copy, o->fuse.argv[i]) == 0;
-	session = known ? fuse_session_new(&copy, &ops, sizeof(ops), NULL) : NULL;
-	known = session != NULL;
-	if (session)
-		fuse_session_destroy(session);
-	fuse_opt_free_args(&copy);
-	return known;
 }
 
 static struct outcome mount_and_serve(struct options *o)
@@ -261,7 +285,7 @@ static struct outcome mount_and_serve(struct options *o)
 	struct command command = {.argv = o->command};
 	struct gptqfs *model = NULL;
 	char *path = NULL;
-	struct outcome end = {options_known(o) ? check_mountpoint(o, &path) : EXIT_USAGE, CLEAN_UP};
+	struct outcome end = {check_mountpoint(o, &path), CLEAN_UP};
 
 	if (o->command)
 		getrlimit(RLIMIT_NOFILE, &command.files);
@@ -286,6 +310,8 @@ static struct outcome obey(struct options *o)
 		options_help(stdout);
 	else if (o->version)
 		options_version(stdout);
+	else if (o->unmount)
+		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
 	else if (o->check)
 		return (struct outcome){check(o), CLEAN_UP};
 	else
@@ -308,7 +334,7 @@ int main(int argc, char **argv)
 		return EXIT_SERVE;
 	}
 	if (options_parse(&o, argc, argv) == 0) {
-		log_install(o.debug);
+		log_install(o.debug, o.quiet);
 		end = obey(&o);
 	}
 	if (end.then == AT_ONCE)

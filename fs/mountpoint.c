@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "mountpoint.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,15 +24,77 @@ bool mountpoint_is_descriptor(const char *path)
 	return strncmp(path, "/dev/fd/", 8) == 0;
 }
 
+/* mountinfo writes blanks, tabs and backslashes as \ooo. Works in place. */
+static void unescape(char *path)
+{
+	char *to = path;
+	unsigned octal;
+
+	for (const char *from = path; *from; to++) {
+		if (*from == '\\' && sscanf(from, "\\%3o", &octal) == 1) {
+			*to = (char)octal;
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = 0;
+}
+
+/* What is mounted at a path. */
+struct mounted {
+	dev_t dev;
+	char type[64];
+};
+
+/* Finds it by the last such line of mountinfo, which is the topmost mount. Returns 0, -ENOENT or -errno. */
+static int mounted_at(const char *path, struct mounted *out)
+{
+	char *line = NULL;
+	size_t room = 0;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	unsigned major_number, minor_number;
+	char where[PATH_MAX];
+	int rc = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (getline(&line, &room, f) > 0) {
+		const char *type = strstr(line, " - ");
+
+		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major_number, &minor_number, where) != 3)
+			continue;
+		unescape(where);
+		if (strcmp(where, path) != 0)
+			continue;
+		out->dev = makedev(major_number, minor_number);
+		if (!type || sscanf(type + 3, "%63s", out->type) != 1)
+			out->type[0] = 0;
+		rc = 0;
+	}
+	free(line);
+	fclose(f);
+	return rc;
+}
+
+static bool is_ours(const struct mounted *m)
+{
+	return strcmp(m->type, "fuse.gptqfs") == 0;
+}
+
 int mountpoint_check(const char *given, char **path)
 {
 	const bool descriptor = mountpoint_is_descriptor(given);
 	struct statvfs fs;
+	struct mounted m;
 	struct stat st;
 
 	*path = descriptor ? strdup(given) : realpath(given, NULL);
-	/* stat alone could be answered from the kernel's memory of a mount whose server is gone. */
+	/* stat alone may be answered from the kernel's cache though the server is dead. */
 	if (*path && stat(*path, &st) == 0 && statvfs(*path, &fs) == 0) {
+		if (S_ISDIR(st.st_mode) && mounted_at(*path, &m) == 0 && is_ours(&m))
+			log_hint("%s: a model is mounted there already; this mount will hide it until it is unmounted",
+			    given);
 		if (S_ISDIR(st.st_mode) || descriptor)
 			return 0;
 		errno = ENOTDIR;
@@ -47,6 +110,23 @@ int mountpoint_check(const char *given, char **path)
 	else
 		log_line("%s: %s; the mountpoint must be a directory this user may use", given, strerror(errno));
 	return errno == EACCES ? -EACCES : -EINVAL;
+}
+
+bool mountpoint_holds_model(const char *given)
+{
+	static const char weights[] = ".safetensors";
+	DIR *dir = opendir(given);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		const size_t len = strlen(entry->d_name);
+
+		found = len >= sizeof(weights) && strcmp(entry->d_name + len - strlen(weights), weights) == 0;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 void mountpoint_explain(const char *path)
@@ -105,70 +185,85 @@ unsigned mountpoint_readahead(dev_t dev, unsigned kib)
 	if (f && fclose(f))
 		failed = 1;
 	if (failed)
-		log_line("readahead stays at %u KiB, large reads will be slower; to raise it, as root: echo %u > %s",
+		log_hint("readahead stays at %u KiB, large reads will be slower; to raise it, as root: echo %u > %s",
 		    now, kib, path);
 	return failed ? now : kib;
 }
 
-/* Blanks, tabs and backslashes stand as \ooo in mountinfo. In place. */
-static void unescape(char *path)
+/* Has fusermount3, which is setuid, unmount for a user. Returns 0 or -EPERM. */
+static int run_fusermount(const char *path, const char *flags)
 {
-	char *to = path;
-	unsigned octal;
-
-	for (const char *from = path; *from; to++) {
-		if (*from == '\\' && sscanf(from, "\\%3o", &octal) == 1) {
-			*to = (char)octal;
-			from += 4;
-		} else {
-			*to = *from++;
-		}
-	}
-	*to = 0;
-}
-
-/* The device of what is mounted at `path` now: the last such line of mountinfo is the topmost. */
-static int mounted_device(const char *path, dev_t *dev)
-{
-	char *line = NULL;
-	size_t room = 0;
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	unsigned major_number, minor_number;
-	char where[PATH_MAX];
-	int rc = -ENOENT;
-
-	if (!f)
-		return -errno;
-	while (getline(&line, &room, f) > 0) {
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major_number, &minor_number, where) != 3)
-			continue;
-		unescape(where);
-		if (strcmp(where, path) == 0) {
-			*dev = makedev(major_number, minor_number);
-			rc = 0;
-		}
-	}
-	free(line);
-	fclose(f);
-	return rc;
-}
-
-int mountpoint_detach(const char *path, dev_t dev)
-{
-	char *const argv[] = {"fusermount3", "-u", "-z", "-q", "--", (char *)path, NULL};
+	char *const argv[] = {"fusermount3", "-u", (char *)flags, "--", (char *)path, NULL};
 	char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", NULL};
-	int rc, status;
-	dev_t now;
+	int status;
 	pid_t pid;
 
-	rc = mounted_device(path, &now);
-	if (rc || now != dev)
-		return rc ? rc : -EBUSY;
-	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-		return 0;
 	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environment) != 0)
 		return -EPERM;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+}
+
+int mountpoint_detach(const char *path, dev_t dev)
+{
+	struct mounted m;
+	int rc = mounted_at(path, &m);
+
+	if (rc || m.dev != dev)
+		return rc ? rc : -EBUSY;
+	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	return run_fusermount(path, "-zq");
+}
+
+/* The canonical path of a mountpoint, which itself cannot be looked at if its server is dead. NULL and errno. */
+static char *canonical(const char *given)
+{
+	char *path = realpath(given, NULL), *copy, *slash, *parent = NULL;
+
+	if (path || errno != ENOTCONN)
+		return path;
+	copy = strdup(given);
+	for (size_t n = copy ? strlen(copy) : 0; n > 1 && copy[n - 1] == '/'; n--)
+		copy[n - 1] = 0;
+	slash = copy ? strrchr(copy, '/') : NULL;
+	if (slash)
+		*slash = 0;
+	if (copy)
+		parent = realpath(slash ? *copy ? copy : "/" : ".", NULL);
+	if (parent && asprintf(&path, "%s/%s", parent[1] ? parent : "", slash ? slash + 1 : copy) < 0)
+		path = NULL;
+	free(parent);
+	free(copy);
+	return path;
+}
+
+int mountpoint_unmount(const char *given)
+{
+	char *path = canonical(given);
+	struct mounted m;
+	int rc = path ? mounted_at(path, &m) : -errno;
+
+	if (!path)
+		log_line("%s: %s", given, strerror(-rc));
+	else if (rc)
+		log_line("%s: nothing is mounted there", given);
+	else if (!is_ours(&m)) {
+		log_line("%s: a mount of type %s, not of gptqfs; unmount it with: umount '%s'", given, m.type, given);
+		rc = -EINVAL;
+	} else if (umount2(path, UMOUNT_NOFOLLOW) < 0) {
+		rc = -errno;
+		if (rc == -EPERM)
+			rc = run_fusermount(path, "-q");
+		if (rc == -EBUSY)
+			log_line("%s: in use; end the programs that fuser -m '%s' lists, or detach it while they finish "
+				 "with: fusermount3 -uz '%s'",
+			    given, given, given);
+		else if (rc)
+			log_line("%s: cannot be unmounted by this user, or is in use; try: fusermount3 -u '%s'", given,
+			    given);
+	}
+	free(path);
+	return rc;
 }

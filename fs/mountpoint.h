@@ -7,32 +7,37 @@
 
 /* The place where a model is mounted, and what can be asked of the kernel about it. */
 
-/* "/dev/fd/N", by which mount.fuse3 hands over a session that it has mounted itself. */
+/* True for "/dev/fd/N": mount.fuse3 hands over a session that it has mounted itself. */
 bool mountpoint_is_descriptor(const char *path);
 
 /*
- * Can something be mounted there? 0 and *path the canonical path (caller frees; "/dev/fd/N" stays as it is), or, after
- * having said why not and what helps: -EINVAL for a bad argument, -ENOTCONN for a stale mount, -EACCES.
+ * Checks that something can be mounted there. Returns 0 and in *path the canonical path (caller frees; "/dev/fd/N"
+ * stays as it is), or after a message with the remedy -EINVAL for a bad argument, -ENOTCONN for a stale mount, -EACCES.
  */
 int mountpoint_check(const char *given, char **path);
 
-/* Says why a mount at `path` most likely failed, and what helps. */
+/* True if this is a directory with the files of a model, and so probably no mountpoint. */
+bool mountpoint_holds_model(const char *given);
+
+/* Says why a mount at `path` most likely failed, and the remedy. */
 void mountpoint_explain(const char *path);
 
 /*
- * Waits until the mount answers, and finds its device number. 0 or -errno; -ENOTSUP for "/dev/fd/N", where whoever gave
- * us the descriptor knows the path and we do not. Not from a thread that serves the mount.
+ * Waits until the mount answers, and finds its device number. Returns 0 or -errno; -ENOTSUP for "/dev/fd/N", whose path
+ * only the program that opened it knows. Not to be called by a thread that serves the mount.
  */
 int mountpoint_wait(const char *path, dev_t *dev);
 
-/* Raises readahead to `kib`; where that is not allowed, says how somebody else may do it. Returns what it is then, in
- * KiB, or 0 if that is not known. */
+/* Raises readahead to `kib`, or says how root can. Returns what it then is in KiB, 0 if not known. */
 unsigned mountpoint_readahead(dev_t dev, unsigned kib);
 
 /*
- * Takes the mount away from its path while whoever uses it keeps it (umount -l), unless something else was mounted
- * there since. 0 or -errno.
+ * Detaches the mount from its path while open files stay readable (umount -l), unless something else was mounted there
+ * since. Returns 0 or -errno.
  */
 int mountpoint_detach(const char *path, dev_t dev);
+
+/* Unmounts what gptqfs has mounted at `given`, a stale mount too. Returns 0, or -errno after a message. */
+int mountpoint_unmount(const char *given);
 
 #endif

@@ -4,89 +4,219 @@
 #include "options.h"
 
 #include <errno.h>
+#include <fuse_log.h>
 #include <fuse_lowlevel.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "mount_helper.h"
 #include "log.h"
 #include "loop.h"
+#include "mount_helper.h"
+#include "spelling.h"
 
-enum { KEY_FSNAME };
+#define READAHEAD_DEFAULT 1024 /* KiB */
+#define TEMPLATES_MAX 4        /* of one option */
+#define TEMPLATE_SIZE 32
 
-/* An option: how it is parsed, and how it is told. Help is printed from this table, and tests hold the man page and the
- * completions against that. */
+/*
+ * An option. The command line is parsed by this table and help is printed from it; tests hold the man page, the
+ * completions and README against help.
+ */
 struct option {
-	struct fuse_opt opt; /* templ NULL: libfuse parses it */
-	const char *shown;   /* as people write it, or NULL for another spelling of the row above */
+	/* As people write it: "-h, --help" or "-o view=NAME". What may follow -o may also be written --view=NAME. */
+	const char *spelled;
 	const char *help;
+	const char *format; /* of the value, as fuse_opt.h has it; NULL for a switch */
+	size_t field;       /* of struct options: the value, or 1 */
+	bool by_libfuse;    /* which parses it */
+	const char *values; /* the usual ones */
 };
 
-#define OPT(name, field, value)                              \
-	{                                                    \
-		name, offsetof(struct options, field), value \
-	}
-#define FUSES     \
-	{         \
-		0 \
-	}
+#define OF(name) offsetof(struct options, name)
 #define QUOTE(number) #number
 #define NUMBER(number) QUOTE(number)
 
 static const struct option table[] = {
-    {OPT("-h", help, 1), "-h, --help", "this text"},
-    {OPT("--help", help, 1), NULL, NULL},
-    {OPT("-V", version, 1), "-V, --version", "version"},
-    {OPT("--version", version, 1), NULL, NULL},
-    {OPT("--check", check, 1), "--check", "read and validate everything, print the module table and every warning"},
-    {OPT("--json", json, 1), "--json", "with --check: as JSON"},
-    {OPT("--sha256", sha256, 1), "--sha256",
-	"with --check: print the SHA-256 of every tensor of view=NAME (fp16) as JSON"},
-    {FUSES, "-f", "stay in the foreground"},
-    {FUSES, "-d, -o debug", "debugging output of libfuse (implies -f)"},
-    {FUSES, "-s", "one thread"},
-    {OPT("--cpu=%s", cpu, 0), "--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512 (also GPTQFS_CPU)"},
-    {OPT("cpu=%s", cpu, 0), NULL, NULL},
-    {OPT("view=%s", view, 0), "-o view=NAME", "show one view as the root"},
-    {OPT("dtype=%s", dtype, 0), "-o dtype=NAME", "type of the files of tensors/: fp16, bf16, fp32 (fp16)"},
-    {OPT("cache=%s", cache, 0), "-o cache=SIZE",
-	"budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g"},
-    {OPT("accel=%s", accel, 0), "-o accel=WHAT",
-	"decode on the CPU alone (none), or by cuda, auto, /path/of/plugin.so"},
-    {OPT("cuda_mem=%s", cuda_mem, 0), "-o cuda_mem=SIZE",
-	"the most an accelerator may hold of its memory (" NUMBER(GPTQFS_ACCEL_MEMORY_MIB) "m); k, m, g"},
-    {OPT("readahead=%u", readahead, 0), "-o readahead=KiB",
-	"readahead of the mount, if allowed to set it (" NUMBER(READAHEAD_DEFAULT) ")"},
-    {OPT("direct_io", direct_io, 1), "-o direct_io", "bypass the page cache (no shared mmap)"},
-    {OPT("noxattr", noxattr, 1), "-o noxattr", "no extended attributes user.gptqfs.*"},
-    {OPT("follow_symlinks", follow_symlinks, 1), "-o follow_symlinks", "let links lead out of MODEL_DIR"},
-    {OPT("uid=%u", model.uid, 0), "-o uid=N", "owner shown"},
-    {OPT("gid=%u", model.gid, 0), "-o gid=N", "group shown"},
-    {OPT("umask=%o", model.umask, 0), "-o umask=M", "permissions taken away (octal)"},
-    {OPT("max_read=%u", max_read, 0), "-o max_read=N", "bytes per request (1048576)"},
-    {FUSES, "-o max_threads=N", "threads that serve (10)"},
-    {OPT("reader_threads=%u", reader_threads, 0), "-o reader_threads=N",
-	"of them serve one reader (2, or 1 on fewer than 3 processors)"},
-    {FUSES, "-o clone_fd", "a descriptor of /dev/fuse per thread, and libfuse's own loop"},
-    {FUSES, "-o allow_other", "let other users read (see /etc/fuse.conf)"},
-    {FUSE_OPT_KEY("fsname=", KEY_FSNAME), "-o fsname=NAME", "name of the source in the table of mounts"},
+    {"-h, --help", "this text", NULL, OF(help), false, NULL},
+    {"-V, --version", "version", NULL, OF(version), false, NULL},
+    {"-u, --unmount", "unmount MOUNTPOINT", NULL, OF(unmount), false, NULL},
+    {"-q, --quiet", "print nothing but errors", NULL, OF(quiet), false, NULL},
+    {"--check", "read and validate everything, print the module table and every warning", NULL, OF(check), false, NULL},
+    {"--json", "with --check: as JSON", NULL, OF(json), false, NULL},
+    {"--sha256", "with --check: print the SHA-256 of every tensor of view=NAME (fp16) as JSON", NULL, OF(sha256), false,
+	NULL},
+    {"-f", "stay in the foreground", NULL, 0, true, NULL},
+    {"-d, -o debug", "debugging output of libfuse (implies -f)", NULL, 0, true, NULL},
+    {"-s", "one thread", NULL, 0, true, NULL},
+    {"--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512 (also GPTQFS_CPU)", "%s", OF(cpu), false,
+	"c ssse3 neon avx2 avx512"},
+    {"-o view=NAME", "show one view as the root", "%s", OF(view), false, NULL},
+    {"-o dtype=NAME", "type of the files of tensors/: fp16, bf16, fp32 (fp16)", "%s", OF(dtype), false,
+	"fp16 bf16 fp32"},
+    {"-o cache=SIZE", "budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g", "%s",
+	OF(cache), false, NULL},
+    {"-o accel=WHAT", "decode on the CPU alone (none), or by cuda, auto, /path/of/plugin.so", "%s", OF(accel), false,
+	"none auto cuda"},
+    {"-o cuda_mem=SIZE", "the most an accelerator may hold of its memory (" NUMBER(GPTQFS_ACCEL_MEMORY_MIB) "m)", "%s",
+	OF(cuda_mem), false, NULL},
+    {"-o readahead=KiB", "readahead of the mount, if allowed to set it (" NUMBER(READAHEAD_DEFAULT) ")", "%u",
+	OF(readahead), false, NULL},
+    {"-o direct_io", "bypass the page cache (no shared mmap)", NULL, OF(direct_io), false, NULL},
+    {"-o noxattr", "no extended attributes user.gptqfs.*", NULL, OF(noxattr), false, NULL},
+    {"-o follow_symlinks", "let links lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
+    {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
+    {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
+    {"-o umask=M", "permissions taken away (octal)", "%o", OF(model.umask), false, NULL},
+    {"-o max_read=N", "bytes per request (1048576)", "%u", OF(max_read), false, NULL},
+    {"-o max_threads=N", "threads that serve (10)", NULL, 0, true, NULL},
+    {"-o max_idle_threads=N", "of them stay when idle, with clone_fd", NULL, 0, true, NULL},
+    {"-o reader_threads=N", "of them serve one sequential reader (2, or 1 on fewer than 3 CPUs)", "%u",
+	OF(reader_threads), false, NULL},
+    {"-o clone_fd", "a descriptor of /dev/fuse per thread, and libfuse's own loop", NULL, 0, true, NULL},
+    {"-o allow_other", "let other users read (see /etc/fuse.conf)", NULL, 0, true, NULL},
+    {"-o fsname=NAME", "name of the source in the table of mounts", NULL, 0, true, NULL},
 };
 
 #define OPTIONS (sizeof(table) / sizeof(*table))
 
-static int take_argument(void *data, const char *arg, int key, struct fuse_args *outargs)
-{
-	struct options *o = data;
-	char **slot = !o->source ? &o->source : &o->mountpoint;
+/* ---- spellings ---- */
 
-	(void)outargs;
-	if (key == FUSE_OPT_KEY_OPT && mount_helper_ignores(arg))
-		return 0;
-	if (key == KEY_FSNAME)
-		o->has_fsname = 1;
-	if (key != FUSE_OPT_KEY_NONOPT)
-		return 1;
+/* One of the spellings of an option: its dashes or "-o " apart, its name, and whether a value follows. */
+struct spelling {
+	const char *name;
+	size_t length;
+	bool by_o, has_value;
+	unsigned dashes;
+};
+
+/* Reads the spelling at `at`. Returns where the next begins, or NULL after the last. */
+static const char *next_spelling(const char *at, struct spelling *s)
+{
+	const char *end = at + strcspn(at, ",");
+
+	*s = (struct spelling){.by_o = strncmp(at, "-o ", 3) == 0};
+	s->dashes = s->by_o ? 0 : (unsigned)strspn(at, "-");
+	s->name = at + (s->by_o ? 3 : s->dashes);
+	s->length = strcspn(s->name, ",=");
+	s->has_value = s->name[s->length] == '=';
+	return *end ? end + 2 : NULL;
+}
+
+/* What libfuse is given to parse an option by. */
+struct templates {
+	struct fuse_opt opts[OPTIONS * TEMPLATES_MAX + 1];
+	char text[OPTIONS * TEMPLATES_MAX][TEMPLATE_SIZE];
+	size_t count;
+};
+
+static void add_template(struct templates *t, const struct option *o, const struct spelling *s, const char *dashes)
+{
+	snprintf(t->text[t->count], TEMPLATE_SIZE, "%s%.*s%s%s", dashes, (int)s->length, s->name,
+	    s->has_value ? "=" : "", s->has_value ? o->format : "");
+	t->opts[t->count] = (struct fuse_opt){t->text[t->count], o->field, 1};
+	t->count++;
+}
+
+static void add_templates(struct templates *t, const struct option *o)
+{
+	struct spelling s;
+
+	for (const char *at = o->spelled; at;) {
+		at = next_spelling(at, &s);
+		if (s.by_o || s.dashes == 2)
+			add_template(t, o, &s, "--");
+		if (s.by_o || s.has_value)
+			add_template(t, o, &s, "");
+		if (s.dashes == 1)
+			add_template(t, o, &s, "-");
+	}
+}
+
+/* ---- options that are not ours ---- */
+
+/* True for the options of the table that libfuse parses. */
+static bool is_listed(const char *arg)
+{
+	struct spelling s;
+
+	for (size_t i = 0; i < OPTIONS; i++)
+		for (const char *at = table[i].by_libfuse ? table[i].spelled : NULL; at;) {
+			const size_t dashes = strspn(arg, "-"), length = strcspn(arg + dashes, "=");
+
+			at = next_spelling(at, &s);
+			if (dashes == s.dashes && length == s.length && strncmp(arg + dashes, s.name, length) == 0)
+				return true;
+		}
+	return false;
+}
+
+static void say_nothing(enum fuse_log_level level, const char *fmt, va_list args)
+{
+	(void)level;
+	(void)fmt;
+	(void)args;
+}
+
+/* True if libfuse, or mount(2), has such an option. There is no list of them to ask but a session. */
+static bool is_of_libfuse(const char *arg)
+{
+	static const struct fuse_lowlevel_ops none;
+	char *argv[] = {"gptqfs", (char *)arg, NULL, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
+	struct fuse_session *session;
+
+	if (arg[0] != '-') {
+		argv[1] = "-o";
+		argv[2] = (char *)arg;
+		args.argc = 3;
+	}
+	fuse_set_log_func(say_nothing);
+	session = fuse_session_new(&args, &none, sizeof(none), NULL);
+	fuse_set_log_func(NULL);
+	if (session)
+		fuse_session_destroy(session);
+	fuse_opt_free_args(&args);
+	return session != NULL;
+}
+
+/* The option whose name is most like this one, or NULL if none is. */
+static const struct option *find_nearest(const char *name, size_t length)
+{
+	const struct option *nearest = NULL;
+	unsigned best = length < 4 ? 2 : 3;
+	struct spelling s;
+
+	for (size_t i = 0; i < OPTIONS; i++)
+		for (const char *at = table[i].spelled; at;) {
+			unsigned distance;
+
+			at = next_spelling(at, &s);
+			distance = spelling_distance(name, length, s.name, s.length);
+			if (s.length > 1 && distance < best) {
+				best = distance;
+				nearest = &table[i];
+			}
+		}
+	return nearest;
+}
+
+static int refuse_option(const char *arg)
+{
+	const size_t dashes = strspn(arg, "-");
+	const struct option *nearest = find_nearest(arg + dashes, strcspn(arg + dashes, "="));
+
+	log_line("unknown option %s%s%s%s%s", dashes ? "" : "-o ", arg, nearest ? "; did you mean " : "",
+	    nearest ? nearest->spelled : "", nearest ? "?" : "; gptqfs --help lists them");
+	return -1;
+}
+
+/* ---- parsing ---- */
+
+static int take_argument(struct options *o, const char *arg)
+{
+	char **slot = !o->source && !o->unmount ? &o->source : &o->mountpoint;
+
 	if (*slot) {
 		log_line("unexpected argument: %s (expected MODEL_DIR MOUNTPOINT; see gptqfs --help)", arg);
 		return -1;
@@ -95,6 +225,33 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 	if (!*slot)
 		log_line("out of memory");
 	return *slot ? 0 : -1;
+}
+
+/* What no template is like. As fuse_opt_parse has it: 1 keeps the argument for libfuse, 0 drops it. */
+static int take_other(void *data, const char *arg, int key, struct fuse_args *outargs)
+{
+	struct options *o = data;
+
+	(void)outargs;
+	if (key == FUSE_OPT_KEY_NONOPT)
+		return take_argument(o, arg);
+	o->asks_rw |= strcmp(arg, "rw") == 0;
+	o->asks_by_fuse |= strcmp(arg, "dev") == 0 || strcmp(arg, "suid") == 0;
+	o->has_fsname |= strncmp(arg, "fsname=", 7) == 0;
+	if (mount_helper_ignores(arg))
+		return 0;
+	return is_listed(arg) || is_of_libfuse(arg) ? 1 : refuse_option(arg);
+}
+
+static int parse_own_words(struct options *o)
+{
+	struct templates t = {.count = 0};
+
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (!table[i].by_libfuse)
+			add_templates(&t, &table[i]);
+	t.opts[t.count] = (struct fuse_opt)FUSE_OPT_END;
+	return fuse_opt_parse(&o->fuse, o, t.opts, take_other) == -1 ? -EINVAL : 0;
 }
 
 /* "64m" is 64 MiB. */
@@ -119,7 +276,7 @@ static int parse_size(const char *text, size_t *out)
 	return 0;
 }
 
-/* The size an option gave, if it was given. */
+/* Reads the value of an option, if it was given. */
 static int read_size(const char *option, const char *text, size_t *out)
 {
 	int rc = text ? parse_size(text, out) : 0;
@@ -146,11 +303,17 @@ static int parse_fuse_words(struct options *o)
 	return 0;
 }
 
+/* What is missing or too much among the arguments themselves. */
 static int check_arguments(const struct options *o)
 {
-	if (o->help || o->version)
+	if (o->unmount && (!o->mountpoint || o->check || o->command))
+		log_line("-u takes a mountpoint and nothing else; usage: gptqfs -u MOUNTPOINT");
+	else if (o->unmount)
 		return 0;
-	if (!o->source)
+	else if ((o->json || o->sha256) && !o->check)
+		log_line("%s goes with --check; usage: gptqfs --check %s MODEL_DIR", o->json ? "--json" : "--sha256",
+		    o->json ? "--json" : "--sha256");
+	else if (!o->source)
 		log_line("no model given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
 	else if (!o->check && !o->mountpoint)
 		log_line("no mountpoint given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
@@ -158,9 +321,14 @@ static int check_arguments(const struct options *o)
 		log_line("no command after --; usage: gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...");
 	else if (o->check && o->mountpoint)
 		log_line("--check mounts nothing; usage: gptqfs --check [--json] MODEL_DIR");
-	else if ((o->json || o->sha256) && !o->check)
-		log_line("%s goes with --check", o->json ? "--json" : "--sha256");
-	else if (o->max_read && (o->max_read < 4096 || o->max_read > GPTQFS_READ_MAX))
+	else
+		return 0;
+	return -EINVAL;
+}
+
+static int check_values(const struct options *o)
+{
+	if (o->max_read && (o->max_read < 4096 || o->max_read > GPTQFS_READ_MAX))
 		log_line("max_read=%u: expected 4096 to %zu", o->max_read, GPTQFS_READ_MAX);
 	else if (o->reader_threads < 1 || o->reader_threads > GPTQFS_AHEAD_MAX)
 		log_line("reader_threads=%u: expected 1 to %d", o->reader_threads, GPTQFS_AHEAD_MAX);
@@ -169,18 +337,6 @@ static int check_arguments(const struct options *o)
 	else
 		return 0;
 	return -EINVAL;
-}
-
-static int parse_own_words(struct options *o)
-{
-	struct fuse_opt own[OPTIONS + 1];
-	size_t count = 0;
-
-	for (size_t i = 0; i < OPTIONS; i++)
-		if (table[i].opt.templ)
-			own[count++] = table[i].opt;
-	own[count] = (struct fuse_opt)FUSE_OPT_END;
-	return fuse_opt_parse(&o->fuse, o, own, take_argument) == -1 ? -EINVAL : 0;
 }
 
 int options_find_command(int argc, char **argv)
@@ -209,15 +365,13 @@ int options_parse(struct options *o, int argc, char **argv)
 	const int command = helper ? 0 : options_find_command(argc, argv);
 
 	*o = (struct options){
-	    .model = {.cache_bytes = GPTQFS_CACHE_DEFAULT,
-		.accel_memory = GPTQFS_ACCEL_MEMORY,
-		.uid = (uid_t)-1,
-		.gid = (gid_t)-1},
+	    .model = GPTQFS_OPTIONS,
 	    .readahead = READAHEAD_DEFAULT,
 	    .reader_threads = loop_team(),
 	    .command = command ? argv + command : NULL,
 	    .fuse = FUSE_ARGS_INIT(command ? command - 1 : argc, argv),
 	};
+	o->asks_by_fuse = helper;
 	if (helper && mount_helper_arguments(&o->fuse.argc, argv, &o->fake))
 		return -EINVAL;
 	if (parse_own_words(o) || parse_fuse_words(o))
@@ -233,7 +387,9 @@ int options_parse(struct options *o, int argc, char **argv)
 	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
 	    read_size("cuda_mem", o->cuda_mem, &o->model.accel_memory))
 		return -EINVAL;
-	return check_arguments(o);
+	if (o->help || o->version)
+		return 0;
+	return check_arguments(o) ? -EINVAL : check_values(o);
 }
 
 void options_free(struct options *o)
@@ -249,6 +405,22 @@ void options_free(struct options *o)
 	fuse_opt_free_args(&o->fuse);
 }
 
+/* For the completions: a line for each option with values that can be told. */
+static void help_values(FILE *out)
+{
+	struct spelling s;
+
+	fprintf(out, "view:");
+	for (size_t i = 0; gptqfs_view_name(i); i++)
+		fprintf(out, " %s", gptqfs_view_name(i));
+	putc('\n', out);
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (table[i].values) {
+			next_spelling(table[i].spelled, &s);
+			fprintf(out, "%.*s: %s\n", (int)s.length, s.name, table[i].values);
+		}
+}
+
 void options_help(FILE *out)
 {
 	fprintf(out,
@@ -257,20 +429,19 @@ void options_help(FILE *out)
 	    "                                                 mount, run the command, unmount; its status is returned\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
-	    "       fusermount3 -u MOUNTPOINT                 unmount\n"
+	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
-	    "MODEL_DIR is a directory with GPTQ safetensors, or an entry of the Hugging Face cache (models--org--name).\n"
+	    "MODEL_DIR is a directory with GPTQ safetensors, an entry of the Hugging Face cache (models--org--name), or\n"
+	    "the name of a model in that cache (org/name).\n"
 	    "\n");
 	for (size_t i = 0; i < OPTIONS; i++)
-		if (table[i].shown)
-			fprintf(out, "    %-22s %s\n", table[i].shown, table[i].help);
-	fprintf(out, "    %-22s %s\n\nviews:", "-o ...", "any other mount option");
-	for (size_t i = 0; gptqfs_view_name(i); i++)
-		fprintf(out, " %s", gptqfs_view_name(i));
+		fprintf(out, "    %-22s %s\n", table[i].spelled, table[i].help);
+	fprintf(out, "    %-22s %s\n\n", "-o ...", "any other mount option");
+	help_values(out);
 	fprintf(out,
-	    "\n\n"
+	    "\n"
 	    "exit: 0 mounted; 1 usage; 2 nothing readable as weights; 3 weights damaged, incomplete or of another format;\n"
-	    "      4 the mount failed; 5 failed while serving\n");
+	    "      4 the mount failed; 5 failed while serving; with a command, its own\n");
 }
 
 void options_version(FILE *out)

@@ -9,36 +9,36 @@
 
 #include "../core/gptqfs.h"
 
-#define READAHEAD_DEFAULT 1024 /* KiB */
-
-/* The command line. Zeroed at birth; options_free frees it whatever happened. */
+/* The command line. options_free frees it, after failure too. */
 struct options {
 	struct gptqfs_options model;
 	char *source;     /* MODEL_DIR as given */
 	char *mountpoint; /* as given */
 	char *view, *dtype, *cpu, *cache, *accel, *cuda_mem;
 	unsigned readahead; /* KiB */
-	unsigned max_read;  /* bytes, 0 for what the kernel has */
+	unsigned max_read;  /* bytes, 0 for the kernel's own limit */
 	int direct_io;
 	int noxattr;
 	int follow_symlinks;
-	int help, version, check, json, sha256;
+	int help, version, check, json, sha256, quiet, unmount;
 	int foreground, debug, single;
-	int has_fsname;
-	bool fake; /* mount -f: all but mounting */
+	bool has_fsname;
+	bool asks_rw;      /* "rw" was given... */
+	bool asks_by_fuse; /* ...by mount(8), which adds it to every mount */
+	bool fake;         /* mount -f: all but mounting */
 	unsigned max_threads, max_idle_threads, reader_threads;
 	int clone_fd;
-	char *const *command;  /* what stands after "--", or NULL */
-	struct fuse_args fuse; /* what is left for fuse_session_new */
+	char *const *command;  /* what follows "--", or NULL */
+	struct fuse_args fuse; /* the rest, for fuse_session_new */
 };
 
 /*
- * Where the command begins: behind a "--" that follows model and mountpoint. Before them "--" ends the options, as
- * everywhere. 0 if there is none.
+ * Returns the index of the first word of the command, which follows a "--" that comes after the model and the
+ * mountpoint, or 0 if there is none. An earlier "--" ends the options, as everywhere.
  */
 int options_find_command(int argc, char **argv);
 
-/* Parses. Returns 0, or -EINVAL after having said what is wrong. */
+/* Returns 0, or -EINVAL after a message. */
 int options_parse(struct options *o, int argc, char **argv);
 void options_free(struct options *o);
 

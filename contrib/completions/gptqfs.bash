@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-# Completions of gptqfs for bash. Options, mount options and views are those that gptqfs --help tells.
+# Completions of gptqfs for bash. Options and their values are those of gptqfs --help.
 
 _gptqfs_help() {
 	"${COMP_WORDS[0]/#\~/$HOME}" --help 2>/dev/null
 }
 
-# How options are written, one each line: -f, --cpu=LEVEL, -o view=NAME.
+# Spellings of options, one per line: -f, --cpu=, -o view=.
 _gptqfs_spellings() {
 	_gptqfs_help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | sed 's/=.*/=/'
 }
@@ -21,17 +21,12 @@ _gptqfs_words() {
 	_gptqfs_spellings | sed -n 's/^-o \([a-z]\)/\1/p'
 }
 
-# The values of one option.
+# The values of one option, of its line "NAME: VALUE...".
 _gptqfs_values() {
-	case $1 in
-	view) _gptqfs_help | sed -n 's/^views: //p' ;;
-	cpu) echo c ssse3 neon avx2 avx512 ;;
-	accel) echo none auto cuda ;;
-	dtype) echo fp16 bf16 fp32 ;;
-	esac
+	_gptqfs_help | sed -n "s/^$1: //p"
 }
 
-# Does a command begin before this word? Prints the index of its first word.
+# Prints the index of the first word of a command that begins before this word; fails if there is none.
 _gptqfs_command() {
 	local i
 
@@ -41,7 +36,7 @@ _gptqfs_command() {
 	return 1
 }
 
-# Offers words after what of the line is settled already: `fixed` is that part of the current word.
+# Offers those of `words` that begin with `part`, each after `fixed`, the part of the current word that stays.
 _gptqfs_offer() {
 	local fixed=$1 part=$2 words=$3 word
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Completions of gptqfs for fish. Options, mount options and views are those that gptqfs --help tells.
+# Completions of gptqfs for fish. Options and their values are those of gptqfs --help.
 
 function __gptqfs_help
     set -l words (commandline -opc)
@@ -23,16 +23,7 @@ function __gptqfs_rows
 end
 
 function __gptqfs_values
-    switch $argv[1]
-        case view
-            __gptqfs_help | string replace -rf '^views: ' '' | string split ' '
-        case cpu
-            printf '%s\n' c ssse3 neon avx2 avx512
-        case accel
-            printf '%s\n' none auto cuda
-        case dtype
-            printf '%s\n' fp16 bf16 fp32
-    end
+    __gptqfs_help | string replace -rf "^$argv[1]: " '' | string split ' '
 end
 
 # What may follow -o: words, or the values of the one that is being typed, each with what stands before it.

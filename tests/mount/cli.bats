@@ -25,7 +25,7 @@ refused() {
 		run -0 --separate-stderr "$GPTQFS" $option
 		[[ -z $stderr && $output = usage:* ]]
 	done
-	for word in MODEL_DIR MOUNTPOINT fusermount3 --check --json --version --cpu view= fp16 bf16 fp32 cache= readahead= \
+	for word in MODEL_DIR MOUNTPOINT "gptqfs -u" --check --json --version --cpu view= fp16 bf16 fp32 cache= readahead= \
 		direct_io follow_symlinks uid= gid= umask= max_read= clone_fd allow_other " -f" " -d" " -s"; do
 		[[ $output = *"$word"* ]] || fail "help does not mention $word"
 	done
@@ -59,6 +59,48 @@ refused() {
 	[[ $stderr = *nonsense* && $stderr != */nonexistent* ]]
 	usage_error -o nonsense=1 /nonexistent "$mnt"
 	[[ $stderr = *nonsense* && $stderr != */nonexistent* ]]
+}
+
+@test "an unknown option is named, with the one that is most like it" {
+	while IFS='|' read -r given meant; do
+		usage_error $given /nonexistent "$mnt"
+		[[ $stderr = "gptqfs: unknown option $given; did you mean $meant?" ]] || fail "$stderr"
+	done <<'LIST'
+--chekc|--check
+--jsno|--json
+--sha265|--sha256
+--vresion|-V, --version
+-o viev=fp16|-o view=NAME
+--viev=fp16|-o view=NAME
+-o view|-o view=NAME
+-o direct-io|-o direct_io
+-o allow_ohter|-o allow_other
+--allow_other|-o allow_other
+LIST
+	# Nothing is like it.
+	usage_error --qqqqqqqq /nonexistent
+	[[ $stderr = *"unknown option --qqqqqqqq; "*--help* ]]
+	usage_error --check -o bogus=1 /nonexistent
+	[[ $stderr = *"-o bogus=1"* ]]
+}
+
+@test "mount options of libfuse and of the kernel are accepted" {
+	need_root
+	make_checkpoint plain
+	mount_model -o max_threads=3,max_idle_threads=2,clone_fd,subtype=x,noexec,sync "$model" "$mnt"
+	grep -q " $mnt ro,nosuid,nodev,noexec.* - fuse.gptqfs " /proc/self/mountinfo
+}
+
+@test "options of -o may be written with dashes" {
+	make_checkpoint plain
+	mount_model --view=fp32 --cache=1m --uid=7 --noxattr "$model" "$mnt"
+	[[ $(stat -c %u "$mnt/model.safetensors") = 7 ]]
+	compare_view "$mnt" F32
+	unmount "$mnt"
+	mount_model --dtype=fp32 "$model" "$mnt"
+	find "$mnt/tensors" -name '*.npy' -exec head -c 128 {} \; | grep -q "'<f4'"
+	usage_error --view=fp8 --check "$model"
+	[[ $stderr = *fp8*fp16* ]]
 }
 
 @test "an unknown view: the message lists those there are" {
@@ -99,6 +141,10 @@ refused() {
 @test "--json without --check, --check with a mountpoint" {
 	usage_error --json "$BATS_TEST_TMPDIR" "$mnt"
 	[[ $stderr = *--check* ]]
+	usage_error --json "$BATS_TEST_TMPDIR"
+	[[ $stderr = *"--json goes with --check"* ]]
+	usage_error --sha256
+	[[ $stderr = *"--sha256 goes with --check"* ]]
 	usage_error --check "$BATS_TEST_TMPDIR" "$mnt"
 	[[ $stderr = *"mounts nothing"* ]]
 }
@@ -142,6 +188,101 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	# Who may not raise readahead is told so, in one line.
 	[[ -z $output ]]
 	[[ -z $stderr || ($EUID != 0 && $stderr = *readahead*) ]]
+}
+
+@test "-q: nothing but errors" {
+	make_checkpoint disagreeing
+	run -0 --separate-stderr mount_model -q "$model" "$mnt"
+	[[ -z $output && -z $stderr ]]
+	run -0 --separate-stderr mount_model --quiet -o rw "$model" "$mnt"
+	[[ -z $output && -z $stderr ]]
+	run -0 --separate-stderr "$GPTQFS" -q --check "$model"
+	[[ -z $output && -z $stderr ]]
+	usage_error -q --check "$model" "$mnt"
+	run -2 --separate-stderr "$GPTQFS" -q --check "$BATS_TEST_TMPDIR/missing"
+	[[ -z $output && -n $stderr ]]
+}
+
+@test "-o rw, and a second mount on the same place, say a line" {
+	make_checkpoint plain
+	run -0 --separate-stderr mount_model -o rw "$model" "$mnt"
+	[[ $stderr = *"-o rw is ignored"*"read-only"* ]]
+	run -0 --separate-stderr mount_model "$model" "$mnt"
+	[[ $stderr = *"$mnt: a model is mounted there already"* ]]
+	[[ -e $mnt/fp16/config.json ]]
+}
+
+@test "-u unmounts, a stale mount too, and nothing that is not ours" {
+	make_checkpoint plain
+	for way in -u --unmount; do
+		mount_model "$model" "$mnt"
+		run -0 --separate-stderr "$GPTQFS" $way "$mnt"
+		[[ -z $output && -z $stderr ]]
+		not_mounted "$mnt"
+		wait_until 20 is_gone "$server"
+	done
+	mount_model "$model" "$mnt"
+	(cd "$BATS_TEST_TMPDIR" && "$GPTQFS" -u mnt/)
+	not_mounted "$mnt"
+	mount_model "$model" "$mnt"
+	kill -KILL "$server"
+	wait_until 10 is_gone "$server"
+	(cd "$BATS_TEST_TMPDIR" && "$GPTQFS" -u mnt/)
+	not_mounted "$mnt"
+	run -4 --separate-stderr "$GPTQFS" -u "$mnt"
+	[[ $stderr = *"$mnt: nothing is mounted there"* ]]
+	run -4 --separate-stderr "$GPTQFS" -u "$BATS_TEST_TMPDIR/missing"
+	[[ $stderr = *missing*"No such file"* ]]
+	run -4 --separate-stderr "$GPTQFS" -u /proc
+	[[ $stderr = *"type proc, not of gptqfs"* && -e /proc/self ]]
+	usage_error -u
+	usage_error -u "$model" "$mnt"
+}
+
+@test "-u of a mount in use says so" {
+	make_checkpoint plain
+	mount_model "$model" "$mnt"
+	exec 9<"$mnt/fp16/model.safetensors"
+	run -4 --separate-stderr "$GPTQFS" -u "$mnt"
+	[[ $stderr = *"$mnt: "*"in use"*"fusermount3 -u"* ]]
+	is_mounted "$mnt"
+	exec 9<&-
+	"$GPTQFS" -u "$mnt"
+	not_mounted "$mnt"
+}
+
+@test "swapped arguments are recognised" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	run -2 --separate-stderr "$GPTQFS" "$mnt" "$model"
+	[[ $stderr = *"did you mean: gptqfs '$model' '$mnt'"* ]]
+	not_mounted "$model"
+	# Only if it is a model.
+	mkdir "$BATS_TEST_TMPDIR/other"
+	run -2 --separate-stderr "$GPTQFS" "$mnt" "$BATS_TEST_TMPDIR/other"
+	[[ $stderr != *"did you mean"* ]]
+}
+
+@test "org/name is looked up in the Hugging Face cache" {
+	make_checkpoint hf_cache
+	hub=$(dirname "$model")
+	# As huggingface_hub has it: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub.
+	mkdir -p "$BATS_TEST_TMPDIR/home/.cache/huggingface"
+	ln -s "$hub" "$BATS_TEST_TMPDIR/home/.cache/huggingface/hub"
+	cd "$BATS_TEST_TMPDIR"
+	for setting in HF_HUB_CACHE="$hub" HF_HOME="$BATS_TEST_TMPDIR/home/.cache/huggingface" HOME="$BATS_TEST_TMPDIR/home"; do
+		run -0 env -u HF_HUB_CACHE -u HF_HOME -u XDG_CACHE_HOME "$setting" "$GPTQFS" --check --json org/name
+		[[ $(jq -r .source <<<"$output") = "$(realpath "$model")"/snapshots/* ]]
+	done
+	HF_HUB_CACHE=$hub mount_model org/name "$mnt"
+	[[ -e $mnt/fp16/config.json ]]
+	# It is not there, or the directory of that name is meant.
+	HF_HUB_CACHE=$hub run -2 --separate-stderr "$GPTQFS" --check org/other
+	[[ $stderr = *"org/other: no such directory, and not in the Hugging Face cache ($hub/models--org--other)"*"hf download org/other"* ]]
+	mkdir -p org/name
+	HF_HUB_CACHE=$hub run -2 --separate-stderr "$GPTQFS" --check org/name
+	HF_HUB_CACHE=$hub run -2 --separate-stderr "$GPTQFS" --check ../no/name
+	[[ $stderr != *"Hugging Face"* ]]
 }
 
 @test "exit 1: a mountpoint that is missing or no directory" {
@@ -296,7 +437,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 		wait "$server" || status=$?
 		# Too late, and mounted as usual; or in time, and nothing is left.
 		if [[ $status = 0 ]]; then
-			fusermount3 -u "$mnt" 2>/dev/null || wait_until 10 not_mounted "$mnt"
+			"$GPTQFS" -u "$mnt" 2>/dev/null || wait_until 10 not_mounted "$mnt"
 		else
 			[[ $status = 4 || $status = 143 ]] || fail "round $i: status $status"
 		fi

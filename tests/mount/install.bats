@@ -62,6 +62,28 @@ END
 	done
 }
 
+@test "the table of README lists every option of the help, with its default, and no other" {
+	"$GPTQFS" --help >"$BATS_TEST_TMPDIR/help"
+	grep -E '^\| `-' "$ROOT/README.md" >"$BATS_TEST_TMPDIR/rows"
+	# `-o uid=,gid=,umask=` and `-o max_read=N` alike.
+	grep -oE '`-[^`]*`' "$BATS_TEST_TMPDIR/rows" | tr -d '`' | sed 's/^-o //; s/^-*//' | tr ',' '\n' |
+		sed 's/[= ].*//' | grep -vx '\.\.\.' | sort -u >"$BATS_TEST_TMPDIR/in_readme"
+	# Of two spellings one will do.
+	while read -r option; do
+		grep -qE "^    (.*, )?(-o |--?)$option([=, ]|\$)" "$BATS_TEST_TMPDIR/help" || fail "README has $option, and help does not"
+	done <"$BATS_TEST_TMPDIR/in_readme"
+	grep '^    -' "$BATS_TEST_TMPDIR/help" | sed 's/^ *//; s/  .*//' | grep -vx -e '-o \.\.\.' | while read -r option; do
+		sed 's/, /\n/g' <<<"$option" | sed 's/^-o //; s/^-*//; s/=.*//' | grep -qxFf "$BATS_TEST_TMPDIR/in_readme" || fail "README lacks $option"
+	done
+	for view in $(sed -n 's/^view: //p' "$BATS_TEST_TMPDIR/help"); do
+		grep -qF "${view%/*}" "$ROOT/README.md" || fail "README does not tell of view $view"
+	done
+	grep -E '\([0-9]+[kmg]?\)' "$BATS_TEST_TMPDIR/rows" | while read -r row; do
+		name=$(sed -E 's/^\| `(-o |--)?([a-z_]+).*/\2/' <<<"$row") default=$(grep -oE '\([0-9]+[kmg]?\)' <<<"$row" | head -1)
+		grep -E "^    .*[ -]$name=" "$BATS_TEST_TMPDIR/help" | grep -qF "$default" || fail "$name: $default is not the default of the help"
+	done
+}
+
 @test "the man page is clean, of this version, and names the files, signals and exit codes there are" {
 	for tool in man mandoc; do
 		command -v $tool >/dev/null || continue
@@ -75,7 +97,7 @@ END
 	for code in 0 1 2 3 4 5; do
 		sed -n '/^.SH EXIT/,/^.SH EX/p' "$MAN" | grep -qx "\.B $code"
 	done
-	for view in $("$GPTQFS" --help | sed -n 's/^views: //p'); do
+	for view in $("$GPTQFS" --help | sed -n 's/^view: //p'); do
 		grep -qE "^\.BR? .*${view%/*}" "$MAN" || fail "the man page does not tell of view $view"
 	done
 }
@@ -118,7 +140,7 @@ completion_setup() {
 	spellings | sed 's/=.*/=/' | grep -v '^-o ' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/options"
 	spellings | sed -n 's/=.*/=/; s/^-o //p' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/words"
 	[[ $(wc -l <"$BATS_TEST_TMPDIR/options") -gt 8 && $(wc -l <"$BATS_TEST_TMPDIR/words") -gt 8 ]]
-	views=$("$GPTQFS" --help | sed -n 's/^views: //p' | tr ' ' '\n' | LC_ALL=C sort)
+	views=$("$GPTQFS" --help | sed -n 's/^view: //p' | tr ' ' '\n' | LC_ALL=C sort)
 }
 
 @test "bash completes every option of the help, views and values" {
