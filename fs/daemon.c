@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -134,12 +135,12 @@ void daemon_ready(int status, enum exit_code code, bool talk)
 	if (code == EXIT_OK) {
 		setsid();
 		if (chdir("/") < 0)
-			log_line("cannot leave the current directory");
+			log_line("/: %s; the server keeps the current directory busy", strerror(errno));
 		if (!talk)
 			log_to_syslog();
 		null = open("/dev/null", O_RDWR);
 		if (null < 0)
-			log_line("/dev/null cannot be opened; the server keeps the caller's terminal");
+			log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
 		for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
 			dup2(null, fd);
 		if (null > 2)
@@ -147,6 +148,6 @@ void daemon_ready(int status, enum exit_code code, bool talk)
 	}
 	/* Last: once the parent is gone, nobody waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
-		log_line("the parent process is gone");
+		log_line("the process that started this server is gone");
 	close(status);
 }

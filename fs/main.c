@@ -75,8 +75,10 @@ static enum exit_code find_source(struct options *o)
 	if (access(o->source, F_OK) == 0 || errno != ENOENT || !hub_is_name(o->source))
 		return EXIT_OK;
 	entry = hub_entry(o->source);
-	if (!entry)
+	if (!entry) {
+		log_line("out of memory");
 		return EXIT_SERVE;
+	}
 	if (access(entry, F_OK) < 0 && errno == ENOENT) {
 		log_line("%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
 		    o->source, entry, o->source);
@@ -178,8 +180,10 @@ static struct outcome run(struct serving *s)
 {
 	int ends[2], rc;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		log_line("cannot make a pipe: %s", strerror(errno));
 		return (struct outcome){EXIT_SERVE, CLEAN_UP};
+	}
 	s->events = ends[0];
 	s->event = s->server->event = ends[1];
 	rc = serve(s);
@@ -226,8 +230,10 @@ static struct outcome mount_model(struct options *o, struct gptqfs *model, const
 	struct outcome end = {EXIT_SERVE, CLEAN_UP};
 
 	status_start(&server);
-	if (add_mount_options(o, gptqfs_source(model)))
+	if (add_mount_options(o, gptqfs_source(model))) {
+		log_line("out of memory");
 		return end;
+	}
 	s.session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
 	if (!s.session)
 		return (struct outcome){EXIT_USAGE, CLEAN_UP};
@@ -291,8 +297,10 @@ static struct outcome mount_and_serve(struct options *o)
 		getrlimit(RLIMIT_NOFILE, &command.files);
 	if (end.code == EXIT_OK)
 		end.code = open_model(o, &model);
-	if (end.code == EXIT_OK && o->command && command_prepare(&command))
+	if (end.code == EXIT_OK && o->command && command_prepare(&command)) {
+		log_line("cannot make a pipe: %s", strerror(errno));
 		end.code = EXIT_SERVE;
+	}
 	if (end.code == EXIT_OK && !o->fake)
 		end = mount_model(o, model, path, &command);
 	if (end.then == AT_ONCE)
