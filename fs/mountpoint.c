@@ -59,6 +59,7 @@ static int mounted_at(const char *path, struct mounted *out)
 
 	if (!f)
 		return -errno;
+	errno = 0;
 	while (getline(&line, &room, f) > 0) {
 		const char *type = strstr(line, " - ");
 
@@ -72,6 +73,8 @@ static int mounted_at(const char *path, struct mounted *out)
 			out->type[0] = 0;
 		rc = 0;
 	}
+	if (!feof(f)) /* the lines that were not read may be the ones that count */
+		rc = errno ? -errno : -EIO;
 	free(line);
 	fclose(f);
 	return rc;

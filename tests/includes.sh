@@ -59,6 +59,15 @@ if circles=$(units | tsort 2>&1 >/dev/null); then
 else
 	complain "files that include each other: $circles"
 fi
+if circles=$(for file in fs/*.[ch]; do
+	for header in $(includes "$file"); do
+		[ ! -e "fs/$header" ] || [ "fs/${header%.h}" = "${file%.*}" ] || echo "${file%.*} fs/${header%.h}"
+	done
+done | tsort 2>&1 >/dev/null); then
+	passed=$((passed + 1))
+else
+	complain "files that include each other: $circles"
+fi
 while IFS=: read -r file include; do
 	complain "$file: $include (only core/gptqfs.h may be included from fs/)"
 done < <(grep -H '^#include "\.\./\|^#include "core/' fs/*.[ch] | grep -v '"\.\./core/gptqfs\.h"' || true)
