@@ -83,6 +83,37 @@ static void tell_model(struct sheet *s, const struct report *r, const struct tot
 	sheet_number(s, "Parameters", t->parameters, NULL);
 }
 
+/* The root has no config.json, so a program that is pointed at it finds nothing. */
+static void tell_usage(struct sheet *s, const struct totals *t)
+{
+	struct text line = {0};
+
+	text_printf(&line, "programs want a view: give them MOUNTPOINT/%s, or mount with -o view=%s", report_view(t),
+	    report_view(t));
+	text_put(&line, "", 1);
+	sheet_string(s, "Usage", line.failed ? NULL : line.data, NULL);
+	text_free(&line);
+}
+
+/* What engines that read packed weights have given up, or never had. */
+static void tell_engines(struct sheet *s, const struct plan *p, const struct totals *t)
+{
+	const struct view *packed = view_find("packed");
+	const char *reason;
+	bool eight = false;
+
+	if (!packed || !view_exists(p, packed, &reason))
+		return;
+	for (size_t i = 0; i < t->bits_count; i++)
+		eight |= t->bits[i].value == 8;
+	if (t->act_order)
+		sheet_string(s, "Packed_act_order",
+		    "engines such as vLLM no longer load act-order weights packed; the dense views suit them all", NULL);
+	if (eight)
+		sheet_string(s, "Packed_8_bit",
+		    "engines such as ExLlama do not load 8-bit weights packed; the dense views suit them all", NULL);
+}
+
 static void tell_views(struct sheet *s, const struct plan *p)
 {
 	const struct view *view;
@@ -163,6 +194,7 @@ void report_model(const struct report *r, struct sheet *s)
 
 	totals_of(r->plan->tensors, &t);
 	tell_summary(s, r, &t);
+	tell_usage(s, &t);
 	tell_model(s, r, &t);
 	sheet_number(s, "Shards", c->shard_count, NULL);
 	sheet_number(s, "Source_bytes", t.source_bytes, NULL);
@@ -171,6 +203,7 @@ void report_model(const struct report *r, struct sheet *s)
 	sheet_string(s, "Recommended_view", report_view(&t), NULL);
 	sheet_string(s, "Recommended_reason", recommended[t.native].reason, NULL);
 	tell_views(s, r->plan);
+	tell_engines(s, r->plan, &t);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
 	tell_warnings(s, c);
 	tell_apart(s, r->refusals);
@@ -210,10 +243,12 @@ void report_readme(const struct report *r, struct text *out)
 	    "%-12s the same for programs, with the table of quantized modules\n"
 	    "%-12s counters of this mount, as they are now\n"
 	    "\n"
+	    "Programs want a view, not this directory: give them MOUNTPOINT/%s, or mount with -o view=%s.\n"
+	    "\n"
 	    "  cat info status\n"
 	    "  python3 -c 'from transformers import AutoModelForCausalLM as A; A.from_pretrained(\"%s\")'\n"
 	    "  cp -r %s /somewhere/else      # an ordinary copy\n"
 	    "\n"
-	    "Unmount with: fusermount3 -u MOUNTPOINT\n",
-	    "info", "info.json", "status", report_view(&t), report_view(&t));
+	    "Unmount with: gptqfs -u MOUNTPOINT\n",
+	    "info", "info.json", "status", report_view(&t), report_view(&t), report_view(&t), report_view(&t));
 }

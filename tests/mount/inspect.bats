@@ -29,7 +29,7 @@ value_of() {
 	mount_model "$source" "$mnt"
 	is_ascii "$mnt/info" "$mnt/info.json" "$mnt/README"
 	run ! grep -vE '^[A-Z][A-Za-z0-9_]{0,17}: +[^ ]' "$mnt/info"
-	[[ $(sed 's/:.*//' "$mnt/info" | head -22 | tr '\n' ' ') = "Summary Source Architecture Format Checkpoint_format \
+	[[ $(sed 's/:.*//' "$mnt/info" | head -23 | tr '\n' ' ') = "Summary Usage Source Architecture Format Checkpoint_format \
 Producer Configuration Bits Group_size Modules Modules_symmetric Modules_repaired Modules_act_order Tensors Parameters \
 Shards Source_bytes Dense_fp16_bytes Dense_fp32_bytes Recommended_view Recommended_reason Views " ]]
 	[[ $(head -1 "$mnt/info") = "Summary:            LlamaForCausalLM, GPTQ 4-bit, 14 modules, 410K parameters, 340 kB -> \
@@ -39,7 +39,7 @@ Shards Source_bytes Dense_fp16_bytes Dense_fp32_bytes Recommended_view Recommend
 @test "info.json says the same as info" {
 	find_model tiny-qwen2-4b-g64-asym
 	mount_model "$source" "$mnt"
-	for key in Summary Source Architecture Format Checkpoint_format Producer Configuration Modules_symmetric \
+	for key in Summary Usage Source Architecture Format Checkpoint_format Producer Configuration Modules_symmetric \
 		Modules_repaired Modules_act_order Tensors Parameters Shards Source_bytes Dense_fp16_bytes Dense_fp32_bytes \
 		Recommended_view Recommended_reason Checked; do
 		run -0 jq -r ".${key,}" "$mnt/info.json"
@@ -53,6 +53,23 @@ Shards Source_bytes Dense_fp16_bytes Dense_fp32_bytes Recommended_view Recommend
 	[[ $(jq -r '.views | join(" ")' "$mnt/info.json") = "$(value_of Views "$mnt/info")" ]]
 	jq -e '.modules[] | select(.name == "model.layers.0.mlp.up_proj") | .bits == 4 and .in_features == 128 and .group_size == 64' \
 		"$mnt/info.json" || fail "$(jq -c '.modules[0]' "$mnt/info.json")"
+}
+
+@test "info and README say first that programs want a view, and which engines take no packed weights" {
+	find_model tiny-llama-4b-g32-asym-act
+	mount_model "$source" "$mnt"
+	view=$(value_of Recommended_view "$mnt/info")
+	[[ $(value_of Usage "$mnt/info") = *"MOUNTPOINT/$view"*"-o view=$view"* && $(sed -n '2s/:.*//p' "$mnt/info") = Usage ]]
+	grep -q "^Programs want a view.*MOUNTPOINT/$view, or mount with -o view=$view" "$mnt/README"
+	[[ $(value_of Packed_act_order "$mnt/info") = *vLLM*"dense views"* ]]
+	[[ -z $(value_of Packed_8_bit "$mnt/info") ]]
+	unmount "$mnt"
+	find_model tiny-llama-4b-g32-shard
+	run -0 "$GPTQFS" --check "$source"
+	[[ $output != *Packed_act_order* && $output != *Packed_8_bit* ]]
+	find_model tiny-llama-8b-g64-sym
+	run -0 "$GPTQFS" --check "$source"
+	[[ $output = *"Packed_8_bit: "*ExLlama*"dense views"* && $output != *Packed_act_order* ]]
 }
 
 @test "bytes and parameters in info are those of the views" {
