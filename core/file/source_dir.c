@@ -112,10 +112,12 @@ static int enter_snapshot(struct source_dir *dir, struct gptqfs_error *err)
 	if (fd < 0 && (error == ELOOP || error == EXDEV))
 		rc = refuse_link(dir->path, path, err);
 	free(path);
-	if (rc == 0 && asprintf(&path, "%s/snapshots/%s", dir->path, hash) < 0)
+	if (rc == 0 && asprintf(&path, "%s/snapshots/%s", dir->path, hash) < 0) {
 		rc = err_memory(err);
-	else if (rc == 0 && fd < 0)
+	} else if (rc == 0 && fd < 0) {
 		rc = open_failed(path, error, err);
+		free(path);
+	}
 	if (rc) {
 		if (fd >= 0)
 			close(fd);
