@@ -15,7 +15,8 @@ $(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 # ---- faults ----
 
 # Calls into the C library that fail on demand.
-wrapped := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup vasprintf __vasprintf_chk free \
+wrapped := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
+	vasprintf __vasprintf_chk free \
 	open openat __open_2 __openat_2 syscall fopen realpath readlinkat __readlinkat_chk access stat fstat fstatat \
 	fdopendir readdir read __read_chk pread __pread_chk mmap munmap pthread_create
 needs_faults := $(B)/gptqfs $(B)/sweep $(B)/gptqfs-faulty

@@ -28,7 +28,6 @@ START = [
     ("read", 0, True), ("map", errno.ENOMEM, False), ("map", errno.ENOMEM, True), ("thread", errno.EAGAIN, False),
     ("thread", errno.EAGAIN, True),
 ]
-KNOWN = ["open", "stat", "list"]  # faults of a start that are still to be mended
 SERVE = [
     ("alloc", errno.ENOMEM, False), ("alloc", errno.ENOMEM, True), ("open", errno.EMFILE, True),
     ("stat", errno.EIO, False), ("stat", errno.EIO, True), ("read", errno.EIO, False), ("read", errno.EIO, True),
@@ -68,14 +67,13 @@ class Table:
         self.passed = self.failed = 0
 
     def row(self, what, kind, error, always, calls, counts, wrong):
-        failed = 0 if what == "start" and kind in KNOWN else len(wrong)
         name = errno.errorcode.get(error, "half")
         print(f"{what} {kind} {name}{' from then on' if always else ''}: {sum(counts.values())} of {calls}:",
               ", ".join(f"{n} {text}" for text, n in sorted(counts.items())) or "none", flush=True)
         for line in wrong[:5]:
             print(f"  {line}")
-        self.failed += failed
-        self.passed += sum(counts.values()) - failed
+        self.failed += len(wrong)
+        self.passed += sum(counts.values()) - len(wrong)
 
 
 def sweep_start(mount, expected, calls, options, table):
@@ -91,7 +89,9 @@ def sweep_start(mount, expected, calls, options, table):
                     counts["mounted, all right"] += 1
                 else:
                     said = mount.said()
-                    assert status > 0 and said.startswith("gptqfs: "), f"n = {n}: status {status}, said {said!r}"
+                    # 2 and 3 would blame the model.
+                    good = status in (1, 4, 5) and said.startswith("gptqfs: ")
+                    assert good, f"n = {n}: status {status}, said {said!r}"
                     counts[f"exit {status}"] += 1
                 mount.stop()
             except (AssertionError, OSError) as e:

@@ -29,8 +29,9 @@ class Mount:
             time.sleep(0.002)
         try:
             os.listdir(self.at)
-        except OSError:
-            self.server.wait(60)  # the mount came, and goes
+        except OSError as e:
+            if e.errno == errno.ENOTCONN:
+                self.server.wait(60)  # the mount came, and goes
         return self.server.poll()
 
     def mounted(self):

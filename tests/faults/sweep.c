@@ -28,30 +28,29 @@ struct fault {
 	enum fault_class class;
 	int error;
 	bool always;
-	enum outcome known; /* what is still to be mended: up to here it does not fail the test */
 };
 
 static const struct fault all[] = {
-    {"allocation, once", FAULT_ALLOC, ENOMEM, false, BLAMED},
-    {"allocation, from then on", FAULT_ALLOC, ENOMEM, true, BLAMED},
-    {"open EIO", FAULT_OPEN, EIO, false, WRONG},
-    {"open EMFILE", FAULT_OPEN, EMFILE, false, WRONG},
-    {"open EINTR", FAULT_OPEN, EINTR, false, WRONG},
-    {"open EMFILE, from then on", FAULT_OPEN, EMFILE, true, WRONG},
-    {"stat EIO", FAULT_STAT, EIO, false, WRONG},
-    {"stat ENOMEM", FAULT_STAT, ENOMEM, false, WRONG},
-    {"stat EIO, from then on", FAULT_STAT, EIO, true, WRONG},
-    {"readdir EIO", FAULT_LIST, EIO, false, WRONG},
-    {"readdir EIO, from then on", FAULT_LIST, EIO, true, WRONG},
-    {"read EIO", FAULT_READ, EIO, false, CLEAN},
-    {"read EINTR", FAULT_READ, EINTR, false, CLEAN},
-    {"read of half", FAULT_READ, FAULT_HALF, false, CLEAN},
-    {"read EIO, from then on", FAULT_READ, EIO, true, CLEAN},
-    {"read of half, from then on", FAULT_READ, FAULT_HALF, true, CLEAN},
-    {"mmap ENOMEM", FAULT_MAP, ENOMEM, false, CLEAN},
-    {"mmap ENOMEM, from then on", FAULT_MAP, ENOMEM, true, CLEAN},
-    {"thread EAGAIN", FAULT_THREAD, EAGAIN, false, CLEAN},
-    {"thread EAGAIN, from then on", FAULT_THREAD, EAGAIN, true, CLEAN},
+    {"allocation, once", FAULT_ALLOC, ENOMEM, false},
+    {"allocation, from then on", FAULT_ALLOC, ENOMEM, true},
+    {"open EIO", FAULT_OPEN, EIO, false},
+    {"open EMFILE", FAULT_OPEN, EMFILE, false},
+    {"open EINTR", FAULT_OPEN, EINTR, false},
+    {"open EMFILE, from then on", FAULT_OPEN, EMFILE, true},
+    {"stat EIO", FAULT_STAT, EIO, false},
+    {"stat ENOMEM", FAULT_STAT, ENOMEM, false},
+    {"stat EIO, from then on", FAULT_STAT, EIO, true},
+    {"readdir EIO", FAULT_LIST, EIO, false},
+    {"readdir EIO, from then on", FAULT_LIST, EIO, true},
+    {"read EIO", FAULT_READ, EIO, false},
+    {"read EINTR", FAULT_READ, EINTR, false},
+    {"read of half", FAULT_READ, FAULT_HALF, false},
+    {"read EIO, from then on", FAULT_READ, EIO, true},
+    {"read of half, from then on", FAULT_READ, FAULT_HALF, true},
+    {"mmap ENOMEM", FAULT_MAP, ENOMEM, false},
+    {"mmap ENOMEM, from then on", FAULT_MAP, ENOMEM, true},
+    {"thread EAGAIN", FAULT_THREAD, EAGAIN, false},
+    {"thread EAGAIN, from then on", FAULT_THREAD, EAGAIN, true},
 };
 
 /* What is swept: a model, and what it shows without a fault. */
@@ -162,7 +161,8 @@ static struct verdict run(const struct subject *s, const struct fault *f, int64_
 	hash(s, &v);
 	faults->class = FAULT_NONE;
 	if (faults->blocks != blocks)
-		verdict_note(&v, WRONG, "%lld blocks of memory are left", (long long)(faults->blocks - blocks));
+		verdict_note(&v, WRONG, "%lld blocks of memory are left%s", (long long)(faults->blocks - blocks),
+		    faults->blocks < blocks ? " (from a function that wrap.c does not have?)" : "");
 	if (faults->mapped != mapped || lowest_descriptor() != fd)
 		verdict_note(&v, WRONG, "a mapping or a descriptor is left");
 	return v;
@@ -187,8 +187,7 @@ static void sweep_fault(struct sweep *sweep, const struct subject *s, const stru
 	    (long long)runs, (long long)calls, (long long)counts[UNNOTICED], (long long)counts[CLEAN],
 	    (long long)counts[BLAMED], (long long)counts[WRONG]);
 	sweep->runs += runs;
-	for (int i = f->known + 1; i < OUTCOMES; i++)
-		sweep->failed += counts[i];
+	sweep->failed += counts[BLAMED] + counts[WRONG];
 }
 
 static char *read_text(const char *path)
@@ -207,7 +206,7 @@ static char *read_text(const char *path)
 /* Without a fault, and the calls of a second time: the first one may have something to do that is done once. */
 static void prepare(struct subject *s, const char *expected)
 {
-	static const struct fault none = {"none", FAULT_NONE, 0, false, UNNOTICED};
+	static const struct fault none = {"none", FAULT_NONE, 0, false};
 	struct gptqfs_error err = {""};
 	struct gptqfs *m = NULL;
 	struct verdict v;

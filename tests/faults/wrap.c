@@ -132,6 +132,30 @@ REAL(int, __vasprintf_chk, char **out, int flag, const char *fmt, va_list args)
 	return len;
 }
 
+int __wrap_asprintf(char **out, const char *fmt, ...);
+int __wrap_asprintf(char **out, const char *fmt, ...)
+{
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = __wrap_vasprintf(out, fmt, args);
+	va_end(args);
+	return len;
+}
+
+int __wrap___asprintf_chk(char **out, int flag, const char *fmt, ...);
+int __wrap___asprintf_chk(char **out, int flag, const char *fmt, ...)
+{
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = __wrap___vasprintf_chk(out, flag, fmt, args);
+	va_end(args);
+	return len;
+}
+
 REAL(void, free, void *block)
 {
 	if (block)

@@ -180,7 +180,8 @@ static void add_data(struct text *data, size_t len, unsigned how)
 	}
 }
 
-static void add_tensor(struct directory *d, struct recipe *r, const char *name, const char *dtype, const unsigned *shape)
+static void add_tensor(struct directory *d, struct recipe *r, const char *name, const char *dtype,
+    const unsigned *shape)
 {
 	struct shard *s = &d->shards[take(r, (unsigned)d->shard_count)];
 	const size_t size = dtype[0] == 'B' || dtype[1] == '1' ? 2 : 4, begin = s->data.len;
