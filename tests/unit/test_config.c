@@ -111,17 +111,45 @@ static void test_fields(void)
 	CHECK(!strcmp(quant_config_differ(&q, &r), "bits"));
 	CHECK(read_config("{\"format\":\"gptq_p\"}", &arena, &q, &err) == 0 && q.planar && q.zeros == ZEROS_V2 &&
 	      q.sym);
-	CHECK(read_config("{\"quant_method\":\"auto-round\"}", &arena, &q, &err) == 0 && q.zeros == ZEROS_V1);
-	CHECK(read_config("{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_gptq:exllamav2\"}",
-		  &arena, &q, &err) == 0 &&
-	      q.zeros == ZEROS_V1);
-	CHECK(read_config("{\"quant_method\":\"intel/auto-round\",\"packing_format\":\"auto_round:gptqmodel\"}", &arena,
-		  &q, &err) == 0 &&
-	      q.zeros == ZEROS_V2);
-	CHECK(read_config("{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round\"}", &arena, &q, &err) ==
-		  0 &&
-	      q.zeros == ZEROS_V2);
 	arena_free(&arena);
+}
+
+/* What the packers of AutoRound 0.2, 0.3.1, 0.4.7, 0.5.1, 0.6.0 and 0.9.7 store under the labels they write. */
+static void test_autoround(void)
+{
+	static const struct {
+		const char *fields;
+		enum zeros zeros;
+	} cases[] = {
+	    {"\"x\":0", ZEROS_V1},
+	    {"\"backend\":\"auto\"", ZEROS_V1},
+	    {"\"backend\":\"gptq:exllamav2\"", ZEROS_V1},
+	    {"\"backend\":\"auto_round:gptq:exllamav2\"", ZEROS_V1},
+	    {"\"backend\":\"auto_gptq\"", ZEROS_V1},
+	    {"\"backend\":\"auto_round:exllamav2\"", ZEROS_V2},
+	    {"\"backend\":\"auto_round:tritonv2\"", ZEROS_V2},
+	    {"\"backend\":\"autoround:triton\"", ZEROS_V2},
+	    {"\"packing_format\":\"auto_round:auto_gptq:exllamav2\"", ZEROS_V1},
+	    {"\"packing_format\":\"auto_round:gptq\"", ZEROS_V1},
+	    {"\"packing_format\":\"auto_round:gptqmodel\"", ZEROS_V2},
+	    {"\"packing_format\":\"Auto_Round\"", ZEROS_V2},
+	    {"\"packing_format\":\"auto_round:tritonv2\"", ZEROS_V2},
+	    {"\"packing_format\":\"auto_round\",\"backend\":\"auto_gptq\"", ZEROS_V2},
+	};
+	static const char *const methods[] = {"auto-round", "intel/auto-round"};
+
+	for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(*cases); i++) {
+		struct arena arena = {0};
+		struct quant_config q = {0};
+		struct gptqfs_error err = {""};
+		char text[256];
+
+		snprintf(text, sizeof(text), "{\"quant_method\":\"%s\",\"sym\":false,%s}", methods[i % 2],
+		    cases[i / 2].fields);
+		if (!CHECK(read_config(text, &arena, &q, &err) == 0 && q.zeros == cases[i / 2].zeros && q.format))
+			printf("  %s: %s\n", text, err.text);
+		arena_free(&arena);
+	}
 }
 
 static void test_refused(void)
@@ -143,6 +171,9 @@ static void test_refused(void)
 	    {"{\"format\":\"newer\"}", "not known"},
 	    {"{\"is_marlin_format\":true}", "Marlin"},
 	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}", "AWQ"},
+	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:awq:gemm\"}", "AWQ"},
+	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:newer\"}", "\"newer\" is not known"},
+	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\"}", "not known"},
 	    {"{\"rotation\":\"hadamard\"}", "rotated"},
 	};
 
@@ -163,6 +194,7 @@ int main(void)
 	test_rewrite();
 	test_rewrite_packed();
 	test_fields();
+	test_autoround();
 	test_refused();
 	return test_done();
 }

@@ -55,24 +55,47 @@ static bool is_autoround(const char *method)
 	       strcmp(method, "intel/auto-round") == 0 || strcmp(method, "autoround") == 0;
 }
 
-/* AutoRound names the layout in packing_format: "auto_round:auto_gptq", perhaps with a backend behind it. */
+/*
+ * What AutoRound's packers store under each label, "auto_round:LAYOUT" with a backend perhaps behind it. Without
+ * "gptq" in its label a layout is AutoRound's own, and zeros are stored as they are.
+ */
+static const struct {
+	const char *layout;
+	enum zeros zeros;
+} autoround_layouts[] = {
+    {"auto_gptq", ZEROS_V1},
+    {"gptq", ZEROS_V1},
+    {"gptqmodel", ZEROS_V2},
+    {"auto_round", ZEROS_V2},
+    {"exllamav2", ZEROS_V2},
+    {"triton", ZEROS_V2},
+    {"tritonv2", ZEROS_V2},
+};
+
+/* Reads the label, which releases before 0.5 wrote under "backend", as later ones name the kernel: "auto" by default. */
 static int read_autoround(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err)
 {
-	const char *packing = lower(in->json, "packing_format", arena), *layout;
+	static const char *const prefixes[] = {"auto_round:", "auto-round:", "autoround:"};
+	const char *key = json_get(in->json, "packing_format") ? "packing_format" : "backend";
+	const char *label = lower(in->json, key, arena), *layout = label;
 
-	if (!packing)
+	if (!label)
 		return err_memory(err);
-	layout = strncmp(packing, "auto_round:", 11) == 0 ? packing + 11 : packing;
-	out->format = packing;
 	out->producer = "auto-round";
-	if (!*packing || word_is(layout, "auto_gptq") || word_is(layout, "gptq"))
-		out->zeros = ZEROS_V1;
-	else if (strcmp(packing, "auto_round") == 0 || word_is(layout, "gptqmodel"))
-		out->zeros = ZEROS_V2;
-	else
-		return refuse_word(in->file, "packing_format", strstr(layout, "awq") ? "awq" : layout, err);
-	return 0;
+	out->zeros = ZEROS_V1;
+	if (!*label || strcmp(label, "auto") == 0)
+		return 0;
+	out->format = label;
+	for (int i = 0; i < 3; i++)
+		if (strncmp(label, prefixes[i], strlen(prefixes[i])) == 0)
+			layout = label + strlen(prefixes[i]);
+	for (size_t i = 0; i < sizeof(autoround_layouts) / sizeof(*autoround_layouts); i++)
+		if (word_is(layout, autoround_layouts[i].layout)) {
+			out->zeros = autoround_layouts[i].zeros;
+			return 0;
+		}
+	return refuse_word(in->file, key, strstr(layout, "awq") ? "awq" : layout, err);
 }
 
 static int read_gptq(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
@@ -127,7 +150,7 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 	const struct json *json = in->json, *sym = json_get(json, "sym"), *zero_point = json_get(json, "zero_point");
 	int rc;
 
-	*out = (struct quant_config){.file = in->file, .zeros = ZEROS_V1, .producer = ""};
+	*out = (struct quant_config){.file = in->file, .zeros = ZEROS_V1, .format = "", .producer = ""};
 	out->method = lower(json, json_get(json, "quant_method") ? "quant_method" : "method", arena);
 	if (!out->method)
 		return err_memory(err);
