@@ -55,6 +55,8 @@ synthetic() {
 @test "made here: no g_idx" { synthetic no_g_idx; }
 @test "made here: a short last group, no g_idx" { synthetic ragged_no_g_idx; }
 @test "made here: no qzeros" { synthetic no_qzeros; }
+@test "made here: v2 zeros under AutoRound's older label" { synthetic autoround_backend; }
+@test "made here: the configuration deep in config.json" { synthetic nested_config; }
 @test "made here: biases" { synthetic biases; }
 @test "made here: a tied head" { synthetic tied_head; }
 @test "made here: BF16 scales" { synthetic bf16_scales; }

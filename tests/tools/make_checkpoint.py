@@ -262,6 +262,25 @@ def ragged(path):
     served(path, Model(group_size=40).usual())
 
 
+@kind
+def autoround_backend(path):
+    """AutoRound 0.3 to 0.4.7, asymmetric: zeros as they are, under a label called backend."""
+    model = Model(checkpoint_format="gptq_v2").usual(g_idx=False)
+    del model.quant["checkpoint_format"]
+    model.quant.update(quant_method="intel/auto-round", backend="auto_round:exllamav2")
+    served(path, model)
+
+
+@kind
+def nested_config(path):
+    """The one configuration stands two levels below the top of config.json, and says v2."""
+    model = Model(checkpoint_format="gptq_v2").usual()
+    parts = {"audio_config": {"hidden_size": 8}, "text_config": {"quantization_config": model.quant}}
+    model.config["thinker_config"] = parts
+    served(path, model, quantize_config=False, config=False)
+    write_json(path, "config.json", model.config)
+
+
 # What shapes and labels alone do not tell.
 
 @kind

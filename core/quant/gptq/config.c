@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "checkpoint/subconfig.h"
 #include "quant/unsupported.h"
 
 /* A layout such as "gptq" or, with a backend behind it, "gptq:exllamav2". */
@@ -205,19 +206,14 @@ static int take_config(struct checkpoint *c, const struct quant_config_input *in
 
 int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err)
 {
-	const struct json *config = c->config_json;
-	const struct quant_config_input inside[] = {
-	    {"config.json", json_get(config, "quantization_config")},
-	    {"config.json (text_config)", json_get(json_get(config, "text_config"), "quantization_config")},
-	};
-	int rc = 0;
+	struct subconfigs inside;
+	int rc = subconfig_list(c->config_json, &c->arena, &inside, err);
 
 	*out = (struct quant_config){.zeros = ZEROS_V1, .sym = true, .method = "", .format = "", .producer = ""};
 	for (size_t i = 0; rc == 0 && i < c->quant_file_count; i++)
 		rc = take_config(
 		    c, &(struct quant_config_input){c->quant_files[i].name, c->quant_files[i].json}, out, err);
-	for (size_t i = 0; rc == 0 && i < sizeof(inside) / sizeof(*inside); i++)
-		if (json_is_object(inside[i].json))
-			rc = take_config(c, &inside[i], out, err);
+	for (size_t i = 0; rc == 0 && i < inside.count; i++)
+		rc = take_config(c, &(struct quant_config_input){inside.list[i].where, inside.list[i].json}, out, err);
 	return rc;
 }

@@ -42,7 +42,8 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 
 /*
  * What all configurations of a checkpoint say together: quantize_config.json, quant_config.json,
- * quantization_config.json, config.json, its text_config: the first counts, and a warning names what others contradict.
+ * quantization_config.json, then those inside config.json (subconfig.h): the first counts, and a warning names what
+ * others contradict.
  * out->file is NULL if there is none. Codes as quant_config_read.
  */
 int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err);
