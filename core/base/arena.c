@@ -34,28 +34,34 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 	return chunk;
 }
 
+/* Room in the current chunk, behind what is used, or in a new one. */
+static void *take(struct arena *arena, size_t bytes, size_t align)
+{
+	struct arena_chunk *chunk = arena->chunks;
+	size_t from = chunk ? (chunk->used + align - 1) / align * align : 0;
+
+	if (!chunk || from > chunk->size || bytes > chunk->size - from) {
+		chunk = chunk_new(arena, bytes);
+		from = 0;
+	}
+	if (!chunk)
+		return NULL;
+	chunk->used = from + bytes;
+	return chunk->data + from;
+}
+
 void *arena_alloc(struct arena *arena, size_t count, size_t size)
 {
-	const size_t align = _Alignof(max_align_t);
-	struct arena_chunk *chunk = arena->chunks;
 	size_t bytes;
-	void *p;
 
 	if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - 4096)
 		return NULL;
-	bytes = (bytes + align - 1) / align * align;
-	if (!chunk || chunk->size - chunk->used < bytes)
-		chunk = chunk_new(arena, bytes);
-	if (!chunk)
-		return NULL;
-	p = chunk->data + chunk->used;
-	chunk->used += bytes;
-	return p;
+	return take(arena, bytes, _Alignof(max_align_t));
 }
 
 char *arena_strndup(struct arena *arena, const char *s, size_t len)
 {
-	char *copy = arena_alloc(arena, len + 1, 1);
+	char *copy = len < PTRDIFF_MAX - 4096 ? take(arena, len + 1, 1) : NULL;
 
 	return copy ? memcpy(copy, s, len) : NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/err.h"
 
 #define DEPTH_MAX 128
@@ -14,6 +15,7 @@
 
 struct scan {
 	const unsigned char *at, *end;
+	bool python; /* Infinity and NaN are numbers */
 };
 
 static bool scan_value(struct scan *s, int depth);
@@ -53,7 +55,11 @@ static bool scan_digits(struct scan *s)
 
 static bool scan_number(struct scan *s)
 {
+	if (s->python && scan_word(s, "NaN"))
+		return true;
 	scan_char(s, '-');
+	if (s->python && scan_word(s, "Infinity"))
+		return true;
 	if (!scan_char(s, '0') && !scan_digits(s))
 		return false;
 	if (scan_char(s, '.') && !scan_digits(s))
@@ -83,17 +89,50 @@ static bool scan_utf8(struct scan *s)
 	return true;
 }
 
+/* What four hexadecimal digits say, or -1 if there are not four. */
+static long hex4(const unsigned char *at, const unsigned char *end)
+{
+	long value = 0;
+
+	if (end - at < 4)
+		return -1;
+	for (int i = 0; i < 4; i++) {
+		const int c = at[i], digit = c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+
+		if (digit < 0 || digit > 15 || (c > '9' && digit < 10))
+			return -1;
+		value = value << 4 | digit;
+	}
+	return value;
+}
+
+/* After "\\u": four digits, or the two halves of a surrogate pair. */
+static bool scan_unicode(struct scan *s)
+{
+	const long c = hex4(s->at, s->end);
+
+	if (c < 0 || (c >= 0xdc00 && c <= 0xdfff))
+		return false;
+	s->at += 4;
+	if (c < 0xd800 || c > 0xdfff)
+		return true;
+	if (!scan_word(s, "\\u"))
+		return false;
+	if ((hex4(s->at, s->end) & ~0x3ffL) != 0xdc00)
+		return false;
+	s->at += 4;
+	return true;
+}
+
 static bool scan_escape(struct scan *s)
 {
 	if (s->at == s->end)
 		return false;
-	if (*s->at != 'u')
-		return strchr("\"\\/bfnrt", *s->at++) != NULL && s->at[-1];
-	s->at++;
-	for (int i = 0; i < 4; i++, s->at++)
-		if (s->at == s->end || !memchr("0123456789abcdefABCDEF", *s->at, 22))
-			return false;
-	return true;
+	if (*s->at == 'u') {
+		s->at++;
+		return scan_unicode(s);
+	}
+	return strchr("\"\\/bfnrt", *s->at++) != NULL && s->at[-1];
 }
 
 static bool scan_string(struct scan *s)
@@ -174,10 +213,8 @@ static bool scan_value(struct scan *s, int depth)
 	return good;
 }
 
-int json_check(struct json_text text, const char *name, struct gptqfs_error *err)
+static int check_text(struct scan s, struct json_text text, const char *name, struct gptqfs_error *err)
 {
-	struct scan s = {(const unsigned char *)text.at, (const unsigned char *)text.at + text.len};
-
 	if (scan_value(&s, 1) && s.at == s.end)
 		return 0;
 	return err_set(err, -EBADMSG,
@@ -185,7 +222,21 @@ int json_check(struct json_text text, const char *name, struct gptqfs_error *err
 	    name, (size_t)(s.at - (const unsigned char *)text.at), text.len);
 }
 
-/* ---- walking an object's text ---- */
+int json_check(struct json_text text, const char *name, struct gptqfs_error *err)
+{
+	const unsigned char *at = (const unsigned char *)text.at;
+
+	return check_text((struct scan){at, at + text.len, false}, text, name, err);
+}
+
+int json_check_python(struct json_text text, const char *name, struct gptqfs_error *err)
+{
+	const unsigned char *at = (const unsigned char *)text.at;
+
+	return check_text((struct scan){at, at + text.len, true}, text, name, err);
+}
+
+/* ---- walking over text ---- */
 
 static const char *skip_space(const char *at, const char *end)
 {
@@ -228,14 +279,24 @@ static const char *skip_value(const char *at, const char *end)
 	return at;
 }
 
-bool json_walk(struct json_walk *walk, struct json_text text)
+static bool begin_walk(struct json_walk *walk, struct json_text text, char open)
 {
 	walk->end = text.at + text.len;
 	walk->at = skip_space(text.at, walk->end);
-	if (walk->at == walk->end || *walk->at != '{')
+	if (walk->at == walk->end || *walk->at != open)
 		return false;
 	walk->at++;
 	return true;
+}
+
+bool json_walk(struct json_walk *walk, struct json_text text)
+{
+	return begin_walk(walk, text, '{');
+}
+
+bool json_walk_array(struct json_walk *walk, struct json_text text)
+{
+	return begin_walk(walk, text, '[');
 }
 
 bool json_next(struct json_walk *walk, struct json_member *member)
@@ -259,11 +320,62 @@ bool json_next(struct json_walk *walk, struct json_member *member)
 	return true;
 }
 
+bool json_next_element(struct json_walk *walk, struct json_text *element)
+{
+	const char *at = skip_space(walk->at, walk->end), *end = walk->end;
+
+	if (at < end && *at == ',')
+		at = skip_space(at + 1, end);
+	if (at >= end || *at == ']')
+		return false;
+	element->at = at;
+	at = skip_value(at, end);
+	element->len = (size_t)(at - element->at);
+	walk->at = at;
+	return true;
+}
+
+/* The next character of a checked string if it is ASCII; at least 0x80 if not. */
+static long next_ascii(const char **at)
+{
+	static const char escapes[] = "b\bf\fn\nr\rt\t";
+	const char *escape;
+
+	if (**at != '\\')
+		return (unsigned char)*(*at)++;
+	*at += 2;
+	if ((*at)[-1] == 'u') {
+		*at += 4;
+		return hex4((const unsigned char *)*at - 4, (const unsigned char *)*at);
+	}
+	escape = strchr(escapes, (*at)[-1]);
+	return escape ? escape[1] : (*at)[-1];
+}
+
 bool json_text_is(struct json_text text, const char *s)
 {
-	size_t len = strlen(s);
+	const char *at = text.at + 1, *end = text.at + text.len - 1;
 
-	return text.len == len + 2 && text.at[0] == '"' && memcmp(text.at + 1, s, len) == 0;
+	if (text.len < 2 || text.at[0] != '"')
+		return false;
+	while (at < end && *s)
+		if (next_ascii(&at) != *s++)
+			return false;
+	return at == end && !*s;
+}
+
+bool json_whole(struct json_text text, uint64_t *out)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		const unsigned digit = (unsigned)text.at[i] - '0';
+
+		if (digit > 9 || !checked_mul(value, 10, &value) || !checked_add(value, digit, &value))
+			return false;
+	}
+	*out = value;
+	return text.len > 0;
 }
 
 /* ---- strings ---- */
@@ -355,21 +467,85 @@ static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *
 	return rc;
 }
 
+/* What a text holds outside of its strings. */
+struct census {
+	size_t values; /* no fewer than there are */
+	bool words;    /* there may be a NaN or an Infinity */
+};
+
+static struct census take_census(struct json_text text)
+{
+	const char *at = text.at, *end = text.at + text.len;
+	struct census census = {.values = 1};
+
+	while (at < end) {
+		if (*at == '"') {
+			at = skip_string(at, end);
+			continue;
+		}
+		census.values += *at == ',' || *at == '[' || *at == '{';
+		census.words |= *at == 'N' || *at == 'I';
+		at++;
+	}
+	return census;
+}
+
+/* Spells what only Python writes so that cJSON reads it: Infinity as a number beyond all, NaN as no number at all. */
+static void spell_out(char *at, const char *end)
+{
+	while (at < end) {
+		const size_t left = (size_t)(end - at);
+
+		if (*at == '"') {
+			at += skip_string(at, end) - at;
+		} else if (left >= 3 && memcmp(at, "NaN", 3) == 0) {
+			memcpy(at, "[] ", 3);
+			at += 3;
+		} else if (left >= 8 && memcmp(at, "Infinity", 8) == 0) {
+			memcpy(at, "1e999999", 8);
+			at += 8;
+		} else {
+			at++;
+		}
+	}
+}
+
+static cJSON *parse_tree(struct json_text text, bool words)
+{
+	char *copy;
+	cJSON *root;
+
+	if (!words)
+		return cJSON_ParseWithLength(text.at, text.len);
+	copy = malloc(text.len);
+	if (!copy)
+		return NULL;
+	memcpy(copy, text.at, text.len);
+	spell_out(copy, copy + text.len);
+	root = cJSON_ParseWithLength(copy, text.len);
+	free(copy);
+	return root;
+}
+
 int json_parse(struct json_text text, const char *name, struct json **out, struct gptqfs_error *err)
 {
+	const struct census census = take_census(text);
 	cJSON *root;
 	int rc;
 
 	*out = NULL;
+	if (census.values > JSON_VALUES_MAX)
+		return err_set(err, -EBADMSG, "%s: some %zu values, expected at most %d; this is no file of a model",
+		    name, census.values, JSON_VALUES_MAX);
 	/* cJSON would end the string there and go on, with half a value. */
 	if (has_nul(text))
 		return err_set(err, -EBADMSG, "%s: a string contains \\u0000; no program can use it, remove it", name);
 	errno = 0; /* cJSON does not tell, but malloc does */
-	root = cJSON_ParseWithLength(text.at, text.len);
+	root = parse_tree(text, census.words);
 	if (!root && errno == ENOMEM)
 		return err_memory(err);
 	if (!root)
-		return err_set(err, -EBADMSG, "%s: malformed JSON (half a surrogate pair); fetch the file again", name);
+		return err_set(err, -EBADMSG, "%s: malformed JSON; fetch the file again", name);
 	rc = check_keys(root, name, err);
 	if (rc) {
 		cJSON_Delete(root);

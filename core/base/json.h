@@ -4,9 +4,9 @@
 
 /*
  * JSON from strangers. Values are cJSON's, and this is the only part that knows it. What cJSON is lax about is done
- * here: the whole text is checked first (RFC 8259 to the letter, UTF-8, at most 128 levels), keys that stand twice
- * are refused, and an object too large for a tree of nodes (a safetensors header may have 100 MB) is walked member by
- * member over its text.
+ * here: the whole text is checked first (RFC 8259 to the letter, UTF-8, no half of a surrogate pair, at most 128
+ * levels), keys that occur twice are refused, and so is a text of more values than a tree may have. What is larger (a
+ * safetensors header may have 100 MB) is walked over its text.
  */
 
 #include <stdbool.h>
@@ -25,10 +25,19 @@ struct json_text {
 /* A value that was read; owned by whoever called json_parse, freed by json_free together with all below it. */
 struct json;
 
-/* Is this one JSON value? `name` is the file, for the message. Returns 0 or -EBADMSG. */
+/* Checks that this is one JSON value. `name` is the file, for the message. Returns 0 or -EBADMSG. */
 int json_check(struct json_text text, const char *name, struct gptqfs_error *err);
 
-/* Reads a checked text. Returns 0, -EBADMSG (a key twice in one object, a lone surrogate, a NUL) or -ENOMEM. */
+/* The same for files that Python writes, where Infinity, -Infinity and NaN are numbers. */
+int json_check_python(struct json_text text, const char *name, struct gptqfs_error *err);
+
+/* A tree of values takes some 80 bytes for each, however short its text. */
+#define JSON_VALUES_MAX 500000
+
+/*
+ * Reads a checked text of either kind. Returns 0, -EBADMSG (a key twice in one object, a NUL, too many values) or
+ * -ENOMEM.
+ */
 int json_parse(struct json_text text, const char *name, struct json **out, struct gptqfs_error *err);
 void json_free(struct json *json);
 
@@ -38,7 +47,7 @@ struct json_member {
 	struct json_text value;
 };
 
-/* A walk over the members of an object. `text` must have passed json_check. */
+/* A walk over the members of an object or the elements of an array. The text must have passed json_check. */
 struct json_walk {
 	const char *at, *end;
 };
@@ -48,8 +57,15 @@ bool json_walk(struct json_walk *walk, struct json_text text);
 /* The next member, or false after the last one. */
 bool json_next(struct json_walk *walk, struct json_member *member);
 
-/* Whether `text` is this very string, spelled without escapes. */
+/* The same for the elements of an array. */
+bool json_walk_array(struct json_walk *walk, struct json_text text);
+bool json_next_element(struct json_walk *walk, struct json_text *element);
+
+/* True if `text` is this string of ASCII characters, however it is spelled: "weight\u005fmap" is "weight_map". */
 bool json_text_is(struct json_text text, const char *s);
+
+/* Reads a number that is spelled as a whole one, in digits alone: no sign, no point, no exponent. */
+bool json_whole(struct json_text text, uint64_t *out);
 
 /*
  * The string that a piece of text spells, decoded into the arena. NUL, which a name may contain as \u0000, becomes

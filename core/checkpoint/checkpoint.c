@@ -226,7 +226,7 @@ static int read_index(struct checkpoint *c, const char *name, struct index *out,
 
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
-	rc = source_file_slurp(&f, CHECKPOINT_JSON_MAX, &text, err);
+	rc = source_file_slurp(&f, CHECKPOINT_INDEX_MAX, &text, err);
 	if (rc == 0) {
 		rc = check_impostor(&f, text, (size_t)f.stat.st_size, err);
 		if (rc == 0)
@@ -420,7 +420,7 @@ static int read_object(struct checkpoint *c, struct source_file *f, struct json_
     struct gptqfs_error *err)
 {
 	char *data;
-	int rc = source_file_slurp(f, CHECKPOINT_JSON_MAX / 16, &data, err);
+	int rc = source_file_slurp(f, CHECKPOINT_CONFIG_MAX, &data, err);
 
 	if (rc)
 		return rc;
@@ -430,7 +430,7 @@ static int read_object(struct checkpoint *c, struct source_file *f, struct json_
 		return err_memory(err);
 	rc = check_impostor(f, text->at, text->len, err);
 	if (rc == 0)
-		rc = json_check(*text, f->name, err);
+		rc = json_check_python(*text, f->name, err);
 	if (rc == 0)
 		rc = json_parse(*text, f->name, json, err);
 	if (rc == 0 && !json_is_object(*json)) {

@@ -14,7 +14,9 @@
 #include "file/source_file.h"
 #include "gptqfs.h"
 
-#define CHECKPOINT_JSON_MAX ((size_t)256 << 20)
+/* Of an index, which has a line for each tensor, and of a configuration: real ones have kilobytes. */
+#define CHECKPOINT_INDEX_MAX ((size_t)100 << 20)
+#define CHECKPOINT_CONFIG_MAX ((size_t)4 << 20)
 
 #define CHECKPOINT_QUANT_FILES 3
 

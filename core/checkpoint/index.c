@@ -83,11 +83,17 @@ static int parse_entries(struct json_walk map, const char *name, struct arena *a
 {
 	const char *slash = strrchr(name, '/');
 	const int dir = slash ? (int)(slash + 1 - name) : 0;
+	struct json_text last = {0};
+	const char *named = NULL;
 	struct json_member m;
 
 	for (size_t i = 0; json_next(&map, &m); i++) {
-		const char *shard = json_string(m.value, arena);
+		/* Most entries name the shard that the one before names. */
+		const bool again = i && m.value.len == last.len && memcmp(m.value.at, last.at, last.len) == 0;
+		const char *shard = again ? named : json_string(m.value, arena);
 
+		last = m.value;
+		named = shard;
 		if (shard || errno != ENOMEM)
 			out->entries[i].tensor = json_string(m.key, arena);
 		if (!out->entries[i].tensor && errno == ENOMEM)
@@ -101,7 +107,9 @@ static int parse_entries(struct json_walk map, const char *name, struct arena *a
 			    "%s: weight_map puts tensor %.200s into \"%.200s\": expected a file inside the model directory; do not "
 			    "trust this model, or correct the path",
 			    name, out->entries[i].tensor, shard);
-		out->shards[i] = dir ? arena_printf(arena, "%.*s%s", dir, name, shard) : shard;
+		out->shards[i] = again ? out->shards[i - 1]
+		                 : dir ? arena_printf(arena, "%.*s%s", dir, name, shard)
+		                       : shard;
 		if (!out->shards[i])
 			return err_memory(err);
 	}
@@ -123,6 +131,9 @@ int index_parse(struct json_text text, const char *name, struct arena *arena, st
 	count = map;
 	while (json_next(&count, &m))
 		out->count++;
+	if (out->count > INDEX_ENTRIES_MAX)
+		return err_set(err, -EBADMSG, "%s: %zu tensors, expected at most %d; this is no index of a model", name,
+		    out->count, INDEX_ENTRIES_MAX);
 	if (!out->count)
 		return err_set(err, -EBADMSG, "%s: weight_map lists no tensors; fetch the file again", name);
 	out->entries = arena_alloc(arena, out->count, sizeof(*out->entries));

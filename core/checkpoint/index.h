@@ -21,6 +21,7 @@ struct index {
 };
 
 #define INDEX_SHARDS_MAX 100000
+#define INDEX_ENTRIES_MAX 1000000 /* the largest models have some 300,000 tensors */
 
 /*
  * Parses an index. `name` is the file, for messages; shard names are relative to it and get its directory in front.

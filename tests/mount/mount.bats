@@ -262,6 +262,7 @@ config_case() {
 @test "config.json: nothing but quantization_config" { config_case config_only_member; }
 @test "config.json: no type yet" { config_case config_without_dtype; }
 @test "config.json: in text_config" { config_case config_text; }
+@test "config.json: Infinity and NaN, as Python writes them" { config_case config_python; }
 
 @test "more than 5 GB: shards and an index" {
 	make_checkpoint big

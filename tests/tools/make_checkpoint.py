@@ -777,6 +777,16 @@ def config_without_dtype(path):
 
 
 @kind
+def config_python(path):
+    """json.dumps writes numbers that JSON does not have; Mamba hybrids have them in time_step_limit."""
+    members = MEMBERS + [('"time_step_limit"', '[0.0, Infinity]'), ('"low"', '-Infinity'), ('"none"', 'NaN')]
+    quant = ('"quantization_config"', json.dumps({**Model().quant, "damp": float("nan"), "mse": float("inf")}))
+    config_case(path, join(members[:3] + [quant] + members[3:], PRETTY, "bfloat16"),
+                lambda dtype: join(members, PRETTY, dtype))
+    write_json(path, "quantize_config.json", {**Model().quant, "damp": float("-inf")})
+
+
+@kind
 def config_text(path):
     """A model of several parts keeps it in text_config, and has a type there too."""
     inner = [('"hidden_size"', '64'), ('"dtype"', None), ('"rope_theta"', '1000000.0')]

@@ -43,6 +43,8 @@ static void test_bad(void)
 	    {"{\"weight_map\":[]}", "weight_map"},
 	    {"{\"weight_map\":{}}", "lists no tensors"},
 	    {"{\"weight_map\":{\"a\":\"x\"},\"weight_map\":{\"a\":\"x\"}}", "one object"},
+	    {"{\"weight_map\":{\"a\":\"x\"},\"w\\u0065ight_map\":{\"a\":\"y\"}}", "one object"},
+	    {"{\"weight_map\":{\"a\":\"x\",\"\\u0061\":\"y\"}}", "twice"},
 	    {"{\"weight_map\":{\"a\":1}}", "map of names"},
 	    {"{\"weight_map\":{\"a\":\"../x\"}}", "inside the model"},
 	    {"{\"weight_map\":{\"a\":\"x/../../y\"}}", "inside the model"},

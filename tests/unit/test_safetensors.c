@@ -64,7 +64,7 @@ static void test_bad(void)
 	    {"{\"t\":{}", 0, "malformed JSON"},
 	    {"{\"__metadata__\":{\"a\":1}}", 0, "strings only"},
 	    {"{\"__metadata__\":[]}", 0, "an object"},
-	    {"{\"\\ud800\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[0,2]}}", 2, "no Unicode"},
+	    {"{\"\\ud800\":{\"dtype\":\"F16\",\"shape\":[],\"data_offsets\":[0,2]}}", 2, "malformed JSON"},
 	    {"{\"t\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"u\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,"
 	     "3]}}",
 		3, "overlap"},
