@@ -202,7 +202,7 @@ static int check_unique(struct checkpoint *c, struct gptqfs_error *err)
 static int open_shards(struct checkpoint *c, const char **names, size_t count, const struct index *index,
     struct gptqfs_error *err)
 {
-	struct safetensors st;
+	struct safetensors st = {0};
 	int rc = 0;
 
 	c->shards = arena_alloc(&c->arena, count, sizeof(*c->shards));
@@ -212,6 +212,7 @@ static int open_shards(struct checkpoint *c, const char **names, size_t count, c
 		rc = open_shard(c, names[i], &st, err);
 		if (rc == 0)
 			rc = add_tensors(c, &st, index, err);
+		safetensors_free(&st);
 	}
 	return rc ? rc : check_unique(c, err);
 }

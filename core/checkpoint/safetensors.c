@@ -22,46 +22,54 @@ static int bad(const struct parser *p, const char *tensor, const char *fault)
 	    tensor, fault);
 }
 
-static int parse_shape(const struct parser *p, const struct json *shape, struct st_tensor *t, uint64_t *elements)
+static int parse_shape(const struct parser *p, struct json_text shape, struct st_tensor *t, uint64_t *elements)
 {
-	size_t ndim = json_count(shape);
-	uint64_t *dims;
+	uint64_t dims[SAFETENSORS_NDIM_MAX], *copy;
+	struct json_walk walk;
+	struct json_text dim;
+	uint8_t ndim = 0;
 
-	if (!shape || ndim > SAFETENSORS_NDIM_MAX)
-		return bad(p, t->name, "expected a shape of at most 16 dimensions");
-	dims = arena_alloc(p->arena, ndim ? ndim : 1, sizeof(*dims));
-	if (!dims)
-		return err_memory(p->err);
 	*elements = 1;
-	for (size_t i = 0; i < ndim; i++) {
-		int64_t dim;
-
-		if (!json_integer(json_at(shape, i), &dim) || dim < 0 ||
-		    !checked_mul(*elements, (uint64_t)dim, elements))
+	if (!json_walk_array(&walk, shape))
+		return bad(p, t->name, "expected a shape [dimension, ...]");
+	for (; json_next_element(&walk, &dim); ndim++) {
+		if (ndim == SAFETENSORS_NDIM_MAX)
+			return bad(p, t->name, "expected a shape of at most 16 dimensions");
+		if (!json_whole(dim, &dims[ndim]) || !checked_mul(*elements, dims[ndim], elements))
 			return bad(p, t->name, "a dimension is no whole number, or the shape is too large");
-		dims[i] = (uint64_t)dim;
 	}
-	t->shape = dims;
-	t->ndim = (uint8_t)ndim;
+	copy = arena_alloc(p->arena, ndim ? ndim : 1, sizeof(*copy));
+	if (!copy)
+		return err_memory(p->err);
+	memcpy(copy, dims, ndim * sizeof(*copy));
+	t->shape = copy;
+	t->ndim = ndim;
 	return 0;
 }
 
-static int parse_offsets(const struct parser *p, const struct json *offsets, struct st_tensor *t, uint64_t elements)
+static bool read_pair(struct json_text pair, uint64_t *begin, uint64_t *end)
+{
+	struct json_walk walk;
+	struct json_text first, second, more;
+
+	return json_walk_array(&walk, pair) && json_next_element(&walk, &first) && json_next_element(&walk, &second) &&
+	       !json_next_element(&walk, &more) && json_whole(first, begin) && json_whole(second, end);
+}
+
+static int parse_offsets(const struct parser *p, struct json_text offsets, struct st_tensor *t, uint64_t elements)
 {
 	const uint64_t data = 8 + p->in->len, room = p->in->file_size - data;
-	int64_t begin, end;
-	uint64_t bits;
+	uint64_t begin, end, bits;
 
-	if (json_count(offsets) != 2 || !json_integer(json_at(offsets, 0), &begin) ||
-	    !json_integer(json_at(offsets, 1), &end) || begin < 0 || end < begin)
+	if (!read_pair(offsets, &begin, &end) || end < begin)
 		return bad(p, t->name, "expected data_offsets [begin, end]");
-	if ((uint64_t)end > room)
+	if (end > room)
 		return err_set(p->err, -EBADMSG,
-		    "%s: tensor %.200s ends at byte %lld of the data, but the file has only %llu; it is truncated (an "
+		    "%s: tensor %.200s ends at byte %llu of the data, but the file has only %llu; it is truncated (an "
 		    "interrupted download?), fetch it again",
-		    p->in->name, t->name, (long long)end, (unsigned long long)room);
-	t->begin = data + (uint64_t)begin;
-	t->bytes = (uint64_t)(end - begin);
+		    p->in->name, t->name, (unsigned long long)end, (unsigned long long)room);
+	t->begin = data + begin;
+	t->bytes = end - begin;
 	if (!checked_mul(elements, dtype_bits(t->dtype), &bits) || bits % 8 || bits / 8 != t->bytes)
 		return err_set(p->err, -EBADMSG,
 		    "%s: tensor %.200s: %llu elements of %s do not take the %llu bytes of its data_offsets; the file is "
@@ -71,31 +79,67 @@ static int parse_offsets(const struct parser *p, const struct json *offsets, str
 	return 0;
 }
 
-static int parse_tensor(const struct parser *p, const struct json *entry, struct st_tensor *t)
-{
-	const char *name = json_str(json_get(entry, "dtype"));
-	enum dtype dtype = name ? dtype_parse(name, strlen(name)) : DTYPE_COUNT;
-	uint64_t elements = 0;
-	int rc;
+/* The members of a tensor's entry; at == NULL for one that is missing. Others are of no use to us. */
+struct entry {
+	struct json_text dtype, shape, offsets;
+};
 
-	if (!name)
-		return bad(p, t->name, "expected dtype, shape and data_offsets");
+static int split_entry(const struct parser *p, struct json_text text, const char *tensor, struct entry *e)
+{
+	struct json_walk walk;
+	struct json_member m;
+
+	*e = (struct entry){0};
+	if (!json_walk(&walk, text))
+		return bad(p, tensor, "expected an object with dtype, shape and data_offsets");
+	while (json_next(&walk, &m)) {
+		struct json_text *to = json_text_is(m.key, "dtype")          ? &e->dtype
+		                       : json_text_is(m.key, "shape")        ? &e->shape
+		                       : json_text_is(m.key, "data_offsets") ? &e->offsets
+		                                                             : NULL;
+
+		if (to && to->at)
+			return bad(p, tensor, "dtype, shape or data_offsets occurs twice");
+		if (to)
+			*to = m.value;
+	}
+	return e->dtype.at && e->shape.at && e->offsets.at ? 0
+	                                                   : bad(p, tensor, "expected dtype, shape and data_offsets");
+}
+
+static int parse_tensor(const struct parser *p, struct json_text text, struct st_tensor *t)
+{
+	struct entry entry;
+	enum dtype dtype;
+	uint64_t elements = 0;
+	int rc = split_entry(p, text, t->name, &entry);
+
+	if (rc)
+		return rc;
+	if (entry.dtype.at[0] != '"')
+		return bad(p, t->name, "expected the name of a dtype");
+	dtype = dtype_parse(entry.dtype.at + 1, entry.dtype.len - 2);
 	if (dtype == DTYPE_COUNT)
 		return err_set(p->err, -ENOTSUP,
-		    "%s: tensor %.200s has dtype %.40s, which is no type of the format this gptqfs knows; fetch the file again, or a newer gptqfs",
-		    p->in->name, t->name, name);
+		    "%s: tensor %.200s has dtype %.*s, which is no type of the format this gptqfs knows; fetch the file again, or a newer gptqfs",
+		    p->in->name, t->name, (int)(entry.dtype.len < 42 ? entry.dtype.len - 2 : 40), entry.dtype.at + 1);
 	t->dtype = (uint8_t)dtype;
-	rc = parse_shape(p, json_get(entry, "shape"), t, &elements);
-	return rc ? rc : parse_offsets(p, json_get(entry, "data_offsets"), t, elements);
+	rc = parse_shape(p, entry.shape, t, &elements);
+	return rc ? rc : parse_offsets(p, entry.offsets, t, elements);
 }
 
 /* "__metadata__" holds strings, or is null. Its content is of no use to us. */
-static int parse_metadata(const struct parser *p, const struct json *meta)
+static int parse_metadata(const struct parser *p, struct json_text text)
 {
-	for (const struct json *m = json_first(meta); m; m = json_after(m))
-		if (!json_str(m))
+	struct json_walk walk;
+	struct json_member m;
+
+	if (!json_walk(&walk, text))
+		return text.at[0] == 'n' ? 0 : bad(p, "__metadata__", "expected an object");
+	while (json_next(&walk, &m))
+		if (m.value.at[0] != '"')
 			return bad(p, "__metadata__", "expected strings only");
-	return json_is_object(meta) || json_is_null(meta) ? 0 : bad(p, "__metadata__", "expected an object");
+	return 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -142,25 +186,32 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 
 static int parse_member(const struct parser *p, const struct json_member *member, struct safetensors *st)
 {
-	bool is_metadata = json_text_is(member->key, "__metadata__");
 	struct st_tensor *t = &st->tensors[st->count];
-	struct json *entry;
-	int rc = json_parse(member->value, p->in->name, &entry, p->err);
+	int rc;
 
-	if (rc)
-		return rc;
-	t->name = json_string(member->key, p->arena);
-	if (!t->name && errno == ENOMEM)
-		rc = err_memory(p->err);
-	else if (is_metadata)
-		rc = parse_metadata(p, entry);
-	else if (!t->name)
-		rc = err_set(p->err, -EBADMSG,
-		    "%s: a tensor name in the header is no Unicode text; the file is damaged", p->in->name);
-	else
-		rc = parse_tensor(p, entry, t);
-	json_free(entry);
-	st->count += !is_metadata;
+	*t = (struct st_tensor){.name = json_string(member->key, p->arena)};
+	if (!t->name)
+		return err_memory(p->err);
+	rc = parse_tensor(p, member->value, t);
+	st->count++;
+	return rc;
+}
+
+static int parse_members(const struct parser *p, struct json_walk walk, struct safetensors *st)
+{
+	struct json_member member;
+	bool metadata = false;
+	int rc = 0;
+
+	while (rc == 0 && json_next(&walk, &member)) {
+		if (!json_text_is(member.key, "__metadata__"))
+			rc = parse_member(p, &member, st);
+		else if (metadata)
+			rc = bad(p, "__metadata__", "occurs twice");
+		else
+			rc = parse_metadata(p, member.value);
+		metadata |= json_text_is(member.key, "__metadata__");
+	}
 	return rc;
 }
 
@@ -169,7 +220,7 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 {
 	struct parser p = {in, arena, err};
 	struct json_text text = {in->header, in->len};
-	struct json_walk walk;
+	struct json_walk walk, count;
 	struct json_member member;
 	size_t members = 0;
 	int rc = json_check(text, in->name, err);
@@ -180,15 +231,22 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 	if (!json_walk(&walk, text))
 		return err_set(err, -EBADMSG, "%s: the header is no JSON object; this is no safetensors file",
 		    in->name);
-	while (json_next(&walk, &member))
+	for (count = walk; json_next(&count, &member);)
 		members++;
-	out->tensors = arena_alloc(arena, members + 1, sizeof(*out->tensors));
+	if (members > SAFETENSORS_COUNT_MAX)
+		return err_set(err, -EBADMSG, "%s: %zu tensors, expected at most %d; this is no file of a model",
+		    in->name, members, SAFETENSORS_COUNT_MAX);
+	out->tensors = malloc((members + 1) * sizeof(*out->tensors));
 	if (!out->tensors)
 		return err_memory(err);
-	json_walk(&walk, text);
-	while (rc == 0 && json_next(&walk, &member))
-		rc = parse_member(&p, &member, out);
+	rc = parse_members(&p, walk, out);
 	return rc ? rc : check_tiling(&p, out);
+}
+
+void safetensors_free(struct safetensors *st)
+{
+	free(st->tensors);
+	*st = (struct safetensors){0};
 }
 
 void safetensors_begin(struct text *out)

@@ -15,7 +15,8 @@
 
 #define SAFETENSORS_HEADER_MAX 100000000u /* the reference implementation refuses longer ones */
 #define SAFETENSORS_NDIM_MAX 16
-#define SAFETENSORS_ALIGN 4096 /* where the data of a file we make begins: a multiple of this */
+#define SAFETENSORS_COUNT_MAX 1000000 /* the largest models have some 300,000 in all their files */
+#define SAFETENSORS_ALIGN 4096        /* where the data of a file we make begins: a multiple of this */
 
 /* One tensor as a file holds it. */
 struct st_tensor {
@@ -23,20 +24,20 @@ struct st_tensor {
 	const uint64_t *shape; /* [ndim] */
 	uint64_t begin;        /* offset in the file */
 	uint64_t bytes;
-	uint32_t shard; /* for whoever has several files */
+	uint32_t shard; /* which of several files; for callers that have them */
 	uint8_t ndim;
 	uint8_t dtype; /* enum dtype */
 };
 
 struct safetensors {
-	struct st_tensor *tensors; /* by name, bytewise */
+	struct st_tensor *tensors; /* by name, bytewise; what they point to lives in the arena */
 	size_t count;
 };
 
 /*
  * Parses a header of `len` bytes (without the eight before it) of a file of file_size bytes. `name` is the file, for
- * messages. Everything in *out lives in the arena. Returns 0, -EBADMSG (not what the format allows), -ENOTSUP (a type
- * of elements that is not known) or -ENOMEM.
+ * messages. Accepts no more than the format's own reader does. Returns 0, -EBADMSG (not what the format allows),
+ * -ENOTSUP (a type of elements that is not known) or -ENOMEM. safetensors_free must be called in any case.
  */
 struct safetensors_input {
 	const char *name;
@@ -46,6 +47,7 @@ struct safetensors_input {
 };
 int safetensors_parse(const struct safetensors_input *in, struct arena *arena, struct safetensors *out,
     struct gptqfs_error *err);
+void safetensors_free(struct safetensors *st);
 
 /*
  * Writes what stands before the data: length, header with __metadata__ {"format":"pt"}, and blanks up to the next

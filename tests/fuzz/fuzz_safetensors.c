@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct safetensors_input in = {.name = "fuzz"};
 	struct arena arena = {0};
-	struct safetensors st;
+	struct safetensors st = {0};
 	struct gptqfs_error err;
 	uint64_t end = 0;
 
@@ -31,9 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		safetensors_write(st.tensors, st.count, &out);
 		in = (struct safetensors_input){"copy", out.data + 8, out.len - 8, out.len + end};
 		FUZZ_CHECK(safetensors_parse(&in, &again, &copy, &err) == 0 && copy.count == st.count);
+		safetensors_free(&copy);
 		text_free(&out);
 		arena_free(&again);
 	}
+	safetensors_free(&st);
 	arena_free(&arena);
 	return 0;
 }

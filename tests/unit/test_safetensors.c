@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint/safetensors.h"
@@ -28,9 +29,13 @@ static void test_good(void)
 	CHECK(st.count == 3 && !strcmp(st.tensors[0].name, "a") && !strcmp(st.tensors[1].name, "b"));
 	CHECK(st.tensors[0].ndim == 0 && st.tensors[0].bytes == 4 && st.tensors[0].begin == 8 + strlen(header));
 	CHECK(st.tensors[1].ndim == 2 && st.tensors[1].shape[1] == 3 && st.tensors[1].dtype == DTYPE_F16);
+	safetensors_free(&st);
 	CHECK(parse("{}", 0, &arena, &st, &err) == 0 && st.count == 0);
+	safetensors_free(&st);
 	CHECK(parse("{\"__metadata__\":null}", 0, &arena, &st, &err) == 0);
+	safetensors_free(&st);
 	CHECK(parse("{\"x\":{\"dtype\":\"F4\",\"shape\":[4],\"data_offsets\":[0,2]}}", 2, &arena, &st, &err) == 0);
+	safetensors_free(&st);
 	arena_free(&arena);
 }
 
@@ -55,12 +60,33 @@ static void test_bad(void)
 	    {ONE("\"F16\"", "[1e30]", "[0,8]"), 8, "dimension"},
 	    {ONE("\"F16\"", "[4294967296,4294967296]", "[0,8]"), 8, "too large"},
 	    {ONE("\"F16\"", "[4611686018427387904,2]", "[0,0]"), 0, ""},
-	    {ONE("\"F16\"", "7", "[0,8]"), 8, "do not take"},
+	    {ONE("\"F16\"", "7", "[0,8]"), 8, "expected a shape"},
+	    /* Neither does the format's own reader take these. */
+	    {ONE("\"F16\"", "\"4\"", "[0,8]"), 8, "expected a shape"},
+	    {ONE("\"F16\"", "null", "[0,2]"), 2, "expected a shape"},
+	    {ONE("\"F16\"", "{\"a\":4}", "[0,8]"), 8, "expected a shape"},
+	    {ONE("\"F16\"", "[4.0]", "[0,8]"), 8, "dimension"},
+	    {ONE("\"F16\"", "[4e0]", "[0,8]"), 8, "dimension"},
+	    {ONE("\"F16\"", "[-0]", "[0,0]"), 0, "dimension"},
+	    {ONE("\"F16\"", "[[4]]", "[0,8]"), 8, "dimension"},
+	    {ONE("\"F16\"", "[18446744073709551620]", "[0,8]"), 8, "dimension"},
+	    {ONE("\"F16\"", "[4]", "{\"a\":0,\"b\":8}"), 8, "data_offsets"},
+	    {ONE("\"F16\"", "[4]", "[0,8,8]"), 8, "data_offsets"},
+	    {ONE("\"F16\"", "[4]", "[0,8.0]"), 8, "data_offsets"},
+	    {ONE("\"F16\"", "[4],\"sh\\u0061pe\":[4]", "[0,8]"), 8, "occurs twice"},
+	    {ONE("\"F16\",\"dtype\":\"F16\"", "[4]", "[0,8]"), 8, "occurs twice"},
+	    {ONE("[]", "[4]", "[0,8]"), 8, "dtype"},
+	    {"{\"__metadata__\":{},\"__meta\\u0064ata__\":{}}", 0, "occurs twice"},
+	    {"{\"__meta\\u0064ata__\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "strings only"},
+	    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},"
+	     "\"\\u0061\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
+		0, "stands twice"},
 	    {ONE("\"f16\"", "[4]", "[0,8]"), 8, "a newer gptqfs"},
-	    {ONE("16", "[4]", "[0,8]"), 8, "expected dtype"},
+	    {ONE("16", "[4]", "[0,8]"), 8, "expected the name"},
 	    {ONE("\"F16\"", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,4]", "[0,8]"), 8, "16 dimensions"},
 	    {"[]", 0, "no JSON object"},
-	    {"{\"t\":1}", 0, "expected dtype"},
+	    {"{\"t\":1}", 0, "expected an object"},
+	    {"{\"t\":{}}", 0, "expected dtype"},
 	    {"{\"t\":{}", 0, "malformed JSON"},
 	    {"{\"__metadata__\":{\"a\":1}}", 0, "strings only"},
 	    {"{\"__metadata__\":[]}", 0, "an object"},
@@ -81,6 +107,7 @@ static void test_bad(void)
 
 		if (!CHECK(rc == -EBADMSG || rc == -ENOTSUP) || !CHECK(strstr(err.text, cases[i].says)))
 			printf("  case %zu: %s: %s\n", i, cases[i].header, err.text);
+		safetensors_free(&st);
 		arena_free(&arena);
 	}
 }
@@ -106,7 +133,38 @@ static void test_write(void)
 	CHECK(safetensors_parse(&in, &arena, &st, &err) == 0);
 	CHECK(st.count == 2 && !strcmp(st.tensors[0].name, tensors[0].name) && st.tensors[1].begin == 4096 + 60);
 	text_free(&out);
+	safetensors_free(&st);
 	arena_free(&arena);
+}
+
+/* Dimensions and tensors are counted before there is memory for them. */
+static void test_bounds(void)
+{
+	const size_t len = 8 << 20;
+	char *header = malloc(len);
+	struct safetensors_input in = {"f.safetensors", header, len, 8 + len};
+	struct arena arena = {0};
+	struct safetensors st;
+	struct gptqfs_error err;
+
+	if (!CHECK(header != NULL))
+		return;
+	memcpy(header, "{\"t\":{\"shape\":[0", 16);
+	for (size_t i = 16; i < len; i++)
+		header[i] = i % 2 ? '0' : ',';
+	header[len - 42] = ' ';
+	memcpy(header + len - 41, "],\"dtype\":\"U8\",\"data_offsets\":[0,0]}    }", 42 - 1);
+	CHECK(safetensors_parse(&in, &arena, &st, &err) == -EBADMSG && strstr(err.text, "16 dimensions"));
+	safetensors_free(&st);
+	memset(header, ' ', len);
+	for (size_t i = 0; i <= SAFETENSORS_COUNT_MAX; i++)
+		memcpy(header + 5 * i, ",\"\":1", 5);
+	header[0] = '{';
+	header[len - 1] = '}';
+	CHECK(safetensors_parse(&in, &arena, &st, &err) == -EBADMSG && strstr(err.text, "expected at most 1000000"));
+	safetensors_free(&st);
+	arena_free(&arena);
+	free(header);
 }
 
 int main(void)
@@ -114,5 +172,6 @@ int main(void)
 	test_good();
 	test_bad();
 	test_write();
+	test_bounds();
 	return test_done();
 }
