@@ -30,7 +30,7 @@ override LDFLAGS += -fsanitize=$(SAN)
 endif
 
 # Libraries of core/, and of fs/, by their names in pkg-config.
-core_packages := libcjson nettle
+core_packages := libcjson libpcre2-8 nettle
 fs_packages := fuse3
 FUSE_CFLAGS = $(shell pkg-config --cflags $(fs_packages))
 FUSE_LIBS = $(shell pkg-config --libs $(fs_packages))

@@ -88,6 +88,9 @@ while IFS=: read -r file _; do
 	[ "$file" = core/base/json.c ] || complain "$file: only core/base/json.c may include cJSON.h"
 done < <(grep -rH 'cJSON\.h' core fs || true)
 while IFS=: read -r file _; do
+	[ "$file" = core/base/pattern.c ] || complain "$file: only core/base/pattern.c may include pcre2.h"
+done < <(grep -rH 'pcre2\.h' core fs || true)
+while IFS=: read -r file _; do
 	complain "$file: core/ must not know FUSE"
 done < <(grep -rH '#include <fuse' core || true)
 for header in core/*.h core/*/*.h core/*/*/*.h fs/*.h cuda/*.h; do

@@ -600,6 +600,11 @@ bool json_is_null(const struct json *value)
 	return cJSON_IsNull((const cJSON *)value);
 }
 
+bool json_is_number(const struct json *value)
+{
+	return cJSON_IsNumber((const cJSON *)value);
+}
+
 const char *json_str(const struct json *value)
 {
 	return cJSON_GetStringValue((const cJSON *)value);

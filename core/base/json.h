@@ -84,6 +84,7 @@ const struct json *json_first(const struct json *array_or_object);
 const struct json *json_after(const struct json *member);
 bool json_is_object(const struct json *value);
 bool json_is_null(const struct json *value);
+bool json_is_number(const struct json *value);
 const char *json_str(const struct json *value);
 bool json_bool(const struct json *value, bool fallback);
 /* A whole number of at most 2^53 in size (what a double holds exactly). */

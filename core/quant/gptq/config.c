@@ -160,8 +160,9 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 	out->has_sym = sym || zero_point;
 	out->sym = json_bool(sym, !json_bool(zero_point, false));
 	out->desc_act = json_bool(json_get(json, "desc_act"), false);
-	if (overrides_read(json, arena, &out->overrides))
-		return err_memory(err);
+	rc = overrides_read(in->file, json, arena, &out->overrides, err);
+	if (rc)
+		return rc;
 	if (is_autoround(out->method))
 		rc = read_autoround(in, arena, out, err);
 	else if (!*out->method || strcmp(out->method, "gptq") == 0)

@@ -230,7 +230,7 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 {
 	struct qtensor *q = &m->q;
 	const struct override *override;
-	const int unsure = overrides_find(&o->config->overrides, m->e.module, &override);
+	const int unsure = overrides_find_size(&o->config->overrides, m->e.module, &override);
 	const bool own = !unsure && override && override->group_size;
 	const int64_t wanted = own ? override->group_size : o->config->group_size;
 	const uint64_t size = wanted > 0 && wanted < q->in_features ? (uint64_t)wanted : q->in_features;
@@ -239,9 +239,9 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 	q->group_size = even ? q->in_features / q->groups : (uint32_t)size;
 	if (unsure && !(even && q->group_size == size))
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: module %.200s has no g_idx, and whether the pattern \"%.200s\" of the configuration changes its group size "
-		    "cannot be said (not a POSIX expression); name the module in plain words",
-		    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, override->pattern);
+		    "%s: module %.200s has no g_idx, and whether the configuration changes its group size cannot be said: the "
+		    "pattern \"%.100s\" %s; name the module in plain words",
+		    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, override->pattern, override->fault);
 	if (div_up(q->in_features, size) == q->groups) {
 		q->group_size = (uint32_t)size;
 		return 0;
@@ -508,6 +508,11 @@ static int open_stored(struct gptq_opener *o, const struct st_tensor *t)
 	return rc ? rc : drop_spurious_bias(o, t);
 }
 
+static bool is_module(const void *opening, const char *name)
+{
+	return opening_find(opening, name, ".qweight") || opening_find(opening, name, ".weight");
+}
+
 static int gptq_open(struct opening *opening)
 {
 	struct checkpoint *c = opening->c;
@@ -517,6 +522,7 @@ static int gptq_open(struct opening *opening)
 
 	if (rc)
 		return rc;
+	overrides_bind(&config->overrides, is_module, opening);
 	opening->out->labels =
 	    (struct tensors_labels){config->file, config->format, config->producer, config->group_size};
 	for (size_t i = 0; i < FETCH_AHEAD; i++)

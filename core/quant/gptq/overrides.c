@@ -3,109 +3,211 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <regex.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define PATTERN_MAX 4096
+#include "base/err.h"
+#include "base/pattern.h"
 
-static bool add(struct overrides *o, const struct json *member, bool anchored, struct arena *arena)
+#define BITS_MAX 64
+
+struct overrides_reader {
+	const char *file;
+	struct arena *arena;
+	struct overrides *out;
+	struct gptqfs_error *err;
+};
+
+/* ---- reading ---- */
+
+/* The name for which a pattern is "^name$" with punctuation escaped, or NULL. Programs write thousands of those. */
+static const char *escaped_name(const char *pattern, struct arena *arena)
 {
-	struct override *e = &o->list[o->count];
-	const char *key = json_key(member);
+	char *name = arena_strndup(arena, pattern, strlen(pattern)), *to = name;
 
-	*e = (struct override){.anchored = anchored};
-	if (anchored && (strncmp(key, "-:", 2) == 0 || strncmp(key, "+:", 2) == 0)) {
+	if (!name || *pattern++ != '^')
+		return NULL;
+	for (; *pattern; pattern++) {
+		if (strcmp(pattern, "$") == 0) {
+			*to = 0;
+			return name;
+		}
+		if (*pattern == '\\' ? !ispunct((unsigned char)*++pattern) : !!strchr(".^$*+?()[]{}|", *pattern))
+			return NULL;
+		*to++ = *pattern;
+	}
+	return NULL;
+}
+
+/* True if a key of extra_config is a name and no pattern. */
+static bool is_plain(const char *key)
+{
+	return !strpbrk(key, "*+?^$()[]{}|\\");
+}
+
+/* Reads a number that may be absent or null. */
+static int read_number(const struct overrides_reader *r, const struct json *member, const char *key, int64_t *out)
+{
+	const struct json *value = json_get(member, key);
+	const int64_t least = strcmp(key, "bits") == 0 ? 0 : -1, most = strcmp(key, "bits") == 0 ? BITS_MAX : INT32_MAX;
+
+	if (!json_is_number(value))
+		return 0;
+	if (json_integer(value, out) && *out >= least && *out <= most)
+		return 0;
+	return err_set(r->err, -EBADMSG, "%s: \"%.200s\": %s is not a whole number from %lld to %lld; correct it",
+	    r->file, json_key(member), key, (long long)least, (long long)most);
+}
+
+static int add_override(const struct overrides_reader *r, const struct json *member, bool dynamic)
+{
+	struct override *e = &r->out->list[r->out->count];
+	const char *key = json_key(member);
+	int rc;
+
+	*e = (struct override){.anchored = dynamic};
+	if (dynamic && (strncmp(key, "-:", 2) == 0 || strncmp(key, "+:", 2) == 0)) {
 		e->negative = key[0] == '-';
 		key += 2;
 	}
-	e->pattern = arena_strndup(arena, key, strlen(key));
-	json_integer(json_get(member, "bits"), &e->bits);
-	json_integer(json_get(member, "group_size"), &e->group_size);
-	o->count++;
-	return e->pattern != NULL;
-}
-
-int overrides_read(const struct json *quant, struct arena *arena, struct overrides *out)
-{
-	const struct json *dynamic = json_get(quant, "dynamic"), *extra = json_get(quant, "extra_config");
-	bool good = true;
-
-	*out =
-	    (struct overrides){.list = arena_alloc(arena, json_count(dynamic) + json_count(extra), sizeof(*out->list))};
-	if (!out->list)
-		return -ENOMEM;
-	if (json_is_object(dynamic))
-		for (const struct json *m = json_first(dynamic); m; m = json_after(m))
-			good &= add(out, m, true, arena);
-	if (json_is_object(extra))
-		for (const struct json *m = json_first(extra); m; m = json_after(m))
-			good &= add(out, m, false, arena);
-	return good ? 0 : -ENOMEM;
-}
-
-/*
- * The pattern of one name, "^name$" with punctuation escaped: 1 or 0, or -1 if it is another pattern. Programs write
- * thousands of them, so this is worth not compiling; and what looks like a class in them is none.
- */
-static int matches_name(const char *pattern, const char *module)
-{
-	bool same = true;
-
-	if (*pattern++ != '^')
-		return -1;
-	for (; *pattern; pattern++) {
-		if (strcmp(pattern, "$") == 0)
-			return same && !*module;
-		if (*pattern == '\\' ? !ispunct((unsigned char)*++pattern) : !!strchr(".^$*+?()[]{}|", *pattern))
-			return -1;
-		same = same && *module++ == *pattern;
-	}
-	return -1;
-}
-
-/* 1 if the pattern matches, 0 if not, -ENOTSUP if it cannot be said. */
-static int matches(const struct override *e, const char *module)
-{
-	char anchored[PATTERN_MAX];
-	regex_t regex;
-	int rc = matches_name(e->pattern, module);
-
-	if (rc >= 0)
-		return rc;
-	if (!e->anchored && strcmp(e->pattern, module) == 0)
-		return 1;
-	/* A group that is none, and classes that POSIX lacks: regcomp would take some of them for something else. */
-	if (strstr(e->pattern, "(?") || strstr(e->pattern, "\\d") || strstr(e->pattern, "\\D"))
-		return -ENOTSUP;
-	if (snprintf(anchored, sizeof(anchored), e->anchored ? "^(%s)" : "%s", e->pattern) >= PATTERN_MAX)
-		return -ENOTSUP;
-	if (regcomp(&regex, anchored, REG_EXTENDED | REG_NOSUB))
-		return -ENOTSUP;
-	rc = regexec(&regex, module, 0, NULL, 0) == 0;
-	regfree(&regex);
+	e->pattern = arena_strndup(r->arena, key, strlen(key));
+	if (!e->pattern)
+		return err_memory(r->err);
+	e->name = !dynamic && is_plain(key) ? e->pattern : escaped_name(key, r->arena);
+	rc = read_number(r, member, "bits", &e->bits);
+	if (rc == 0)
+		rc = read_number(r, member, "group_size", &e->group_size);
+	if (e->name)
+		r->out->names[r->out->name_count++] = e;
+	else
+		r->out->patterns[r->out->pattern_count++] = e;
+	r->out->group_sizes |= e->group_size != 0;
+	r->out->count++;
 	return rc;
 }
 
-/* The first that matches among the negative ones or among the others. */
-static int find_among(const struct overrides *o, const char *module, bool negative, const struct override **found)
+/* Adds the members for which the first half of their kind is, or is not, true: negatives or names come first. */
+static int add_half(const struct overrides_reader *r, const struct json *object, bool dynamic, bool first)
 {
-	for (size_t i = 0; i < o->count; i++) {
-		int rc = o->list[i].negative == negative ? matches(&o->list[i], module) : 0;
+	int rc = 0;
 
+	if (!json_is_object(object))
+		return 0;
+	for (const struct json *m = json_first(object); rc == 0 && m; m = json_after(m)) {
+		const char *key = json_key(m);
+
+		if ((dynamic ? strncmp(key, "-:", 2) == 0 : is_plain(key)) == first)
+			rc = add_override(r, m, dynamic);
+	}
+	return rc;
+}
+
+static int by_module(const void *a_, const void *b_)
+{
+	const struct override *a = *(struct override *const *)a_, *b = *(struct override *const *)b_;
+	const int order = strcmp(a->name, b->name);
+
+	return order ? order : (a > b) - (a < b);
+}
+
+int overrides_read(const char *file, const struct json *quant, struct arena *arena, struct overrides *out,
+    struct gptqfs_error *err)
+{
+	const struct json *dynamic = json_get(quant, "dynamic"), *extra = json_get(quant, "extra_config");
+	const size_t room = json_count(dynamic) + json_count(extra);
+	const struct overrides_reader r = {file, arena, out, err};
+	int rc;
+
+	*out = (struct overrides){.list = arena_alloc(arena, room, sizeof(*out->list)),
+	    .names = arena_alloc(arena, room, sizeof(*out->names)),
+	    .patterns = arena_alloc(arena, room, sizeof(*out->patterns))};
+	if (!out->list || !out->names || !out->patterns)
+		return err_memory(err);
+	rc = add_half(&r, dynamic, true, true);
+	if (rc == 0)
+		rc = add_half(&r, dynamic, true, false);
+	if (rc == 0)
+		rc = add_half(&r, extra, false, true);
+	if (rc == 0)
+		rc = add_half(&r, extra, false, false);
+	if (rc)
+		return rc;
+	qsort(out->names, out->name_count, sizeof(*out->names), by_module);
+	out->set = out->pattern_count ? patterns_new(arena) : NULL;
+	return out->pattern_count && !out->set ? err_memory(err) : 0;
+}
+
+void overrides_bind(struct overrides *o, override_module_fn *is_module, const void *ctx)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < o->pattern_count; i++) {
+		struct override *e = o->patterns[i];
+
+		if (!e->anchored && is_module(ctx, e->pattern)) {
+			e->name = e->pattern;
+			o->names[o->name_count++] = e;
+		} else {
+			o->patterns[kept++] = e;
+		}
+	}
+	o->pattern_count = kept;
+	qsort(o->names, o->name_count, sizeof(*o->names), by_module);
+}
+
+/* ---- finding ---- */
+
+/* The first of the list that means this module by its name. */
+static struct override *find_by_name(const struct overrides *o, const char *module)
+{
+	size_t low = 0, high = o->name_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strcmp(o->names[middle]->name, module) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < o->name_count && strcmp(o->names[low]->name, module) == 0 ? o->names[low] : NULL;
+}
+
+/* 1 if the pattern matches, 0 if not, -ENOTSUP if that cannot be said. */
+static int try_pattern(const struct overrides *o, struct override *e, const char *module)
+{
+	int rc = -1;
+
+	if (!e->compiled && !e->fault)
+		e->compiled = pattern_compile(o->set, e->pattern, &e->fault);
+	/* A match that was given up is not tried again for the next module. */
+	if (!e->fault)
+		rc = pattern_match(o->set, e->compiled, module, e->anchored, &e->fault);
+	return rc < 0 ? -ENOTSUP : rc;
+}
+
+int overrides_find(const struct overrides *o, const char *module, const struct override **found)
+{
+	const struct override *named = find_by_name(o, module);
+
+	*found = named;
+	for (size_t i = 0; i < o->pattern_count; i++) {
+		int rc;
+
+		/* Names of extra_config go before all its patterns. */
+		if (named && (named->anchored ? o->patterns[i] > named : !o->patterns[i]->anchored))
+			break;
+		rc = try_pattern(o, o->patterns[i], module);
 		if (rc) {
-			*found = &o->list[i];
+			*found = o->patterns[i];
 			return rc > 0 ? 0 : rc;
 		}
 	}
 	return 0;
 }
 
-int overrides_find(const struct overrides *o, const char *module, const struct override **found)
+int overrides_find_size(const struct overrides *o, const char *module, const struct override **found)
 {
-	int rc;
-
 	*found = NULL;
-	rc = find_among(o, module, true, found);
-	return rc || *found ? rc : find_among(o, module, false, found);
+	return o->group_sizes ? overrides_find(o, module, found) : 0;
 }
