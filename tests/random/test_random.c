@@ -1227,12 +1227,29 @@ static char *quant_text(const struct checkpoint *c)
 	return memo_close(&memo);
 }
 
-/* The first of these places that says anything counts; what stands at later ones must not matter. */
+/* Another configuration, which contradicts all that this checkpoint's own says, and says no more. */
+static char *other_text(const struct checkpoint *c)
+{
+	struct memo memo;
+
+	memo_open(&memo);
+	fprintf(memo.out, "{\"desc_act\": true");
+	if (c->says_bits)
+		fprintf(memo.out, ", \"bits\": 6");
+	if (c->says_group_size)
+		fprintf(memo.out, ", \"group_size\": 24");
+	if (c->says_sym)
+		fprintf(memo.out, ", \"sym\": %s", c->sym ? "false" : "true");
+	if (c->checkpoint_format || c->format || c->packing_format)
+		fprintf(memo.out, ", \"checkpoint_format\": \"gptq_p\"");
+	putc('}', memo.out);
+	return memo_close(&memo);
+}
+
+/* The first of these places that says a thing counts; what stands at later ones must not matter. */
 static void write_configs(struct checkpoint *c)
 {
 	static const char *const files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
-	static const char other[] =
-	    "{\"bits\": 6, \"group_size\": 24, \"sym\": true, \"checkpoint_format\": \"gptq_p\"}";
 	const unsigned places = c->has_config ? 5 : 3;
 	const char *at[5] = {NULL};
 	unsigned first = (unsigned)below(places);
@@ -1240,7 +1257,7 @@ static void write_configs(struct checkpoint *c)
 	if (c->family != FAMILY_NONE) {
 		at[first] = c->quant_text = quant_text(c);
 		for (unsigned i = first + 1; i < places; i++)
-			at[i] = chance(10) ? other : NULL;
+			at[i] = chance(10) ? other_text(c) : NULL;
 	}
 	for (unsigned i = 0; i < 3; i++)
 		if (at[i])

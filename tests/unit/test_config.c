@@ -108,10 +108,75 @@ static void test_fields(void)
 			  "\"format\":\"gptq\"}",
 		  &arena, &r, &err) == 0);
 	CHECK(r.bits == 8 && r.group_size == 64 && !r.sym && r.zeros == ZEROS_V2);
-	CHECK(!strcmp(quant_config_differ(&q, &r), "bits"));
+	CHECK(r.doubt && !q.doubt);
+	CHECK(!strcmp(quant_config_merge(&q, &r), "bits"));
 	CHECK(read_config("{\"format\":\"gptq_p\"}", &arena, &q, &err) == 0 && q.planar && q.zeros == ZEROS_V2 &&
 	      q.sym);
 	arena_free(&arena);
+}
+
+/* What one configuration does not say, the next may. */
+static void test_merge(void)
+{
+	struct arena arena = {0};
+	struct quant_config q, r;
+
+	CHECK(read_config("{\"bits\":4}", &arena, &q, NULL) == 0 && q.zeros == ZEROS_V1 && q.sym && !q.has_sym);
+	CHECK(read_config("{\"bits\":4,\"group_size\":64,\"sym\":false,\"checkpoint_format\":\"gptq_v2\","
+			  "\"meta\":{\"quantizer\":\"x:1\"},\"dynamic\":{\"a\":{\"bits\":8}}}",
+		  &arena, &r, NULL) == 0);
+	CHECK(quant_config_merge(&q, &r) == NULL);
+	CHECK(q.zeros == ZEROS_V2 && q.has_sym && !q.sym && q.group_size == 64 && !strcmp(q.producer, "x:1"));
+	CHECK(q.overrides.count == 1 && !strcmp(q.format, "gptq_v2"));
+	CHECK(read_config("{\"sym\":true}", &arena, &r, NULL) == 0);
+	CHECK(!strcmp(quant_config_merge(&q, &r), "sym") && !q.sym);
+	CHECK(read_config("{\"format\":\"gptq\"}", &arena, &r, NULL) == 0);
+	CHECK(!strcmp(quant_config_merge(&q, &r), "checkpoint_format") && q.zeros == ZEROS_V2);
+	arena_free(&arena);
+}
+
+/* Plain GPTQ under other names, and those that say more. */
+static void test_methods(void)
+{
+	static const struct {
+		const char *text;
+		enum zeros zeros;
+	} cases[] = {
+	    {"{\"quant_method\":\"gptq_marlin\"}", ZEROS_V1},
+	    {"{\"quant_method\":\"GPTQ_Marlin\",\"checkpoint_format\":\"gptq_v2\"}", ZEROS_V2},
+	    {"{\"quant_method\":\"gptqmodel\"}", ZEROS_V1},
+	    {"{\"quant_method\":\"exllamav2\"}", ZEROS_V1},
+	    {"{\"quant_method\":\"gptq_v2\"}", ZEROS_V2},
+	    {"{\"quant_method\":\"gptq_v2\",\"format\":\"gptq\"}", ZEROS_V1},
+	    {"{\"method\":\"gptq\",\"format\":\"gptq_v2:exllama\"}", ZEROS_V2},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct arena arena = {0};
+		struct quant_config q;
+
+		if (!CHECK(read_config(cases[i].text, &arena, &q, NULL) == 0 && q.zeros == cases[i].zeros))
+			printf("  %s\n", cases[i].text);
+		arena_free(&arena);
+	}
+}
+
+static void test_range(void)
+{
+	static const char *const bad[] = {"{\"group_size\":4294967296}", "{\"group_size\":-2}",
+	    "{\"group_size\":1e300}", "{\"q_group_size\":0.5}", "{\"bits\":-4}", "{\"w_bit\":65}",
+	    "{\"bits\":9007199254740993}", "{\"bits\":Infinity}",
+	    "{\"extra_config\":{\"q\":{\"group_size\":4294967296}}}"};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct arena arena = {0};
+		struct quant_config q;
+		struct gptqfs_error err = {""};
+
+		if (!CHECK(read_config(bad[i], &arena, &q, &err) == -EBADMSG && strstr(err.text, "whole number")))
+			printf("  %s: %s\n", bad[i], err.text);
+		arena_free(&arena);
+	}
 }
 
 /* What the packers of AutoRound 0.2, 0.3.1, 0.4.7, 0.5.1, 0.6.0 and 0.9.7 store under the labels they write. */
@@ -163,6 +228,8 @@ static void test_refused(void)
 	    {"{\"quant_method\":\"bitsandbytes\"}", "bitsandbytes"},
 	    {"{\"quant_method\":\"hqq\"}", "HQQ"},
 	    {"{\"quant_method\":\"exl3\"}", "EXL3"},
+	    {"{\"quant_method\":\"marlin\"}", "Marlin"},
+	    {"{\"quant_method\":\"gptq_marlin_24\"}", "not known"},
 	    {"{\"quant_method\":\"mxfp4\"}", "MXFP4"},
 	    {"{\"quant_method\":\"something\"}", "not known"},
 	    {"{\"quant_method\":\"gptq\",\"checkpoint_format\":\"marlin\"}", "Marlin"},
@@ -194,6 +261,9 @@ int main(void)
 	test_rewrite();
 	test_rewrite_packed();
 	test_fields();
+	test_merge();
+	test_methods();
+	test_range();
 	test_autoround();
 	test_refused();
 	return test_done();

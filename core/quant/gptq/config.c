@@ -40,14 +40,45 @@ static const char *lower(const struct json *object, const char *key, struct aren
 	return copy;
 }
 
-/* An integer under one of two names; `absent` if neither is there. */
-static int64_t integer(const struct json *object, const char *key, const char *alias, int64_t absent)
-{
-	int64_t value;
+/* A number that may go by several names, of which the first that is there counts. */
+struct field {
+	const char *names[4];
+	int64_t least, most;
+};
 
-	if (json_integer(json_get(object, key), &value) || json_integer(json_get(object, alias), &value))
-		return value;
-	return absent;
+static const struct field bits_field = {{"bits", "w_bit", "wbits"}, 0, 64};
+static const struct field group_size_field = {{"group_size", "q_group_size"}, -1, INT32_MAX};
+
+/* Reads a number that may be absent, or of another type: *out is 0 then. */
+static int read_number(const struct quant_config_input *in, const struct field *field, int64_t *out,
+    struct gptqfs_error *err)
+{
+	const struct json *value = NULL;
+	const char *const *name = field->names;
+
+	while (*name && !value)
+		value = json_get(in->json, *name++);
+	*out = 0;
+	if (!json_is_number(value))
+		return 0;
+	if (json_integer(value, out) && *out >= field->least && *out <= field->most)
+		return 0;
+	return err_set(err, -EBADMSG,
+	    "%s: %s is not a whole number from %lld to %lld; correct it or fetch the file again", in->file, name[-1],
+	    (long long)field->least, (long long)field->most);
+}
+
+/* Names under which readers and writers of plain GPTQ go; some are those of kernels. */
+static bool is_gptq(const char *method)
+{
+	static const char *const names[] = {"", "gptq", "gptq_v2", "gptq_p", "gptqmodel", "gptq_marlin", "gptq_bitblas",
+	    "gptq_triton", "gptq_exllama", "gptq_exllamav2", "auto_gptq", "auto-gptq", "autogptq", "exllama",
+	    "exllamav2"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (word_is(method, names[i]))
+			return true;
+	return false;
 }
 
 static bool is_autoround(const char *method)
@@ -73,7 +104,8 @@ static const struct {
     {"tritonv2", ZEROS_V2},
 };
 
-/* Reads the label, which releases before 0.5 wrote under "backend", as later ones name the kernel: "auto" by default. */
+/* Reads the label, which releases before 0.5 wrote under "backend", as later ones name the kernel: "auto" by default.
+ */
 static int read_autoround(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err)
 {
@@ -99,31 +131,42 @@ static int read_autoround(const struct quant_config_input *in, struct arena *are
 	return refuse_word(in->file, key, strstr(layout, "awq") ? "awq" : layout, err);
 }
 
+/* True for the formats whose zeros are stored as they are. */
+static bool stores_zeros(const char *word)
+{
+	return word_is(word, "gptq_v2") || word_is(word, "gptq_p");
+}
+
 static int read_gptq(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err)
 {
 	const struct json *meta = json_get(in->json, "meta"), *quantizer = json_get(meta, "quantizer");
-	const char *provider = lower(in->json, "provider", arena), *producer;
+	const char *provider = lower(in->json, "provider", arena), *producer, *other;
 	const char *field = "checkpoint_format";
 
 	out->format = lower(in->json, field, arena);
-	if (out->format && !*out->format) {
-		field = "format";
-		out->format = lower(in->json, field, arena);
-	}
-	if (!out->format || !provider)
+	other = lower(in->json, "format", arena);
+	if (!out->format || !other || !provider)
 		return err_memory(err);
+	if (!*out->format) {
+		field = *other ? "format" : "quant_method";
+		out->format = *other ? other : stores_zeros(out->method) ? out->method : "";
+	}
 	producer = json_str(quantizer) ? json_str(quantizer) : json_str(json_at(quantizer, 0));
 	out->producer = producer ? arena_strndup(arena, producer, strlen(producer)) : provider;
 	if (!out->producer)
 		return err_memory(err);
 	if (json_bool(json_get(in->json, "is_marlin_format"), false))
 		return refuse_word(in->file, "the format of is_marlin_format", "marlin", err);
-	if (strcmp(out->format, "gptq_v2") == 0 || strcmp(out->format, "gptq_p") == 0)
+	if (stores_zeros(out->format))
 		out->zeros = ZEROS_V2;
-	else if (*out->format && strcmp(out->format, "gptq") != 0)
+	else if (*out->format && !word_is(out->format, "gptq"))
 		return refuse_word(in->file, field, out->format, err);
-	out->planar = strcmp(out->format, "gptq_p") == 0;
+	out->planar = word_is(out->format, "gptq_p");
+	/* Half of the readers take one for what counts, half the other. */
+	if (*other && (word_is(other, "gptq") || stores_zeros(other)) &&
+	    stores_zeros(other) != stores_zeros(out->format))
+		out->doubt = "checkpoint_format and format contradict each other, and the former counts";
 	return 0;
 }
 
@@ -155,8 +198,11 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 	out->method = lower(json, json_get(json, "quant_method") ? "quant_method" : "method", arena);
 	if (!out->method)
 		return err_memory(err);
-	out->bits = integer(json, "bits", json_get(json, "w_bit") ? "w_bit" : "wbits", 0);
-	out->group_size = integer(json, "group_size", "q_group_size", 0);
+	rc = read_number(in, &bits_field, &out->bits, err);
+	if (rc == 0)
+		rc = read_number(in, &group_size_field, &out->group_size, err);
+	if (rc)
+		return rc;
 	out->has_sym = sym || zero_point;
 	out->sym = json_bool(sym, !json_bool(zero_point, false));
 	out->desc_act = json_bool(json_get(json, "desc_act"), false);
@@ -165,27 +211,46 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 		return rc;
 	if (is_autoround(out->method))
 		rc = read_autoround(in, arena, out, err);
-	else if (!*out->method || strcmp(out->method, "gptq") == 0)
+	else if (is_gptq(out->method))
 		rc = read_gptq(in, arena, out, err);
 	else
 		rc = refuse_word(in->file, "quant_method", out->method, err);
 	return rc ? rc : refuse_rotation(in, err);
 }
 
-const char *quant_config_differ(const struct quant_config *a, const struct quant_config *b)
+const char *quant_config_merge(struct quant_config *q, const struct quant_config *other)
 {
-	if (a->bits != b->bits)
-		return "bits";
-	if (a->group_size != b->group_size)
-		return "group_size";
-	if (a->sym != b->sym)
-		return "sym";
-	if (a->zeros != b->zeros)
-		return "checkpoint_format";
-	return NULL;
+	const char *differs = NULL;
+
+	if (q->bits && other->bits && q->bits != other->bits)
+		differs = "bits";
+	else if (q->group_size && other->group_size && q->group_size != other->group_size)
+		differs = "group_size";
+	else if (q->has_sym && other->has_sym && q->sym != other->sym)
+		differs = "sym";
+	else if (*q->format && *other->format && (q->zeros != other->zeros || q->planar != other->planar))
+		differs = "checkpoint_format";
+	q->bits = q->bits ? q->bits : other->bits;
+	q->group_size = q->group_size ? q->group_size : other->group_size;
+	q->filled =
+	    (!q->has_sym && other->has_sym && !other->sym) || (!*q->format && *other->format) ? other->file : NULL;
+	if (!q->has_sym) {
+		q->has_sym = other->has_sym;
+		q->sym = other->sym;
+	}
+	if (!*q->format) {
+		q->format = other->format;
+		q->zeros = other->zeros;
+		q->planar = other->planar;
+	}
+	if (!*q->producer)
+		q->producer = other->producer;
+	if (!q->overrides.count)
+		q->overrides = other->overrides;
+	return differs;
 }
 
-/* Takes a configuration found at one of the places; the first counts, the others are compared with it. */
+/* Takes a configuration found at one of the places; the others fill in what it does not say. */
 static int take_config(struct checkpoint *c, const struct quant_config_input *in, struct quant_config *out,
     struct gptqfs_error *err)
 {
@@ -195,13 +260,17 @@ static int take_config(struct checkpoint *c, const struct quant_config_input *in
 
 	if (rc)
 		return rc;
+	if (found.doubt)
+		checkpoint_warn(c, "%s: %s", in->file, found.doubt);
 	if (!out->file) {
 		*out = found;
 		return 0;
 	}
-	field = quant_config_differ(out, &found);
+	field = quant_config_merge(out, &found);
 	if (field)
 		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", out->file, in->file, field, out->file);
+	if (out->filled)
+		checkpoint_warn(c, "%s does not say how zeros are meant; %s does", out->file, in->file);
 	return 0;
 }
 

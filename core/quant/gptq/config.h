@@ -27,6 +27,8 @@ struct quant_config {
 	struct overrides overrides; /* of single modules: dynamic, extra_config */
 	enum zeros zeros;           /* ZEROS_V1 or ZEROS_V2 */
 	bool planar;                /* format gptq_p: 3-bit words are planar too */
+	const char *doubt;          /* what to warn of, or NULL */
+	const char *filled;         /* the other file that says how zeros are meant, or NULL */
 };
 
 /*
@@ -42,13 +44,16 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 
 /*
  * What all configurations of a checkpoint say together: quantize_config.json, quant_config.json,
- * quantization_config.json, then those inside config.json (subconfig.h): the first counts, and a warning names what
- * others contradict.
+ * quantization_config.json, then those inside config.json (subconfig.h): the first that says a thing counts, and a
+ * warning names what others contradict.
  * out->file is NULL if there is none. Codes as quant_config_read.
  */
 int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err);
 
-/* The first field in which two configurations disagree ("bits"), or NULL. */
-const char *quant_config_differ(const struct quant_config *a, const struct quant_config *b);
+/*
+ * Gives `q` what it does not say itself and another configuration of the same model does. Returns the first field in
+ * which the two contradict each other ("bits"), where `q` counts, or NULL.
+ */
+const char *quant_config_merge(struct quant_config *q, const struct quant_config *other);
 
 #endif
