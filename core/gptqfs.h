@@ -229,6 +229,12 @@ void gptqfs_accel(struct gptqfs *m, struct gptqfs_accel *out);
 
 /* ---- reports ---- */
 
+/*
+ * Makes a line of text printable, in place: control characters, marks that turn the direction of text around, and bytes
+ * that are no UTF-8 become '?'. Messages in struct gptqfs_error and lines for the log are so already.
+ */
+void gptqfs_printable(char *line);
+
 /* Since gptqfs_open, except cache_bytes and cache_budget, which are as of now. */
 struct gptqfs_counters {
 	uint64_t reads, bytes_served, bytes_computed, errors;

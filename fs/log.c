@@ -9,19 +9,21 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "../core/gptqfs.h"
+
 static atomic_bool background, no_hints;
 
+/* Names of files are in many lines, and may hold anything. */
 static void write_line(const char *fmt, va_list args)
 {
-	if (atomic_load(&background)) {
-		vsyslog(LOG_NOTICE, fmt, args);
-		return;
-	}
-	flockfile(stderr);
-	fputs("gptqfs: ", stderr);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
-	funlockfile(stderr);
+	char line[4096];
+
+	vsnprintf(line, sizeof(line), fmt, args);
+	gptqfs_printable(line);
+	if (atomic_load(&background))
+		syslog(LOG_NOTICE, "%s", line);
+	else
+		fprintf(stderr, "gptqfs: %s\n", line);
 }
 
 void log_line(const char *fmt, ...)

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 int err_set(struct gptqfs_error *err, int rc, const char *fmt, ...)
 {
 	va_list args;
@@ -15,10 +17,13 @@ int err_set(struct gptqfs_error *err, int rc, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
-	for (char *p = err->text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	text_disarm(err->text);
 	return rc;
+}
+
+void gptqfs_printable(char *line)
+{
+	text_disarm(line);
 }
 
 int err_memory(struct gptqfs_error *err)

@@ -7,7 +7,7 @@
 /*
  * Sets the text of *err (err may be NULL) and returns rc, so that a check and its message are one statement:
  *     return err_set(err, -EBADMSG, "%s: header of %llu bytes ...", name, n);
- * Control characters, which may come from names in a model file, are replaced by '?': the text goes to a terminal.
+ * Names in a model file may hold anything, so what is not printable becomes '?' (text_disarm).
  */
 __attribute__((format(printf, 3, 4))) int err_set(struct gptqfs_error *err, int rc, const char *fmt, ...);
 

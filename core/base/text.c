@@ -141,6 +141,37 @@ void text_ascii(struct text *t, const char *s)
 	}
 }
 
+/* Characters that show as nothing or change how others show, and so can make a line look like another. */
+static bool is_armed(uint32_t c)
+{
+	static const uint32_t ranges[][2] = {{0, 0x1f}, {0x7f, 0x9f}, {0xad, 0xad}, {0x61c, 0x61c}, {0x180e, 0x180e},
+	    {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0xdc80, 0xdcff}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb},
+	    {0xe0000, 0xe007f}};
+
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges); i++)
+		if (c >= ranges[i][0] && c <= ranges[i][1])
+			return true;
+	return false;
+}
+
+void text_disarm(char *line)
+{
+	const unsigned char *from = (const unsigned char *)line;
+	char *to = line;
+
+	while (*from) {
+		const unsigned char *start = from;
+
+		if (is_armed(next_character(&from))) {
+			*to++ = '?';
+		} else {
+			memmove(to, start, (size_t)(from - start));
+			to += from - start;
+		}
+	}
+	*to = 0;
+}
+
 /* The power of 1000 by which a number has at most three digits before the point. */
 static double scale(uint64_t n, size_t *power)
 {

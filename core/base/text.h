@@ -32,6 +32,13 @@ void text_json_ascii(struct text *t, const char *s);
 /* In printable ASCII; every other byte, and the backslash, as \ooo, as in /proc/self/mountinfo. */
 void text_ascii(struct text *t, const char *s);
 
+/*
+ * Makes a line safe for a terminal and a log, in place: what is no printable character becomes '?'. That is control
+ * characters of every kind (C0, DEL, C1), what turns the direction of text around, separators of lines, and bytes that
+ * are no UTF-8. Everything that leaves the program as text goes through this, or is ASCII by one of the above.
+ */
+void text_disarm(char *line);
+
 /* Three digits and a unit, decimal: 269062784 is "269 MB" as bytes, 134515008 "135M" as a number of parameters. */
 void text_bytes(struct text *t, uint64_t bytes);
 void text_count(struct text *t, uint64_t count);

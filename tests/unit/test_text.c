@@ -56,6 +56,39 @@ static void test_ascii(void)
 	CHECK(puts_as(text_ascii, "a\\b\n\xc3\xa4\x7f", "a\\134b\\012\\303\\244\\177"));
 }
 
+static bool disarmed_as(const char *s, const char *expected)
+{
+	char line[256];
+
+	strcpy(line, s);
+	text_disarm(line);
+	if (strcmp(line, expected) != 0)
+		printf("  found %s\n", line);
+	return strcmp(line, expected) == 0;
+}
+
+/* Code points that terminals and viewers of logs act upon; by their names in the Unicode character database. */
+static void test_disarm(void)
+{
+	static const char *const armed[] = {"\x1b", "\n", "\r", "\x01", "\x7f", "\xc2\x9b", "\xc2\x80", "\xc2\x9f",
+	    "\xc0\x80", "\xe2\x80\xae", "\xe2\x80\xaa", "\xe2\x81\xa6", "\xe2\x81\xa9", "\xe2\x80\x8e", "\xd8\x9c",
+	    "\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf", "\xe2\x80\x8b", "\xf3\xa0\x80\x81"};
+	static const char *const plain[] = {
+	    "", "a b~\\", "\xc3\xa4\xe2\x82\xac", "\xe5\xb1\x82", "\xf0\x9f\x98\x80", "\xd7\xa9\xd7\x9c", "\xc2\xa0"};
+	char line[64];
+
+	for (size_t i = 0; i < sizeof(armed) / sizeof(*armed); i++) {
+		snprintf(line, sizeof(line), "a%sb\xc3\xa4", armed[i]);
+		if (!CHECK(disarmed_as(line, "a?b\xc3\xa4")))
+			printf("  case %zu\n", i);
+	}
+	for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
+		CHECK(disarmed_as(plain[i], plain[i]));
+	/* Each byte that is no UTF-8; a message may be cut within a character. */
+	CHECK(disarmed_as("x\x9b[2J", "x?[2J") && disarmed_as("\xff\xfe", "??") && disarmed_as("a\xe5\xb1", "a??"));
+	CHECK(disarmed_as("\xed\xa0\x80", "???") && disarmed_as("\xc1\x9b", "??"));
+}
+
 static void test_units(void)
 {
 	CHECK(number_as(text_bytes, 0, "0 bytes"));
@@ -83,6 +116,7 @@ int main(void)
 	test_plain();
 	test_json_ascii();
 	test_ascii();
+	test_disarm();
 	test_units();
 	return test_done();
 }
