@@ -4,7 +4,7 @@
 set -euo pipefail
 out=$1
 models=$(cd "$(dirname "$0")/../data/models" && pwd)
-mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape}
+mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape,json}
 for model in "$models"/*; do
 	name=$(basename "$model")
 	for file in "$model"/*.safetensors; do
@@ -14,6 +14,7 @@ for model in "$models"/*; do
 	done
 	for file in "$model"/*config*.json; do
 		cp "$file" "$out/config/$name-$(basename "$file")"
+		cp "$file" "$out/json/$name-$(basename "$file")"
 	done
 	if [ -e "$model/model.safetensors.index.json" ]; then
 		cp "$model/model.safetensors.index.json" "$out/index/$name"
@@ -23,6 +24,10 @@ done
 printf '\0\x08{"a.qweight":{"dtype":"I32","shape":[1,2],"data_offsets":[0,8]}}' >"$out/safetensors/small"
 printf '{"bits":4,"group_size":32,"sym":true,"quant_method":"gptq","meta":{"quantizer":["x:1"]}}' >"$out/config/small"
 printf '{"a":1,"quantization_config":{"bits":4},"text_config":{"dtype":"x","quantization_config":{}}}' >"$out/config/text"
+printf '{"dynamic":{"-:.*(?!x)\\\\d{1,2}(a|b)*$":{},"+:^model\\\\.q$":{"bits":8,"group_size":-1}},"extra_config":{"lm_head":{"bits":16},".*q.*":{}}}' >"$out/config/patterns"
+printf '{"thinker_config":{"text_config":{"quantization_config":{"quant_method":"intel/auto-round","backend":"auto_round:tritonv2"}}}}' >"$out/config/nested"
+printf '{"a\\u0062":[1,-Infinity,NaN,2e5,"\\ud83d\\ude00"],"c":18446744073709551615}' >"$out/json/small"
+printf 'x\x1b[2J\xc2\x9b\xe2\x80\xae' >"$out/json/controls"
 printf '{"weight_map":{"a":"1.safetensors","b":"s/2.safetensors"}}' >"$out/index/small"
 printf 'model.layers.0.self_attn.q_proj' >"$out/escape/plain"
 printf '../%%2F..\xc0\x80\n.\xe5\xb1\x82' >"$out/escape/odd"
