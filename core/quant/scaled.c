@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+#include "quant/scaled.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_BYTES 1024
+#define CUTS_MAX 16      /* places at which a name may be cut, from either end */
+#define SIBLINGS_MAX 256 /* that are looked at */
+
+struct scaled_search {
+	const struct checkpoint *c;
+	const bool *taken;
+	const struct st_tensor **scales; /* by name */
+	size_t scale_count;
+};
+
+static bool has_word(const char *name, const char *const *words)
+{
+	for (; *words; words++)
+		if (strcasestr(name, *words))
+			return true;
+	return false;
+}
+
+static bool is_taken(const struct scaled_search *s, const struct st_tensor *t)
+{
+	return s->taken[t - s->c->tensors];
+}
+
+/* True for types that exist only for quantized weights. */
+static bool is_tiny_float(const struct st_tensor *t)
+{
+	switch (t->dtype) {
+	case DTYPE_F8_E4M3:
+	case DTYPE_F8_E5M2:
+	case DTYPE_F8_E4M3FNUZ:
+	case DTYPE_F8_E5M2FNUZ:
+	case DTYPE_F6_E2M3:
+	case DTYPE_F6_E3M2:
+	case DTYPE_F4:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Bytes are also masks, tables and counters, so only a matrix counts that is called a weight. */
+static bool is_bytes(const struct st_tensor *t)
+{
+	static const char *const words[] = {"weight", "quantized", "_data", "qdata", NULL};
+
+	return (t->dtype == DTYPE_I8 || t->dtype == DTYPE_U8) && t->ndim >= 2 && has_word(t->name, words);
+}
+
+static bool is_scale(const struct st_tensor *t)
+{
+	static const char *const words[] = {
+	    "scale", "scaling", "absmax", "amax", "dequant", "qparam", "step_size", NULL};
+
+	return (dtype_is_cast(t->dtype) || t->dtype == DTYPE_F8_E8M0 || t->dtype == DTYPE_F8_E4M3 ||
+		   t->dtype == DTYPE_U8) &&
+	       has_word(t->name, words);
+}
+
+static int list_scales(struct scaled_search *s)
+{
+	s->scales = malloc((s->c->tensor_count + 1) * sizeof(*s->scales));
+	if (!s->scales)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->c->tensor_count; i++)
+		if (!s->taken[i] && is_scale(&s->c->tensors[i]))
+			s->scales[s->scale_count++] = &s->c->tensors[i];
+	return 0;
+}
+
+/* A scale whose name begins with these bytes of `weight`, which is not the weight itself. */
+static const struct st_tensor *scale_below(const struct scaled_search *s, const struct st_tensor *weight, size_t len)
+{
+	size_t low = 0, high = s->scale_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strncmp(s->scales[middle]->name, weight->name, len) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < s->scale_count && strncmp(s->scales[low]->name, weight->name, len) == 0; low++)
+		if (s->scales[low] != weight)
+			return s->scales[low];
+	return NULL;
+}
+
+/* A float behind the weight in the order of names that is its sibling ("X.weight_s", "X.weight.s") and no bias. */
+static const struct st_tensor *sibling(const struct scaled_search *s, const struct st_tensor *weight)
+{
+	const struct st_tensor *end = s->c->tensors + s->c->tensor_count;
+	const size_t len = strlen(weight->name);
+
+	if (end - weight > SIBLINGS_MAX)
+		end = weight + SIBLINGS_MAX;
+	for (const struct st_tensor *t = weight + 1; t < end && strncmp(t->name, weight->name, len) == 0; t++)
+		if (!is_taken(s, t) && dtype_is_cast(t->dtype) && strchr("._", t->name[len]))
+			return t;
+	return NULL;
+}
+
+/* How much of a name stands before its last component, with the dot; then before the last but one. */
+static size_t parent_of(const char *name, size_t len)
+{
+	if (len)
+		len--;
+	while (len && name[len - 1] != '.' && name[len - 1] != '/')
+		len--;
+	return len;
+}
+
+/* The scale that belongs to a weight by its name, in the same module or the one around it. */
+static const struct st_tensor *scale_near(const struct scaled_search *s, const struct st_tensor *weight)
+{
+	const size_t module = parent_of(weight->name, strlen(weight->name)), outer = parent_of(weight->name, module);
+	const struct st_tensor *found = sibling(s, weight);
+
+	if (!found && module)
+		found = scale_below(s, weight, module);
+	return found || !outer ? found : scale_below(s, weight, outer);
+}
+
+/* Cuts of a name: offsets of what follows (front) or precedes (back) a separator. */
+static size_t list_cuts(const char *name, bool back, size_t cuts[CUTS_MAX])
+{
+	const size_t len = strlen(name);
+	size_t count = 0;
+
+	cuts[count++] = back ? len : 0;
+	for (size_t i = 1; i + 1 < len && count < CUTS_MAX; i++) {
+		const size_t at = back ? len - i - 1 : i;
+
+		if (strchr("._/:-", name[at]))
+			cuts[count++] = back ? at : at + 1;
+	}
+	return count;
+}
+
+/* A weight whose name, or whose module's, stands within the name of a scale: "my_scales.X.weight", "X_scale.0". */
+static const struct st_tensor *weight_within(const struct scaled_search *s, const struct st_tensor *scale)
+{
+	size_t from[CUTS_MAX], to[CUTS_MAX];
+	const size_t starts = list_cuts(scale->name, false, from), ends = list_cuts(scale->name, true, to);
+	char name[NAME_BYTES];
+
+	for (size_t i = 0; i < starts * ends; i++) {
+		const size_t start = from[i / ends], end = to[i % ends];
+		const struct st_tensor *t;
+
+		if (end <= start || end - start + sizeof(".weight") > sizeof(name))
+			continue;
+		memcpy(name, scale->name + start, end - start);
+		name[end - start] = 0;
+		t = checkpoint_find(s->c, name);
+		if (!t || !is_bytes(t))
+			t = checkpoint_find(s->c, strcat(name, ".weight"));
+		if (t && t != scale && is_bytes(t) && !is_taken(s, t))
+			return t;
+	}
+	return NULL;
+}
+
+static int search(const struct scaled_search *s, struct scaled *out)
+{
+	bool bytes = false;
+
+	for (size_t i = 0; i < s->c->tensor_count; i++) {
+		const struct st_tensor *t = &s->c->tensors[i];
+
+		if (s->taken[i] || !(is_tiny_float(t) || is_bytes(t)))
+			continue;
+		bytes |= is_bytes(t);
+		*out = (struct scaled){t, scale_near(s, t)};
+		if (!out->scale && is_tiny_float(t) && s->scale_count)
+			out->scale = s->scales[s->scale_count > 1 && s->scales[0] == t];
+		if (out->scale && out->scale != t)
+			return 1;
+	}
+	for (size_t i = 0; bytes && i < s->scale_count; i++) {
+		*out = (struct scaled){weight_within(s, s->scales[i]), s->scales[i]};
+		if (out->weight)
+			return 1;
+	}
+	return 0;
+}
+
+int scaled_find(const struct checkpoint *c, const bool *taken, struct scaled *out)
+{
+	struct scaled_search s = {.c = c, .taken = taken};
+	int rc = list_scales(&s);
+
+	if (rc == 0)
+		rc = search(&s, out);
+	free(s.scales);
+	return rc;
+}
