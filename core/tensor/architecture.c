@@ -21,34 +21,37 @@ static const struct join_rule gate_up_phi4[] = {
  * GPTQModel 5.8 and later saves experts under the names that transformers 5 has in memory. Every file on the Hub, the
  * classes of transformers 4 and the converters of transformers 5 know the older ones.
  */
-#define OLD_EXPERTS(within)                                             \
-	{within, ".gate_proj.", ".w1."}, {within, ".up_proj.", ".w3."}, \
-	{                                                               \
-		within, ".down_proj.", ".w2."                           \
-	}
-#define OLD_BLOCK_EXPERTS                                                      \
-	OLD_EXPERTS(".mlp.experts."),                                          \
-	{                                                                      \
-		".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts." \
-	}
-
 static const struct rename_rule mixtral[] = {
-    OLD_BLOCK_EXPERTS,
+    {".mlp.experts.", ".gate_proj.", ".w1."},
+    {".mlp.experts.", ".up_proj.", ".w3."},
+    {".mlp.experts.", ".down_proj.", ".w2."},
+    {".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts."},
     {".mlp.gate.", ".mlp.gate.", ".block_sparse_moe.gate."},
     {0},
 };
 static const struct rename_rule phimoe[] = {
-    OLD_BLOCK_EXPERTS,
+    {".mlp.experts.", ".gate_proj.", ".w1."},
+    {".mlp.experts.", ".up_proj.", ".w3."},
+    {".mlp.experts.", ".down_proj.", ".w2."},
+    {".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts."},
     {".mlp.router.", ".mlp.router.", ".block_sparse_moe.gate."},
     {0},
 };
 static const struct rename_rule minimax_m2[] = {
-    OLD_BLOCK_EXPERTS,
+    {".mlp.experts.", ".gate_proj.", ".w1."},
+    {".mlp.experts.", ".up_proj.", ".w3."},
+    {".mlp.experts.", ".down_proj.", ".w2."},
+    {".mlp.experts.", ".mlp.experts.", ".block_sparse_moe.experts."},
     {".mlp.gate.", ".mlp.gate.", ".block_sparse_moe.gate."},
     {".mlp.e_score_correction_bias", ".mlp.", ".block_sparse_moe."},
     {0},
 };
-static const struct rename_rule lfm2_moe[] = {OLD_EXPERTS(".feed_forward.experts."), {0}};
+static const struct rename_rule lfm2_moe[] = {
+    {".feed_forward.experts.", ".gate_proj.", ".w1."},
+    {".feed_forward.experts.", ".up_proj.", ".w3."},
+    {".feed_forward.experts.", ".down_proj.", ".w2."},
+    {0},
+};
 static const struct rename_rule ernie4_5_moe[] = {{".mlp.gate.moe_statics.", ".mlp.gate.", ".mlp."}, {0}};
 
 static const struct architecture architectures[] = {
