@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tensor/encoding.h"
+#include "tensor/replacement.h"
 
 /* Of the fused views, for whatever class. Row order as transformers' Phi-3 has it, and vLLM. */
 static const struct join_rule fused_rules[] = {
@@ -18,10 +19,7 @@ struct joiner {
 	struct arena *arena;
 	const struct tensors *ts;
 	struct join_refusals *refusals; /* not NULL: by fused_rules, everywhere; what does not fit is noted */
-	struct tensor *made; /* joined tensors */
-	size_t made_count;
-	bool *used; /* [ts->count] */
-	size_t used_count;
+	struct replacement r;
 };
 
 static const struct tensor *find_sibling(const struct joiner *j, const char *prefix, size_t len, const char *part,
@@ -122,14 +120,6 @@ static bool match_parts(struct joiner *j, struct match *m, int *rc)
 	return false;
 }
 
-static void mark_used(struct joiner *j, const struct tensor *t)
-{
-	const size_t i = (size_t)(t - j->ts->list);
-
-	j->used_count += !j->used[i];
-	j->used[i] = true;
-}
-
 /* Zeros in the shape of the bias that a weight lacks. */
 static const struct tensor *missing_bias(struct joiner *j, const struct tensor *weight)
 {
@@ -142,7 +132,7 @@ static const struct tensor *missing_bias(struct joiner *j, const struct tensor *
 
 static int add_joined(struct joiner *j, const struct match *m, const struct tensor *const *parts, const char *suffix)
 {
-	struct tensor *t = &j->made[j->made_count];
+	struct tensor *t = &j->r.made[j->r.made_count];
 	const struct tensor **list = arena_alloc(j->arena, m->count, sizeof(*list));
 	uint64_t *shape = arena_alloc(j->arena, 2, sizeof(*shape));
 
@@ -153,7 +143,7 @@ static int add_joined(struct joiner *j, const struct match *m, const struct tens
 		if (!list[i])
 			return -ENOMEM;
 		if (parts[i])
-			mark_used(j, parts[i]);
+			replacement_use(&j->r, parts[i]);
 		shape[0] += list[i]->shape[0];
 	}
 	shape[1] = list[0]->ndim == 2 ? list[0]->shape[1] : 0;
@@ -162,7 +152,7 @@ static int add_joined(struct joiner *j, const struct match *m, const struct tens
 	t->name = arena_printf(j->arena, "%.*s%s%s", (int)m->len, m->prefix, m->rule->joined, suffix);
 	if (!t->name)
 		return -ENOMEM;
-	j->made_count++;
+	j->r.made_count++;
 	return 0;
 }
 
@@ -185,36 +175,15 @@ static int try_rule(struct joiner *j, const struct tensor *t, const struct join_
 
 static int join_all(struct joiner *j, const struct join_rule *rules)
 {
-	int rc = 0;
+	int rc = replacement_begin(&j->r, j->arena, j->ts);
 
-	j->made = arena_alloc(j->arena, j->ts->count, sizeof(*j->made));
-	j->used = arena_alloc(j->arena, j->ts->count, sizeof(*j->used));
-	if (!j->made || !j->used)
-		return -ENOMEM;
+	if (rc)
+		return rc;
 	for (const struct join_rule *rule = rules; rule && rule->joined; rule++)
 		for (size_t i = 0; rc == 0 && i < j->ts->count; i++)
-			if (!j->used[i])
+			if (!j->r.used[i])
 				rc = try_rule(j, &j->ts->list[i], rule);
 	return rc;
-}
-
-/* *out, which may be the list itself, gets the list with what was made in place of what was used. */
-static int replace_used(const struct joiner *j, struct tensors *out)
-{
-	struct tensor *list = arena_alloc(j->arena, j->ts->count - j->used_count + j->made_count, sizeof(*list));
-	size_t n = 0;
-
-	if (!list)
-		return -ENOMEM;
-	for (size_t i = 0; i < j->ts->count; i++)
-		if (!j->used[i])
-			list[n++] = j->ts->list[i];
-	memcpy(list + n, j->made, j->made_count * sizeof(*list));
-	*out = *j->ts;
-	out->list = list;
-	out->count = n + j->made_count;
-	tensors_sort(out);
-	return 0;
 }
 
 int join_tensors(struct arena *arena, struct tensors *ts, const struct join_rule *rules)
@@ -222,7 +191,7 @@ int join_tensors(struct arena *arena, struct tensors *ts, const struct join_rule
 	struct joiner j = {.arena = arena, .ts = ts};
 	int rc = join_all(&j, rules);
 
-	return rc || !j.made_count ? rc : replace_used(&j, ts);
+	return rc || !j.r.made_count ? rc : replacement_finish(&j.r, arena, ts);
 }
 
 int join_fused(struct arena *arena, const struct tensors *ts, struct tensors *fused, struct join_refusals *refusals)
@@ -230,7 +199,7 @@ int join_fused(struct arena *arena, const struct tensors *ts, struct tensors *fu
 	struct joiner j = {.arena = arena, .ts = ts, .refusals = refusals};
 	int rc = join_all(&j, fused_rules);
 
-	return rc ? rc : replace_used(&j, fused);
+	return rc ? rc : replacement_finish(&j.r, arena, fused);
 }
 
 const struct join_rule *join_rule_of(const char *module, size_t len)
