@@ -13,7 +13,7 @@ struct span {
 	uint64_t offset, bytes;
 };
 
-#define SPANS_MAX 4
+#define SPANS_MAX 8
 
 /* In no order; pieces of one file that lie next to one another are one. A zeroed struct has none. */
 struct spans {

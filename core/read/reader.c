@@ -102,9 +102,9 @@ static void fetch_first(const struct reader *reader, const struct extent *e, uin
 }
 
 /*
- * Decodes the rows around [from, from + len) into the buffer and discards what the read did not ask for of the first and
- * the last. Rows of a long piece get addresses that are, modulo 64, their offsets in the file: kernels write whole cache
- * lines faster.
+ * Decodes the rows around [from, from + len) into the buffer and discards what the read did not ask for of the first
+ * and the last. Rows of a long piece get addresses that are, modulo 64, their offsets in the file: kernels write whole
+ * cache lines faster.
  */
 static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
@@ -202,13 +202,23 @@ static int read_tile(struct reply *r, const struct generator *g, uint64_t from, 
 	return at ? 0 : -ENOMEM;
 }
 
+/* The rows that a piece has a generator compute: whole runs. */
+static uint64_t computed_rows(const struct generator *g, uint64_t from, size_t len)
+{
+	const uint64_t run = g->run_rows ? g->run_rows : 1;
+	const uint64_t first = from / g->row_bytes / run * run;
+	const uint64_t end = ((from + len - 1) / g->row_bytes / run + 1) * run;
+
+	return (end < g->rows ? end : g->rows) - first;
+}
+
 /* Rows are cut only at the ends of a read, so what is decoded and discarded is bounded: see BUFFER_BYTES. */
 static int read_generated(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
 	const struct generator *g = e->from.generator;
 	const uint64_t tile_bytes = g->tile_rows * g->row_bytes;
 	const uint64_t rows = (from + len - 1) / g->row_bytes + 1 - from / g->row_bytes;
-	const uint64_t waste = rows * g->row_bytes - len;
+	const uint64_t waste = computed_rows(g, from, len) * g->row_bytes - len;
 	int rc = 0;
 
 	fetch_first(r->reader, e, from, len);

@@ -47,6 +47,7 @@ struct generator {
 	uint64_t rows, row_bytes;
 	uint32_t tile_rows;
 	uint32_t step; /* rows may be cut at multiples of it, in bytes; 0: they are only computed whole */
+	uint32_t run_rows; /* rows are computed in runs of so many, from multiples of it; 0: one by one */
 	struct inputs inputs;
 };
 

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "tree/turn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes of the pieces that are turned: source and target lines stay in the first cache. */
+#define PIECE_BYTES ((size_t)16 << 10)
+/* Tiles are larger than usual, because a run of a few rows asks for a piece of every row of the other generators. */
+#define TILE_BYTES ((size_t)1 << 20)
+#define TILE_ROWS 64
+
+struct turned_rows {
+	struct generator g;
+	struct turn turn;
+	atomic_bool resident;
+};
+
+/* A piece of one of the generators, turned into place. */
+struct piece {
+	unsigned char *scratch; /* [rows][columns] elements */
+	uint64_t row0, rows;    /* of the other generator */
+	uint64_t skip, columns; /* of each row: unused ones, and all */
+	unsigned char *dst;     /* where element (row0, skip) goes */
+	size_t dst_row;         /* bytes from one row of the result to the next */
+	size_t apart;           /* elements from one of a row to the next */
+};
+
+static inline void turn_elements(const struct piece *p, uint64_t rows, size_t element)
+{
+	for (uint64_t k = 0; k < rows; k++) {
+		const unsigned char *from = p->scratch + (p->skip + k) * element;
+		unsigned char *to = p->dst + k * p->dst_row;
+
+		for (uint64_t n = 0; n < p->rows; n++)
+			memcpy(to + n * p->apart * element, from + n * p->columns * element, element);
+	}
+}
+
+/* The size is a constant in each call, so that elements are copied by single instructions. */
+static void turn_piece(const struct piece *p, uint64_t rows, size_t element)
+{
+	if (element == 2)
+		turn_elements(p, rows, 2);
+	else
+		turn_elements(p, rows, 4);
+}
+
+/* All rows of one generator, the elements [r->row0, r->row0 + r->nrows) of each. */
+static int turn_one(const struct turned_rows *rows, size_t i, const struct rect *r, struct piece p)
+{
+	const struct turn *t = &rows->turn;
+	const struct generator *of = t->of[i];
+	const uint64_t band = PIECE_BYTES / (p.columns * t->element);
+	const uint64_t most = band < 1 ? 1 : band < of->rows ? band : of->rows;
+	struct rect part = {.from = (r->row0 - p.skip) * t->element, .bytes = p.columns * t->element};
+	unsigned char *const first = p.dst;
+	int rc = 0;
+
+	p.scratch = malloc(most * part.bytes);
+	if (!p.scratch)
+		return -ENOMEM;
+	for (p.row0 = 0; rc == 0 && p.row0 < of->rows; p.row0 += p.rows) {
+		p.rows = of->rows - p.row0 < most ? of->rows - p.row0 : most;
+		p.dst = first + p.row0 * p.apart * t->element;
+		part.row0 = p.row0;
+		part.nrows = p.rows;
+		rc = of->ops->fill(of, p.scratch, &part);
+		if (rc == 0)
+			turn_piece(&p, r->nrows, t->element);
+	}
+	free(p.scratch);
+	return rc;
+}
+
+/* Whole rows: they are never cut. */
+static int fill_turned(const struct generator *g, void *dst, const struct rect *r)
+{
+	const struct turned_rows *rows = (const struct turned_rows *)g;
+	const struct turn *t = &rows->turn;
+	const uint64_t from = r->row0 / g->run_rows * g->run_rows;
+	const uint64_t runs = (r->row0 + r->nrows + g->run_rows - 1) / g->run_rows * g->run_rows;
+	const uint64_t to = runs < g->rows ? runs : g->rows;
+	struct piece p = {.skip = r->row0 - from, .columns = to - from, .dst_row = g->row_bytes};
+	size_t begin = 0;
+	int rc = 0;
+
+	p.apart = t->in_turns ? t->count : 1;
+	for (size_t i = 0; rc == 0 && i < t->count; i++) {
+		p.dst = (unsigned char *)dst + begin * t->element;
+		begin += t->in_turns ? 1 : t->of[i]->rows;
+		rc = turn_one(rows, i, r, p);
+	}
+	return rc;
+}
+
+/* Any row takes an element of every row of the others. */
+static void needs_of_turned(const struct generator *g, const struct rect *r, struct spans *out)
+{
+	const struct turn *t = &((const struct turned_rows *)g)->turn;
+
+	(void)r;
+	for (size_t i = 0; i < t->count; i++) {
+		const struct generator *of = t->of[i];
+
+		if (of->ops->needs)
+			of->ops->needs(of, &(struct rect){0, of->rows, 0, of->row_bytes}, out);
+	}
+}
+
+/* Rows that can be computed together without computing others: whole steps of all generators. */
+static uint32_t run_of(const struct turn *t)
+{
+	uint32_t step = t->element;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const uint32_t other = t->of[i]->step;
+		const uint32_t longer = other > step ? other : step, shorter = other > step ? step : other;
+
+		if (!other || longer % shorter || other % t->element)
+			return (uint32_t)(t->of[0]->row_bytes / t->element);
+		step = longer;
+	}
+	return step / t->element;
+}
+
+static uint32_t tile_of(const struct turned_rows *rows)
+{
+	uint32_t tile = rows->g.run_rows;
+
+	while (tile < TILE_ROWS && 2 * tile * rows->g.row_bytes <= TILE_BYTES)
+		tile *= 2;
+	return tile;
+}
+
+static int gather_files(struct arena *arena, const struct turn *t, struct inputs *out)
+{
+	struct source_file **files;
+	size_t count = 0;
+
+	for (size_t i = 0; i < t->count; i++)
+		count += t->of[i]->inputs.count;
+	files = arena_alloc(arena, count, sizeof(*files));
+	if (!files)
+		return -ENOMEM;
+	out->files = files;
+	for (size_t i = 0; i < t->count; i++)
+		for (size_t k = 0; k < t->of[i]->inputs.count; k++) {
+			struct source_file *f = t->of[i]->inputs.files[k];
+			size_t at = 0;
+
+			while (at < out->count && files[at] != f)
+				at++;
+			files[at] = f;
+			out->count += at == out->count;
+		}
+	return 0;
+}
+
+int turn_make(struct arena *arena, const struct turn *turn, const struct generator **g)
+{
+	static const struct generator_ops ops = {fill_turned, needs_of_turned};
+	struct turned_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
+	uint64_t columns = 0;
+
+	if (!rows)
+		return -ENOMEM;
+	for (size_t i = 0; i < turn->count; i++)
+		columns += turn->of[i]->rows;
+	rows->turn = *turn;
+	rows->g = (struct generator){
+	    .ops = &ops,
+	    .rows = turn->of[0]->row_bytes / turn->element,
+	    .row_bytes = columns * turn->element,
+	    .run_rows = run_of(turn),
+	    .inputs = {.resident = &rows->resident},
+	};
+	rows->g.tile_rows = tile_of(rows);
+	*g = &rows->g;
+	return gather_files(arena, turn, &rows->g.inputs);
+}
