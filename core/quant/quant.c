@@ -9,6 +9,7 @@
 #include "quant/gptq/gptq.h"
 #include "quant/unsupported.h"
 #include "tensor/join.h"
+#include "tensor/stack.h"
 
 static const struct family *const families[] = {&gptq_family};
 
@@ -98,7 +99,7 @@ static int fit_architecture(struct opening *o)
 			return err_memory(o->err);
 	}
 	tensors_sort(ts);
-	if (join_tensors(&o->c->arena, ts, o->architecture->joins))
+	if (join_tensors(&o->c->arena, ts, o->architecture->joins) || stack_experts(o->c, ts))
 		return err_memory(o->err);
 	for (size_t i = 1; i < ts->count; i++)
 		if (strcmp(ts->list[i - 1].name, ts->list[i].name) == 0)

@@ -28,8 +28,8 @@ const struct repack_ops *repack_of(const struct tensors *ts)
 
 static const char *unlike_parts(struct arena *arena, const struct tensor *a, const struct tensor *b)
 {
-	const struct repack_pair p = {arena, tensor_encoded(a), tensor_encoded(b), tensor_short_name(a, arena),
-	    tensor_short_name(b, arena)};
+	const struct repack_pair p = {
+	    arena, tensor_encoded(a), tensor_encoded(b), tensor_short_name(a, arena), tensor_short_name(b, arena)};
 
 	if (!p.first_name || !p.other_name)
 		return "there is no memory to say why";
@@ -67,8 +67,8 @@ static const char *unlike_biases(const struct packer *k, const struct tensor *we
 		const enum dtype dtype = tensor_stored_dtype(parts[i]);
 
 		if (dtype != DTYPE_COUNT && first != DTYPE_COUNT && dtype != first)
-			return arena_printf(
-			    k->arena, "one bias is %s, another %s", dtype_name(first), dtype_name(dtype));
+			return arena_printf(k->arena, "one bias is %s, another %s", dtype_name(first),
+			    dtype_name(dtype));
 		if (dtype != DTYPE_COUNT)
 			first = dtype;
 	}
@@ -129,15 +129,24 @@ static int add_packed(struct packer *k, const struct tensor *t)
 	return is_weight ? refuse_weight(k, t, reason) : 0;
 }
 
+static size_t parts_of(const struct tensor *t, const struct tensor *const **parts)
+{
+	size_t count;
+
+	*parts = tensor_parts(&t, &count);
+	return count;
+}
+
 int repack_join(struct arena *arena, const struct tensors *fused, struct tensors *packed,
     struct join_refusals *refusals)
 {
 	struct packer k = {arena, fused, packed, refusals};
+	const struct tensor *const *parts;
 	size_t room = 0;
 	int rc = 0;
 
 	for (size_t i = 0; i < fused->count; i++)
-		room += fused->list[i].origin == TENSOR_JOINED ? fused->list[i].part_count : 1;
+		room += parts_of(&fused->list[i], &parts);
 	*packed = *fused;
 	packed->count = 0;
 	packed->list = arena_alloc(arena, room, sizeof(*packed->list));
@@ -146,6 +155,10 @@ int repack_join(struct arena *arena, const struct tensors *fused, struct tensors
 	for (size_t i = 0; rc == 0 && i < fused->count; i++)
 		if (fused->list[i].origin == TENSOR_JOINED)
 			rc = add_packed(&k, &fused->list[i]);
+		else if (fused->list[i].origin == TENSOR_STACKED)
+			/* Stacks are of dense models alone. */
+			for (size_t n = 0, count = parts_of(&fused->list[i], &parts); n < count; n++)
+				packed->list[packed->count++] = *parts[n];
 		else
 			packed->list[packed->count++] = fused->list[i];
 	tensors_sort(packed);

@@ -78,6 +78,8 @@ static void tell_fact(struct teller *t, const struct facts *facts, size_t count,
 		tell(t, facts[0].list[i].key, value);
 }
 
+#define MODULES_MAX 16 /* names in one value: a stack of experts has hundreds */
+
 /* The quantized ones of these tensors: one, or the parts of one. */
 static int tell_modules(struct teller *t, const struct tensor *const *parts, size_t count)
 {
@@ -92,7 +94,8 @@ static int tell_modules(struct teller *t, const struct tensor *const *parts, siz
 
 		if (!e)
 			continue;
-		text_printf(&names, "%s%s", modules ? ", " : "", e->module);
+		if (modules <= MODULES_MAX)
+			text_printf(&names, "%s%s", modules ? ", " : "", modules < MODULES_MAX ? e->module : "...");
 		facts_word(&facts[modules], "format", e->encoding->name);
 		e->encoding->describe(e, &facts[modules++]);
 	}

@@ -54,10 +54,27 @@ static const struct rename_rule lfm2_moe[] = {
 };
 static const struct rename_rule ernie4_5_moe[] = {{".mlp.gate.moe_statics.", ".mlp.gate.", ".mlp."}, {0}};
 
+/* GPTQModel before 5.8, AutoRound 0.10, unsloth, llm-compressor before 0.10: one spelling of each, for experts.c. */
+static const struct rename_rule gpt_oss[] = {
+    {".mlp.experts.", ".experts.experts.", ".experts."},
+    {".mlp.experts.", ".gate_up_projs.", ".gate_up."},
+    {".mlp.experts.", ".gate_up_proj.", ".gate_up."},
+    {".mlp.experts.", ".down_projs.", ".down."},
+    {".mlp.router.linear.", ".router.linear.", ".router."},
+    {0},
+};
+/* The router of transformers 5; the older name is read by both. */
+static const struct rename_rule granitemoe[] = {
+    {".block_sparse_moe.router.weight", ".router.weight", ".router.layer.weight"}, {0}};
+
 static const struct architecture architectures[] = {
     {"llama", BIAS_NONE, false, NULL, NULL},
     {"mistral", BIAS_NONE, false, NULL, NULL},
     {"mixtral", BIAS_NONE, false, NULL, mixtral},
+    {"gpt_oss", BIAS_UNKNOWN, false, NULL, gpt_oss},
+    {"granitemoe", BIAS_UNKNOWN, false, NULL, granitemoe},
+    {"granitemoeshared", BIAS_UNKNOWN, false, NULL, granitemoe},
+    {"granitemoehybrid", BIAS_UNKNOWN, false, NULL, granitemoe},
     {"phimoe", BIAS_UNKNOWN, false, NULL, phimoe},
     {"minimax", BIAS_UNKNOWN, false, NULL, mixtral},
     {"minimax_m2", BIAS_UNKNOWN, false, NULL, minimax_m2},

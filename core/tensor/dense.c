@@ -5,6 +5,7 @@
 
 #include "tensor/contents.h"
 #include "tensor/encoding.h"
+#include "tree/turn.h"
 
 enum dtype dense_dtype(const struct tensor *t, enum dtype view)
 {
@@ -30,23 +31,27 @@ struct st_tensor dense_shown(const struct dense *d, const struct tensor *t)
 
 size_t dense_extents(const struct tensor *t)
 {
-	size_t n = 0;
+	const struct tensor *const *parts;
+	size_t count, n = 0;
 
-	if (t->origin != TENSOR_JOINED)
+	if (t->origin == TENSOR_STACKED && t->stacked->order != STACK_ROWS)
+		return t->stacked->experts;
+	if (t->origin != TENSOR_JOINED && t->origin != TENSOR_STACKED)
 		return 1;
-	for (size_t i = 0; i < t->part_count; i++)
-		n += dense_extents(t->parts[i]);
+	parts = tensor_parts(&t, &count);
+	for (size_t i = 0; i < count; i++)
+		n += dense_extents(parts[i]);
 	return n;
 }
 
 /* ---- cast elements ---- */
 
-/* Each element is a row, because a cast knows no rows. */
 struct cast_rows {
 	struct generator g;
 	struct source_file *file;
 	const unsigned char *data;
-	size_t width; /* of a stored element */
+	size_t width;     /* of a stored element */
+	uint64_t columns; /* of a row */
 	cast_fn *cast;
 };
 
@@ -59,8 +64,18 @@ struct cast_job {
 static void run_cast(void *ctx)
 {
 	const struct cast_job *job = ctx;
+	const struct cast_rows *rows = job->rows;
+	const struct rect *r = job->r;
+	const size_t shown = rows->g.row_bytes / rows->columns;
+	const unsigned char *data = rows->data + (r->row0 * rows->columns + r->from / shown) * rows->width;
 
-	job->rows->cast(job->dst, job->rows->data + job->r->row0 * job->rows->width, job->r->nrows);
+	if (r->bytes == rows->g.row_bytes) {
+		rows->cast(job->dst, data, r->nrows * rows->columns);
+		return;
+	}
+	for (uint64_t i = 0; i < r->nrows; i++)
+		rows->cast((unsigned char *)job->dst + i * r->bytes, data + i * rows->columns * rows->width,
+		    r->bytes / shown);
 }
 
 static int fill_cast(const struct generator *g, void *dst, const struct rect *r)
@@ -74,10 +89,14 @@ static void needs_of_cast(const struct generator *g, const struct rect *r, struc
 {
 	const struct cast_rows *rows = (const struct cast_rows *)g;
 
-	spans_add(out, rows->file, rows->data + r->row0 * rows->width, r->nrows * rows->width);
+	const size_t row = rows->columns * rows->width;
+
+	spans_add(out, rows->file, rows->data + r->row0 * row, r->nrows * row);
 }
 
-static int append_cast(const struct dense *d, const struct st_tensor *stored, struct layout *layout)
+/* A tensor with elements of the wanted type, too, is a generator of rows that can be cut. */
+static int make_cast(const struct dense *d, const struct st_tensor *stored, uint64_t columns,
+    const struct generator **g)
 {
 	static const struct generator_ops ops = {fill_cast, needs_of_cast};
 	const uint32_t bytes = (uint32_t)dtype_bytes(d->dtype);
@@ -89,17 +108,30 @@ static int append_cast(const struct dense *d, const struct st_tensor *stored, st
 	    .file = checkpoint_file(d->c, stored),
 	    .data = checkpoint_data(d->c, stored),
 	    .width = dtype_bytes(stored->dtype),
+	    .columns = columns,
 	    .cast = d->kernels->cast[stored->dtype][d->dtype],
 	};
 	rows->g = (struct generator){
 	    .ops = &ops,
-	    .rows = stored->bytes / rows->width,
-	    .row_bytes = bytes,
+	    .rows = stored->bytes / rows->width / columns,
+	    .row_bytes = columns * bytes,
 	    .tile_rows = 65536 / bytes,
+	    .step = columns > 1 ? bytes : 0,
 	    .inputs = {&rows->file, 1, NULL},
 	};
-	layout_add_generator(layout, &rows->g);
+	*g = &rows->g;
 	return 0;
+}
+
+/* Each element is a row: a cast knows none. */
+static int append_cast(const struct dense *d, const struct st_tensor *stored, struct layout *layout)
+{
+	const struct generator *g;
+	int rc = make_cast(d, stored, 1, &g);
+
+	if (rc == 0)
+		layout_add_generator(layout, g);
+	return rc;
 }
 
 /* ---- by origin ---- */
@@ -114,13 +146,22 @@ static int append_stored(const struct dense *d, const struct tensor *t, struct l
 	return 0;
 }
 
-static int append_encoded(const struct dense *d, struct encoded *e, struct layout *layout)
+static int make_encoded(const struct dense *d, struct encoded *e, const struct generator **g)
 {
 	const struct generator **rows = &e->dense[d->dtype];
 	int rc = *rows ? 0 : e->encoding->rows(e, d->kernels, d->dtype, &d->c->arena, rows);
 
+	*g = *rows;
+	return rc;
+}
+
+static int append_encoded(const struct dense *d, struct encoded *e, struct layout *layout)
+{
+	const struct generator *g;
+	int rc = make_encoded(d, e, &g);
+
 	if (rc == 0)
-		layout_add_generator(layout, *rows);
+		layout_add_generator(layout, g);
 	return rc;
 }
 
@@ -134,8 +175,50 @@ static int append_zeros(const struct dense *d, const struct tensor *t, struct la
 	return zeros ? 0 : -ENOMEM;
 }
 
+/* The matrix of one expert, turned. */
+static int make_turned(const struct dense *d, const struct stacked *s, size_t expert, const struct generator **g)
+{
+	struct turn turn = {
+	    .count = s->per_expert,
+	    .in_turns = s->order == STACK_TURNS,
+	    .element = (uint32_t)dtype_bytes(d->dtype),
+	};
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->per_expert; i++) {
+		const struct tensor *t = s->part[expert * s->per_expert + i];
+
+		if (t->origin == TENSOR_ENCODED)
+			rc = make_encoded(d, t->encoded, &turn.of[i]);
+		else
+			rc = make_cast(d, t->stored, t->ndim == 2 ? t->shape[1] : 1, &turn.of[i]);
+	}
+	return rc ? rc : turn_make(&d->c->arena, &turn, g);
+}
+
+static int append_turned(const struct dense *d, struct stacked *s, struct layout *layout)
+{
+	const struct generator ***turned = &s->turned[d->dtype];
+	int rc = 0;
+
+	if (!*turned) {
+		*turned = arena_alloc(&d->c->arena, s->experts, sizeof(**turned));
+		if (!*turned)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; rc == 0 && i < s->experts; i++) {
+		if (!(*turned)[i])
+			rc = make_turned(d, s, i, &(*turned)[i]);
+		if (rc == 0)
+			layout_add_generator(layout, (*turned)[i]);
+	}
+	return rc;
+}
+
 static int append_tensor(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
+	const struct tensor *const *parts;
+	size_t count;
 	int rc = 0;
 
 	switch ((enum tensor_origin)t->origin) {
@@ -145,10 +228,15 @@ static int append_tensor(const struct dense *d, const struct tensor *t, struct l
 		return append_encoded(d, t->encoded, layout);
 	case TENSOR_ZEROS:
 		return append_zeros(d, t, layout);
+	case TENSOR_STACKED:
+		if (t->stacked->order != STACK_ROWS)
+			return append_turned(d, t->stacked, layout);
+		/* fall through */
 	case TENSOR_JOINED:
 		/* Rows that follow one another: that is all. */
-		for (size_t i = 0; rc == 0 && i < t->part_count; i++)
-			rc = append_tensor(d, t->parts[i], layout);
+		parts = tensor_parts(&t, &count);
+		for (size_t i = 0; rc == 0 && i < count; i++)
+			rc = append_tensor(d, parts[i], layout);
 		break;
 	}
 	return rc;

@@ -32,20 +32,29 @@ struct encoded *tensor_encoded(const struct tensor *t)
 
 const struct tensor *const *tensor_parts(const struct tensor *const *t, size_t *count)
 {
+	if ((*t)->origin == TENSOR_STACKED) {
+		*count = (*t)->stacked->experts * (*t)->stacked->per_expert;
+		return (*t)->stacked->part;
+	}
 	*count = (*t)->origin == TENSOR_JOINED ? (*t)->part_count : 1;
 	return (*t)->origin == TENSOR_JOINED ? (*t)->parts : t;
 }
 
 uint64_t tensor_stored_bytes(const struct tensor *t)
 {
+	const struct tensor *const *parts;
 	uint64_t bytes = 0;
+	size_t count;
 
 	if (t->origin == TENSOR_STORED)
 		return t->stored->bytes;
 	if (t->origin == TENSOR_ENCODED)
 		return t->encoded->stored_bytes;
-	for (size_t i = 0; t->origin == TENSOR_JOINED && i < t->part_count; i++)
-		bytes += tensor_stored_bytes(t->parts[i]);
+	if (t->origin == TENSOR_ZEROS)
+		return 0;
+	parts = tensor_parts(&t, &count);
+	for (size_t i = 0; i < count; i++)
+		bytes += tensor_stored_bytes(parts[i]);
 	return bytes;
 }
 
@@ -87,6 +96,7 @@ const struct tensor *tensors_find(const struct tensors *ts, const char *name)
 	if (ts->float_count)
 		found = bsearch(&key, ts->list, ts->float_count, sizeof(key), by_tensor_name);
 	if (!found && ts->count > ts->float_count)
-		found = bsearch(&key, ts->list + ts->float_count, ts->count - ts->float_count, sizeof(key), by_tensor_name);
+		found =
+		    bsearch(&key, ts->list + ts->float_count, ts->count - ts->float_count, sizeof(key), by_tensor_name);
 	return found;
 }

@@ -17,7 +17,23 @@ enum tensor_origin {
 	TENSOR_STORED,  /* in a shard: served as it is, or cast */
 	TENSOR_ENCODED, /* quantized: decoded by its encoding */
 	TENSOR_JOINED,  /* the rows of several tensors, one after the other */
+	TENSOR_STACKED, /* the experts of a layer: struct stacked */
 	TENSOR_ZEROS,   /* a bias that only some of the joined modules have; its name is "" */
+};
+
+/* What the matrix of each expert is made of. */
+enum stack_order {
+	STACK_ROWS,    /* the rows of its parts, one after the other */
+	STACK_COLUMNS, /* [in_features, out_features]: those rows as columns */
+	STACK_TURNS,   /* the same, with columns of all parts in turns */
+};
+
+/* All experts of a layer in one tensor, [experts, rows, columns], or [experts, rows] of biases. */
+struct stacked {
+	enum stack_order order;
+	size_t experts, per_expert;
+	const struct tensor *const *part; /* [experts * per_expert] matrices [out_features, in_features], or biases */
+	const struct generator **turned[DTYPE_VIEWS]; /* [experts] unless STACK_ROWS; made as the encoded's are */
 };
 
 /* Only tensor/dense.c switches on the origin; the functions below answer what others ask. */
@@ -29,6 +45,7 @@ struct tensor {
 	union {
 		const struct st_tensor *stored;
 		struct encoded *encoded;
+		struct stacked *stacked;
 		struct {
 			const struct tensor *const *parts;
 			size_t part_count;
@@ -64,7 +81,7 @@ enum dtype tensor_stored_dtype(const struct tensor *t);
 /* What an encoded tensor is decoded from; NULL for any other. */
 struct encoded *tensor_encoded(const struct tensor *t);
 
-/* Returns what a tensor consists of: the parts of a joined one, else *t alone. `t` must outlive the result. */
+/* Returns what a tensor consists of: the parts of a joined or stacked one, else *t alone. `t` must outlive the result. */
 const struct tensor *const *tensor_parts(const struct tensor *const *t, size_t *count);
 
 /* Bytes of the shards that the tensor is computed from. */

@@ -44,7 +44,7 @@ static void put_summary(const struct tensor_info *info, const struct st_tensor *
 		text_string(out, ": ");
 		e->encoding->summarize(e, out);
 	} else if (count > 1) {
-		text_printf(out, ": %zu tensors joined", count);
+		text_printf(out, ": %zu tensors %s", count, t->origin == TENSOR_STACKED ? "stacked" : "joined");
 	} else {
 		text_printf(out, ": not quantized, %s", dtype_name(tensor_stored_dtype(t)));
 	}
@@ -165,7 +165,8 @@ static void put_origin(struct sheet *s, const struct checkpoint *c, const struct
 
 		snprintf(rows, sizeof(rows), "%llu rows", (ull)part->shape[0]);
 		sheet_string(s, "Part", *part->name ? part->name : "zeros", rows);
-		put_origin(s, c, part);
+		if (t->origin != TENSOR_STACKED) /* of so many, their own modules tell */
+			put_origin(s, c, part);
 	}
 }
 

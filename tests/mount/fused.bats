@@ -176,6 +176,22 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 @test "packed: the configuration in text_config" { packed_kind config_text; }
 @test "packed: shards, with modules across them" { packed_kind sharded; }
 
+@test "packed: experts stay apart, and make the same tensors of the class again" {
+	for kind in gpt_oss_turns gpt_oss_undivided granitemoe; do
+		make_checkpoint $kind
+		mount_model "$model" "$mnt"
+		outer=$server
+		again=$BATS_TEST_TMPDIR/again
+		mount_model "$mnt/packed" "$again"
+		[[ $(modules "$mnt/packed" | grep -c experts) -gt 5 ]]
+		compare_views "$again"
+		unmount "$again"
+		server=$outer
+		unmount "$mnt"
+		rm -r "$model"
+	done
+}
+
 @test "packed: names that nobody would give" {
 	make_checkpoint names
 	mount_model "$model" "$mnt"

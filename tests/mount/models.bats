@@ -76,6 +76,40 @@ repaired() {
 }
 @test "made here: Conv1D and embeddings keep their orientation" { synthetic gpt2; }
 @test "made here: Mixtral's experts by the names of the class" { synthetic mixtral; }
+@test "made here: gpt-oss, gate and up cut into columns in turns" { synthetic gpt_oss_turns; }
+@test "made here: gpt-oss, gate and up cut into halves" { synthetic gpt_oss_halves; }
+@test "made here: gpt-oss, gate and up undivided, 12 experts" { synthetic gpt_oss_undivided; }
+@test "made here: gpt-oss, experts that are not quantized" { synthetic gpt_oss_stored; }
+@test "made here: Llama 4's experts in one tensor" { synthetic llama4; }
+@test "made here: Granite's experts in one tensor, rows as they are" { synthetic granitemoe; }
+@test "made here: Aria's experts in one tensor" { synthetic aria; }
+@test "made here: Gemma 4's experts in one tensor" { synthetic gemma4; }
+
+@test "experts in one tensor, read in pieces from many sides" {
+	for kind in gpt_oss_turns llama4; do
+		make_checkpoint $kind
+		mount_model -o direct_io "$model" "$mnt"
+		for view in fp16 fp32; do
+			cp "$mnt/$view/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+			"$HAMMER" -x -s 3 "$mnt/$view/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+		done
+		unmount "$mnt"
+		rm -r "$model"
+	done
+}
+
+# told KIND WORDS: served, with a warning.
+told() {
+	synthetic "$1"
+	grep -q "^Warning: .*$2" "$mnt/info" || fail "$(cat "$mnt/info")"
+}
+
+@test "made here: Qwen3-VL's experts in one tensor, a square one" { told qwen3_vl_moe "gate_up_proj is square"; }
+@test "made here: gpt-oss, and nothing says how it was cut" {
+	told gpt_oss_unknown_cut "4 tensors of experts .*no transformers_version.*starts with random"
+}
+@test "made here: an expert is missing" { told missing_expert "5 tensors of experts .*gate_up_proj: up_proj.weight of expert 1 is missing"; }
+@test "made here: experts of a class that is not known" { told unknown_experts "brand_new_moe"; }
 @test "made here: a split MLP is joined" { synthetic joined_mlp; }
 @test "made here: an F32 e_score_correction_bias stays F32" {
 	synthetic router_bias

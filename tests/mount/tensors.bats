@@ -110,6 +110,19 @@ make_source() {
 	done
 }
 
+@test "experts in one tensor" {
+	for kind in gpt_oss_turns gpt_oss_undivided llama4 granitemoe; do
+		make_source $kind
+		mount_model "$model" "$mnt"
+		check_tensors "$mnt/tensors" F16
+		[[ $kind != gpt_oss_turns ]] ||
+			head -n1 "$mnt/tensors/model/layers/0/mlp/experts/gate_up_proj.info" |
+			grep -q '^model.layers.0.mlp.experts.gate_up_proj: 6 tensors stacked, \[3, 64, 80\], '
+		unmount "$mnt"
+		rm -r "$model"
+	done
+}
+
 @test "the first line of .info can be read alone" {
 	find_model tiny-llama-4b-g32-asym-act
 	mount_model -o view=tensors "$source" "$mnt"
