@@ -148,6 +148,7 @@ if [ ${#tiny[@]} -gt 0 ]; then
 	run_python load_models.py tiny "$work" "${tiny[@]}"
 	run_python read_tensors.py "${tiny[@]}"
 fi
+run_python experts.py "$gptqfs" "$work"
 run_python recipes.py "$gptqfs" "$work" "$MODEL" tests/data/models/tiny-llama-{3b-g32-asym,4b-g32-asym-act}
 
 if unmount_all; then
