@@ -70,7 +70,7 @@ void sheet_tally(struct sheet *s, const char *key, const struct tally *tally, si
 	for (size_t i = 0; i < count; i++)
 		text_printf(s->out, s->json ? "%s\"%" PRId64 "\": %" PRIu64 : "%s%" PRId64 " (%" PRIu64 " modules)",
 		    i ? ", " : "", tally[i].value, tally[i].count);
-	if (s->json)
-		text_printf(s->out, "}");
+	if (s->json || !count)
+		text_printf(s->out, s->json ? "}" : "-");
 	end_line(s, NULL);
 }

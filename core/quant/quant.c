@@ -6,12 +6,11 @@
 
 #include "base/err.h"
 #include "quant/family.h"
-#include "quant/gptq/gptq.h"
 #include "quant/unsupported.h"
 #include "tensor/join.h"
 #include "tensor/stack.h"
 
-static const struct family *const families[] = {&gptq_family};
+static const struct family *const families[] = {&gptq_family, &fp8_family};
 
 /* Marlin's tensors are X.B and X.s; both names alone are too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)

@@ -120,7 +120,7 @@ static void run_step(const struct pager *p, const struct step *step)
 		if (job->kind == JOB_PLAN && job->needs.mapped)
 			p->io.populate(s->file, s->offset, s->bytes);
 	}
-	if (job->kind == JOB_RELEASE && step->last)
+	if (job->kind == JOB_RELEASE && step->last && job->needs.resident)
 		atomic_store(job->needs.resident, false);
 }
 
@@ -293,7 +293,9 @@ bool pager_plan(struct pager *p, const struct needs *needs)
 
 bool pager_release(struct pager *p, const struct needs *needs)
 {
-	if (!needs->resident || !atomic_load_explicit(needs->resident, memory_order_relaxed))
+	if (!needs->mapped || !needs->spans.count)
+		return true;
+	if (needs->resident && !atomic_load_explicit(needs->resident, memory_order_relaxed))
 		return true;
 	return push_job(p, JOB_RELEASE, needs);
 }

@@ -38,7 +38,7 @@ bool pager_fetch(struct pager *p, const struct needs *needs);
 /* The same a little later, and maps them too. */
 bool pager_plan(struct pager *p, const struct needs *needs);
 
-/* Has bytes with a `resident` flag unmapped, if they were fetched; ignores others. False as above. */
+/* Has mapped bytes unmapped; those with a `resident` flag if they were fetched. False as above. */
 bool pager_release(struct pager *p, const struct needs *needs);
 
 /* True if work is pending that pager_work can do. */

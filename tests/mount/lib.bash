@@ -56,7 +56,7 @@ fail() {
 find_model() {
 	local base
 
-	for base in "$TESTS/data" "$ROOT/../shared"; do
+	for base in "$TESTS/data" "$TESTS/data/float" "$ROOT/../shared" "$ROOT/../shared/float"; do
 		source=$base/models/$1
 		expected=$base/expected/$1
 		[[ -d $source ]] && return

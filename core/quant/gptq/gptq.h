@@ -25,7 +25,6 @@ struct gptq_module {
 	const struct quant_config *config;
 };
 
-extern const struct family gptq_family;
 extern const struct encoding gptq_encoding;
 extern const struct repack_ops gptq_repack;
 

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * FP8: a weight X of type F8_E4M3 or F8_E5M2 beside its scales, X_scale_inv or X_scale (whatever the name, they
+ * multiply), MODULE.scale (DeepSeek-V4) or MODULE.qscale_weight (Mistral). The grid of scales is read from its shape;
+ * only blocks of a ragged matrix need the configuration's word for their size. X has two dimensions, or three where the
+ * experts of a layer are one tensor. Sources: DeepSeek-V3's fp8_cast_bf16.py, transformers' finegrained_fp8.py,
+ * compressed-tensors, modelopt.
+ */
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/err.h"
+#include "base/half.h"
+#include "quant/family.h"
+
+/* Rows of the output are buffered whole, as those of GPTQ. */
+#define COLUMNS_MAX ((uint64_t)1 << 22)
+#define ROWS_MAX ((uint64_t)1 << 31)
+/* Rows may be cut anywhere; a cut at a multiple of this many elements discards little and stays aligned. */
+#define CUT_ELEMENTS 64
+
+enum fp8_part { FP8_WEIGHT, FP8_SCALE };
+
+static const char *const suffixes[] = {".weight", ".scale", NULL};
+
+struct fp8_module {
+	struct encoded e;    /* first */
+	struct fp8_tensor t; /* one matrix; of a stack the first */
+	uint64_t experts;    /* matrices, one after the other */
+	uint64_t scale_step; /* bytes from the scales of one to those of the next; 0: all have the same */
+};
+
+struct fp8_opener {
+	struct opening *o;
+	uint64_t block[2]; /* of the configuration; 0 where it gives none */
+	bool divide;
+	bool scaled; /* the checkpoint has scales for F8 tensors */
+};
+
+static struct fp8_module *fp8_module_of(struct encoded *e)
+{
+	return (struct fp8_module *)e;
+}
+
+static const struct fp8_module *fp8_const_module_of(const struct encoded *e)
+{
+	return (const struct fp8_module *)e;
+}
+
+/* ---- rows ---- */
+
+struct fp8_rows {
+	struct generator g; /* first */
+	const struct fp8_module *module;
+	uint32_t width; /* of an element of the output */
+	fp8_fn *fill;
+};
+
+struct fp8_job {
+	const struct fp8_rows *rows;
+	unsigned char *dst;
+	const struct rect *r;
+};
+
+static struct fp8_tensor fp8_expert(const struct fp8_module *m, uint64_t expert)
+{
+	struct fp8_tensor t = m->t;
+
+	t.codes += expert * t.rows * t.columns;
+	t.scales += expert * m->scale_step;
+	return t;
+}
+
+static void run_fp8(void *ctx)
+{
+	const struct fp8_job *job = ctx;
+	const struct fp8_rows *rows = job->rows;
+	const uint32_t each = rows->module->t.rows;
+	unsigned char *dst = job->dst;
+
+	for (uint64_t row = job->r->row0, end = row + job->r->nrows; row < end;) {
+		const struct fp8_tensor t = fp8_expert(rows->module, row / each);
+		const uint32_t row0 = (uint32_t)(row % each);
+		const uint32_t count = end - row < each - row0 ? (uint32_t)(end - row) : each - row0;
+		const struct kernel_rect part = {
+		    row0, count, (uint32_t)(job->r->from / rows->width), (uint32_t)(job->r->bytes / rows->width)};
+
+		rows->fill(dst, &t, &part);
+		dst += count * job->r->bytes;
+		row += count;
+	}
+}
+
+static int fill_fp8(const struct generator *g, void *dst, const struct rect *r)
+{
+	struct fp8_job job = {(const struct fp8_rows *)g, dst, r};
+
+	return inputs_guard(&g->inputs, run_fp8, &job);
+}
+
+static void fp8_need(const struct generator *g, const struct rect *r, struct spans *out)
+{
+	const struct fp8_module *m = ((const struct fp8_rows *)g)->module;
+
+	inputs_add_span(&g->inputs, m->t.scales, m->e.part[FP8_SCALE]->bytes, out);
+	inputs_add_span(&g->inputs, m->t.codes + r->row0 * m->t.columns, r->nrows * m->t.columns, out);
+}
+
+static int fp8_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
+    const struct generator **g)
+{
+	static const struct generator_ops ops = {fill_fp8, fp8_need};
+	const struct fp8_module *m = fp8_module_of(e);
+	const uint32_t width = (uint32_t)dtype_bytes(out);
+	struct fp8_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
+
+	if (!rows)
+		return -ENOMEM;
+	*rows = (struct fp8_rows){.module = m, .width = width, .fill = k->fp8.rows[out]};
+	rows->g = (struct generator){
+	    .ops = &ops,
+	    .rows = m->experts * m->t.rows,
+	    .row_bytes = (uint64_t)m->t.columns * width,
+	    .tile_rows = generator_tile_rows((uint64_t)m->t.columns * width),
+	    .step = generator_step(CUT_ELEMENTS * width),
+	    .inputs = {e->files, e->file_count, NULL},
+	};
+	*g = &rows->g;
+	return 0;
+}
+
+/* ---- telling ---- */
+
+static void fp8_describe(const struct encoded *e, struct facts *out)
+{
+	const struct fp8_tensor *t = &fp8_const_module_of(e)->t;
+
+	facts_number(out, "bits", 8);
+	facts_word(out, "code_dtype", dtype_name(t->code_dtype));
+	facts_number(out, "block_rows", t->block_rows);
+	facts_number(out, "block_columns", t->block_columns);
+	facts_word(out, "scale_dtype", dtype_name(t->scale_dtype));
+	if (t->divide)
+		facts_truth(out, "divided_by_scale", true);
+}
+
+static void fp8_summarize(const struct encoded *e, struct text *out)
+{
+	const struct fp8_tensor *t = &fp8_const_module_of(e)->t;
+
+	text_printf(out, "%s, a %s scale for each %ux%u", dtype_name(t->code_dtype), dtype_name(t->scale_dtype),
+	    t->block_rows, t->block_columns);
+}
+
+static const struct finding codes_nan = {.key = "Codes_nan", .note = "FP8 codes that are NaN", .remark = true};
+static const struct finding scales_read = {.key = "Scales_read"};
+static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
+
+static bool scale_is_finite(const unsigned char *at, enum dtype dtype)
+{
+	uint32_t bits = 0;
+
+	memcpy(&bits, at, dtype_bytes(dtype));
+	switch (dtype) {
+	case DTYPE_F16:
+		return isfinite(float_of_half((uint16_t)bits));
+	case DTYPE_BF16:
+		return isfinite(float_of_bf16((uint16_t)bits));
+	case DTYPE_F32:
+		return isfinite(float_of_bits(bits));
+	default:
+		return bits != 0xff; /* F8_E8M0 */
+	}
+}
+
+static void fp8_examine(const struct encoded *e, struct findings *out)
+{
+	const struct fp8_module *m = fp8_const_module_of(e);
+	const unsigned greatest = m->t.code_dtype == DTYPE_F8_E4M3 ? 0x7e : 0x7c;
+	const size_t width = dtype_bytes(m->t.scale_dtype);
+	const uint64_t scales = e->part[FP8_SCALE]->bytes / width;
+	uint64_t nan = 0, bad = 0;
+
+	for (uint64_t i = 0; i < e->part[FP8_WEIGHT]->bytes; i++)
+		nan += (m->t.codes[i] & 0x7f) > greatest;
+	for (uint64_t i = 0; i < scales; i++)
+		bad += !scale_is_finite(m->t.scales + i * width, m->t.scale_dtype);
+	findings_add(out, &codes_nan, nan);
+	findings_add(out, &scales_read, scales);
+	findings_add(out, &scales_not_finite, bad);
+}
+
+static const struct encoding fp8_encoding = {
+    .name = "FP8",
+    .suffixes = suffixes,
+    .rows = fp8_dense_rows,
+    .describe = fp8_describe,
+    .summarize = fp8_summarize,
+    .examine = fp8_examine,
+};
+
+/* ---- which tensors ---- */
+
+static bool is_fp8(const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_F8_E4M3 || t->dtype == DTYPE_F8_E5M2;
+}
+
+static bool fp8_claims(const struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->tensor_count; i++)
+		if (is_fp8(&c->tensors[i]))
+			return true;
+	return false;
+}
+
+/* The scales of a weight, or NULL. */
+static const struct st_tensor *find_scale(const struct opening *o, const struct st_tensor *t)
+{
+	const struct st_tensor *s = opening_find(o, t->name, "_scale_inv");
+
+	if (!s)
+		s = opening_find(o, t->name, "_scale");
+	if (!s)
+		s = opening_beside(o, t, ".weight", ".scale");
+	return s ? s : opening_beside(o, t, ".weight", ".qscale_weight");
+}
+
+/* True if the tensor is itself the scale of another: NVFP4 keeps those in F8_E4M3. */
+static bool is_scale(const struct opening *o, const struct st_tensor *t)
+{
+	return opening_beside(o, t, "_scale", "") || opening_beside(o, t, "_scale", "_packed") ||
+	       opening_beside(o, t, "_scales", "_blocks");
+}
+
+/* ---- the grid of scales ---- */
+
+/* The last two dimensions of the scales of one matrix. */
+struct fp8_grid {
+	uint64_t rows, columns;
+	bool one;    /* one scale for the whole tensor */
+	bool stacked; /* each expert has scales of its own */
+};
+
+static uint64_t count_elements(const struct st_tensor *s)
+{
+	uint64_t count = 1;
+
+	for (int i = 0; i < s->ndim; i++)
+		count *= s->shape[i];
+	return count;
+}
+
+/* The grid as its shape has it; false for a shape that no writer gives scales. */
+static bool read_grid(const struct st_tensor *t, const struct st_tensor *s, struct fp8_grid *g)
+{
+	const uint64_t *d = s->shape;
+
+	*g = (struct fp8_grid){.one = count_elements(s) == 1, .stacked = t->ndim == 3};
+	if (g->one)
+		return true;
+	if (t->ndim == 3) {
+		if (s->ndim != 3 || d[0] != t->shape[0])
+			return false;
+		g->rows = d[1];
+		g->columns = d[2];
+		return true;
+	}
+	if (s->ndim == 1) {
+		g->rows = d[0];
+		g->columns = 1;
+		return d[0] == t->shape[0];
+	}
+	if (s->ndim == 4 && (d[1] != 1 || d[3] != 1))
+		return false; /* modelopt writes [rows, 1, columns, 1] */
+	g->rows = d[0];
+	g->columns = d[s->ndim == 4 ? 2 : 1];
+	return s->ndim == 2 || s->ndim == 4;
+}
+
+static bool try_block(struct fp8_tensor *t, const struct fp8_grid *g, uint64_t rows, uint64_t columns)
+{
+	if (!rows || !columns || rows > UINT32_MAX || columns > UINT32_MAX || div_up(t->rows, rows) != g->rows ||
+	    div_up(t->columns, columns) != g->columns)
+		return false;
+	t->block_rows = (uint32_t)rows;
+	t->block_columns = (uint32_t)columns;
+	return true;
+}
+
+/*
+ * The size of blocks, by the first rule that fits: the whole, a row or a column each; the configuration's; groups along
+ * a row; 128x128; what divides evenly. The order matters for ragged matrices: 192 rows in 2 blocks of 128 are 128 + 64.
+ */
+static bool fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp8_grid *g)
+{
+	if (g->one) {
+		*g = (struct fp8_grid){.rows = 1, .columns = 1, .one = true, .stacked = g->stacked};
+		return try_block(t, g, t->rows, t->columns);
+	}
+	if (g->columns == 1 && g->rows == t->rows)
+		return try_block(t, g, 1, t->columns);
+	/* FBGEMM gives Llama-4's down_proj, an [in, out] matrix, scales of [out, 1]. */
+	if (g->stacked && g->columns == 1 && g->rows == t->columns)
+		*g = (struct fp8_grid){.rows = 1, .columns = g->rows, .stacked = true};
+	if (g->rows == 1 && g->columns == t->columns)
+		return try_block(t, g, t->rows, 1);
+	if (try_block(t, g, o->block[0], o->block[1]))
+		return true;
+	if (g->rows == t->rows && g->columns && t->columns % g->columns == 0)
+		return try_block(t, g, 1, t->columns / g->columns);
+	if (try_block(t, g, 128, 128))
+		return true;
+	return g->rows && g->columns && t->rows % g->rows == 0 && t->columns % g->columns == 0 &&
+	       try_block(t, g, t->rows / g->rows, t->columns / g->columns);
+}
+
+/* ---- modules ---- */
+
+static int bad_tensor(const struct fp8_opener *o, const struct st_tensor *t, const char *expected)
+{
+	struct text shape = {0};
+	int rc;
+
+	for (int i = 0; i < t->ndim; i++)
+		text_printf(&shape, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
+	text_put(&shape, "", 1);
+	rc = err_set(o->o->err, -EBADMSG, "%s: tensor %.200s is %s [%s], expected %s; fetch the model again",
+	    opening_file(o->o, t), t->name, dtype_name(t->dtype), shape.failed ? "..." : shape.data, expected);
+	text_free(&shape);
+	return rc;
+}
+
+static int check_weight(const struct fp8_opener *o, const struct st_tensor *t, struct fp8_module *m)
+{
+	const uint64_t *d = t->shape + (t->ndim == 3 ? 1 : 0);
+
+	if ((t->ndim != 2 && t->ndim != 3) || !t->bytes)
+		return bad_tensor(o, t, "[out_features, in_features], or that for each of several experts");
+	if (d[0] > ROWS_MAX || d[1] > COLUMNS_MAX)
+		return bad_tensor(o, t, "at most 2147483648 rows and 4194304 columns");
+	m->experts = t->ndim == 3 ? t->shape[0] : 1;
+	m->t.rows = (uint32_t)d[0];
+	m->t.columns = (uint32_t)d[1];
+	m->t.code_dtype = t->dtype;
+	return 0;
+}
+
+static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, const struct st_tensor *s,
+    struct fp8_module *m)
+{
+	const enum dtype dtype = s->dtype == DTYPE_U8 ? DTYPE_F8_E8M0 : (enum dtype)s->dtype;
+	struct fp8_grid g;
+
+	if (dtype != DTYPE_F32 && dtype != DTYPE_F16 && dtype != DTYPE_BF16 && dtype != DTYPE_F8_E8M0)
+		return bad_tensor(o, s, "scales of type F32, F16, BF16, F8_E8M0 or U8");
+	if (!read_grid(t, s, &g) || !fit_grid(o, &m->t, &g))
+		return bad_tensor(o, s, "one scale for the weight, for each row, column, group or block of it");
+	m->t.scale_dtype = dtype;
+	m->scale_step = g.one ? 0 : g.rows * g.columns * dtype_bytes(dtype);
+	return 0;
+}
+
+static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct st_tensor *s)
+{
+	struct checkpoint *c = o->o->c;
+	struct fp8_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return err_memory(o->o->err);
+	m->t.divide = o->divide;
+	rc = check_weight(o, t, m);
+	if (rc == 0)
+		rc = check_scale(o, t, s, m);
+	if (rc)
+		return rc;
+	m->t.codes = checkpoint_data(c, t);
+	m->t.scales = checkpoint_data(c, s);
+	m->e.encoding = &fp8_encoding;
+	m->e.shape = t->shape;
+	m->e.ndim = t->ndim;
+	m->e.module = ends_with(t->name, ".weight") ? opening_module(o->o, t, ".weight") : t->name;
+	if (!m->e.module)
+		return err_memory(o->o->err);
+	encoded_add_part(&m->e, FP8_WEIGHT, t, checkpoint_file(c, t));
+	encoded_add_part(&m->e, FP8_SCALE, s, checkpoint_file(c, s));
+	return opening_add(o->o, t->name, &m->e);
+}
+
+static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
+{
+	const struct st_tensor *s;
+
+	if (!is_fp8(t) || is_scale(o->o, t))
+		return 0;
+	s = find_scale(o->o, t);
+	if (s)
+		return add_fp8(o, t, s);
+	if (o->scaled)
+		return err_set(o->o->err, -EBADMSG,
+		    "%s: tensor %.200s is %s and has no scale (expected %.200s_scale_inv or _scale), while others have one; "
+		    "fetch the model again",
+		    opening_file(o->o, t), t->name, dtype_name(t->dtype), t->name);
+	opening_tally(o->o, "F8 without a scale anywhere in the checkpoint", "; cast as it is", t->name);
+	return 0;
+}
+
+/* ---- what goes with the weights and says nothing about them ---- */
+
+/* Scales of activations and caches. Those of a cache may stand beside the modules of an attention. */
+static const struct {
+	const char *suffix;
+	bool cache;
+} activation_suffixes[] = {
+    {".input_scale", false},
+    {".input_scale_ub", false},
+    {".activation_scale", false},
+    {".input_global_scale", false},
+    {".output_scale", false},
+    {".qscale_act", false},
+    {".input_zero_point", false},
+    {".k_scale", true},
+    {".v_scale", true},
+    {".q_scale", true},
+    {".prob_scale", true},
+};
+
+/* True if a quantized module's name begins with the first `len` bytes of `name`, followed by a dot. */
+static bool is_above_module(const struct opening *o, const char *name, size_t len)
+{
+	size_t low = 0, high = o->out->encoded_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strncmp(o->out->encoded[middle]->module, name, len + 1) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < o->out->encoded_count && strncmp(o->out->encoded[low]->module, name, len + 1) == 0;
+}
+
+static void drop_activation_scale(struct opening *o, const struct st_tensor *t)
+{
+	for (size_t i = 0; i < sizeof(activation_suffixes) / sizeof(*activation_suffixes); i++) {
+		const char *suffix = activation_suffixes[i].suffix;
+		const struct st_tensor *weight = opening_beside(o, t, suffix, ".weight");
+
+		if ((weight && o->taken[weight - o->c->tensors]) ||
+		    (activation_suffixes[i].cache && ends_with(t->name, suffix) &&
+			is_above_module(o, t->name, strlen(t->name) - strlen(suffix))))
+			opening_take(o, t);
+	}
+}
+
+/* ---- the configuration ---- */
+
+static void read_block(struct fp8_opener *o, const struct json *block)
+{
+	int64_t rows, columns;
+
+	if (!o->block[0] && json_integer(json_at(block, 0), &rows) && json_integer(json_at(block, 1), &columns) &&
+	    rows > 0 && columns > 0) {
+		o->block[0] = (uint64_t)rows;
+		o->block[1] = (uint64_t)columns;
+	}
+}
+
+static void read_fp8_config(struct fp8_opener *o, const char *file, const struct json *config)
+{
+	struct tensors_labels *labels = &o->o->out->labels;
+	const struct json *groups = json_get(config, "config_groups");
+	const char *semantics = json_str(json_get(config, "weight_scale_semantics"));
+
+	if (json_is_object(config) && !labels->configuration) {
+		labels->configuration = file;
+		labels->checkpoint_format = json_str(json_get(config, "quant_method"));
+	}
+	o->divide |= semantics && strcmp(semantics, "inverse") == 0;
+	read_block(o, json_get(config, "weight_block_size"));
+	for (const struct json *group = json_first(groups); group; group = json_after(group))
+		read_block(o, json_get(json_get(group, "weights"), "block_structure"));
+}
+
+static int fp8_open(struct opening *opening)
+{
+	struct checkpoint *c = opening->c;
+	struct fp8_opener o = {.o = opening};
+	const size_t others = opening->out->encoded_count;
+	int rc = 0;
+
+	for (size_t i = 0; i < c->quant_file_count; i++)
+		read_fp8_config(&o, c->quant_files[i].name, c->quant_files[i].json);
+	read_fp8_config(&o, "config.json", json_get(c->config_json, "quantization_config"));
+	read_fp8_config(&o, "config.json (text_config)",
+	    json_get(json_get(c->config_json, "text_config"), "quantization_config"));
+	for (size_t i = 0; i < c->tensor_count && !o.scaled; i++)
+		o.scaled = is_fp8(&c->tensors[i]) && find_scale(opening, &c->tensors[i]);
+	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)
+		rc = open_fp8(&o, &c->tensors[i]);
+	for (size_t i = 0; rc == 0 && opening->out->encoded_count > others && i < c->tensor_count; i++)
+		if (!opening->taken[i])
+			drop_activation_scale(opening, &c->tensors[i]);
+	return rc;
+}
+
+const struct family fp8_family = {"FP8", fp8_claims, fp8_open};

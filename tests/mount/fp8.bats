@@ -1,0 +1,105 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# FP8 checkpoints: every tensor has the expected SHA-256 in all three types, read through a mount.
+
+load lib
+
+# real NAME: a checkpoint made by a real quantizer, or in the layout of one.
+real() {
+	find_model "$1"
+	mount_model "$source" "$mnt"
+	compare_views "$mnt"
+}
+
+@test "DeepSeek-V3: blocks of 128x128, several shards, scales in others" { real f-fp8-dsv3-shards; }
+@test "experts of a layer in one tensor of three dimensions" { real f-fp8-experts-3d; }
+@test "Qwen3-MoE: BF16 scales" { real f-fp8-qwen3moe-bf16scale; }
+@test "NaN codes, scales that are NaN, inf, negative, subnormal" { real f-fp8-odd-values; }
+@test "AutoRound: ragged blocks, BF16 scales" { real f-fp8-autoround-block; }
+@test "llm-compressor: blocks" { real f-fp8-ct-block-f32; }
+@test "llm-compressor: a scale for each row" { real f-fp8-ct-dynamic; }
+@test "ModelOpt: one scale for the tensor" { real f-fp8-modelopt; }
+@test "ModelOpt: scales of four dimensions" { real f-fp8-modelopt-pbwo; }
+@test "static: one scale, and those of activations are left out" { real f-fp8-tensor-static; }
+
+@test "the plain C code gives the same" {
+	GPTQFS_CPU=c real f-fp8-dsv3-shards
+}
+
+@test "no FP8 checkpoint is forgotten here" {
+	for dir in "$TESTS"/data/float/models/f-fp8-*/ "$ROOT"/../shared/float/models/f-fp8-*/; do
+		case $dir in *dsv4*) continue ;; esac # mixed with MXFP4
+		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
+	done
+}
+
+@test "info names the format and says why there is no packed view" {
+	find_model f-fp8-dsv3-shards
+	mount_model "$source" "$mnt"
+	grep -qx 'Format: *FP8' "$mnt/info" || fail "$(cat "$mnt/info")"
+	grep -qx 'Bits: *8 (28 modules)' "$mnt/info" || fail "$(cat "$mnt/info")"
+	grep -q '^Packed_view: *- (.*cannot be joined in packed form)' "$mnt/info" || fail "$(cat "$mnt/info")"
+	[[ ! -e $mnt/packed ]]
+	[[ $(jq -r '.views | index("packed")' "$mnt/info.json") = null ]]
+	jq -e '.modules[0] | .format == "FP8" and .block_rows == 128 and .block_columns == 128 and .scale_dtype == "F32"' \
+		"$mnt/info.json"
+}
+
+@test "view=packed of a model that cannot have one is exit 3" {
+	find_model f-fp8-dsv3-shards
+	mkdir -p "$mnt"
+	run -3 "$GPTQFS" -o view=packed "$source" "$mnt"
+	[[ $output = *packed* ]] || fail "$output"
+}
+
+@test "the files of one module tell what it is" {
+	find_model f-fp8-dsv3-shards
+	mount_model "$source" "$mnt"
+	grep -qx 'Scale_dtype: *F32' "$mnt/tensors/model/layers/0/self_attn/kv_a_proj_with_mqa.info"
+	head -1 "$mnt/tensors/model/layers/0/self_attn/kv_a_proj_with_mqa.info" |
+		grep -q 'F8_E4M3, a F32 scale for each 128x128, \[160, 128\]'
+	[[ $(getfattr --only-values -n user.gptqfs.format "$mnt/tensors/model/layers/0/mlp/up_proj.npy") = FP8 ]]
+}
+
+@test "config.json of a view does not say quantized" {
+	find_model f-fp8-dsv3-shards
+	mount_model "$source" "$mnt"
+	[[ $(jq 'has("quantization_config")' "$mnt/bf16/config.json") = false ]]
+}
+
+@test "a scale that is missing while others have theirs" {
+	copy_model f-fp8-experts-3d
+	python3 - "$model/model.safetensors" <<'END'
+import json, struct, sys
+with open(sys.argv[1], "rb") as f:
+    size = struct.unpack("<Q", f.read(8))[0]
+    header, data = f.read(size), f.read()
+header = header.replace(b"q_proj.weight_scale_inv", b"q_proj.weight_other_inv")
+open(sys.argv[1], "wb").write(struct.pack("<Q", size) + header + data)
+END
+	mkdir -p "$mnt"
+	run -3 "$GPTQFS" "$model" "$mnt"
+	[[ $output = *q_proj.weight*"has no scale"* ]] || fail "$output"
+}
+
+@test "scales that fit no grid" {
+	copy_model f-fp8-experts-3d
+	python3 - "$model/model.safetensors" <<'END'
+import json, struct, sys
+with open(sys.argv[1], "rb") as f:
+    size = struct.unpack("<Q", f.read(8))[0]
+    header, data = json.loads(f.read(size)), f.read()
+meta, out, parts = header.pop("__metadata__", {}), {}, b""
+for name, t in header.items():
+    part = data[t["data_offsets"][0]:t["data_offsets"][1]]
+    if name == "model.layers.0.self_attn.q_proj.weight_scale_inv":
+        t["shape"], part = [7], part * 7
+    out[name] = {**t, "data_offsets": [len(parts), len(parts) + len(part)]}
+    parts += part
+header = json.dumps(out).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + parts)
+END
+	mkdir -p "$mnt"
+	run -3 "$GPTQFS" "$model" "$mnt"
+	[[ $output = *q_proj.weight_scale_inv*"[7]"*expected* ]] || fail "$output"
+}
