@@ -53,9 +53,10 @@ $(B)/tests/unit/test_loop.o: override CFLAGS += $(FUSE_CFLAGS)
 # ---- kernels ----
 
 kernel_src := $(filter-out core/kernel/accel%,$(wildcard core/kernel/*.c)) core/base/dtype.c
+check_src := $(filter-out %/fake_plugin.c,$(wildcard tests/kernel/*.c))
 needs_kernels := $(B)/check_kernel
 
-$(B)/check_kernel: $(B)/tests/kernel/check_kernel.o $(B)/libgptqfs.a
+$(B)/check_kernel: $(check_src:%.c=$(B)/%.o) $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # NEON's kernels, where they can be built and run on another machine: by a cross compiler, under qemu-user.
@@ -64,7 +65,7 @@ QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
 needs_kernels += $(neon_check)
 
-$(B)/neon/check_kernel: tests/kernel/check_kernel.c $(kernel_src) $(core_headers)
+$(B)/neon/check_kernel: $(check_src) $(kernel_src) $(core_headers)
 	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
 
 # Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.

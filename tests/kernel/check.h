@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_CHECK_H
+#define GPTQFS_CHECK_H
+
+/*
+ * check_kernel: what the cases of all families share. Inputs and outputs lie against pages that cannot be touched, at
+ * any alignment; outputs are poisoned.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/kernels.h"
+#include "kernel/plugin.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
+
+enum {
+	ARENA_BYTES = 25 << 20, /* the largest operand */
+	MARGIN = 64,            /* bytes around an output that must stay as they were */
+	POISON = 0xa5,
+};
+
+/* Memory between two pages that cannot be touched. */
+struct arena {
+	unsigned char *start;
+	unsigned char *end;
+};
+
+enum operand { CODES, ZEROS, SCALES, G_IDX, EXPECTED, OUTPUT, OPERANDS };
+
+struct check {
+	uint64_t random;
+	enum cpu_level max;
+	struct kernels kernels[CPU_LEVELS];
+	const struct accel_plugin *plugin; /* or NULL */
+	void *plugin_state;
+	bool emulated; /* its device is tests/cuda */
+	bool stop;     /* at the first failure */
+	struct arena arena[OPERANDS];
+	unsigned long passed, failed;
+	unsigned long group_passed, group_failed;
+};
+
+/* ---- families ---- */
+
+void check_casts(struct check *c);
+void check_gptq(struct check *c); /* or the plugin in its place */
+void check_fp8(struct check *c);
+
+/* ---- chance, memory ---- */
+
+uint32_t rnd(struct check *c);
+uint32_t below(struct check *c, uint32_t limit);
+uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit); /* often one of those, or 1 to limit */
+void fill(struct check *c, void *p, size_t n);
+
+/* p, unless it is NULL or MAP_FAILED: then the program ends. */
+void *need(void *p);
+
+/* Room for an operand: mostly against the page behind, sometimes against the page before, sometimes anywhere. */
+unsigned char *place(struct check *c, enum operand operand, size_t bytes, unsigned align);
+
+/* Room for an output, with poison around it; and the comparison, which looks at that too. */
+unsigned char *place_output(struct check *c, size_t bytes);
+void compare(struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes, const char *what);
+
+/* ---- results ---- */
+
+void tell(struct check *c, bool ok, const char *what);
+void group_end(struct check *c, const char *name);
+
+/* ---- the second implementation of numbers ---- */
+
+struct number_format {
+	int exp_bits, man_bits;
+};
+
+/* Of F16, BF16, F32, F8_E4M3 and F8_E5M2. */
+extern const struct number_format number_formats[DTYPE_COUNT];
+
+double number_decode(uint64_t bits, enum dtype dtype); /* F8_E8M0 too */
+uint64_t number_encode(double value, enum dtype dtype);
+
+/* A double near what halves a step of some format: where a second rounding would show. */
+double number_awkward(struct check *c);
+
+/* accel_job's copy: as a reader of the mount has it. */
+int copy_plainly(void *ctx, const struct accel_copy *what);
+
+#endif
