@@ -58,4 +58,8 @@ struct fp8_dsp {
 /* Fills the table with the C reference. */
 void fp8_init(struct fp8_dsp *dsp);
 
+/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+void fp8_init_avx2(struct fp8_dsp *dsp);
+void fp8_init_avx512(struct fp8_dsp *dsp);
+
 #endif

@@ -11,8 +11,7 @@
 #error "compile with -mavx512f -mavx512bw -mavx512dq -mavx512vl"
 #endif
 
-#include <immintrin.h>
-#include <stdint.h>
+#include "kernel/avx512.h"
 
 #define COLUMNS 16
 
@@ -62,42 +61,6 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
 {
 	return (words)_mm512_permutexvar_epi32((__m512i)index, (__m512i)load_words(row, n));
-}
-
-ALWAYS_INLINE __m512 canonical(__m512 value)
-{
-	const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-
-	return _mm512_mask_mov_ps(value, nan, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
-}
-
-/* To nearest even by integers, bf16 in the upper half; a canonical NaN stays one. (VCVTNEPS2BF16 flushes subnormals.)
- */
-ALWAYS_INLINE __m512i round_bf16(__m512 value)
-{
-	const __m512i bits = _mm512_castps_si512(value), up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
-
-	return _mm512_mask_add_epi32(up, _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000)), up,
-	    _mm512_set1_epi32(1));
-}
-
-/* 16 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
-ALWAYS_INLINE __m256i round16(__m512 value, enum dtype out)
-{
-	if (out == DTYPE_F16)
-		return _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-	return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(value), 16));
-}
-
-/* The same for 32 of them. */
-ALWAYS_INLINE __m512i round16x2(__m512 low, __m512 high, enum dtype out)
-{
-	static const uint16_t odd[32] __attribute__((aligned(64))) = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27,
-	    29, 31, 33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-
-	if (out == DTYPE_F16)
-		return _mm512_inserti64x4(_mm512_castsi256_si512(round16(low, out)), round16(high, out), 1);
-	return _mm512_permutex2var_epi16(round_bf16(low), _mm512_load_si512(odd), round_bf16(high));
 }
 
 ALWAYS_INLINE void store_canonical(char *dst, __m512 value, enum dtype dtype)

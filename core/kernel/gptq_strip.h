@@ -24,18 +24,7 @@
 
 #include "kernel/cast.h"
 #include "kernel/gptq.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/*
- * gcc unrolls no loop at -O2 unless told to; clang does, and warns where it cannot. Builds with sanitizers define this
- * away: they put code into the loops that gcc cannot unroll either, and it says so.
- */
-#if !defined(UNROLL) && defined(__clang__)
-#define UNROLL
-#elif !defined(UNROLL)
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
+#include "kernel/inline.h"
 
 enum {
 	BLOCK = 32,                             /* codes of a column that are decoded together */

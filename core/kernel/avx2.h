@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_AVX2_H
+#define GPTQFS_AVX2_H
+
+/* Rounding as the contracts want it, by AVX2 and F16C. */
+
+#if defined(__AVX2__) && defined(__F16C__)
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "kernel/inline.h"
+
+ALWAYS_INLINE __m256 canonical(__m256 value)
+{
+	const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+
+	return _mm256_blendv_ps(value, nan, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+}
+
+/* To nearest even by integers, bf16 in the upper half; a canonical NaN stays one. */
+ALWAYS_INLINE __m256i round_bf16(__m256 value)
+{
+	const __m256i bits = _mm256_castps_si256(value);
+	const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+
+	return _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+}
+
+/* 8 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
+ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
+{
+	__m256i bits;
+
+	if (out == DTYPE_F16)
+		return _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
+	bits = _mm256_srli_epi32(round_bf16(value), 16);
+	return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+}
+
+#endif
+
+#endif

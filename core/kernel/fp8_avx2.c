@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * AVX2 and F16C: 16 codes at a time, those with even and with odd numbers apart, which makes two bf16 of a pair of
+ * floats by one blend. Real models have no NaN codes, so one look at 32 codes sends those that have one elsewhere.
+ */
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX2__) || !defined(__F16C__)
+#error "compile with -mavx2 -mf16c"
+#endif
+
+#include "kernel/avx2.h"
+
+#include "kernel/fp8_blocks.h"
+
+/* Of 16 elements those with even and with odd numbers. */
+struct floats16 {
+	__m256 even, odd;
+};
+
+/* 16 codes as fp16 of the same bits, or the byte as the upper one of it; even numbers in the lower half. */
+ALWAYS_INLINE __m256i fp8_halves(__m128i codes, enum dtype code)
+{
+	const __m128i apart = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+	const __m256i wide = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(codes, apart));
+
+	if (code == DTYPE_F8_E5M2)
+		return _mm256_slli_epi16(wide, 8);
+	return _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16((short)0xbf80));
+}
+
+ALWAYS_INLINE struct floats16 floats_of_halves(__m256i halves)
+{
+	return (struct floats16){_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+	    _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+}
+
+/* Exact values; NaNs are NaN. */
+ALWAYS_INLINE struct floats16 fp8_values(__m128i codes, enum dtype code)
+{
+	const __m256 unfold = _mm256_set1_ps(FP8_FOLDED);
+	const __m256i magnitude = _mm256_set1_epi16(0x3f80);
+	__m256i halves = fp8_halves(codes, code), nan;
+	struct floats16 value;
+
+	if (code == DTYPE_F8_E5M2)
+		return floats_of_halves(halves);
+	nan = _mm256_cmpeq_epi16(_mm256_and_si256(halves, magnitude), magnitude);
+	halves = _mm256_or_si256(halves, _mm256_and_si256(nan, _mm256_set1_epi16(0x7e00)));
+	value = floats_of_halves(halves);
+	return (struct floats16){_mm256_mul_ps(value.even, unfold), _mm256_mul_ps(value.odd, unfold)};
+}
+
+/* 16 elements in their order. NaNs are canonical. */
+ALWAYS_INLINE void fp8_store(char *dst, struct floats16 value, enum dtype out)
+{
+	if (out == DTYPE_BF16) {
+		const __m256i even = _mm256_srli_epi32(round_bf16(value.even), 16), odd = round_bf16(value.odd);
+
+		_mm256_storeu_si256((__m256i_u *)dst, _mm256_blend_epi16(even, odd, 0xaa));
+	} else if (out == DTYPE_F16) {
+		const __m128i even = round16(value.even, out), odd = round16(value.odd, out);
+
+		_mm_storeu_si128((__m128i_u *)dst, _mm_unpacklo_epi16(even, odd));
+		_mm_storeu_si128((__m128i_u *)(dst + 16), _mm_unpackhi_epi16(even, odd));
+	} else {
+		const __m256 low = _mm256_unpacklo_ps(value.even, value.odd);
+		const __m256 high = _mm256_unpackhi_ps(value.even, value.odd);
+
+		_mm256_storeu_ps((float *)dst, _mm256_permute2f128_ps(low, high, 0x20));
+		_mm256_storeu_ps((float *)(dst + 32), _mm256_permute2f128_ps(low, high, 0x31));
+	}
+}
+
+/* One scale for all, or those of 16 codes. */
+ALWAYS_INLINE struct floats16 load_scales(const float *scales, bool each)
+{
+	__m256 low, high, even, odd;
+
+	if (!each)
+		return (struct floats16){_mm256_set1_ps(*scales), _mm256_set1_ps(*scales)};
+	low = _mm256_loadu_ps(scales);
+	high = _mm256_loadu_ps(scales + 8);
+	even = _mm256_shuffle_ps(low, high, 0x88); /* 0 2 8 10, 4 6 12 14 */
+	odd = _mm256_shuffle_ps(low, high, 0xdd);
+	return (struct floats16){_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(even), 0xd8)),
+	    _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(odd), 0xd8))};
+}
+
+ALWAYS_INLINE void fp8_decode16(char *dst, __m128i codes, struct floats16 scale, struct fp8_variant v)
+{
+	struct floats16 value = v.plain ? floats_of_halves(fp8_halves(codes, v.code)) : fp8_values(codes, v.code);
+
+	if (v.divide)
+		value = (struct floats16){_mm256_div_ps(value.even, scale.even), _mm256_div_ps(value.odd, scale.odd)};
+	else
+		value = (struct floats16){_mm256_mul_ps(value.even, scale.even), _mm256_mul_ps(value.odd, scale.odd)};
+	if (!v.plain)
+		value = (struct floats16){canonical(value.even), canonical(value.odd)};
+	fp8_store(dst, value, v.out);
+}
+
+/* Up to 16 codes of any kind; both pointers may end with them. */
+static __attribute__((noinline)) void fp8_decode_some(char *dst, const unsigned char *src, size_t n,
+    const float *scales, struct fp8_variant v)
+{
+	unsigned char codes[16] = {0};
+	float scale[16] = {0};
+	char out[64];
+
+	memcpy(codes, src, n);
+	for (size_t i = 0; i < n; i++)
+		scale[i] = v.each ? scales[i] : v.plain ? *scales / FP8_FOLDED : *scales;
+	v.each = true;
+	v.plain = false;
+	fp8_decode16(out, _mm_loadu_si128((const __m128i_u *)codes), load_scales(scale, true), v);
+	memcpy(dst, out, n * (v.out == DTYPE_F32 ? 4 : 2));
+}
+
+ALWAYS_INLINE bool has_nan_e4m3(__m256i codes)
+{
+	const __m256i magnitude = _mm256_set1_epi8(0x7f);
+
+	return _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(codes, magnitude), magnitude)) != 0;
+}
+
+ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, const float *scales,
+    struct fp8_variant v)
+{
+	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	size_t i = 0;
+
+	for (; v.plain && i + 32 <= n; i += 32) {
+		const __m256i pair = _mm256_loadu_si256((const __m256i_u *)(codes + i));
+		const struct floats16 scale = load_scales(scales, false);
+
+		if (__builtin_expect(has_nan_e4m3(pair), 0)) {
+			fp8_decode_some(dst + i * size, codes + i, 16, scales, v);
+			fp8_decode_some(dst + (i + 16) * size, codes + i + 16, 16, scales, v);
+			continue;
+		}
+		fp8_decode16(dst + i * size, _mm256_castsi256_si128(pair), scale, v);
+		fp8_decode16(dst + (i + 16) * size, _mm256_extracti128_si256(pair, 1), scale, v);
+	}
+	for (; !v.plain && i + 16 <= n; i += 16)
+		fp8_decode16(dst + i * size, _mm_loadu_si128((const __m128i_u *)(codes + i)),
+		    load_scales(v.each ? scales + i : scales, v.each), v);
+	for (; i < n; i += 16)
+		fp8_decode_some(dst + i * size, codes + i, n - i < 16 ? n - i : 16, v.each ? scales + i : scales, v);
+}
+
+void fp8_init_avx2(struct fp8_dsp *dsp)
+{
+	fp8_install(dsp);
+}
+
+void fp8_cast_init_avx2(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS])
+{
+	fp8_cast_install(cast);
+}
+
+#endif
