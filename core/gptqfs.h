@@ -75,9 +75,10 @@ struct gptqfs_options {
 	size_t cache_bytes;   /* budget of the second-level cache; with 0 it keeps only what reads in progress need */
 	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per thread that serves it; 0 for 1 */
 	bool follow_symlinks; /* let links lead out of the model directory */
-	uid_t uid;            /* owner shown; (uid_t)-1 for the source's */
-	gid_t gid;            /* group shown, likewise */
-	mode_t umask;         /* permission bits taken away from the source's mode & 0444 (0555 for directories) */
+	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for the source's */
+	gid_t gid;            /* group shown; (gid_t)-1 for the source's */
+	/* Permission bits that are missing from 0444, or 0555 for directories, in all files; (mode_t)-1 for the source's. */
+	mode_t umask;
 	const char *accel;    /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda mean; NULL for the installed one */
 	size_t accel_memory;      /* bytes of its device's memory that it may hold at most */
@@ -91,6 +92,7 @@ struct gptqfs_options {
 	{                                                                                                \
 		.size = sizeof(struct gptqfs_options), .cache_bytes = GPTQFS_CACHE_DEFAULT,              \
 		.accel_memory = GPTQFS_ACCEL_MEMORY, .uid = (uid_t)-1, .gid = (gid_t)-1,                 \
+		.umask = (mode_t)-1,                                                                     \
 	}
 
 /*

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "file/guard.h"
+#include "file/rights.h"
 #include "kernel/accel.h"
 #include "quant/quant.h"
 #include "quant/repack.h"
@@ -46,34 +47,33 @@ struct gptqfs {
 
 /* ---- opening ---- */
 
-static void newest_shard(const struct checkpoint *c, struct stat *out)
+/* What computed files show: the newest shard's time, and the rights that all shards allow. */
+static void weights_stat(const struct checkpoint *c, struct stat *out)
 {
 	*out = c->shards[0].stat;
 	for (size_t i = 1; i < c->shard_count; i++) {
 		const struct stat *st = &c->shards[i].stat;
 
-		out->st_mode &= st->st_mode | S_IFMT;
+		rights_meet(out, st);
 		if (st->st_mtim.tv_sec > out->st_mtim.tv_sec ||
 		    (st->st_mtim.tv_sec == out->st_mtim.tv_sec && st->st_mtim.tv_nsec > out->st_mtim.tv_nsec))
 			out->st_mtim = st->st_mtim;
 	}
+	rights_settle(out);
 }
 
 static int plan_views(const struct plan *p)
 {
 	const struct view *view;
 	const char *reason;
-	struct stat dir;
 	int rc = 0;
 
-	if (fstat(p->c->dir.fd, &dir) < 0)
-		return -errno;
 	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
 		uint32_t ino;
 
 		if (!view_exists(p, view, &reason))
 			continue;
-		ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &dir);
+		ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &p->c->dir.stat);
 		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
 	}
 	return rc;
@@ -129,11 +129,10 @@ static int check_root(const struct gptqfs *m, struct gptqfs_error *err)
 static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct plan *p = &m->plan;
-	struct stat dir;
 	int rc;
 
-	newest_shard(&m->checkpoint, &p->weights);
-	rc = fstat(m->checkpoint.dir.fd, &dir) < 0 ? -errno : tree_init(&m->tree, &m->checkpoint.arena, &dir);
+	weights_stat(&m->checkpoint, &p->weights);
+	rc = tree_init(&m->tree, &m->checkpoint.arena, &m->checkpoint.dir.stat);
 	if (rc == 0)
 		rc = m->root ? m->root->plan(p, m->root, GPTQFS_ROOT) : plan_root(m);
 	if (rc == 0)
@@ -301,6 +300,16 @@ static const struct node *find_node(const struct gptqfs *m, uint64_t ino)
 	return ino >= GPTQFS_ROOT && ino < m->tree.count ? &m->tree.nodes[ino] : NULL;
 }
 
+/* What the options say comes before what the source allows. */
+static mode_t shown_mode(const struct gptqfs *m, const struct node *n)
+{
+	const mode_t all = n->layout ? 0444 : 0555;
+
+	if (m->umask != (mode_t)-1)
+		return (n->mode & S_IFMT) | (all & ~m->umask);
+	return m->uid == (uid_t)-1 ? n->mode : n->mode | (all & 0700);
+}
+
 int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 {
 	const struct node *n = find_node(m, ino);
@@ -309,7 +318,7 @@ int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 		return -ENOENT;
 	*out = (struct stat){
 	    .st_ino = ino,
-	    .st_mode = n->mode & ~m->umask,
+	    .st_mode = shown_mode(m, n),
 	    .st_nlink = 1,
 	    .st_uid = m->uid == (uid_t)-1 ? n->uid : m->uid,
 	    .st_gid = m->gid == (gid_t)-1 ? n->gid : m->gid,

@@ -67,7 +67,7 @@ static const struct option table[] = {
     {"-o follow_symlinks", "let links lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
     {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
-    {"-o umask=M", "permissions taken away (octal)", "%o", OF(model.umask), false, NULL},
+    {"-o umask=M", "permissions that are missing (octal), whatever the source has", "%o", OF(model.umask), false, NULL},
     {"-o max_read=N", "bytes per request (1048576)", "%u", OF(max_read), false, NULL},
     {"-o max_threads=N", "threads that serve (10)", NULL, 0, true, NULL},
     {"-o max_idle_threads=N", "of them stay when idle, with clone_fd", NULL, 0, true, NULL},
@@ -383,7 +383,8 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.accel_plugin = secure_getenv("GPTQFS_CUDA_PLUGIN");
 	o->model.follow_symlinks = o->follow_symlinks;
 	o->model.ahead = o->reader_threads;
-	o->model.umask &= 0777;
+	if (o->model.umask != (mode_t)-1)
+		o->model.umask &= 0777;
 	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
 	    read_size("cuda_mem", o->cuda_mem, &o->model.accel_memory))
 		return -EINVAL;

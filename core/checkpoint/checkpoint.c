@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "checkpoint/index.h"
 #include "file/pages.h"
+#include "file/rights.h"
 
 #define START_BYTES 64 /* of a shard: what tells whether it is one */
 
@@ -130,7 +131,10 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
 	c->shard_count++;
-	rc = read_header(c, f, out, err);
+	/* What is computed from it stands at the top of the mount, wherever the shard lies. */
+	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
+	if (rc == 0)
+		rc = read_header(c, f, out, err);
 	return rc ? rc : source_file_map(f, err);
 }
 

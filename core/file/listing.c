@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "file/rights.h"
 
 /* How often a listing is begun anew because entries vanished under it. */
 #define TRIES_MAX 5
@@ -17,7 +18,7 @@ struct lister {
 	const struct source_dir *dir;
 	struct arena *arena;
 	struct listing *out;
-	size_t room, odd_room;
+	size_t room, dir_room, odd_room;
 	bool vanished; /* an entry was gone before it could be looked at */
 	struct gptqfs_error *err;
 };
@@ -65,6 +66,25 @@ static int add_odd(struct lister *l, const char *name, const char *why, bool fil
 	return 0;
 }
 
+static int add_dir(struct lister *l, int fd, const char *name)
+{
+	struct listing *out = l->out;
+	struct listing_dir dir = {.name = name};
+
+	if (out->dir_count == LISTING_FILES_MAX)
+		return err_set(l->err, -EBADMSG, "more than %d directories; give the directory of one model (%s)",
+		    LISTING_FILES_MAX, l->dir->path);
+	if (TEMP_FAILURE_RETRY(fstat(fd, &dir.stat)) < 0)
+		return err_system(l->err, errno, "%s/%s", l->dir->path, name);
+	rights_heed_acl(fd, &dir.stat);
+	rights_settle(&dir.stat);
+	out->dirs = grow(l, out->dirs, out->dir_count, &l->dir_room, sizeof(*out->dirs));
+	if (!out->dirs)
+		return err_memory(l->err);
+	out->dirs[out->dir_count++] = dir;
+	return 0;
+}
+
 /* What has just been read from a directory cannot be looked at. If it is gone, everything is looked at again. */
 static int listing_failed(struct lister *l, const char *name, int error)
 {
@@ -96,16 +116,21 @@ static int add_link(struct lister *l, int fd, const char *base, const char *name
 static int add_directory(struct lister *l, int fd, const char *base, const char *name, int depth)
 {
 	const char *prefix = arena_printf(l->arena, "%s/", name);
-	int sub;
+	int sub, rc;
 
 	if (!prefix)
 		return err_memory(l->err);
 	if (depth == LISTING_DEPTH_MAX)
 		return add_odd(l, name, "too many directories one within the other", false);
 	sub = TEMP_FAILURE_RETRY(openat(fd, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-	if (sub >= 0)
-		return list_directory(l, sub, prefix, depth + 1);
-	return errno == EACCES ? add_name(l, name) : listing_failed(l, name, errno);
+	if (sub < 0)
+		return errno == EACCES ? add_name(l, name) : listing_failed(l, name, errno);
+	rc = add_dir(l, sub, name);
+	if (rc) {
+		close(sub);
+		return rc;
+	}
+	return list_directory(l, sub, prefix, depth + 1);
 }
 
 static int add_entry(struct lister *l, int fd, const char *base, const char *name, int depth)
@@ -160,12 +185,17 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static int by_dir_name(const void *a, const void *b)
+{
+	return strcmp(((const struct listing_dir *)a)->name, ((const struct listing_dir *)b)->name);
+}
+
 static int list_once(struct lister *l)
 {
 	int fd = TEMP_FAILURE_RETRY(openat(l->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 
 	*l->out = (struct listing){0};
-	l->room = l->odd_room = 0;
+	l->room = l->dir_room = l->odd_room = 0;
 	l->vanished = false;
 	return fd < 0 ? err_system(l->err, errno, "%s", l->dir->path) : list_directory(l, fd, "", 0);
 }
@@ -187,7 +217,18 @@ int listing_read(const struct source_dir *dir, struct arena *arena, struct listi
 		return err_set(err, -ENOENT, "%s: no files here; give the directory of a model", dir->path);
 	if (out->count)
 		qsort(out->names, out->count, sizeof(*out->names), by_name);
+	if (out->dir_count)
+		qsort(out->dirs, out->dir_count, sizeof(*out->dirs), by_dir_name);
 	return 0;
+}
+
+const struct listing_dir *listing_dir(const struct listing *listing, const char *name)
+{
+	const struct listing_dir key = {.name = name};
+
+	return listing->dir_count
+	           ? bsearch(&key, listing->dirs, listing->dir_count, sizeof(key), by_dir_name)
+	           : NULL;
 }
 
 bool listing_has(const struct listing *listing, const char *name)

@@ -15,9 +15,16 @@ struct listing_odd {
  * The files below a model directory, sub-directories too, by name. Dot files are left out. A link that leads nowhere is
  * listed, and so is a directory that this user may not read: opening them tells.
  */
+struct listing_dir {
+	const char *name;
+	struct stat stat; /* owner and mode as they may be shown: rights.h */
+};
+
 struct listing {
 	const char **names; /* relative ("sub/model.safetensors"), bytewise order; arena */
 	size_t count;
+	struct listing_dir *dirs; /* those that were read, but for the model's own; by name; arena */
+	size_t dir_count;
 	struct listing_odd *odd; /* what else there is; arena */
 	size_t odd_count;
 };
@@ -30,6 +37,9 @@ struct listing {
  * err_system for whatever else stands in the way: nothing is taken for absent that merely could not be looked at.
  */
 int listing_read(const struct source_dir *dir, struct arena *arena, struct listing *out, struct gptqfs_error *err);
+
+/* A directory by its name, or NULL. */
+const struct listing_dir *listing_dir(const struct listing *listing, const char *name);
 
 bool listing_has(const struct listing *listing, const char *name);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "file/rights.h"
 
 /* How a name inside the model, or inside a cache entry, is resolved. */
 #define INSIDE (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
@@ -177,6 +178,18 @@ static char *canonical(const char *path)
 	return out;
 }
 
+static int read_rights(struct source_dir *dir, struct gptqfs_error *err)
+{
+	int rc;
+
+	if (TEMP_FAILURE_RETRY(fstat(dir->fd, &dir->stat)) < 0)
+		return err_system(err, errno, "%s", dir->path);
+	rights_heed_acl(dir->fd, &dir->stat);
+	rc = rights_reach(&dir->stat, dir->fd, NULL, err);
+	rights_settle(&dir->stat);
+	return rc;
+}
+
 int source_dir_open(struct source_dir *dir, const char *path, bool follow_symlinks, struct gptqfs_error *err)
 {
 	int rc;
@@ -191,7 +204,9 @@ int source_dir_open(struct source_dir *dir, const char *path, bool follow_symlin
 	rc = is_cache_entry(dir, err);
 	if (rc > 0)
 		rc = enter_snapshot(dir, err);
-	return rc ? rc : open_blobs(dir, err);
+	if (rc == 0)
+		rc = open_blobs(dir, err);
+	return rc ? rc : read_rights(dir, err);
 }
 
 void source_dir_close(struct source_dir *dir)

@@ -5,6 +5,7 @@
 /* The model directory, and how its files are reached without leaving it. */
 
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "gptqfs.h"
 
@@ -19,6 +20,7 @@ struct source_dir {
 	int fd;
 	int blobs;            /* ../../blobs of a snapshot, or -1: the one place outside to which links may lead */
 	bool follow_symlinks; /* links may lead anywhere */
+	struct stat stat;     /* as it was when opened; owner and mode as they may be shown: rights.h */
 	struct log_sink log;
 };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "file/rights.h"
 
 static int open_failed(const struct source_dir *dir, const char *name, int error, struct gptqfs_error *err)
 {
@@ -20,13 +21,32 @@ static int open_failed(const struct source_dir *dir, const char *name, int error
 	return err_system(err, error, "%s/%s", dir->path, name);
 }
 
+/* Directories between the model's and a file that is no link are in the mount as well. */
+static int read_rights(const struct source_dir *dir, struct source_file *f, struct gptqfs_error *err)
+{
+	const char *slash = strrchr(f->name, '/');
+	char *base = NULL;
+	int rc;
+
+	if (asprintf(&base, "%s/%.*s", dir->path, slash ? (int)(slash - f->name) : 0, f->name) < 0)
+		rc = err_memory(err);
+	else
+		rc = rights_reach(&f->stat, f->fd, base, err);
+	rights_heed_acl(f->fd, &f->stat);
+	rights_settle(&f->stat);
+	free(base);
+	if (rc)
+		source_file_close(f);
+	return rc;
+}
+
 int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err)
 {
 	int error;
 
 	*out = (struct source_file){.name = name, .fd = source_dir_openat(dir, name), .log = dir->log};
 	if (out->fd >= 0 && TEMP_FAILURE_RETRY(fstat(out->fd, &out->stat)) == 0 && S_ISREG(out->stat.st_mode))
-		return 0;
+		return read_rights(dir, out, err);
 	error = out->fd < 0 || !out->stat.st_mode ? errno : 0;
 	source_file_close(out);
 	if (error && error != ENXIO)

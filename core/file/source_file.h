@@ -24,7 +24,7 @@
 struct source_file {
 	const char *name; /* below the model directory, for messages */
 	int fd;
-	struct stat stat;         /* as it was when opened */
+	struct stat stat;         /* as it was when opened; owner and mode as they may be shown: rights.h */
 	const unsigned char *map; /* the whole file, or NULL */
 	struct log_sink log;
 	atomic_bool reported; /* one line per file that failed is enough */

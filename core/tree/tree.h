@@ -36,8 +36,8 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like);
 void tree_free(struct tree *tree);
 
 /*
- * Adds a file or a directory (layout == NULL) with owner, permissions and times of `like`; directories get r-x,
- * files r--, as far as `like` has r. `path` is below `parent` and is kept, not copied; directories on the way are
+ * Adds a file or a directory (layout == NULL) with owner, permissions and times of `like`: files have its r, directories
+ * its r and x, or x wherever it has r if it is a file. `path` is below `parent` and is kept, not copied; directories on the way are
  * made. Returns the inode number, or 0 for lack of memory. An existing directory is found, not made again.
  */
 uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,

@@ -39,6 +39,19 @@ bool view_exists(const struct plan *p, const struct view *view, const char **rea
 	return !*reason;
 }
 
+/* The directories on the way to a companion, with their own permissions. */
+static int add_directories(const struct plan *p, uint32_t dir, const char *path)
+{
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		const char *name = arena_strndup(&p->c->arena, path, (size_t)(slash - path));
+		const struct listing_dir *like = name ? listing_dir(&p->c->listing, name) : NULL;
+
+		if (!name || (like && !tree_add(p->tree, dir, name, NULL, &like->stat)))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int view_add_companions(const struct plan *p, uint32_t dir)
 {
 	struct checkpoint *c = p->c;
@@ -50,7 +63,7 @@ int view_add_companions(const struct plan *p, uint32_t dir)
 		if (!layout || layout_reserve(layout, &c->arena, 1))
 			return -ENOMEM;
 		layout_add_source(layout, f, 0, (uint64_t)f->stat.st_size);
-		if (!tree_add(p->tree, dir, f->name, layout, &f->stat))
+		if (add_directories(p, dir, f->name) || !tree_add(p->tree, dir, f->name, layout, &f->stat))
 			return -ENOMEM;
 	}
 	return 0;

@@ -206,6 +206,8 @@ END
 	need_root
 	make_checkpoint plain
 	public_directory
+	mv "$model" "$dir/model"
+	model=$dir/model
 	mount_model -o view=fp16 "$model" "$dir/mnt"
 	nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 	run ! "${nobody[@]}" cat "$dir/mnt/config.json"
