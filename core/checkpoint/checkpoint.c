@@ -16,16 +16,8 @@
 
 #define START_BYTES 64 /* of a shard: what tells whether it is one */
 
-void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
+static void add_warning(struct checkpoint *c, const char *text)
 {
-	struct gptqfs_error line;
-	va_list args;
-	char text[1024];
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	err_set(&line, 0, "%s", text);
 	if (c->warning_count == c->warning_room) {
 		size_t room = c->warning_room * 2 + 16;
 		const char **grown = arena_alloc(&c->arena, room, sizeof(*grown));
@@ -37,9 +29,42 @@ void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
 		c->warnings = grown;
 		c->warning_room = room;
 	}
-	c->warnings[c->warning_count] = arena_strndup(&c->arena, line.text, strlen(line.text));
+	c->warnings[c->warning_count] = arena_strndup(&c->arena, text, strlen(text));
 	if (c->warnings[c->warning_count])
 		c->warning_count++;
+}
+
+static void format_warning(struct gptqfs_error *line, const char *fmt, va_list args)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), fmt, args);
+	err_set(line, 0, "%s", text);
+}
+
+void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
+{
+	struct gptqfs_error line;
+	va_list args;
+
+	va_start(args, fmt);
+	format_warning(&line, fmt, args);
+	va_end(args);
+	add_warning(c, line.text);
+}
+
+void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...)
+{
+	struct gptqfs_error line;
+	va_list args;
+
+	va_start(args, fmt);
+	format_warning(&line, fmt, args);
+	va_end(args);
+	for (size_t i = 0; i < c->warning_count; i++)
+		if (strcmp(c->warnings[i], line.text) == 0)
+			return;
+	add_warning(c, line.text);
 }
 
 /* ---- one shard ---- */

@@ -72,4 +72,7 @@ const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st
 /* Adds a warning for `info` and --check. Control characters become '?'. A warning that finds no memory is dropped. */
 __attribute__((format(printf, 2, 3))) void checkpoint_warn(struct checkpoint *c, const char *fmt, ...);
 
+/* The same, unless that warning is there: for what several views find. */
+__attribute__((format(printf, 2, 3))) void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...);
+
 #endif

@@ -4,6 +4,53 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+/* FNV-1a of a name and of the directory it is in, begun with a secret, lest names be chosen to collide. */
+static uint32_t hash_name(const struct tree *tree, uint32_t parent, const char *name, size_t len)
+{
+	uint32_t hash = (tree->seed ^ parent) * 16777619u;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+	return hash ^ hash >> 15;
+}
+
+/* Where a name is in the table, or where it would be. The table has free slots. */
+static uint32_t *find_slot(const struct tree *tree, uint32_t parent, const char *name, size_t len)
+{
+	const uint32_t mask = tree->slot_count - 1;
+
+	for (uint32_t at = hash_name(tree, parent, name, len) & mask;; at = (at + 1) & mask) {
+		const struct node *n = &tree->nodes[tree->slots[at]];
+
+		if (!tree->slots[at] || (n->parent == parent && strncmp(n->name, name, len) == 0 && !n->name[len]))
+			return &tree->slots[at];
+	}
+}
+
+static uint32_t find_added(const struct tree *tree, uint32_t parent, const char *name, size_t len)
+{
+	return tree->slot_count ? *find_slot(tree, parent, name, len) : 0;
+}
+
+static int grow_slots(struct tree *tree)
+{
+	const uint32_t count = tree->slot_count ? tree->slot_count * 2 : 128;
+	uint32_t *slots = count ? calloc(count, sizeof(*slots)) : NULL;
+
+	if (!slots)
+		return -ENOMEM;
+	free(tree->slots);
+	tree->slots = slots;
+	tree->slot_count = count;
+	for (uint32_t i = GPTQFS_ROOT + 1; i < tree->count; i++) {
+		const struct node *n = &tree->nodes[i];
+
+		*find_slot(tree, n->parent, n->name, strlen(n->name)) = i;
+	}
+	return 0;
+}
 
 static uint32_t add_node(struct tree *tree, struct node node)
 {
@@ -16,7 +63,11 @@ static uint32_t add_node(struct tree *tree, struct node node)
 		tree->nodes = nodes;
 		tree->room = (uint32_t)room;
 	}
+	if (tree->count >= tree->slot_count / 2 && grow_slots(tree))
+		return 0;
 	tree->nodes[tree->count] = node;
+	if (tree->count > GPTQFS_ROOT)
+		*find_slot(tree, node.parent, node.name, strlen(node.name)) = tree->count;
 	return tree->count++;
 }
 
@@ -38,7 +89,9 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like)
 {
 	struct node root = like_source(like, true);
 
-	*tree = (struct tree){.arena = arena};
+	*tree = (struct tree){.arena = arena, .seed = 2166136261u};
+	if (getrandom(&tree->seed, sizeof(tree->seed), GRND_NONBLOCK) < 0)
+		tree->seed ^= (uint32_t)(uintptr_t)tree; /* early in the boot */
 	add_node(tree, (struct node){0});
 	root.name = "";
 	root.parent = GPTQFS_ROOT;
@@ -48,19 +101,22 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like)
 void tree_free(struct tree *tree)
 {
 	free(tree->nodes);
+	free(tree->slots);
 	*tree = (struct tree){0};
 }
 
-/* Before the tree is sealed. Directories are few and were added lately, so look from the end. */
-static uint32_t find_directory(const struct tree *tree, uint32_t parent, const char *name, size_t len)
+bool tree_admits(const struct tree *tree, uint32_t parent, const char *path)
 {
-	for (uint32_t i = tree->count - 1; i > GPTQFS_ROOT; i--) {
-		const struct node *n = &tree->nodes[i];
+	const char *slash;
 
-		if (n->parent == parent && !n->layout && strncmp(n->name, name, len) == 0 && !n->name[len])
-			return i;
+	for (; (slash = strchr(path, '/')); path = slash + 1) {
+		parent = find_added(tree, parent, path, (size_t)(slash - path));
+		if (!parent)
+			return true;
+		if (tree->nodes[parent].layout)
+			return false;
 	}
-	return 0;
+	return !find_added(tree, parent, path, strlen(path));
 }
 
 uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,
@@ -69,7 +125,7 @@ uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const st
 	const char *slash = strchr(path, '/');
 	struct node node = like_source(like, slash || !layout);
 	size_t len = slash ? (size_t)(slash - path) : strlen(path);
-	uint32_t ino = slash || !layout ? find_directory(tree, parent, path, len) : 0;
+	uint32_t ino = slash || !layout ? find_added(tree, parent, path, len) : 0;
 
 	if (!ino) {
 		node.name = slash ? arena_strndup(tree->arena, path, len) : path;
@@ -105,7 +161,7 @@ int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct t
 	return tree_add(tree, parent, name, layout, like) ? 0 : -ENOMEM;
 }
 
-static int by_name(const void *a, const void *b, void *nodes)
+static int tree_by_name(const void *a, const void *b, void *nodes)
 {
 	const struct node *n = nodes;
 
@@ -114,6 +170,9 @@ static int by_name(const void *a, const void *b, void *nodes)
 
 int tree_seal(struct tree *tree)
 {
+	free(tree->slots);
+	tree->slots = NULL;
+	tree->slot_count = 0;
 	for (uint32_t i = GPTQFS_ROOT + 1; i < tree->count; i++)
 		tree->nodes[tree->nodes[i].parent].child_count++;
 	for (uint32_t i = GPTQFS_ROOT; i < tree->count; i++) {
@@ -131,7 +190,7 @@ int tree_seal(struct tree *tree)
 	}
 	for (uint32_t i = GPTQFS_ROOT; i < tree->count; i++)
 		if (tree->nodes[i].child_count)
-			qsort_r(tree->nodes[i].children, tree->nodes[i].child_count, sizeof(uint32_t), by_name,
+			qsort_r(tree->nodes[i].children, tree->nodes[i].child_count, sizeof(uint32_t), tree_by_name,
 			    tree->nodes);
 	return 0;
 }

@@ -29,6 +29,8 @@ struct tree {
 	struct node *nodes; /* of tree_free; all else is the arena's */
 	uint32_t count, room;
 	uint64_t bytes; /* of all files */
+	uint32_t *slots; /* until tree_seal: nodes by parent and name, a hash table at most half full; 0 is free */
+	uint32_t slot_count, seed;
 };
 
 /* Makes the root, with the attributes of a source directory. Returns 0 or -ENOMEM; tree_free is for both cases. */
@@ -38,10 +40,14 @@ void tree_free(struct tree *tree);
 /*
  * Adds a file or a directory (layout == NULL) with owner, permissions and times of `like`: files have its r, directories
  * its r and x, or x wherever it has r if it is a file. `path` is below `parent` and is kept, not copied; directories on the way are
- * made. Returns the inode number, or 0 for lack of memory. An existing directory is found, not made again.
+ * made. Returns the inode number, or 0 for lack of memory. An existing directory is found, not made again; what is there
+ * must not be in the way, see tree_admits.
  */
 uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,
     const struct stat *like);
+
+/* Whether a path can be added below `parent`: nothing has its name, and no file the name of a directory on the way. */
+bool tree_admits(const struct tree *tree, uint32_t parent, const char *path);
 
 /* Adds a directory that is known not to be there yet, without looking for it: for those who add very many. */
 uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like);

@@ -2,6 +2,7 @@
 #include "view/view.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct view views[] = {
@@ -39,32 +40,56 @@ bool view_exists(const struct plan *p, const struct view *view, const char **rea
 	return !*reason;
 }
 
-/* The directories on the way to a companion, with their own permissions. */
-static int add_directories(const struct plan *p, uint32_t dir, const char *path)
+/* The directories on the way to a companion, with their own permissions. Names come sorted: `last` is the one before. */
+static int add_directories(const struct plan *p, uint32_t dir, const char *path, const char *last)
 {
-	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-		const char *name = arena_strndup(&p->c->arena, path, (size_t)(slash - path));
-		const struct listing_dir *like = name ? listing_dir(&p->c->listing, name) : NULL;
+	char *name = strdup(path);
+	int rc = name ? 0 : -ENOMEM;
 
-		if (!name || (like && !tree_add(p->tree, dir, name, NULL, &like->stat)))
-			return -ENOMEM;
+	for (char *slash = name ? strchr(name, '/') : NULL; rc == 0 && slash; slash = strchr(slash + 1, '/')) {
+		const struct listing_dir *like;
+
+		if (last && strncmp(last, name, (size_t)(slash + 1 - name)) == 0)
+			continue;
+		*slash = 0;
+		like = listing_dir(&p->c->listing, name);
+		if (like && !tree_add(p->tree, dir, like->name, NULL, &like->stat))
+			rc = -ENOMEM;
+		*slash = '/';
 	}
-	return 0;
+	free(name);
+	return rc;
+}
+
+static int add_companion(const struct plan *p, uint32_t dir, struct source_file *f, const char *last)
+{
+	struct arena *arena = &p->c->arena;
+	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
+
+	if (!layout || layout_reserve(layout, arena, 1) || add_directories(p, dir, f->name, last))
+		return -ENOMEM;
+	layout_add_source(layout, f, 0, (uint64_t)f->stat.st_size);
+	return tree_add(p->tree, dir, f->name, layout, &f->stat) ? 0 : -ENOMEM;
 }
 
 int view_add_companions(const struct plan *p, uint32_t dir)
 {
 	struct checkpoint *c = p->c;
+	const char *last = NULL, *taken = NULL;
 
 	for (size_t i = 0; i < c->companion_count; i++) {
 		struct source_file *f = &c->companions[i];
-		struct layout *layout = arena_alloc(&c->arena, 1, sizeof(*layout));
 
-		if (!layout || layout_reserve(layout, &c->arena, 1))
+		if (!tree_admits(p->tree, dir, f->name)) {
+			taken = taken ? taken : f->name;
+			continue;
+		}
+		if (add_companion(p, dir, f, last))
 			return -ENOMEM;
-		layout_add_source(layout, f, 0, (uint64_t)f->stat.st_size);
-		if (add_directories(p, dir, f->name) || !tree_add(p->tree, dir, f->name, layout, &f->stat))
-			return -ENOMEM;
+		last = f->name;
 	}
+	if (taken)
+		checkpoint_warn_once(c, "%.500s: views have a file of their own by that name, and do not show this one",
+		    taken);
 	return 0;
 }

@@ -73,6 +73,18 @@ warned() {
 	warned tokenizer.json "not a regular file"
 }
 
+@test "directories that are called like files of a view" {
+	make_checkpoint taken_names
+	mount_model "$model" "$mnt"
+	compare_views "$mnt"
+	for view in fp16 fused/bf16 packed; do
+		[[ -f $mnt/$view/model.safetensors && -f $mnt/$view/quantize_config.json.d/kept.md ]]
+		[[ -z $(ls "$mnt/$view" | uniq -d) ]]
+	done
+	run -0 grep -c "^Warning: .*model.safetensors/x.md" "$mnt/info"
+	[[ $output = 1 ]]
+}
+
 @test "a path longer than a message" {
 	make_checkpoint html_weights
 	long=$BATS_TEST_TMPDIR

@@ -1131,6 +1131,17 @@ def hf_cache_fifo_ref(path):
     os.mkfifo(ref)
 
 
+@kind
+def taken_names(path):
+    """Directories that are called like files of the views."""
+    m = Model().usual(layers=2)
+    m.write_sharded(path, lambda i, name: f"part-{i % 3}.safetensors")
+    for name in ("model.safetensors/x.md", "model.safetensors/y/z.md", "quantize_config.json.d/kept.md"):
+        os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+        write_bytes(path, name, b"text\n")
+    m.write_expected(path)
+
+
 def odd_file(kind_name, name, make=os.mkfifo):
     """A FIFO, or whatever `make` makes, under a name that counts."""
     def write(path):

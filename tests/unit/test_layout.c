@@ -101,8 +101,32 @@ static void test_tree(void)
 	arena_free(&arena);
 }
 
+static void test_names(void)
+{
+	const struct stat file = {.st_mode = S_IFREG | 0644}, directory = {.st_mode = S_IFDIR | 0745};
+	struct arena arena = {0};
+	struct layout layout = {.size = 10};
+	struct tree tree;
+	uint32_t sub;
+
+	CHECK(tree_init(&tree, &arena, &directory) == 0);
+	CHECK(tree.nodes[GPTQFS_ROOT].mode == (S_IFDIR | 0545)); /* its own r and x */
+	CHECK(tree_admits(&tree, GPTQFS_ROOT, "file") && tree_admits(&tree, GPTQFS_ROOT, "file/x"));
+	CHECK(tree_add(&tree, GPTQFS_ROOT, "file", &layout, &file));
+	sub = tree_add(&tree, GPTQFS_ROOT, "sub", NULL, &directory);
+	CHECK(tree_add(&tree, GPTQFS_ROOT, "sub/b", &layout, &file) && tree.nodes[sub].mode == (S_IFDIR | 0545));
+	CHECK(!tree_admits(&tree, GPTQFS_ROOT, "file") && !tree_admits(&tree, GPTQFS_ROOT, "file/x"));
+	CHECK(!tree_admits(&tree, GPTQFS_ROOT, "sub") && !tree_admits(&tree, GPTQFS_ROOT, "sub/b"));
+	CHECK(!tree_admits(&tree, GPTQFS_ROOT, "sub/b/c") && !tree_admits(&tree, sub, "b"));
+	CHECK(tree_admits(&tree, GPTQFS_ROOT, "sub/c") && tree_admits(&tree, GPTQFS_ROOT, "su") &&
+	      tree_admits(&tree, sub, "file") && tree_admits(&tree, GPTQFS_ROOT, "b"));
+	tree_free(&tree);
+	arena_free(&arena);
+}
+
 int main(void)
 {
+	test_names();
 	test_find();
 	test_text();
 	test_add_text();
