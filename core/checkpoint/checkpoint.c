@@ -145,6 +145,24 @@ static int read_header(struct checkpoint *c, struct source_file *f, struct safet
 	return rc;
 }
 
+/*
+ * A file that may not be complete yet: open for writing, or with a hole, which downloads that write at several places
+ * leave when they are interrupted. Its zeros would be taken for weights.
+ */
+static void warn_of_state(struct checkpoint *c, const struct source_file *f)
+{
+	const off_t hole = lseek(f->fd, 0, SEEK_HOLE);
+
+	if (source_file_has_writer(f))
+		checkpoint_warn(c,
+		    "%.500s: open for writing elsewhere; what is written through a memory map may not be noticed", f->name);
+	if (hole >= 0 && hole < f->stat.st_size)
+		checkpoint_warn(c,
+		    "%.500s: nothing was ever written from byte %lld on, which reads as zeros (an interrupted download?); "
+		    "compare the file with the original",
+		    f->name, (long long)hole);
+}
+
 static int open_shard(struct checkpoint *c, const char *name, struct safetensors *out, struct gptqfs_error *err)
 {
 	struct source_file *f = &c->shards[c->shard_count];
@@ -160,6 +178,8 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)
 		rc = read_header(c, f, out, err);
+	if (rc == 0)
+		warn_of_state(c, f);
 	return rc ? rc : source_file_map(f, err);
 }
 

@@ -2,6 +2,9 @@
 #include "file/source_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +13,66 @@
 
 #include "base/err.h"
 #include "file/rights.h"
+
+/* What changes ctime and not the bytes. */
+struct source_traits {
+	pthread_mutex_t lock;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	nlink_t links;
+	uint64_t path; /* a hash of it */
+};
+
+static uint64_t nanoseconds(const struct timespec *t)
+{
+	return (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec;
+}
+
+static uint64_t hash_path(int fd)
+{
+	char link[32], path[PATH_MAX];
+	ssize_t len;
+	uint64_t hash = 14695981039346656037u;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path));
+	for (ssize_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char)path[i]) * 1099511628211u;
+	return hash;
+}
+
+/* Notes what is there now. Returns whether it differs from what was noted before. */
+static bool note_traits(struct source_file *f, const struct stat *now)
+{
+	struct source_traits *t = f->traits;
+	const uint64_t path = hash_path(f->fd);
+	bool other;
+
+	pthread_mutex_lock(&t->lock);
+	other = t->mode != now->st_mode || t->uid != now->st_uid || t->gid != now->st_gid || t->links != now->st_nlink ||
+	        t->path != path;
+	t->mode = now->st_mode;
+	t->uid = now->st_uid;
+	t->gid = now->st_gid;
+	t->links = now->st_nlink;
+	t->path = path;
+	if (other)
+		atomic_store(&f->ctime, nanoseconds(&now->st_ctim));
+	pthread_mutex_unlock(&t->lock);
+	/* Another thread may have noted them a moment ago. */
+	return other || atomic_load(&f->ctime) == nanoseconds(&now->st_ctim);
+}
+
+static int watch(struct source_file *f)
+{
+	f->traits = calloc(1, sizeof(*f->traits));
+	if (!f->traits)
+		return -ENOMEM;
+	pthread_mutex_init(&f->traits->lock, NULL);
+	note_traits(f, &f->stat);
+	return 0;
+}
 
 static int open_failed(const struct source_dir *dir, const char *name, int error, struct gptqfs_error *err)
 {
@@ -46,7 +109,7 @@ int source_file_open(const struct source_dir *dir, const char *name, struct sour
 
 	*out = (struct source_file){.name = name, .fd = source_dir_openat(dir, name), .log = dir->log};
 	if (out->fd >= 0 && TEMP_FAILURE_RETRY(fstat(out->fd, &out->stat)) == 0 && S_ISREG(out->stat.st_mode))
-		return read_rights(dir, out, err);
+		return watch(out) ? err_memory(err) : read_rights(dir, out, err);
 	error = out->fd < 0 || !out->stat.st_mode ? errno : 0;
 	source_file_close(out);
 	if (error && error != ENXIO)
@@ -61,6 +124,10 @@ void source_file_close(struct source_file *f)
 		munmap((void *)f->map, (size_t)f->stat.st_size);
 	if (f->fd >= 0)
 		close(f->fd);
+	if (f->traits)
+		pthread_mutex_destroy(&f->traits->lock);
+	free(f->traits);
+	f->traits = NULL;
 	f->map = NULL;
 	f->fd = -1;
 }
@@ -73,11 +140,22 @@ int source_file_fail(struct source_file *f, const char *what)
 
 	if (!atomic_exchange(&f->reported, true) && f->log.write) {
 		snprintf(line, sizeof(line),
-		    "%.200s: %s; reads that need it fail with EIO (restore the file, or unmount and mount again)",
+		    "%.200s: %s; reads that need it fail with EIO (unmount and mount again)",
 		    f->name, what);
 		f->log.write(f->log.ctx, line);
 	}
 	return -EIO;
+}
+
+bool source_file_has_writer(const struct source_file *f)
+{
+	/* The lease is asked back by a signal if a writer comes just now: one that is ignored by default. */
+	if (fcntl(f->fd, F_SETSIG, SIGURG) < 0)
+		return false;
+	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) < 0)
+		return errno == EAGAIN;
+	fcntl(f->fd, F_SETLEASE, F_UNLCK);
+	return false;
 }
 
 int source_file_check(struct source_file *f)
@@ -87,9 +165,9 @@ int source_file_check(struct source_file *f)
 
 	if (TEMP_FAILURE_RETRY(fstat(f->fd, &now)) < 0)
 		return source_file_fail(f, "cannot be examined any more");
-	if (now.st_size == f->stat.st_size && now.st_mtim.tv_sec == f->stat.st_mtim.tv_sec &&
-	    now.st_mtim.tv_nsec == f->stat.st_mtim.tv_nsec && now.st_ino == f->stat.st_ino &&
-	    now.st_dev == f->stat.st_dev)
+	if (now.st_size == f->stat.st_size && nanoseconds(&now.st_mtim) == nanoseconds(&f->stat.st_mtim) &&
+	    now.st_ino == f->stat.st_ino && now.st_dev == f->stat.st_dev &&
+	    (nanoseconds(&now.st_ctim) == atomic_load_explicit(&f->ctime, memory_order_relaxed) || note_traits(f, &now)))
 		return 0;
 	snprintf(what, sizeof(what), "changed while mounted (%lld bytes when mounted, %lld now)",
 	    (long long)f->stat.st_size, (long long)now.st_size);

@@ -10,10 +10,13 @@
  * by pread. What a mapping costs is SIGBUS when the file shrinks; source_guard turns that into -EIO.
  *
  * A file that is replaced by rename goes on being served from the descriptor held here. One that is changed in place
- * is caught: device, inode, size and mtime (not ctime, which links and chmod touch) are compared before and after
- * every computation, and the bytes are thrown away if they differ. So a reader gets old bytes or EIO, never a mixture.
+ * is caught before and after every computation, and the bytes are thrown away then: so a reader gets old bytes or EIO,
+ * never a mixture. Device, inode, size, mtime and ctime are compared. Unlike mtime, ctime cannot be set back; but it
+ * changes with permissions, links and names as well, so where one of these has changed, that is taken for the reason.
+ * (A read lease would know, but makes truncate(1) and all who open without blocking fail.)
  */
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +31,8 @@ struct source_file {
 	const unsigned char *map; /* the whole file, or NULL */
 	struct log_sink log;
 	atomic_bool reported; /* one line per file that failed is enough */
+	_Atomic uint64_t ctime; /* in ns, as last accepted */
+	struct source_traits *traits; /* what explains another one */
 };
 
 /*
@@ -36,6 +41,9 @@ struct source_file {
  */
 int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err);
 void source_file_close(struct source_file *f);
+
+/* True if somebody has the file open for writing, as far as the file system tells. */
+bool source_file_has_writer(const struct source_file *f);
 
 /* Is the file what it was? 0, or -EIO and, the first time, a line in the log. */
 int source_file_check(struct source_file *f);

@@ -244,6 +244,8 @@ warns() {
 	warns misplaced model-00001-of-00002.safetensors model.norm.weight ignored
 }
 
+@test "a shard with a hole" { warns hole model.safetensors "nothing was ever written from byte" download; }
+
 # ---- sources that go bad while mounted ----
 
 # mount_watched [OPTION...]: $model in the foreground, its log in $log; copies of its fp16 weights in $copy.
@@ -368,7 +370,7 @@ END
 	chmod 755 "$model"
 }
 
-@test "a restored source is served again" {
+@test "a source with its old bytes and times back is not trusted again until it is mounted anew" {
 	make_checkpoint plain
 	mount_watched
 	cp -p "$model/model.safetensors" "$BATS_TEST_TMPDIR/kept"
@@ -376,8 +378,45 @@ END
 	run ! cat "$mnt/fp16/model.safetensors"
 	cat "$BATS_TEST_TMPDIR/kept" >"$model/model.safetensors"
 	touch -r "$BATS_TEST_TMPDIR/kept" "$model/model.safetensors"
+	run ! cat "$mnt/fp16/model.safetensors"
+	one_line "unmount and mount again"
+	unmount "$mnt"
+	mount_model "$model" "$mnt"
 	cmp "$mnt/fp16/model.safetensors" "$copy/model.safetensors"
-	one_line "restore the file"
+}
+
+@test "a source overwritten in place whose size and times are as before" {
+	copy_model tiny-llama-4b-g32-asym-act
+	mount_watched
+	cp -p "$model/model.safetensors" "$BATS_TEST_TMPDIR/kept"
+	dd if=/dev/urandom of="$model/model.safetensors" bs=4k seek=4 count=70 conv=notrunc status=none
+	touch -r "$BATS_TEST_TMPDIR/kept" "$model/model.safetensors"
+	run -0 read_or_eio "$mnt/fp16/model.safetensors" "$copy/model.safetensors"
+	[[ $output != *" 0 failed" ]] || fail "$output"
+	one_line model.safetensors changed
+	still_serving
+}
+
+@test "a source that gets a link and other permissions goes on being served" {
+	make_checkpoint plain
+	mount_watched
+	ln "$model/model.safetensors" "$BATS_TEST_TMPDIR/link"
+	chmod 600 "$model/model.safetensors"
+	cmp "$mnt/fp16/model.safetensors" "$copy/model.safetensors"
+	[[ ! -s $log ]] || fail "$(cat "$log")"
+}
+
+@test "a source that somebody has open for writing" {
+	exec 9<>"$BATS_TEST_TMPDIR/writable"
+	make_checkpoint plain
+	mv "$model/model.safetensors" "$BATS_TEST_TMPDIR/kept"
+	cat "$BATS_TEST_TMPDIR/kept" >&9
+	ln "$BATS_TEST_TMPDIR/writable" "$model/model.safetensors"
+	run -0 "$GPTQFS" --check "$model"
+	exec 9>&-
+	[[ $output = *"Warning: "*"open for writing"* ]] || fail "$output"
+	run -0 "$GPTQFS" --check "$model"
+	[[ $output != *"open for writing"* ]]
 }
 
 @test "one bad shard fails what needs it, and no more" {

@@ -1142,6 +1142,26 @@ def taken_names(path):
     m.write_expected(path)
 
 
+@kind
+def hole(path):
+    """A tensor of zeros that were never written."""
+    m = Model().usual()
+    m.stored["model.norm.weight"] = ["F16", [65536], bytes(131072)]
+    m.dense["model.norm.weight"] = ([65536], [0.0] * 65536)
+    served(path, m)
+    name = os.path.join(path, "model.safetensors")
+    with open(name, "rb") as f:
+        data = f.read()
+    os.remove(name)
+    with open(name, "wb") as f:
+        for at in range(0, len(data), 4096):
+            piece = data[at:at + 4096]
+            if any(piece):
+                f.seek(at)
+                f.write(piece)
+        f.truncate(len(data))
+
+
 def odd_file(kind_name, name, make=os.mkfifo):
     """A FIFO, or whatever `make` makes, under a name that counts."""
     def write(path):

@@ -166,6 +166,74 @@ static void test_truncated(void)
 	tear_down(&x);
 }
 
+/* One byte is written and the times are set back. */
+static void forge(const struct fixture *x)
+{
+	const struct timespec times[2] = {x->file.stat.st_atim, x->file.stat.st_mtim};
+	char path[80];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/f", x->dir);
+	fd = open(path, O_WRONLY | O_NONBLOCK); /* nothing may stand in the way of that */
+	CHECK(fd >= 0 && pwrite(fd, "x", 1, 5000) == 1 && futimens(fd, times) == 0);
+	close(fd);
+}
+
+static void test_forged(void)
+{
+	struct fixture x;
+	struct stat st;
+
+	set_up(&x);
+	CHECK(source_file_check(&x.file) == 0);
+	usleep(20000); /* a tick of the file system's clock */
+	forge(&x);
+	CHECK(fstat(x.file.fd, &st) == 0 && st.st_mtim.tv_nsec == x.file.stat.st_mtim.tv_nsec);
+	CHECK(source_file_check(&x.file) == -EIO && source_file_check(&x.file) == -EIO);
+	tear_down(&x);
+}
+
+/* What changes ctime alone. */
+static void test_other_names(void)
+{
+	struct fixture x;
+	char path[80], other[80];
+
+	set_up(&x);
+	snprintf(path, sizeof(path), "%s/f", x.dir);
+	snprintf(other, sizeof(other), "%s/g", x.dir);
+	for (int i = 0; i < 2; i++) {
+		usleep(20000);
+		CHECK(fchmod(x.file.fd, i ? 0644 : 0600) == 0 && source_file_check(&x.file) == 0);
+		usleep(20000);
+		CHECK((i ? unlink(other) : link(path, other)) == 0 && source_file_check(&x.file) == 0);
+	}
+	usleep(20000);
+	CHECK(rename(path, other) == 0 && source_file_check(&x.file) == 0);
+	usleep(20000);
+	CHECK(rename(other, path) == 0 && source_file_check(&x.file) == 0);
+	usleep(20000);
+	forge(&x);
+	CHECK(source_file_check(&x.file) == -EIO);
+	tear_down(&x);
+}
+
+static void test_writer(void)
+{
+	struct fixture x;
+	char path[80];
+	int fd;
+
+	set_up(&x);
+	CHECK(!source_file_has_writer(&x.file));
+	snprintf(path, sizeof(path), "%s/f", x.dir);
+	fd = open(path, O_RDWR);
+	/* Some file systems do not tell. */
+	CHECK(fd >= 0 && (source_file_has_writer(&x.file) || fcntl(x.file.fd, F_SETLEASE, F_RDLCK) < 0));
+	close(fd);
+	tear_down(&x);
+}
+
 static void test_not_mapped(void)
 {
 	struct fixture x;
@@ -182,6 +250,9 @@ static void test_not_mapped(void)
 int main(void)
 {
 	source_guard_install();
+	test_forged();
+	test_other_names();
+	test_writer();
 	test_fetch();
 	test_populate();
 	test_truncated();
