@@ -6,15 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "checkpoint/companion.h"
+#include "checkpoint/header.h"
 #include "checkpoint/index.h"
+#include "checkpoint/numbered.h"
 #include "file/pages.h"
 #include "file/rights.h"
-
-#define START_BYTES 64 /* of a shard: what tells whether it is one */
 
 static void add_warning(struct checkpoint *c, const char *text)
 {
@@ -69,82 +69,6 @@ void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...)
 
 /* ---- one shard ---- */
 
-/* What is found in place of a file, known by how it begins. */
-static const struct {
-	const char *start, *what;
-} impostors[] = {
-    {"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with: git lfs pull"},
-    {"<!doctype html", "an HTML page, not the file itself (a download that wanted a login?); fetch it again"},
-    {"<html", "an HTML page, not the file itself (a download that wanted a login?); fetch it again"},
-    {"<?xml", "an XML document, not the file itself (a download that failed?); fetch it again"},
-    {"PK\3\4", "a torch pickle or another zip file by its content; convert it to safetensors first"},
-    {"GGUF", "a GGUF file by its content; gptqfs needs safetensors"},
-};
-
-/* Whether a file that starts like this is what its name says. Returns 0 or -EBADMSG. */
-static int check_impostor(const struct source_file *f, const char *start, size_t len, struct gptqfs_error *err)
-{
-	while (len && strchr(" \t\r\n", *start) && *start)
-		start++, len--;
-	for (size_t i = 0; i < sizeof(impostors) / sizeof(*impostors); i++) {
-		const size_t n = strlen(impostors[i].start);
-
-		if (len >= n && strncasecmp(start, impostors[i].start, n) == 0)
-			return err_set(err, -EBADMSG, "%.1000s: %s", f->name, impostors[i].what);
-	}
-	return 0;
-}
-
-/* The length of the header, from the first bytes of the file. */
-static int header_length(const struct source_file *f, const unsigned char *start, uint64_t *len,
-    struct gptqfs_error *err)
-{
-	const uint64_t size = (uint64_t)f->stat.st_size;
-	int rc = check_impostor(f, (const char *)start, size < START_BYTES ? size : START_BYTES, err);
-
-	*len = 0;
-	if (rc == 0 && size < 8)
-		rc = err_set(err, -EBADMSG, "%.1000s: %llu bytes, too short for a safetensors file; fetch it again",
-		    f->name, (unsigned long long)size);
-	if (rc)
-		return rc;
-	for (int i = 7; i >= 0; i--)
-		*len = *len << 8 | start[i];
-	if (*len > SAFETENSORS_HEADER_MAX || *len > size - 8)
-		return err_set(err, -EBADMSG,
-		    "%.1000s: header of %llu bytes, expected at most %llu (file of %llu bytes, limit %u); this is no "
-		    "safetensors file, or it is truncated: fetch it again",
-		    f->name, (unsigned long long)*len,
-		    (unsigned long long)(size - 8 < SAFETENSORS_HEADER_MAX ? size - 8 : SAFETENSORS_HEADER_MAX),
-		    (unsigned long long)size, SAFETENSORS_HEADER_MAX);
-	return 0;
-}
-
-static int read_header(struct checkpoint *c, struct source_file *f, struct safetensors *out, struct gptqfs_error *err)
-{
-	const uint64_t size = (uint64_t)f->stat.st_size;
-	unsigned char start[START_BYTES] = {0};
-	struct safetensors_input in = {.name = f->name, .file_size = size};
-	uint64_t len = 0;
-	char *header;
-	int rc = source_file_load(f, start, size < START_BYTES ? size : START_BYTES, 0, err);
-
-	if (rc == 0)
-		rc = header_length(f, start, &len, err);
-	if (rc)
-		return rc;
-	header = malloc(len + 1);
-	if (!header)
-		return err_memory(err);
-	rc = source_file_load(f, header, len, 8, err);
-	in.header = header;
-	in.len = len;
-	if (rc == 0)
-		rc = safetensors_parse(&in, &c->arena, out, err);
-	free(header);
-	return rc;
-}
-
 /*
  * A file that may not be complete yet: open for writing, or with a hole, which downloads that write at several places
  * leave when they are interrupted. Its zeros would be taken for weights.
@@ -177,7 +101,7 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	/* What is computed from it stands at the top of the mount, wherever the shard lies. */
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)
-		rc = read_header(c, f, out, err);
+		rc = header_read(f, &c->arena, out, err);
 	if (rc == 0)
 		warn_of_state(c, f);
 	return rc ? rc : source_file_map(f, err);
@@ -278,7 +202,7 @@ static int read_index(struct checkpoint *c, const char *name, struct index *out,
 		return rc == -ELOOP ? -EBADMSG : rc;
 	rc = source_file_slurp(&f, CHECKPOINT_INDEX_MAX, &text, err);
 	if (rc == 0) {
-		rc = check_impostor(&f, text, (size_t)f.stat.st_size, err);
+		rc = header_check(&f, text, (size_t)f.stat.st_size, err);
 		if (rc == 0)
 			rc = index_parse((struct json_text){text, (size_t)f.stat.st_size}, name, &c->arena, out, err);
 		free(text);
@@ -374,55 +298,13 @@ static const char *find_index(const struct checkpoint *c)
 	return NULL;
 }
 
-/* The parts of a name like model-00002-of-00003.safetensors. */
-struct numbered {
-	const char *digits; /* of the number, in the name */
-	int width;
-	unsigned long number, of;
-};
-
-static bool parse_numbered(const char *name, struct numbered *out)
-{
-	const char *end = name + strlen(name) - strlen(".safetensors"), *at = end;
-
-	while (at > name && at[-1] >= '0' && at[-1] <= '9')
-		at--;
-	if (at == end || end - at > 9 || at - name < 5 || memcmp(at - 4, "-of-", 4) != 0)
-		return false;
-	out->of = strtoul(at, NULL, 10);
-	end = at - 4;
-	for (at = end; at > name && at[-1] >= '0' && at[-1] <= '9';)
-		at--;
-	out->digits = at;
-	out->width = (int)(end - at);
-	out->number = out->width && out->width <= 9 ? strtoul(at, NULL, 10) : 0;
-	return out->width && out->width <= 9;
-}
-
-/* The name of the shard with another number, in the arena. */
-static const char *renumbered(struct checkpoint *c, const char *name, const struct numbered *n, unsigned long number)
-{
-	return arena_printf(&c->arena, "%.*s%0*lu%s", (int)(n->digits - name), name, n->width, number,
-	    n->digits + n->width);
-}
-
-/* Without an index, the numbers in the names tell whether one is missing: each needs the one before and the one after. */
+/* Without an index, the numbers in the names tell whether a shard is missing. */
 static int check_numbers(struct checkpoint *c, const char *name, struct gptqfs_error *err)
 {
-	struct numbered n;
-	const char *before, *after, *zero, *missing = NULL;
+	const char *missing;
 
-	if (!parse_numbered(name, &n) || n.number > n.of)
-		return 0;
-	before = renumbered(c, name, &n, n.number ? n.number - 1 : 0);
-	after = renumbered(c, name, &n, n.number + 1);
-	zero = renumbered(c, name, &n, 0); /* some begin with that */
-	if (!before || !after || !zero)
+	if (numbered_neighbours(&c->listing, name, &c->arena, &missing))
 		return err_memory(err);
-	if (n.number > 1 && !listing_has(&c->listing, before))
-		missing = before;
-	if (n.number + 1 + listing_has(&c->listing, zero) <= n.of && !listing_has(&c->listing, after))
-		missing = after;
 	if (!missing)
 		return 0;
 	return err_set(err, -EBADMSG, "shard %.500s is missing, as %.500s tells; fetch it (an interrupted download?) into %s",
@@ -478,7 +360,7 @@ static int read_object(struct checkpoint *c, struct source_file *f, struct json_
 	free(data);
 	if (!text->at)
 		return err_memory(err);
-	rc = check_impostor(f, text->at, text->len, err);
+	rc = header_check(f, text->at, text->len, err);
 	if (rc == 0)
 		rc = json_check_python(*text, f->name, err);
 	if (rc == 0)
@@ -526,31 +408,96 @@ static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 
 /* ---- what passes through ---- */
 
+/* Has the model a tensor of the module (up to the last dot) that this tensor belongs to? */
+static bool has_module(const struct checkpoint *c, const char *tensor)
+{
+	const char *dot = strrchr(tensor, '.');
+	const size_t len = dot ? (size_t)(dot + 1 - tensor) : strlen(tensor) + 1;
+	size_t low = 0, high = c->tensor_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strncmp(c->tensors[middle].name, tensor, len) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < c->tensor_count && strncmp(c->tensors[low].name, tensor, len) == 0;
+}
+
+/* Whether the file holds weights that the model has, in whatever form. One that cannot be read as weights does not. */
+static int find_copy(struct checkpoint *c, struct source_file *f, bool *is_copy)
+{
+	struct arena arena = {0};
+	struct safetensors st;
+	int rc = header_read(f, &arena, &st, NULL);
+
+	*is_copy = false;
+	for (size_t i = 0; rc == 0 && i < st.count; i++)
+		*is_copy |= has_module(c, st.tensors[i].name);
+	arena_free(&arena);
+	return rc == -EBADMSG || rc == -ENOTSUP ? 0 : rc;
+}
+
+/* Opens a file to be shown, or hides it. */
+static int open_companion(struct checkpoint *c, const char *name, enum companion kind, struct gptqfs_error *err)
+{
+	struct source_file *f = &c->companions[c->companion_count];
+	bool hide = kind == COMPANION_HIDDEN;
+	int rc = hide ? 0 : source_file_open(&c->dir, name, f, err);
+
+	if (rc == 0 && kind == COMPANION_WEIGHTS) {
+		rc = find_copy(c, f, &hide);
+		if (rc || hide)
+			source_file_close(f);
+		if (rc)
+			return rc == -ENOMEM ? err_memory(err) : err_system(err, -rc, "%s/%s", c->dir.path, name);
+	}
+	if (rc == 0 && hide)
+		c->hidden[c->hidden_count++] = name;
+	else if (rc == 0)
+		c->companion_count++;
+	else if (rc == -ELOOP)
+		return -EBADMSG;
+	else if (rc != -ENOENT && rc != -EACCES && rc != -EBADMSG)
+		return rc;
+	else
+		checkpoint_warn(c, "%s; the views do not show it", err->text);
+	return 0;
+}
+
+static int by_file_name(const void *key, const void *file)
+{
+	return strcmp(key, ((const struct source_file *)file)->name);
+}
+
+/* Whether the file has been read for what it holds, or would have been: nothing of it is lost. */
+static bool is_read(const struct checkpoint *c, const char *name, const char *index)
+{
+	return is_config(name) || (index && strcmp(name, index) == 0) ||
+	       bsearch(name, c->shards, c->shard_count, sizeof(*c->shards), by_file_name);
+}
+
 static int open_companions(struct checkpoint *c, struct gptqfs_error *err)
 {
-	c->companions = arena_alloc(&c->arena, c->listing.count, sizeof(*c->companions));
-	if (!c->companions)
-		return err_memory(err);
-	for (size_t i = 0; i < c->listing.count; i++) {
-		const char *name = c->listing.names[i];
-		int rc;
+	const char *index = listing_has(&c->listing, "model.safetensors") ? NULL : find_index(c);
+	int rc = 0;
 
-		if (!listing_passes(name) || strcmp(name, "config.json") == 0)
-			continue;
-		rc = source_file_open(&c->dir, name, &c->companions[c->companion_count], err);
-		if (rc == 0)
-			c->companion_count++;
-		else if (rc == -ELOOP)
-			return -EBADMSG;
-		else if (rc != -ENOENT && rc != -EACCES && rc != -EBADMSG)
-			return rc;
-		else
-			checkpoint_warn(c, "%s; the views do not show it", err->text);
+	c->companions = arena_alloc(&c->arena, c->listing.count + 1, sizeof(*c->companions));
+	c->hidden = arena_alloc(&c->arena, c->listing.count + 1, sizeof(*c->hidden));
+	if (!c->companions || !c->hidden)
+		return err_memory(err);
+	for (size_t i = 0; rc == 0 && i < c->listing.count; i++) {
+		const char *name = c->listing.names[i];
+
+		if (!is_read(c, name, index))
+			rc = open_companion(c, name, companion_of(name), err);
 	}
 	for (size_t i = 0; i < c->listing.odd_count; i++)
 		checkpoint_warn(c, "%.500s: %s; the views do not show it", c->listing.odd[i].name,
 		    c->listing.odd[i].why);
-	return 0;
+	return rc;
 }
 
 int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpoint_options *options,

@@ -44,6 +44,8 @@ struct checkpoint {
 
 	struct source_file *companions; /* files that dense views show as they are */
 	size_t companion_count;
+	const char **hidden; /* files that views do not show and that were not read either: see companion.h */
+	size_t hidden_count;
 
 	const char **warnings; /* one line each */
 	size_t warning_count, warning_room;

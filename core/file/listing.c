@@ -243,20 +243,3 @@ bool ends_with(const char *s, const char *suffix)
 
 	return len >= n && strcmp(s + len - n, suffix) == 0;
 }
-
-bool listing_passes(const char *name)
-{
-	static const char *const suffixes[] = {
-	    ".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".index.json"};
-	static const char *const names[] = {"quantize_config.json", "quant_config.json", "quantization_config.json",
-	    "hf_quant_config.json", "quant_log.csv"};
-	const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
-
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++)
-		if (ends_with(base, suffixes[i]))
-			return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (strcmp(base, names[i]) == 0)
-			return false;
-	return strncmp(base, "adapter_", 8) != 0;
-}

@@ -46,10 +46,4 @@ bool listing_has(const struct listing *listing, const char *name);
 /* Does s end in suffix? */
 bool ends_with(const char *s, const char *suffix);
 
-/*
- * May a dense view show this file? Hidden are weights of any format and their indexes, what says "quantized", and
- * adapters: a view holds exactly one set of weights, and loaders look for all of these by name.
- */
-bool listing_passes(const char *name);
-
 #endif

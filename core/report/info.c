@@ -154,6 +154,27 @@ static void tell_warnings(struct sheet *s, const struct checkpoint *c)
 	text_printf(s->out, "%s]", c->warning_count ? "\n  " : "");
 }
 
+/* What views leave out and nothing was read from. */
+static void tell_hidden(struct sheet *s, const struct checkpoint *c)
+{
+	if (s->json) {
+		sheet_key(s, "Hidden");
+		text_printf(s->out, "[");
+	} else {
+		sheet_number(s, "Hidden", c->hidden_count, "files that are not in the views: other sets of the weights, a quantizer's files");
+	}
+	for (size_t i = 0; i < c->hidden_count; i++) {
+		if (!s->json) {
+			sheet_string(s, "Hidden_file", c->hidden[i], NULL);
+			continue;
+		}
+		text_printf(s->out, "%s\n    ", i ? "," : "");
+		text_json_ascii(s->out, c->hidden[i]);
+	}
+	if (s->json)
+		text_printf(s->out, "%s]", c->hidden_count ? "\n  " : "");
+}
+
 /* What fused views, or the packed one alone, do not join, and why. */
 static void tell_apart(struct sheet *s, const struct join_refusals *refusals)
 {
@@ -207,6 +228,7 @@ void report_model(const struct report *r, struct sheet *s)
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
 	tell_warnings(s, c);
 	tell_apart(s, r->refusals);
+	tell_hidden(s, c);
 }
 
 void report_info(const struct report *r, bool json, struct text *out)

@@ -52,6 +52,32 @@ warned() {
 	refused 3 missing_last_from_zero model-00002-of-00003.safetensors missing fetch
 }
 
+# ---- what passes ----
+
+@test "weights that are parts of the model pass, other copies of it are hidden and named" {
+	make_checkpoint parts
+	mount_model "$model" "$mnt"
+	compare_views "$mnt"
+	for name in mtp.safetensors 2_Dense/model.safetensors speech-lora/adapter_model.safetensors \
+		speech-lora/adapter_config.json spk_dict.pt broken.safetensors; do
+		cmp "$mnt/fp16/$name" "$model/$name"
+		cmp "$mnt/packed/$name" "$model/$name"
+	done
+	for name in dense.safetensors old.safetensors adapter_model.safetensors pytorch_model.bin \
+		model.safetensors.index.json model-00001-of-00003.safetensors; do
+		[[ ! -e $mnt/fp16/$name ]] || fail "$name"
+	done
+	diff - <(grep "^Hidden" "$mnt/info" | tr -s " " | cut -d"(" -f1) <<'END'
+Hidden: 4 
+Hidden_file: adapter_model.safetensors
+Hidden_file: dense.safetensors
+Hidden_file: old.safetensors
+Hidden_file: pytorch_model.bin
+END
+	[[ $(jq -r '.hidden[]' "$mnt/info.json" | tr '\n' ' ') = \
+		"adapter_model.safetensors dense.safetensors old.safetensors pytorch_model.bin " ]]
+}
+
 # ---- not what they seem ----
 
 @test "an HTML page as weights" { refused 3 html_weights model.safetensors "HTML page" fetch; }

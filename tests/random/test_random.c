@@ -1293,8 +1293,10 @@ static void write_decoys(const struct checkpoint *c)
 static void write_checkpoint(struct checkpoint *c)
 {
 	write_configs(c);
+	/* A file that no index lists is no shard, and would pass as it is. */
 	for (unsigned i = 0; i < c->file_count; i++)
-		write_shard(c, i);
+		if (!c->index || is_listed(c, i))
+			write_shard(c, i);
 	if (c->index)
 		write_index(c);
 	write_decoys(c);

@@ -774,14 +774,34 @@ def companions(path):
                  "assets/deep/er/note.txt", "empty.txt", "name, with blank.txt",
                  # hidden from here on
                  ".gitattributes", ".cache/huggingface/x.lock", "quant_log.csv", "quant_config.json.bak.gguf",
-                 "pytorch_model.bin", "pytorch_model.bin.index.json", "original/consolidated.00.pth", "x.pt",
-                 "tf_model.h5", "flax_model.msgpack", "model.gguf", "onnx/model.onnx", "sub/other.safetensors",
+                 "pytorch_model.bin", "pytorch_model.bin.index.json", "original/consolidated.00.pth", "model.pt",
+                 "tf_model.h5", "flax_model.msgpack", "model.gguf", "onnx/model.onnx",
                  "adapter_config.json", "adapter_model.safetensors"):
         os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
         write_bytes(path, name, b"" if name == "empty.txt" else f"this is {name}\n".encode())
     write_json(path, "quant_config.json", Model().quant)
     write_json(path, "quantization_config.json", Model().quant)
     write_json(path, "hf_quant_config.json", {"producer": {"name": "modelopt"}})
+
+
+@kind
+def parts(path):
+    """Weights beside an index: parts of the model in their own right, and the same weights once more."""
+    m = Model().usual(layers=2)
+    m.write_sharded(path, lambda i, name: f"model-{i % 3 + 1:05}-of-00003.safetensors")
+    other = ["F16", [4], b"\0" * 8]
+    for name, tensors in {
+            "mtp.safetensors": {"mtp.layers.0.norm.weight": other}, "2_Dense/model.safetensors": {"linear.weight": other},
+            "speech-lora/adapter_model.safetensors": {"base_model.x.lora_A.weight": other},
+            # hidden from here on
+            "dense.safetensors": {Q + ".weight": other}, "old.safetensors": {"lm_head.weight": other},
+            "adapter_model.safetensors": {"base_model.x.lora_A.weight": other}}.items():
+        os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+        write_safetensors(os.path.join(path, name), tensors)
+    for name in ("spk_dict.pt", "broken.safetensors", "pytorch_model.bin"):
+        write_bytes(path, name, f"this is {name}\n".encode())
+    write_json(os.path.join(path, "speech-lora"), "adapter_config.json", {"r": 8})
+    m.write_expected(path)
 
 
 @kind

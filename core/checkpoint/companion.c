@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include "checkpoint/companion.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "file/listing.h"
+
+static bool begins_with(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_any(const char *s, bool (*is)(const char *, const char *), const char *const *words)
+{
+	for (; *words; words++)
+		if (is(s, *words))
+			return true;
+	return false;
+}
+
+static bool is_same(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+/* What quantizers write beside the weights. */
+static bool is_quantizers(const char *name)
+{
+	static const char *const names[] = {"quantize_config.json", "quant_config.json", "quantization_config.json",
+	    "hf_quant_config.json", "quant_log.csv", NULL};
+
+	return is_any(name, is_same, names);
+}
+
+/* All weights of a model once more, in another format, under the names by which libraries look for them. */
+static bool is_another_set(const char *base)
+{
+	static const char *const suffixes[] = {".bin", ".pt", ".pth", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", NULL};
+	static const char *const prefixes[] = {"pytorch_model", "model", "tf_model", "flax_model", "rust_model",
+	    "gptq_model", "decoder_model", "decoder_with_past_model", "encoder_model", "openvino_model", NULL};
+
+	return is_any(base, ends_with, suffixes) && is_any(base, begins_with, prefixes);
+}
+
+enum companion companion_of(const char *name)
+{
+	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+
+	/* The weights as their author published them; and complete models in one file. */
+	if (begins_with(base, "consolidated") || (!slash && ends_with(base, ".gguf")))
+		return COMPANION_HIDDEN;
+	if (begins_with(name, "onnx/"))
+		return is_another_set(base) ? COMPANION_HIDDEN : COMPANION_PASSES;
+	if (slash)
+		return COMPANION_PASSES;
+	/* A loader that finds adapter_config.json at the top takes the directory for an adapter. */
+	if (is_quantizers(name) || is_another_set(name) || begins_with(name, "adapter_") || ends_with(name, ".index.json"))
+		return COMPANION_HIDDEN;
+	return ends_with(name, ".safetensors") ? COMPANION_WEIGHTS : COMPANION_PASSES;
+}
