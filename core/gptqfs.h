@@ -79,6 +79,7 @@ struct gptqfs_options {
 	gid_t gid;            /* group shown; (gid_t)-1 for the source's */
 	/* Permission bits that are missing from 0444, or 0555 for directories, in all files; (mode_t)-1 for the source's. */
 	mode_t umask;
+	bool blobs;           /* gptqfs_check compares blobs of the Hugging Face cache with their names */
 	const char *accel;    /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda mean; NULL for the installed one */
 	size_t accel_memory;      /* bytes of its device's memory that it may hold at most */

@@ -43,6 +43,7 @@ struct gptqfs {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
+	bool blobs;
 };
 
 /* ---- opening ---- */
@@ -82,7 +83,7 @@ static int plan_views(const struct plan *p)
 /* README, info, info.json: after the views, whose plans may add warnings. */
 static int plan_texts(const struct gptqfs *m)
 {
-	const struct report r = {&m->plan, &m->refusals};
+	const struct report r = {&m->plan, &m->refusals, NULL};
 	const struct plan *p = &m->plan;
 	struct text readme = {0}, info = {0}, json = {0};
 	int rc;
@@ -260,6 +261,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->uid = options->uid;
 	m->gid = options->gid;
 	m->umask = options->umask;
+	m->blobs = options->blobs;
 	rc = open_all(m, dir, options, err);
 	if (rc) {
 		gptqfs_close(m);
@@ -540,20 +542,39 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
 	return 0;
 }
 
+/* After the report, which counts them: a damaged blob is damaged weights. */
+static int check_blobs(const struct blobs *b, struct gptqfs_error *err)
+{
+	if (!b->damaged)
+		return 0;
+	return err_set(err, -EBADMSG,
+	    "%.1000s: its blob is not what its name says (%zu of %zu such); delete it and fetch it again", b->first,
+	    b->damaged, b->checked);
+}
+
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err)
 {
-	const struct report r = {&m->plan, &m->refusals};
+	struct report r = {&m->plan, &m->refusals, NULL};
 	struct findings findings;
+	struct blobs blobs = {0};
 	struct text text = {0};
 	int rc = report_examine(&r, &findings, err);
 
 	if (rc)
 		return -EBADMSG;
+	if (m->blobs) {
+		rc = blobs_check(&m->checkpoint.dir, &m->checkpoint.listing, &blobs, err);
+		r.blobs = &blobs;
+	}
+	if (rc)
+		return rc;
 	report_check(&r, &findings, json, &text);
 	if (text.failed)
 		rc = err_memory(err);
 	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))
 		rc = err_set(err, -EIO, "the report cannot be written: %s", strerror(errno));
+	else
+		rc = check_blobs(&blobs, err);
 	text_free(&text);
 	return rc;
 }

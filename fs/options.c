@@ -46,6 +46,8 @@ static const struct option table[] = {
     {"--json", "with --check: as JSON", NULL, OF(json), false, NULL},
     {"--sha256", "with --check: print the SHA-256 of every tensor of view=NAME (fp16) as JSON", NULL, OF(sha256), false,
 	NULL},
+    {"--blobs", "with --check: compare the blobs of a Hugging Face cache entry with their names", NULL, OF(blobs), false,
+	NULL},
     {"-f", "stay in the foreground", NULL, 0, true, NULL},
     {"-d, -o debug", "debugging output of libfuse (implies -f)", NULL, 0, true, NULL},
     {"-s", "one thread", NULL, 0, true, NULL},
@@ -304,15 +306,20 @@ static int parse_fuse_words(struct options *o)
 }
 
 /* What is missing or too much among the arguments themselves. */
+/* An option that says how to check, or NULL. */
+static const char *check_word(const struct options *o)
+{
+	return o->json ? "--json" : o->sha256 ? "--sha256" : o->blobs ? "--blobs" : NULL;
+}
+
 static int check_arguments(const struct options *o)
 {
 	if (o->unmount && (!o->mountpoint || o->check || o->command))
 		log_line("-u takes a mountpoint and nothing else; usage: gptqfs -u MOUNTPOINT");
 	else if (o->unmount)
 		return 0;
-	else if ((o->json || o->sha256) && !o->check)
-		log_line("%s goes with --check; usage: gptqfs --check %s MODEL_DIR", o->json ? "--json" : "--sha256",
-		    o->json ? "--json" : "--sha256");
+	else if (check_word(o) && !o->check)
+		log_line("%s goes with --check; usage: gptqfs --check %s MODEL_DIR", check_word(o), check_word(o));
 	else if (!o->source)
 		log_line("no model given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
 	else if (!o->check && !o->mountpoint)
@@ -382,6 +389,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.accel = o->accel;
 	o->model.accel_plugin = secure_getenv("GPTQFS_CUDA_PLUGIN");
 	o->model.follow_symlinks = o->follow_symlinks;
+	o->model.blobs = o->blobs;
 	o->model.ahead = o->reader_threads;
 	if (o->model.umask != (mode_t)-1)
 		o->model.umask &= 0777;

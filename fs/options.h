@@ -20,7 +20,7 @@ struct options {
 	int direct_io;
 	int noxattr;
 	int follow_symlinks;
-	int help, version, check, json, sha256, quiet, unmount;
+	int help, version, check, json, sha256, blobs, quiet, unmount;
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */

@@ -86,6 +86,20 @@ static void tell_findings(struct sheet *s, const struct findings *f)
 		sheet_number(s, f->list[i].key, f->list[i].count, f->list[i].note);
 }
 
+static void tell_blobs(struct sheet *s, const struct blobs *b)
+{
+	char line[160];
+
+	if (!b)
+		return;
+	if (b->checked)
+		snprintf(line, sizeof(line), "%zu of %zu are what their names say%s", b->checked - b->damaged, b->checked,
+		    b->damaged ? "; DAMAGED" : "");
+	sheet_string(s, "Blobs", b->checked ? line : "none, as this is no entry of the Hugging Face cache", NULL);
+	if (b->first)
+		sheet_string(s, "Damaged_blob", b->first, NULL);
+}
+
 /* The last lines, for a reader in a hurry. */
 static void tell_verdict(const struct report *r, const struct findings *f, struct text *out)
 {
@@ -127,6 +141,7 @@ void report_check(const struct report *r, const struct findings *f, bool json, s
 	sheet_begin(&s, out, json);
 	report_model(r, &s);
 	tell_findings(&s, f);
+	tell_blobs(&s, r->blobs);
 	if (json)
 		report_modules_json(r->plan->tensors, &s);
 	sheet_end(&s);

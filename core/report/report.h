@@ -5,6 +5,7 @@
 /* What gptqfs says of a model: `info`, `info.json` and README in a mount, and --check. All of it is ASCII. */
 
 #include "base/sheet.h"
+#include "checkpoint/blob.h"
 #include "report/totals.h"
 #include "tensor/encoding.h"
 #include "tensor/join.h"
@@ -14,6 +15,7 @@
 struct report {
 	const struct plan *plan; /* of the model's views */
 	const struct join_refusals *refusals;
+	const struct blobs *blobs; /* NULL unless --check compared them with their names */
 };
 
 /* `info` and `info.json`: fixed order, units in the key, new keys only at the end of a part. */

@@ -153,6 +153,36 @@ END
 
 @test "cache entry whose refs/main is a FIFO" { refused 2 hf_cache_fifo_ref refs/main; }
 
+@test "--check --blobs" {
+	make_checkpoint hf_cache
+	entry=$(ls "$model/blobs" | wc -l)
+	run -0 "$GPTQFS" --check --blobs "$model"
+	[[ $output = *$'\n'"Blobs: "*" $entry of $entry are what their names say"$'\n'* ]] || fail "$output"
+	run -0 "$GPTQFS" --check "$model"
+	[[ $output != *Blobs* ]]
+	# One byte of the weights, which no other check can see; and one of a small file.
+	for file in model.safetensors tokenizer.json; do
+		blob=$(realpath "$model"/snapshots/*/$file)
+		cp "$blob" "$BATS_TEST_TMPDIR/kept"
+		printf '\1' | dd of="$blob" bs=1 seek=$(($(stat -c %s "$blob") - 2)) conv=notrunc status=none
+		run -0 "$GPTQFS" --check "$model"
+		run -3 --separate-stderr "$GPTQFS" --check --blobs "$model"
+		[[ $output = *"Blobs: "*" $((entry - 1)) of $entry are what their names say; DAMAGED"* ]] || fail "$output"
+		[[ $stderr = "gptqfs: $file: its blob is not what its name says"*"fetch it again" ]] || fail "$stderr"
+		run -3 --separate-stderr "$GPTQFS" --check --blobs --json "$model"
+		[[ $(jq -r .damaged_blob <<<"$output") = "$file" ]]
+		cp "$BATS_TEST_TMPDIR/kept" "$blob"
+	done
+	run -0 "$GPTQFS" --check --blobs "$model"/snapshots/*
+	[[ $output = *" $entry of $entry "* ]]
+}
+
+@test "--check --blobs of what is no cache entry" {
+	make_checkpoint plain
+	run -0 "$GPTQFS" --check --blobs "$model"
+	[[ $output = *$'\n'"Blobs: "*none* ]] || fail "$output"
+}
+
 # ---- a source without shared maps ----
 
 @test "a source on a file system that refuses shared maps" {
