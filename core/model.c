@@ -96,6 +96,7 @@ static int plan_texts(const struct gptqfs *m)
 		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info", &info, &p->weights);
 	if (rc == 0)
 		rc = tree_add_text(p->tree, GPTQFS_ROOT, "info.json", &json, &p->weights);
+	text_free(&readme);
 	text_free(&info);
 	text_free(&json);
 	return rc;
