@@ -31,7 +31,7 @@ struct hashes {
 	struct hashed *list;
 	size_t count, room;
 	atomic_size_t next; /* to be hashed */
-	atomic_bool failed;
+	atomic_int failed; /* 0, or why the first of those that failed did */
 };
 
 /* ---- finding the tensors ---- */
@@ -168,7 +168,7 @@ static void *hash_some(void *arg)
 
 	while ((i = atomic_fetch_add(&h->next, 1)) < h->count && !atomic_load(&h->failed)) {
 		rc = hash_tensor(h, &h->list[i]);
-		if (rc && !atomic_exchange(&h->failed, true))
+		if (rc && atomic_compare_exchange_strong(&h->failed, &(int){0}, rc))
 			err_set(h->err, rc, "tensor %.200s cannot be read: %s", h->list[i].t.name, strerror(-rc));
 	}
 	return NULL;
@@ -188,7 +188,7 @@ static int hash_all(struct hashes *h)
 	hash_some(h);
 	while (started)
 		pthread_join(threads[--started], NULL);
-	return atomic_load(&h->failed) ? -EIO : 0;
+	return atomic_load(&h->failed);
 }
 
 /* ---- telling them ---- */
