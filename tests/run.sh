@@ -100,7 +100,8 @@ models() {
 		tests/data/models/tiny-llama-4b-g32-shard
 }
 
-# Three bundled checkpoints; a cache entry with links; one that is served with a warning.
+# Three bundled checkpoints; a cache entry with links; one that is served with a warning; experts in one tensor, with and
+# without one missing.
 faults() {
 	local dir name models=()
 
@@ -108,10 +109,11 @@ faults() {
 	for name in tiny-llama-4b-g32-shard tiny-llama-4b-g32-asym-act tiny-llama-3b-g32-asym; do
 		models+=("tests/data/models/$name" "tests/data/expected/$name.F16.json")
 	done
-	for name in hf_cache unlisted plain; do
+	for name in hf_cache unlisted plain gpt_oss_turns missing_expert; do
 		python3 -S tests/tools/make_checkpoint.py "$name" "$dir/$name"
 	done
-	step "faults" "$B/sweep" -n "$FAULT_RUNS" "${models[@]}" "$dir/hf_cache/models--org--name" "$dir/unlisted"
+	step "faults" "$B/sweep" -n "$FAULT_RUNS" "${models[@]}" "$dir/hf_cache/models--org--name" "$dir/unlisted" \
+		"$dir/gpt_oss_turns" "$dir/missing_expert"
 	step "faults of a server" tests/faults/live.py --runs="$FAULT_RUNS" "$B/gptqfs-faulty" "$dir/plain"
 	step "sources that change" tests/faults/changes.py "$GPTQFS" tests/data/models/tiny-llama-4b-g32-shard
 	rm -rf "$dir"

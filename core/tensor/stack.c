@@ -121,38 +121,41 @@ static const char *misfit_of(const struct candidate *k, size_t expert, size_t i)
 	return NULL;
 }
 
-/* The same of all parts, naming the first: "up_proj.weight of expert 3 is missing". */
-static const char *misfits_of(const struct stacker *s, const struct candidate *k)
-{
-	const char *reason = NULL, *text;
+/* The first part that does not fit; its reason is NULL if all do. */
+struct misfit {
+	const char *reason, *part; /* "is missing", "up_proj.weight" */
+	size_t expert;
+};
 
-	for (size_t e = 0; e < k->experts; e++)
-		for (size_t i = 0; i < k->per_expert; i++) {
-			reason = misfit_of(k, e, i);
-			if (!reason)
-				continue;
-			text = arena_printf(&s->c->arena, "%s of expert %zu %s", pattern_of(k->rule->part[i]).tail + 1,
-			    e, reason);
-			return text ? text : reason;
-		}
-	return NULL;
+static struct misfit find_misfit(const struct candidate *k)
+{
+	struct misfit found = {0};
+
+	for (size_t e = 0; !found.reason && e < k->experts; e++)
+		for (size_t i = 0; !found.reason && i < k->per_expert; i++)
+			found = (struct misfit){misfit_of(k, e, i), pattern_of(k->rule->part[i]).tail + 1, e};
+	return found;
 }
 
-/* Why these experts cannot be stacked, or NULL. */
-static const char *refusal_of(const struct stacker *s, const struct candidate *k, const char *name)
+/* *reason is why these experts cannot be stacked, or NULL. Returns 0 or -ENOMEM. */
+static int refusal_of(const struct stacker *s, const struct candidate *k, const char *name, const char **reason)
 {
-	const char *text;
+	const struct misfit misfit = find_misfit(k);
 
+	*reason = NULL;
 	if (tensors_find(s->r.ts, name))
-		return "there is a tensor of that name already";
-	if (k->rule->order == EXPERTS_COLUMNS_AS_CUT && s->cut == CUT_UNKNOWN)
-		return "it is not known whether gate_proj is every other row or the first half of both; config.json has no "
-		       "transformers_version";
-	if (!s->count || s->count == k->experts)
-		return misfits_of(s, k);
-	text = arena_printf(&s->c->arena, "there are %zu experts, and %s is %llu", k->experts, s->class->count,
-	    (ull)s->count);
-	return text ? text : "the number of experts is not that of config.json";
+		*reason = "there is a tensor of that name already";
+	else if (k->rule->order == EXPERTS_COLUMNS_AS_CUT && s->cut == CUT_UNKNOWN)
+		*reason = "it is not known whether gate_proj is every other row or the first half of both; config.json "
+			  "has no transformers_version";
+	else if (s->count && s->count != k->experts)
+		*reason = arena_printf(&s->c->arena, "there are %zu experts, and %s is %llu", k->experts,
+		    s->class->count, (ull)s->count);
+	else if (misfit.reason)
+		*reason = arena_printf(&s->c->arena, "%s of expert %zu %s", misfit.part, misfit.expert, misfit.reason);
+	else
+		return 0;
+	return *reason ? 0 : -ENOMEM;
 }
 
 /* [experts, rows, columns] as served, [experts, rows] of biases. */
@@ -205,6 +208,7 @@ static int try_stack(struct stacker *s, struct candidate *k)
 {
 	const struct expert_stack *rule = k->rule;
 	const char *name = arena_printf(&s->c->arena, "%.*s%s", (int)k->prefix, k->name, rule->name), *reason;
+	int rc;
 
 	k->order = order_of(s, rule);
 	k->per_expert = rule->part[1] ? 2 : 1;
@@ -214,12 +218,14 @@ static int try_stack(struct stacker *s, struct candidate *k)
 	for (size_t e = 0; e < k->experts; e++)
 		for (size_t i = 0; i < k->per_expert; i++)
 			k->part[e * k->per_expert + i] = find_part(s, k->name, k->prefix, rule->part[i], e);
-	reason = refusal_of(s, k, name);
+	rc = refusal_of(s, k, name, &reason);
+	if (rc)
+		return rc;
 	if (!reason)
 		return add_stack(s, k, name);
 	if (!s->reason)
 		s->reason = arena_printf(&s->c->arena, "%s: %s", name, reason);
-	return 0;
+	return s->reason ? 0 : -ENOMEM;
 }
 
 static int stack_all(struct stacker *s)
