@@ -3,9 +3,15 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/err.h"
+
+/* Bytes that opening may read in any case, and for each byte on disk. */
+#define READ_FREE ((uint64_t)64 << 20)
+#define READ_PER_BYTE 8
 
 #define NAME_MAX_BYTES 1024
 
@@ -43,6 +49,40 @@ const char *opening_file(const struct opening *o, const struct st_tensor *t)
 void opening_take(struct opening *o, const struct st_tensor *t)
 {
 	o->taken[t - o->c->tensors] = true;
+}
+
+/* Generous for whole files, which hold every byte that is read; compressed file systems report less than that. */
+static uint64_t read_budget(const struct checkpoint *c)
+{
+	uint64_t disk = 0;
+
+	for (size_t i = 0; i < c->shard_count; i++)
+		disk += (uint64_t)c->shards[i].stat.st_blocks * 512;
+	return READ_FREE + READ_PER_BYTE * disk;
+}
+
+int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out)
+{
+	int rc;
+
+	*out = NULL;
+	if (bytes > t->bytes)
+		bytes = t->bytes;
+	if (!checked_add(o->read, bytes, &o->read) || o->read > read_budget(o->c))
+		return err_set(o->err, -EBADMSG,
+		    "%s: tensor %.200s is %llu bytes, far more than the shards take on disk: they have holes; finish the "
+		    "download or fetch the model again",
+		    opening_file(o, t), t->name, (unsigned long long)t->bytes);
+	*out = malloc(bytes ? bytes : 1);
+	if (!*out)
+		return err_memory(o->err);
+	rc = source_file_read(checkpoint_file(o->c, t), *out, bytes, t->begin);
+	if (rc) {
+		free(*out);
+		*out = NULL;
+		return err_set(o->err, rc, "%s: tensor %.200s cannot be read", opening_file(o, t), t->name);
+	}
+	return 0;
 }
 
 int opening_add(struct opening *o, const char *name, struct encoded *e)

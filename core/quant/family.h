@@ -21,6 +21,7 @@ struct opening {
 	struct tensors *out;
 	struct gptqfs_error *err;
 	bool *taken; /* [c->tensor_count] not served as stored */
+	uint64_t read; /* bytes of tensors that opening has read so far */
 	struct {
 		const char *what, *then, *module; /* the first */
 		size_t count;
@@ -56,6 +57,13 @@ int opening_add(struct opening *o, const char *name, struct encoded *e);
 
 /* The stored tensor is not served. */
 void opening_take(struct opening *o, const struct st_tensor *t);
+
+/*
+ * Reads a whole small tensor, or the first `bytes` of one, into fresh memory, which the caller frees. All that is read
+ * while opening is bounded by what the shards take on disk: a sparse file of kilobytes may claim gigabytes. Codes as
+ * gptqfs_open, with a message.
+ */
+int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out);
 
 /* Counts a module for a warning: one for each kind, however many modules. `what` and what happens then are constants,
  * the latter "" or such as "; served as stored". */

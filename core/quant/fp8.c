@@ -160,21 +160,23 @@ static void fp8_summarize(const struct encoded *e, struct text *out)
 static const struct finding codes_nan = {.key = "Codes_nan", .note = "FP8 codes that are NaN", .remark = true};
 static const struct finding scales_read = {.key = "Scales_read"};
 static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
+static const struct finding scales_zero = {
+    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
-static bool scale_is_finite(const unsigned char *at, enum dtype dtype)
+static float scale_value(const unsigned char *at, enum dtype dtype)
 {
 	uint32_t bits = 0;
 
 	memcpy(&bits, at, dtype_bytes(dtype));
 	switch (dtype) {
 	case DTYPE_F16:
-		return isfinite(float_of_half((uint16_t)bits));
+		return float_of_half((uint16_t)bits);
 	case DTYPE_BF16:
-		return isfinite(float_of_bf16((uint16_t)bits));
+		return float_of_bf16((uint16_t)bits);
 	case DTYPE_F32:
-		return isfinite(float_of_bits(bits));
+		return float_of_bits(bits);
 	default:
-		return bits != 0xff; /* F8_E8M0 */
+		return bits == 0xff ? NAN : 1; /* F8_E8M0: finite, and never zero */
 	}
 }
 
@@ -184,15 +186,20 @@ static void fp8_examine(const struct encoded *e, struct findings *out)
 	const unsigned greatest = m->t.code_dtype == DTYPE_F8_E4M3 ? 0x7e : 0x7c;
 	const size_t width = dtype_bytes(m->t.scale_dtype);
 	const uint64_t scales = e->part[FP8_SCALE]->bytes / width;
-	uint64_t nan = 0, bad = 0;
+	uint64_t nan = 0, bad = 0, zero = 0;
 
 	for (uint64_t i = 0; i < e->part[FP8_WEIGHT]->bytes; i++)
 		nan += (m->t.codes[i] & 0x7f) > greatest;
-	for (uint64_t i = 0; i < scales; i++)
-		bad += !scale_is_finite(m->t.scales + i * width, m->t.scale_dtype);
+	for (uint64_t i = 0; i < scales; i++) {
+		const float scale = scale_value(m->t.scales + i * width, m->t.scale_dtype);
+
+		bad += !isfinite(scale);
+		zero += scale == 0;
+	}
 	findings_add(out, &codes_nan, nan);
 	findings_add(out, &scales_read, scales);
 	findings_add(out, &scales_not_finite, bad);
+	findings_add(out, &scales_zero, zero == scales);
 }
 
 static const struct encoding fp8_encoding = {

@@ -50,6 +50,11 @@ synthetic() {
 @test "made here: zeros of 0 with their borrow" { synthetic plain; }
 @test "made here: v2 zeros" { synthetic v2; }
 @test "made here: act-order" { synthetic act_order; }
+@test "made here: a g_idx that was never filled in" { synthetic placeholder_g_idx; }
+@test "made here: a g_idx that leaves groups unused" {
+	synthetic unused_group
+	grep -q '^Warning: *1 module (the first: model.layers.0.mlp.up_proj): g_idx leaves groups unused' "$mnt/info"
+}
 @test "made here: one group" { synthetic one_group; }
 @test "made here: a short last group" { synthetic ragged; }
 @test "made here: no g_idx" { synthetic no_g_idx; }
@@ -136,4 +141,10 @@ told() {
 	mount_model -o view=fp16 "$model"/snapshots/* "$mnt"
 	compare_view "$mnt" F16
 	[[ $(cat "$mnt/1_Pooling/config.json") = "{}" ]]
+}
+
+@test "made here: --check counts modules whose scales are all zero" {
+	make_checkpoint zero_scales
+	run -0 "$GPTQFS" --check "$model"
+	[[ $output = *"Scales_all_zero:    1 (modules whose scales are all zero"* ]] || fail "$output"
 }

@@ -252,6 +252,43 @@ def act_order(path):
 
 
 @kind
+def placeholder_g_idx(path):
+    """A g_idx that was never filled in, beside several groups: k / group_size counts."""
+    m = Model().usual()
+    for name, tensor in m.stored.items():
+        if name.endswith(".g_idx"):
+            tensor[2] = bytes(len(tensor[2]))
+    served(path, m)
+
+
+@kind
+def unused_group(path):
+    """A g_idx that leaves the last group unused."""
+    m = Model(desc_act=True).usual()
+    m.module("model.layers.0.mlp.up_proj", 96, 64, act=[i % 2 for i in range(96)])
+    served(path, m)
+
+
+@kind
+def zero_scales(path):
+    """One module whose scales are all zero."""
+    m = Model().usual()
+    name = "model.layers.0.self_attn.q_proj"
+    m.stored[name + ".scales"][2] = bytes(len(m.stored[name + ".scales"][2]))
+    m.write(path)
+
+
+@kind
+def float_zeros(path):
+    """The first GPTQ-for-LLaMa: scale * zero as a float, one for each output."""
+    m = Model().usual()
+    name = "model.layers.0.self_attn.q_proj"
+    n = m.stored[name + ".scales"][1][1]
+    m.stored[name + ".zeros"] = ["F32", [n, 1], bytes(4 * n)]
+    m.write(path)
+
+
+@kind
 def one_group(path):
     served(path, Model(group_size=-1).usual())
 

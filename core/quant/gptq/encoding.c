@@ -74,6 +74,8 @@ static const struct finding zeros_uneven = {
     .key = "Zeros_uneven", .note = "not the middle value, in modules whose first row is", .remark = true};
 static const struct finding scales_read = {.key = "Scales_read"};
 static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
+static const struct finding scales_zero = {
+    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
 /* A repair was decided by row 0; the other rows must be the same. */
 static uint64_t uneven_rows(const struct gptq_module *m)
@@ -105,11 +107,13 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 	const uint64_t scales = (uint64_t)q->groups * q->out_features;
 	const bool has_zeros = q->zeros != ZEROS_MIDDLE;
 	struct qtensor raw = *q;
-	uint64_t bad = 0, uneven = 0;
+	uint64_t bad = 0, zero = 0, uneven = 0;
 
 	raw.zeros = ZEROS_V2;
-	for (uint64_t i = 0; i < scales; i++)
+	for (uint64_t i = 0; i < scales; i++) {
 		bad += !isfinite(gptq_scale(q, i));
+		zero += gptq_scale(q, i) == 0;
+	}
 	if (m->repair)
 		uneven = uneven_rows(m);
 	else if (has_zeros && m->symmetric)
@@ -119,6 +123,7 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 	findings_add(out, &zeros_uneven, uneven);
 	findings_add(out, &scales_read, scales);
 	findings_add(out, &scales_not_finite, bad);
+	findings_add(out, &scales_zero, zero == scales);
 }
 
 static const char *const suffixes[] = {".qweight", ".qzeros", ".scales", ".g_idx", NULL};

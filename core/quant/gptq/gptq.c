@@ -12,9 +12,10 @@
 #include "quant/gptq/gptq.h"
 #include "quant/gptq/zeros.h"
 
-/* Rows of the output are buffered whole; the widest real layer has 53,248 input features. */
+/* Rows of the output are buffered whole; the widest real layer has 53,248 input features, the largest vocabulary some
+ * 260,000 entries. */
 #define IN_FEATURES_MAX ((uint64_t)1 << 22)
-#define OUT_FEATURES_MAX ((uint64_t)1 << 31)
+#define OUT_FEATURES_MAX ((uint64_t)1 << 24)
 #define BIAS_BYTES_MAX ((uint64_t)64 << 20)
 
 /* Tensors that the disk is asked for ahead, where they are read at all, and the longest g_idx that is worth it. */
@@ -73,6 +74,11 @@ static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
 	if (opening_find(o->o, m->e.module, ".weight"))
 		return err_set(o->o->err, -EBADMSG,
 		    "%s: module %.200s has both .qweight and .weight; which one counts cannot be known: remove one",
+		    opening_file(o->o, qweight), m->e.module);
+	if (opening_find(o->o, m->e.module, ".zeros"))
+		return err_set(o->o->err, -ENOTSUP,
+		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which are not "
+		    "served; fetch a later version of the model",
 		    opening_file(o->o, qweight), m->e.module);
 	if (!m->e.part[GPTQ_SCALES])
 		return missing_part(o, m, ".scales", "F16, BF16 or F32 [groups, out_features]");
@@ -156,7 +162,7 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 	if (g_idx && (g_idx->ndim != 1 || !g_idx->shape[0] || g_idx->dtype != DTYPE_I32))
 		return bad_shape(o, g_idx, "I32 [in_features]");
 	if (w->shape[1] > OUT_FEATURES_MAX || w->shape[0] > IN_FEATURES_MAX || s->shape[0] > IN_FEATURES_MAX)
-		return bad_shape(o, w, "at most 4194304 rows and 2147483648 columns");
+		return bad_shape(o, w, "at most 4194304 rows and 16777216 columns");
 	q->out_features = (uint32_t)w->shape[1];
 	q->groups = (uint32_t)s->shape[0];
 	q->scale_dtype = s->dtype;
@@ -303,22 +309,47 @@ static int check_g_idx(const struct gptq_opener *o, const struct gptq_module *m,
 	return 0;
 }
 
+/* The number of groups that g_idx names. */
+static int count_groups(const struct gptq_opener *o, const struct gptq_module *m, const uint32_t *g_idx, uint32_t *used)
+{
+	bool *seen = calloc(m->q.groups, sizeof(*seen));
+
+	if (!seen)
+		return err_memory(o->o->err);
+	*used = 0;
+	for (uint32_t k = 0; k < m->q.in_features; k++) {
+		*used += !seen[g_idx[k]];
+		seen[g_idx[k]] = true;
+	}
+	free(seen);
+	return 0;
+}
+
+/* A g_idx that names one of several groups was never filled in; one that names some of them is strange. */
+static int take_g_idx(struct gptq_opener *o, struct gptq_module *m, const uint32_t *g_idx)
+{
+	uint32_t used = 0;
+	int rc = check_g_idx(o, m, g_idx);
+
+	if (rc == 0)
+		rc = count_groups(o, m, g_idx, &used);
+	if (rc)
+		return rc;
+	if (used == 1 && g_idx[0] == 0 && m->q.groups > 1)
+		return find_group_size(o, m);
+	if (used < m->q.groups)
+		opening_tally(o->o, "g_idx leaves groups unused", "; served as stored", m->e.module);
+	return is_trivial(g_idx, &m->q) ? 0 : keep_g_idx(o, g_idx, &m->q);
+}
+
 /* Reads g_idx into private memory: once checked, it must not change under a kernel. */
 static int read_g_idx(struct gptq_opener *o, struct gptq_module *m)
 {
-	const struct st_tensor *t = m->e.part[GPTQ_G_IDX];
-	const size_t bytes = (size_t)m->q.in_features * 4;
-	uint32_t *g_idx = malloc(bytes);
-	int rc;
+	void *g_idx;
+	int rc = opening_read(o->o, m->e.part[GPTQ_G_IDX], (uint64_t)m->q.in_features * 4, &g_idx);
 
-	if (!g_idx)
-		return err_memory(o->o->err);
-	if (source_file_read(checkpoint_file(o->o->c, t), g_idx, bytes, t->begin))
-		rc = err_set(o->o->err, -EIO, "%s: tensor %.200s cannot be read", opening_file(o->o, t), t->name);
-	else
-		rc = check_g_idx(o, m, g_idx);
-	if (rc == 0 && !is_trivial(g_idx, &m->q))
-		rc = keep_g_idx(o, g_idx, &m->q);
+	if (rc == 0)
+		rc = take_g_idx(o, m, g_idx);
 	free(g_idx);
 	return rc;
 }
@@ -329,16 +360,10 @@ static int read_g_idx(struct gptq_opener *o, struct gptq_module *m)
 static int read_zeros(const struct gptq_opener *o, const struct gptq_module *m, struct zeros_finding *found)
 {
 	const struct st_tensor *t = m->e.part[GPTQ_QZEROS];
-	const size_t row_bytes = (size_t)(t->bytes / m->q.groups);
-	unsigned char *row = malloc(row_bytes);
-	int rc;
+	void *row;
+	int rc = opening_read(o->o, t, t->bytes / m->q.groups, &row);
 
-	if (!row)
-		return err_memory(o->o->err);
-	rc = source_file_read(checkpoint_file(o->o->c, t), row, row_bytes, t->begin);
-	if (rc)
-		err_set(o->o->err, rc, "%s: tensor %.200s cannot be read", opening_file(o->o, t), t->name);
-	else if (zeros_examine(&m->q, row, o->config->bits, found))
+	if (rc == 0 && zeros_examine(&m->q, row, o->config->bits, found))
 		rc = err_memory(o->o->err);
 	free(row);
 	return rc;
@@ -433,20 +458,17 @@ static int add_module(struct gptq_opener *o, const struct st_tensor *qweight)
 /* Tells whether every element of a small tensor is 0 or -0.0. */
 static int is_zero(const struct gptq_opener *o, const struct st_tensor *t, bool *zero)
 {
-	const size_t element = dtype_bytes(t->dtype), bytes = (size_t)t->bytes;
-	unsigned char *data = malloc(bytes + 1);
+	const size_t element = dtype_bytes(t->dtype);
+	void *read;
+	const unsigned char *data;
+	int rc = opening_read(o->o, t, t->bytes, &read);
 
-	if (!data)
-		return err_memory(o->o->err);
-	if (source_file_read(checkpoint_file(o->o->c, t), data, bytes, t->begin)) {
-		free(data);
-		return err_set(o->o->err, -EIO, "%s: tensor %.200s cannot be read", opening_file(o->o, t), t->name);
-	}
 	*zero = true;
-	for (size_t i = 0; i < bytes; i++)
+	data = read;
+	for (size_t i = 0; rc == 0 && i < t->bytes; i++)
 		*zero &= !(i % element == element - 1 ? data[i] & 0x7f : data[i]);
-	free(data);
-	return 0;
+	free(read);
+	return rc;
 }
 
 /*
