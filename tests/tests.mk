@@ -1,8 +1,8 @@
 # The programs of the tests, and what runs them: make check, faults, fuzz, bench, interop.
 
-# make check TESTS="unit mount" builds and runs only these; with SAN=thread, what has threads.
-TESTS ?= $(if $(filter thread,$(SAN)),unit model mount,includes unit kernels model faults fuzz mount)
-# needs_X: what has to be built for the test X.
+# make check TESTS="unit mount" builds and runs only these, by the names of their folders. What takes longest comes first.
+TESTS ?= $(if $(filter thread,$(SAN)),mount model random unit,includes mount kernel model random faults cuda fuzz unit)
+# needs_X: what has to be built for tests/X.
 needs_mount := $(B)/gptqfs $(B)/hammer $(B)/handles
 
 check:
@@ -35,7 +35,8 @@ faults: $(needs_faults)
 
 # test_X of tests/unit or tests/model; test_random is all of tests/random.
 test_names := $(basename $(notdir $(wildcard tests/unit/test_*.c)))
-needs_unit := $(test_names:%=$(B)/%) $(B)/test_random
+needs_unit := $(test_names:%=$(B)/%)
+needs_random := $(B)/test_random
 needs_model := $(B)/test_model $(B)/test_accel
 
 $(B)/test_random: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/*.c)) $(B)/libgptqfs.a
@@ -50,11 +51,12 @@ $(B)/test_%: $(B)/tests/model/test_%.o $(B)/libgptqfs.a
 $(B)/test_loop: $(B)/fs/loop.o
 $(B)/tests/unit/test_loop.o: override CFLAGS += $(FUSE_CFLAGS)
 
-# ---- kernels ----
+# ---- kernel ----
 
 kernel_src := $(filter-out core/kernel/accel%,$(wildcard core/kernel/*.c)) core/base/dtype.c
 check_src := $(filter-out %/fake_plugin.c,$(wildcard tests/kernel/*.c))
-needs_kernels := $(B)/check_kernel
+needs_kernel := $(B)/check_kernel
+needs_cuda := $(B)/check_kernel
 
 $(B)/check_kernel: $(check_src:%.c=$(B)/%.o) $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -63,7 +65,7 @@ $(B)/check_kernel: $(check_src:%.c=$(B)/%.o) $(B)/libgptqfs.a
 NEON_CC := $(if $(filter aarch64%,$(machine)),,$(shell command -v aarch64-linux-gnu-gcc))
 QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
-needs_kernels += $(neon_check)
+needs_kernel += $(neon_check)
 
 $(B)/neon/check_kernel: $(check_src) $(kernel_src) $(core_headers)
 	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
@@ -94,7 +96,7 @@ fake_driver_obj := $(patsubst tests/cuda/%.c,$(B)/fake_cuda/%.o,$(filter-out %/k
 fake_driver_link = $(CC) -shared -Wl,-soname,libcuda.so.1 $(LDFLAGS) -pthread
 # A host side that does not wait before it overwrites what is on its way.
 impatient := $(B)/fake_cuda/impatient.so
-needs_kernels += $(fake_cuda) $(mutant_drivers)
+needs_cuda += $(fake_cuda) $(mutant_drivers)
 needs_model += $(fake_cuda) $(impatient)
 needs_mount += $(fake_cuda)
 
@@ -174,8 +176,10 @@ interop: $(B)/gptqfs
 
 # ----
 
-check: $(foreach t,$(TESTS),$(needs_$(t)))
+# Everything that make check wants built, for make -j.
+programs: $(foreach t,$(TESTS),$(needs_$(t)))
+check: programs
 
-.PHONY: check faults fuzz bench interop
+.PHONY: check programs faults fuzz bench interop
 
 -include $(wildcard $(B)/tests/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
+
+step "model" "$B/test_model" tests/data/models/*
+step "accel" env LD_LIBRARY_PATH="$cuda" "$B/test_accel" "$B/fake" "$cuda/gptqfs-cuda.so" \
+	tests/data/models/tiny-llama-4b-g32-shard

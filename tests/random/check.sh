@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# CASES=N for more or fewer checkpoints, SEED=N for those of an earlier run.
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
+
+# About 25 seconds of one CPU.
+case $SAN in '') cases=1500 ;; *thread*) cases=100 ;; *) cases=500 ;; esac
+step "random" env CASES="${CASES:-$cases}" "$B/test_random"
