@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 static atomic_uint test_passed, test_failed; /* any thread may check */
 
@@ -20,6 +22,16 @@ static inline bool test_check(bool good, const char *what, const char *file, int
 }
 
 #define CHECK(condition) test_check(condition, #condition, __FILE__, __LINE__)
+
+/* The seed of a test that draws: $SEED, or a new one. What each thread draws follows from it and the thread's number. */
+static inline unsigned test_seed(void)
+{
+	const char *given = getenv("SEED");
+	const unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
+
+	printf("seed %u (SEED=%u repeats it)\n", seed, seed);
+	return seed;
+}
 
 static inline int test_done(void)
 {

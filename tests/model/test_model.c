@@ -86,6 +86,7 @@ struct reader {
 	struct gptqfs *m;
 	unsigned seed;
 	int rounds;
+	atomic_uint started;
 	atomic_int wrong;
 };
 
@@ -93,7 +94,7 @@ static void *read_pieces(void *arg)
 {
 	static const size_t most[] = {100, 5000, 70000, GPTQFS_READ_MAX};
 	struct reader *r = arg;
-	unsigned seed = r->seed + (unsigned)(uintptr_t)&seed;
+	unsigned seed = r->seed + r->started++;
 	unsigned char *buffer = malloc(GPTQFS_READ_MAX);
 
 	for (int i = 0; i < r->rounds; i++) {
@@ -164,10 +165,8 @@ static void test_options(const char *dir)
 
 int main(int argc, char **argv)
 {
-	const char *given = getenv("SEED");
-	const unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
+	const unsigned seed = test_seed();
 
-	printf("seed %u (SEED=%u repeats it)\n", seed, seed);
 	if (argc > 1)
 		test_options(argv[1]);
 	for (int i = 1; i < argc; i++) {

@@ -111,6 +111,7 @@ struct crowd {
 	struct filler *f;
 	pthread_barrier_t barrier;
 	atomic_int good, failed;
+	atomic_uint seed; /* of the next thread */
 };
 
 static void *one_of_many(void *arg)
@@ -155,7 +156,7 @@ static int fill_index(void *ctx, void *dst)
 static void *random_user(void *arg)
 {
 	struct crowd *crowd = arg;
-	unsigned seed = (unsigned)(uintptr_t)&seed;
+	unsigned seed = crowd->seed++;
 
 	for (int i = 0; i < 20000; i++) {
 		uint64_t index = (uint64_t)rand_r(&seed) % 40;
@@ -172,9 +173,9 @@ static void *random_user(void *arg)
 	return NULL;
 }
 
-static void test_crowd(void)
+static void test_crowd(unsigned seed)
 {
-	struct crowd crowd = {.c = cache_new(16 * ENTRY)};
+	struct crowd crowd = {.c = cache_new(16 * ENTRY), .seed = seed};
 	struct cache_stats stats;
 	pthread_t threads[4];
 
@@ -195,6 +196,6 @@ int main(void)
 	test_errors();
 	test_single_flight(0);
 	test_single_flight(-EIO);
-	test_crowd();
+	test_crowd(test_seed());
 	return test_done();
 }
