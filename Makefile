@@ -7,7 +7,7 @@
 #   make cuda             the CUDA plugin; needs nvcc make interop     real programs read a mount (PyPI)
 #   SAN=address,undefined or SAN=thread, CC=clang, V=1
 #
-# The rest is in contrib/install.mk, cuda/cuda.mk and tests/tests.mk.
+# The rest is in contrib/install.mk, contrib/style.mk, cuda/cuda.mk and tests/tests.mk.
 
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -88,6 +88,6 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-include cuda/cuda.mk contrib/install.mk tests/tests.mk
+include cuda/cuda.mk contrib/install.mk contrib/style.mk tests/tests.mk
 
 -include $(core_obj:.o=.d) $(fs_obj:.o=.d)

@@ -23,7 +23,7 @@ static inline bool test_check(bool good, const char *what, const char *file, int
 
 #define CHECK(condition) test_check(condition, #condition, __FILE__, __LINE__)
 
-/* The seed of a test that draws: $SEED, or a new one. What each thread draws follows from it and the thread's number. */
+/* The seed of a test that draws: $SEED, or a new one. Each thread draws from this seed and its own number. */
 static inline unsigned test_seed(void)
 {
 	const char *given = getenv("SEED");

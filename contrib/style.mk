@@ -1,0 +1,40 @@
+# How the source looks: clang-format and clang-tidy of Debian 12 (other versions than 14 format differently).
+
+CLANG_FORMAT ?= clang-format-14
+CLANG_TIDY ?= clang-tidy-14
+style_c := $(foreach d,core fs cuda tests,$(call below,$(d),c))
+style_src := $(style_c) $(foreach d,core fs cuda tests,$(call below,$(d),h))
+style_obj := $(patsubst %.c,$(B)/%.o,$(filter-out cuda/%,$(style_c))) $(plugin_obj)
+
+format:
+	$(Q)$(CLANG_FORMAT) -i $(style_src)
+
+format-check:
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(style_src)
+
+# The compile command of every object, in the build directory, where clangd looks.
+compile_commands.json: $(B)/compile_commands.json
+
+command := {"directory": "$(CURDIR)", "file": "\2", "command": "\1"},
+$(B)/compile_commands.json: Makefile $(wildcard */*.mk) $(style_c)
+	$(call say,JSON,$@)mkdir -p $(@D) && { echo [; \
+		$(MAKE) -Bn V=1 --no-print-directory $(style_obj) | \
+		sed -nE 's/[\"]/\\&/g; s|^mkdir -p [^ ]* && (.* -c -o [^ ]* ([^ ]*))$$|$(command)|p' | \
+		sed '$$s/,$$//'; echo ]; } >$@
+
+# The program and the plugin; not what is written in intrinsics, over which it takes minutes. A file is looked at again
+# when its object is compiled again.
+lint_src := $(filter-out %_vector.c %_avx2.c %_avx512.c cuda/check/%,$(filter core/% fs/% cuda/%,$(style_c)))
+
+lint: $(lint_src:%.c=$(B)/lint/%.ok)
+
+$(B)/lint/cuda/%.ok: cuda/%.c $(B)/plugin/%.o .clang-tidy | $(B)/compile_commands.json
+	$(lint)
+$(B)/lint/%.ok: %.c $(B)/%.o .clang-tidy | $(B)/compile_commands.json
+	$(lint)
+define lint
+$(call say,LINT,$<)mkdir -p $(@D) && $(CLANG_TIDY) -p $(B) --quiet $< 2>$@.log || { cat $@.log; exit 1; }
+$(Q)touch $@
+endef
+
+.PHONY: format format-check compile_commands.json lint
