@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A module as it is stored, one bit after the other where the description of the format says it belongs. */
+
+#include "random.h"
+
+/* Where bit `bit` of code `index` stands, counted from the first bit of the first word. */
+uint64_t place(const struct module *m, uint64_t index, unsigned bit)
+{
+	static const unsigned char planes[][4] = {[3] = {2, 1}, [5] = {4, 1}, [6] = {4, 2}, [7] = {4, 2, 1}};
+	const unsigned char *width = planes[m->bits < 8 ? m->bits : 0];
+	const uint64_t block = index / 32, i = index % 32;
+	unsigned low = 0;
+
+	if (!m->planar)
+		return index * m->bits + bit;
+	while (bit >= low + *width)
+		low += *width++;
+	/* Before this plane: whole blocks of `bits` words, then the words of the lower planes, as many as they have
+	 * bits. */
+	return (block * m->bits + low + i * *width / 32) * 32 + i * *width % 32 + (bit - low);
+}
+
+/* Puts a code into words that stand `step` elements apart, the first of them at element `first`. */
+static void put_code(const struct module *m, unsigned char *data, uint64_t first, uint64_t step, uint64_t index,
+    unsigned code)
+{
+	for (unsigned bit = 0; bit < m->bits; bit++) {
+		const uint64_t at = place(m, index, bit), element = first + at / m->word_bits * step;
+		unsigned char *byte = &data[element * m->word_bits / 8 + at % m->word_bits / 8];
+		const unsigned char mask = (unsigned char)(1u << at % 8);
+
+		*byte = (unsigned char)((*byte & ~mask) | (code >> bit & 1 ? mask : 0));
+	}
+}
+
+/* A 1 taken away from every field of a word at once: a field that was 0 borrows from the next. */
+static void subtract_ones(const struct module *m, unsigned char *data, uint64_t words)
+{
+	const unsigned bytes = m->word_bits / 8;
+	uint64_t ones = 0;
+
+	for (unsigned at = 0; at < m->word_bits; at += m->bits)
+		ones |= UINT64_C(1) << at;
+	for (uint64_t i = 0; i < words; i++)
+		store(data + i * bytes, load(data + i * bytes, bytes) - ones, bytes);
+}
+
+/* What tails of words hold means nothing. */
+static void fill_tails(struct stored *s)
+{
+	s->data = take(s->bytes);
+	if (chance(50))
+		for (uint64_t i = 0; i < s->bytes; i++)
+			s->data[i] = (unsigned char)any();
+}
+
+const char *word_dtype(const struct module *m)
+{
+	return m->word_bits == 8 ? "I8" : m->word_bits == 16 ? "I16" : m->word_bits == 32 ? "I32" : "I64";
+}
+
+static void pack_codes(struct checkpoint *c, const struct module *m)
+{
+	const uint64_t shape[] = {div_up(m->in * m->bits, m->word_bits), m->out};
+	struct stored *s = add_stored(c, word_dtype(m), m->word_bits, 2, shape);
+
+	s->name = say("%s.qweight", m->name);
+	fill_tails(s);
+	for (uint64_t k = 0; k < m->in; k++)
+		for (uint64_t n = 0; n < m->out; n++)
+			put_code(m, s->data, n, m->out, k, m->codes[k * m->out + n]);
+}
+
+static void pack_zeros(struct checkpoint *c, const struct module *m)
+{
+	const uint64_t words = div_up(m->out * m->bits, m->word_bits), shape[] = {m->groups, words};
+	struct stored *s = add_stored(c, word_dtype(m), m->word_bits, 2, shape);
+	const bool less = !c->v2 && !m->planar;
+
+	s->name = say("%s.qzeros", m->name);
+	fill_tails(s);
+	for (uint64_t g = 0; g < m->groups; g++)
+		for (uint64_t n = 0; n < m->out; n++) {
+			const unsigned zero = m->zeros[g * m->out + n];
+
+			put_code(m, s->data, g * words, 1, n, less && m->bits == 3 ? (zero - 1) & 7 : zero);
+		}
+	if (less && m->bits != 3)
+		subtract_ones(m, s->data, m->groups * words);
+}
+
+static void pack_scales(struct checkpoint *c, const struct module *m)
+{
+	const unsigned bytes = format_bytes(m->scale_format);
+	const uint64_t shape[] = {m->groups, m->out};
+	struct stored *s = add_stored(c, m->scale_format->name, bytes * 8, 2, shape);
+
+	s->name = say("%s.scales", m->name);
+	s->data = take(s->bytes);
+	for (uint64_t i = 0; i < m->groups * m->out; i++)
+		store(s->data + i * bytes, m->scales[i], bytes);
+}
+
+static void pack_g_idx(struct checkpoint *c, const struct module *m)
+{
+	struct stored *s = add_stored(c, "I32", 32, 1, &m->in);
+
+	s->name = say("%s.g_idx", m->name);
+	s->data = take(s->bytes);
+	for (uint64_t k = 0; k < m->in; k++)
+		store(s->data + k * 4, m->group_of[k], 4);
+}
+
+/* Never all zeros: those are what old writers left where the model has no bias. */
+static const struct stored *add_bias(struct checkpoint *c, const struct module *m)
+{
+	static const struct format *const types[] = {&F16, &BF16, &F32};
+	const struct format *f = PICK(types);
+	const unsigned bytes = format_bytes(f);
+	struct stored *s = add_stored(c, f->name, bytes * 8, 1, &m->out);
+
+	s->name = say("%s.bias", m->name);
+	s->passes = true;
+	s->data = take(s->bytes);
+	for (uint64_t n = 0; n < m->out; n++)
+		store(s->data + n * bytes, n ? hard_bits(f) : usual_bits(f), bytes);
+	return s;
+}
+
+/* All of a module whose shape is drawn; gives its bias, or NULL. Groups that are given are those of another. */
+const struct stored *fill_module(struct checkpoint *c, struct module *m)
+{
+	if (!m->group_of)
+		draw_groups(m);
+	draw_values(c, m);
+	multiply(m);
+	pack_codes(c, m);
+	pack_scales(c, m);
+	if (m->has_zeros)
+		pack_zeros(c, m);
+	if (m->order != GROUPS_ABSENT)
+		pack_g_idx(c, m);
+	return chance(30) ? add_bias(c, m) : NULL;
+}

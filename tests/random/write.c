@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+
+/* A checkpoint on disk: shards, index, configurations, and files that must not be taken for weights. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "random.h"
+
+_Noreturn void write_failed(const char *what)
+{
+	printf("%s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* Opens dir/name for writing, after making the directories on its way. */
+int create(const struct checkpoint *c, const char *name)
+{
+	char path[512];
+	size_t at = strlen(c->dir) + 1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", c->dir, name);
+	for (char *slash = path + at; (slash = strchr(slash, '/')); slash++) {
+		*slash = 0;
+		if (mkdir(path, 0777) < 0 && errno != EEXIST)
+			write_failed(path);
+		*slash = '/';
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0)
+		write_failed(path);
+	return fd;
+}
+
+void write_at(int fd, const void *data, uint64_t bytes, uint64_t at)
+{
+	if (bytes && pwrite(fd, data, bytes, (off_t)at) != (ssize_t)bytes)
+		write_failed("pwrite");
+}
+
+static void write_text(const struct checkpoint *c, const char *name, const char *text)
+{
+	int fd = create(c, name);
+
+	write_at(fd, text, strlen(text), 0);
+	close(fd);
+}
+
+/* A text that grows by fprintf; closing it makes it whole. The case owns it. */
+struct memo {
+	FILE *out;
+	char *text;
+	size_t len;
+};
+
+static void memo_open(struct memo *memo)
+{
+	memo->out = open_memstream(&memo->text, &memo->len);
+	if (!memo->out)
+		write_failed("open_memstream");
+}
+
+static char *memo_close(struct memo *memo)
+{
+	char *text;
+
+	fclose(memo->out);
+	text = take(memo->len + 1);
+	memcpy(text, memo->text, memo->len);
+	free(memo->text);
+	return text;
+}
+
+static void put_string(FILE *out, const char *s)
+{
+	putc('"', out);
+	for (; *s; s++)
+		fprintf(out, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+	putc('"', out);
+}
+
+static void put_entry(FILE *out, const struct stored *s, uint64_t begin)
+{
+	put_string(out, s->name);
+	fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[", s->dtype);
+	for (int i = 0; i < s->ndim; i++)
+		fprintf(out, "%s%" PRIu64, i ? "," : "", s->shape[i]);
+	fprintf(out, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, begin + s->bytes);
+}
+
+/* The header may name tensors in another order than that of their data, and end at any byte. */
+static char *shard_header(const struct checkpoint *c, unsigned shard, const uint64_t *begin)
+{
+	unsigned order[TENSORS_MAX];
+	const char *between = "";
+	struct memo memo;
+
+	memo_open(&memo);
+	putc('{', memo.out);
+	if (chance(60)) {
+		fprintf(memo.out, "\"__metadata__\":{\"format\":\"pt\",\"gptq_bits\":\"4\"}");
+		between = ",";
+	}
+	shuffle(order, c->stored_count);
+	for (unsigned i = 0; i < c->stored_count; i++)
+		if (c->stored[order[i]].shard == shard) {
+			fputs(between, memo.out);
+			put_entry(memo.out, &c->stored[order[i]], begin[order[i]]);
+			between = ",";
+		}
+	fprintf(memo.out, "}%*s", (int)below(17), "");
+	return memo_close(&memo);
+}
+
+static void write_shard(const struct checkpoint *c, unsigned shard)
+{
+	unsigned order[TENSORS_MAX];
+	uint64_t begin[TENSORS_MAX], at = 0;
+	unsigned char length[8];
+	char *header;
+	int fd = create(c, c->files[shard]);
+
+	shuffle(order, c->stored_count);
+	for (unsigned i = 0; i < c->stored_count; i++)
+		if (c->stored[order[i]].shard == shard) {
+			begin[order[i]] = at;
+			at += c->stored[order[i]].bytes;
+		}
+	header = shard_header(c, shard, begin);
+	store(length, strlen(header), 8);
+	write_at(fd, length, 8, 0);
+	write_at(fd, header, strlen(header), 8);
+	for (unsigned i = 0; i < c->stored_count; i++)
+		if (c->stored[i].shard == shard && c->stored[i].data)
+			write_at(fd, c->stored[i].data, c->stored[i].bytes, 8 + strlen(header) + begin[i]);
+	if (ftruncate(fd, (off_t)(8 + strlen(header) + at)) < 0)
+		write_failed("ftruncate");
+	close(fd);
+}
+
+static void write_index(const struct checkpoint *c)
+{
+	unsigned order[TENSORS_MAX];
+	const char *between = "";
+	struct memo memo;
+
+	memo_open(&memo);
+	fprintf(memo.out, "{\"metadata\":{\"total_size\":12345},\"weight_map\":{");
+	shuffle(order, c->stored_count);
+	for (unsigned i = 0; i < c->stored_count; i++) {
+		const struct stored *s = &c->stored[order[i]];
+
+		if (s->stray)
+			continue;
+		fputs(between, memo.out);
+		put_string(memo.out, s->name);
+		putc(':', memo.out);
+		put_string(memo.out, c->files[s->shard]);
+		between = ",";
+	}
+	fprintf(memo.out, "}}");
+	write_text(c, c->index, memo_close(&memo));
+}
+
+/* A name as a pattern that matches nothing else of this checkpoint. */
+static void put_pattern(FILE *out, const char *name)
+{
+	char pattern[1024], *to = pattern;
+
+	for (; *name; *to++ = *name++)
+		if (strchr(".\\+*?[](){}^$|", *name))
+			*to++ = '\\';
+	strcpy(to, "$");
+	put_string(out, pattern);
+}
+
+/* Overrides for modules that differ: they repeat what the shapes say, for readers that go by them. */
+static void put_overrides(FILE *out, const struct checkpoint *c)
+{
+	fprintf(out, c->family == FAMILY_AUTOROUND ? ", \"extra_config\": {" : ", \"dynamic\": {\"-:.*router\": {}");
+	for (unsigned i = 0; i < c->module_count; i++) {
+		const struct module *m = &c->modules[i];
+
+		fprintf(out, c->family == FAMILY_AUTOROUND ? i ? "," : "" : ",");
+		(c->family == FAMILY_AUTOROUND ? put_string : put_pattern)(out, m->name);
+		fprintf(out, ": {\"bits\": %u, \"group_size\": %" PRId64 "}", m->bits, m->group_size);
+	}
+	putc('}', out);
+}
+
+static void put_label(FILE *out, const char *key, const char *label)
+{
+	if (label)
+		fprintf(out, ", \"%s\": \"%s\"", key, label);
+}
+
+static char *quant_text(const struct checkpoint *c)
+{
+	static const char *const methods[] = {"auto-round", "intel/auto-round"};
+	static const char *const bits[] = {"bits", "w_bit", "wbits"};
+	const char *method = c->family == FAMILY_AUTOROUND ? PICK(methods) : NULL;
+	struct memo memo;
+
+	memo_open(&memo);
+	fprintf(memo.out, "{\"desc_act\": %s", chance(50) ? "true" : "false");
+	put_label(memo.out, "checkpoint_format", c->checkpoint_format);
+	put_label(memo.out, "format", c->format);
+	put_label(memo.out, "packing_format", c->packing_format);
+	if (method || chance(60))
+		put_label(memo.out, method || chance(80) ? "quant_method" : "method", method ? method : "gptq");
+	if (c->says_bits)
+		fprintf(memo.out, ", \"%s\": %u", chance(80) ? "bits" : PICK(bits), c->bits);
+	if (c->says_group_size)
+		fprintf(memo.out, ", \"%sgroup_size\": %" PRId64, chance(90) ? "" : "q_", c->group_size);
+	if (c->says_sym && chance(90))
+		fprintf(memo.out, ", \"sym\": %s", c->sym ? "true" : "false");
+	else if (c->says_sym)
+		fprintf(memo.out, ", \"zero_point\": %s", c->sym ? "false" : "true");
+	if (chance(30))
+		fprintf(memo.out,
+		    ", \"damp_percent\": 0.01, \"meta\": {\"quantizer\": [\"gptqmodel:7.7.0\"], \"v2\": false}");
+	if (c->mixed)
+		put_overrides(memo.out, c);
+	putc('}', memo.out);
+	return memo_close(&memo);
+}
+
+/* Another configuration, which contradicts all that this checkpoint's own says, and says no more. */
+static char *other_text(const struct checkpoint *c)
+{
+	struct memo memo;
+
+	memo_open(&memo);
+	fprintf(memo.out, "{\"desc_act\": true");
+	if (c->says_bits)
+		fprintf(memo.out, ", \"bits\": 6");
+	if (c->says_group_size)
+		fprintf(memo.out, ", \"group_size\": 24");
+	if (c->says_sym)
+		fprintf(memo.out, ", \"sym\": %s", c->sym ? "false" : "true");
+	if (c->checkpoint_format || c->format || c->packing_format)
+		fprintf(memo.out, ", \"checkpoint_format\": \"gptq_p\"");
+	putc('}', memo.out);
+	return memo_close(&memo);
+}
+
+/* The first of these places that says a thing counts; what stands at later ones must not matter. */
+static void write_configs(struct checkpoint *c)
+{
+	static const char *const files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
+	const unsigned places = c->has_config ? 5 : 3;
+	const char *at[5] = {NULL};
+	unsigned first = (unsigned)below(places);
+
+	if (c->family != FAMILY_NONE) {
+		at[first] = c->quant_text = quant_text(c);
+		for (unsigned i = first + 1; i < places; i++)
+			at[i] = chance(10) ? other_text(c) : NULL;
+	}
+	for (unsigned i = 0; i < 3; i++)
+		if (at[i])
+			write_text(c, files[i], at[i]);
+	if (c->has_config) {
+		struct memo memo;
+
+		memo_open(&memo);
+		fprintf(memo.out, "{\"rope_theta\": 10000.0%s", chance(50) ? ", \"model_type\": \"llama\"" : "");
+		if (at[3])
+			fprintf(memo.out, ", \"quantization_config\": %s", at[3]);
+		fprintf(memo.out, "%s", chance(50) ? ", \"torch_dtype\": \"bfloat16\"" : "");
+		if (at[4])
+			fprintf(memo.out, ", \"text_config\": {\"quantization_config\": %s}", at[4]);
+		fprintf(memo.out, "}");
+		write_text(c, "config.json", memo_close(&memo));
+	}
+}
+
+/* Files beside the weights that must not be taken for weights. */
+static void write_decoys(const struct checkpoint *c)
+{
+	if (chance(10))
+		write_text(c, "adapter_model.safetensors", "no weights of this model");
+	if (chance(10))
+		write_text(c, ".hidden.safetensors", "");
+	if (strcmp(c->files[0], "model.safetensors") == 0 && chance(20)) {
+		write_text(c, "model.safetensors.index.json", "{\"weight_map\": {\"a\": \"gone.safetensors\"}}");
+		write_text(c, "pytorch_model.safetensors", "left over");
+	}
+}
+
+void write_checkpoint(struct checkpoint *c)
+{
+	write_configs(c);
+	/* A file that no index lists is no shard, and would pass as it is. */
+	for (unsigned i = 0; i < c->file_count; i++)
+		if (!c->index || is_listed(c, i))
+			write_shard(c, i);
+	if (c->index)
+		write_index(c);
+	write_decoys(c);
+	write_text(c, "tokenizer.json", "{}");
+}
