@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes GPTQ checkpoints for measurements: shapes of real models, and bytes that mean nothing.
+"""Writes quantized checkpoints for measurements: shapes of real models, and bytes that mean nothing.
 
     make_model.py llama [--view-gb 3] DIR      Llama-2-7B's layers, as many as make a view of that size in 16 bits
     make_model.py llama --layers 80 --hidden 8192 --inter 28672 --kv 1024 --sparse DIR     a 70B
     make_model.py moe [--tensors 100000] DIR   experts, until about so many tensors are stored (always sparse)
     make_model.py flat [--tensors 100] [--view-gb 1] DIR     so many equal modules and nothing else
 
---sparse leaves holes where codes, scales and zeros would be, so that a file of any size takes no room. DIR is made,
+--fp8 stores FP8 in blocks of 128x128 instead of GPTQ. --sparse leaves holes where codes, scales and zeros would be, so that a file of any size takes no room. DIR is made,
 must not hold a model already, and defaults to a new directory under $TMPDIR; its name is printed.
 """
 
@@ -25,16 +25,23 @@ SHARD = 5_000_000_000
 
 # High bytes of fp16 numbers that may stand in a model: scales of 2^-10 to 2^-8, weights of about +-2^-6.
 SCALES = bytes(0x14 + (b & 7) for b in range(256))
+# FP8 codes without NaN, and F32 scales of 2^-10 to 2^-8.
+CODES = bytes(b if b & 0x7F != 0x7F else b ^ 1 for b in range(256))
 WEIGHTS = bytes((b & 0x80) | 0x20 + (b & 7) for b in range(256))
 
 
 class Source:
     """Bytes without end: one random block, repeated from shifting places so that tensors differ."""
 
-    def __init__(self, high=None):
+    def __init__(self, kind):
         block = bytearray(os.urandom(BLOCK))
-        if high:
-            block[1::2] = block[1::2].translate(high)
+        if kind in ("scales", "weights"):
+            block[1::2] = block[1::2].translate(SCALES if kind == "scales" else WEIGHTS)
+        elif kind == "fp8":
+            block = block.translate(CODES)
+        elif kind == "scales32":
+            block[2::4] = block[2::4].translate(bytes(b & 0x7F for b in range(256)))
+            block[3::4] = bytes([0x3B]) * len(block[3::4])
         self.block = memoryview(bytes(block) * 2)
         self.at = 0
 
@@ -56,12 +63,16 @@ class Writer:
         self.orders = {}
 
     def add(self, name, dtype, shape, kind):
-        n = {"I32": 4, "F16": 2}[dtype]
+        n = {"I32": 4, "F16": 2, "F32": 4, "F8_E4M3": 1}[dtype]
         for d in shape:
             n *= d
         self.tensors.append((name, dtype, shape, n, kind))
 
     def module(self, name, k, n, order):
+        if self.args.fp8:
+            self.add(name + ".weight", "F8_E4M3", [n, k], "fp8")
+            self.add(name + ".weight_scale_inv", "F32", [-(-n // 128), -(-k // 128)], "scales32")
+            return
         g, bits = self.args.group, self.args.bits
         groups = -(-k // g)
         self.add(name + ".g_idx", "I32", [k], ("g_idx", order))
@@ -89,9 +100,8 @@ class Writer:
         elif self.args.sparse:
             f.seek(n, os.SEEK_CUR)
         else:
-            high = {"scales": SCALES, "weights": WEIGHTS}.get(kind)
             if kind not in self.sources:
-                self.sources[kind] = Source(high)
+                self.sources[kind] = Source(kind)
                 if kind == "zeros" and not self.args.asym:
                     # 8 is stored as 7; for other widths this is merely some zero.
                     self.sources[kind].block = memoryview(b"\x77" * (2 * BLOCK))
@@ -139,9 +149,12 @@ class Writer:
             "checkpoint_format": "gptq",
             "pack_dtype": "int32",
         }
+        if self.args.fp8:
+            quant = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+        else:
+            write_json(os.path.join(path, "quantize_config.json"), quant)
         config["quantization_config"] = quant
         write_json(os.path.join(path, "config.json"), config)
-        write_json(os.path.join(path, "quantize_config.json"), quant)
 
 
 def write_json(path, value):
@@ -216,6 +229,7 @@ def main():
     p.add_argument("--group", type=int, default=128)
     p.add_argument("--act-order", action="store_true")
     p.add_argument("--asym", action="store_true")
+    p.add_argument("--fp8", action="store_true")
     p.add_argument("--sparse", action="store_true")
     a = p.parse_intermixed_args()
     a.kv = a.kv or a.hidden

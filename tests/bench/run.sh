@@ -4,7 +4,7 @@
 # Measures gptqfs beside a FUSE file system that does nothing (the most that FUSE can give) and beside real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp; "kernels" too where check_kernel is built
+#                                          mount memory cp families; "kernels" too where check_kernel is built
 #
 # What counts are ratios of runs taken in turn, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best run and of the median one, ratio of the best runs, median of the rounds' ratios and
@@ -413,6 +413,21 @@ bench_read() {
 	first_read "Llama-2-7B's shape" "$LARGE" "$PAIRS"
 }
 
+# Families other than GPTQ: the bf16 view, and how long a mount of very many tensors takes.
+bench_families() {
+	local view=bf16/model.safetensors size
+	large source
+	model fp8 llama --view-gb "$LARGE_GB" --fp8
+	serve_gptqfs "$DIR" ""
+	size=$(size_of "$MNT/$view")
+	unserve "$MNT"
+	add "null: does nothing" null - "$size" warm "$R" ""
+	add "null again" null - "$size" warm "$R" ""
+	add "gptqfs, GPTQ 4 bits" gptqfs "$LARGE" "$view" warm "$G" ""
+	add "gptqfs, FP8 in blocks of 128x128" gptqfs "$DIR" "$view" warm "$G" ""
+	speeds "families: first sequential read of the bf16 view, Llama-2-7B's shape, $(gb "$size")" "$PAIRS"
+}
+
 bench_readahead() {
 	local k
 	large
@@ -727,7 +742,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp) s free
+	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp families) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
