@@ -77,7 +77,7 @@ int accel_new(const struct accel_options *options, struct accel **out, struct gp
 	return 0;
 }
 
-static void unload(struct accel *a)
+static void accel_unload(struct accel *a)
 {
 	if (a->plugin)
 		a->plugin->close(a->plugin_state);
@@ -91,7 +91,7 @@ void accel_free(struct accel *a)
 {
 	if (!a)
 		return;
-	unload(a);
+	accel_unload(a);
 	pthread_mutex_destroy(&a->lock);
 	free(a->path);
 	free(a);
@@ -100,7 +100,7 @@ void accel_free(struct accel *a)
 /* ---- telling ---- */
 
 /* What came of it, for whoever asks and, as one line, for the log. */
-__attribute__((format(printf, 2, 3))) static void settle(struct accel *a, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void accel_settle(struct accel *a, const char *fmt, ...)
 {
 	char line[sizeof(a->told.text) + sizeof(a->told.name) + 64];
 	struct gptqfs_error text;
@@ -140,7 +140,7 @@ const char *gptqfs_accel_state_name(enum gptqfs_accel_state state)
 
 /* ---- loading ---- */
 
-static int complain(struct accel_text *why, const char *what, uint32_t expected, uint32_t found)
+static int plugin_complain(struct accel_text *why, const char *what, uint32_t expected, uint32_t found)
 {
 	snprintf(why->text, sizeof(why->text), "%s is %u, expected %u: it was built for another gptqfs", what, found,
 	    expected);
@@ -164,7 +164,7 @@ static int check_encodings(const struct accel_plugin *p, struct accel_text *why)
 				continue;
 			snprintf(what, sizeof(what), "the size of its matrix of encoding %s", ours->name);
 			if (e->matrix_size != ours->matrix_size)
-				return complain(why, what, ours->matrix_size, e->matrix_size);
+				return plugin_complain(why, what, ours->matrix_size, e->matrix_size);
 			known++;
 		}
 	}
@@ -179,11 +179,11 @@ static int check_encodings(const struct accel_plugin *p, struct accel_text *why)
 static int check_plugin(const struct accel_plugin *p, struct accel_text *why)
 {
 	if (p->size != sizeof(*p))
-		return complain(why, "the size of its struct accel_plugin", sizeof(*p), p->size);
+		return plugin_complain(why, "the size of its struct accel_plugin", sizeof(*p), p->size);
 	if (p->version != ACCEL_VERSION)
-		return complain(why, "its version of the interface", ACCEL_VERSION, p->version);
+		return plugin_complain(why, "its version of the interface", ACCEL_VERSION, p->version);
 	if (p->job_size != sizeof(struct accel_job))
-		return complain(why, "the size of its struct accel_job", sizeof(struct accel_job), p->job_size);
+		return plugin_complain(why, "the size of its struct accel_job", sizeof(struct accel_job), p->job_size);
 	if (!p->encodings || !p->open || !p->dequant || !p->forget || !p->close) {
 		snprintf(why->text, sizeof(why->text), "a member of its struct accel_plugin is missing");
 		return -ENOEXEC;
@@ -199,7 +199,7 @@ static bool plugin_decodes(const struct accel_plugin *p, const char *encoding)
 	return false;
 }
 
-static int load(struct accel *a, struct accel_text *why)
+static int accel_load(struct accel *a, struct accel_text *why)
 {
 	const struct accel_config config = {a->memory};
 	const struct accel_plugin *plugin;
@@ -244,7 +244,7 @@ static size_t smallest_worth(const struct gptqfs_accel_speed *speeds)
 	return smallest;
 }
 
-static int try_out(struct accel *a, const struct kernels *kernels, struct accel_text *why)
+static int accel_try(struct accel *a, const struct kernels *kernels, struct accel_text *why)
 {
 	const struct accel_trial trial = {a->plugin, a->plugin_state, kernels};
 	struct gptqfs_accel_speed speeds[GPTQFS_ACCEL_SPEEDS] = {{0}};
@@ -272,26 +272,26 @@ static void tell_choice(struct accel *a)
 	if (a->smallest != SIZE_MAX)
 		snprintf(use, sizeof(use), a->smallest ? "it decodes pieces of %zu KiB and more" : "it decodes",
 		    a->smallest >> 10);
-	settle(a, "%.2f GB/s in pieces of %zu KiB (the CPU: %.2f), %.2f in pieces of %zu KiB (the CPU: %.2f); %s",
+	accel_settle(a, "%.2f GB/s in pieces of %zu KiB (the CPU: %.2f), %.2f in pieces of %zu KiB (the CPU: %.2f); %s",
 	    s[0].accel, s[0].bytes >> 10, s[0].cpu, s[1].accel, s[1].bytes >> 10, s[1].cpu, use);
 }
 
 void accel_start(struct accel *a, const struct kernels *kernels)
 {
 	struct accel_text why = {"no reason given"};
-	int rc = load(a, &why);
+	int rc = accel_load(a, &why);
 
 	if (rc == 0)
-		rc = try_out(a, kernels, &why);
+		rc = accel_try(a, kernels, &why);
 	if (rc) {
-		unload(a);
-		settle(a, "%s; the CPU decodes", why.text);
+		accel_unload(a);
+		accel_settle(a, "%s; the CPU decodes", why.text);
 		atomic_store(&a->state, GPTQFS_ACCEL_REFUSED);
 		return;
 	}
 	tell_choice(a);
 	if (a->smallest == SIZE_MAX)
-		unload(a);
+		accel_unload(a);
 	atomic_store(&a->state, a->smallest == SIZE_MAX ? GPTQFS_ACCEL_SLOWER : GPTQFS_ACCEL_USED);
 }
 
@@ -335,6 +335,6 @@ int accel_dequant(struct accel *a, const struct accel_job *job)
 		return 0;
 	}
 	if (rc != -ENOTSUP && atomic_compare_exchange_strong(&a->state, &used, GPTQFS_ACCEL_FAILED))
-		settle(a, "failed while serving: %s; from now on the CPU decodes", why.text);
+		accel_settle(a, "failed while serving: %s; from now on the CPU decodes", why.text);
 	return 1;
 }

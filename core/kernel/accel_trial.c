@@ -101,7 +101,7 @@ static void tile_init(struct tile *t, const struct layout_case *c, unsigned i)
 	};
 }
 
-static int compare(struct tile *t, enum dtype out, struct accel_text *why)
+static int tile_compare(struct tile *t, enum dtype out, struct accel_text *why)
 {
 	const size_t bytes = (size_t)TILE_ROWS * TILE_K * dtype_bytes(out);
 	size_t at = 0;
@@ -132,7 +132,7 @@ static int check_layout(const struct accel_trial *trial, struct tile *t, const s
 		memset(t->out, 0xa5, sizeof(t->out));
 		rc = trial->plugin->dequant(trial->state, &job, why);
 		if (rc == 0)
-			rc = compare(t, out, why);
+			rc = tile_compare(t, out, why);
 		trial->plugin->forget(trial->state, &t->q);
 	}
 	return rc;
@@ -181,7 +181,7 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int run_accel(const struct race *r, uint32_t row0, uint32_t nrows)
+static int race_accel(const struct race *r, uint32_t row0, uint32_t nrows)
 {
 	const struct accel_job job = {ACCEL_GPTQ, r->q, DTYPE_F16, row0, nrows, SPEED_K * 2, r->dst, true,
 	    copy_plainly, NULL};
@@ -189,7 +189,7 @@ static int run_accel(const struct race *r, uint32_t row0, uint32_t nrows)
 	return r->trial->plugin->dequant(r->trial->state, &job, r->why);
 }
 
-static int run_cpu(const struct race *r, uint32_t row0, uint32_t nrows)
+static int race_cpu(const struct race *r, uint32_t row0, uint32_t nrows)
 {
 	gptq_rows(&r->trial->kernels->gptq, r->q, DTYPE_F16)(r->dst, r->q, row0, nrows);
 	return 0;
@@ -222,20 +222,20 @@ static int race(const struct race *r, struct gptqfs_accel_speed *speed)
 
 	speed->accel = speed->cpu = 0;
 	for (int i = 0; rc == 0 && i < SPEED_ROUNDS; i++) {
-		rc = lap(r, run_accel, speed->bytes, &speed->accel);
+		rc = lap(r, race_accel, speed->bytes, &speed->accel);
 		if (rc == 0)
-			rc = lap(r, run_cpu, speed->bytes, &speed->cpu);
+			rc = lap(r, race_cpu, speed->bytes, &speed->cpu);
 	}
 	return rc;
 }
 
 /* A large matrix takes other ways to a device than a tile: its last rows, beside those of the CPU's kernel, which was
  * compared with the reference when it was built. Leaves the matrix on the device. */
-static int compare_rows(const struct race *r, size_t bytes)
+static int race_compare(const struct race *r, size_t bytes)
 {
 	const uint32_t rows = (uint32_t)(bytes / SPEED_K / 2);
 	void *expected = malloc(bytes);
-	int rc = run_accel(r, SPEED_N - rows, rows);
+	int rc = race_accel(r, SPEED_N - rows, rows);
 
 	if (rc == 0 && expected) {
 		gptq_rows(&r->trial->kernels->gptq, r->q, DTYPE_F16)(expected, r->q, SPEED_N - rows, rows);
@@ -261,7 +261,7 @@ int accel_trial_speeds(const struct accel_trial *trial, struct gptqfs_accel_spee
 
 	if (packed && dst) {
 		fill_random(packed, SPEED_WEIGHTS + SPEED_ZEROS + SPEED_SCALES);
-		rc = compare_rows(&r, largest);
+		rc = race_compare(&r, largest);
 		for (size_t i = 0; rc == 0 && i < count; i++)
 			rc = race(&r, &speeds[i]);
 		trial->plugin->forget(trial->state, &q);

@@ -12,7 +12,7 @@
 #include "base/dtype.h"
 #include "kernel/inline.h"
 
-ALWAYS_INLINE __m256 canonical(__m256 value)
+ALWAYS_INLINE __m256 canonical_nan(__m256 value)
 {
 	const __m256 nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
 

@@ -12,7 +12,7 @@
 #include "base/dtype.h"
 #include "kernel/inline.h"
 
-ALWAYS_INLINE __m512 canonical(__m512 value)
+ALWAYS_INLINE __m512 canonical_nan(__m512 value)
 {
 	const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
 

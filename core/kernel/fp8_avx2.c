@@ -98,7 +98,7 @@ ALWAYS_INLINE void fp8_decode16(char *dst, __m128i codes, struct floats16 scale,
 	else
 		value = (struct floats16){_mm256_mul_ps(value.even, scale.even), _mm256_mul_ps(value.odd, scale.odd)};
 	if (!v.plain)
-		value = (struct floats16){canonical(value.even), canonical(value.odd)};
+		value = (struct floats16){canonical_nan(value.even), canonical_nan(value.odd)};
 	fp8_store(dst, value, v.out);
 }
 

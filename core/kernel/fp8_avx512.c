@@ -99,7 +99,7 @@ ALWAYS_INLINE void fp8_decode32(char *dst, const unsigned char *src, struct floa
 		value = with_nans(value, nans_of_e4m3(codes));
 	} else {
 		value = fp8_product(fp8_values(codes, v.code), scale, v.divide);
-		value = (struct floats32){canonical(value.low), canonical(value.high)};
+		value = (struct floats32){canonical_nan(value.low), canonical_nan(value.high)};
 	}
 	fp8_store(dst, value, there, v.out);
 }

@@ -123,7 +123,7 @@ static void gptq_element(void *dst, size_t i, const struct qtensor *q, struct we
 	element_store(dst, i, scale * (float)level, at.out);
 }
 
-static void reference(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, enum dtype out)
+static void gptq_reference_rows(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows, enum dtype out)
 {
 	size_t i = 0;
 
@@ -132,7 +132,7 @@ static void reference(void *dst, const struct qtensor *q, uint32_t row0, uint32_
 			gptq_element(dst, i++, q, (struct weight){k, n, out});
 }
 
-static void inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
+static void gptq_reference_inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk, enum dtype out)
 {
 	size_t i = 0;
 
@@ -147,12 +147,12 @@ static void inputs(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk,
 		all(dst, q, first, count, out);                                              \
 	}
 
-DEFINE(reference_f16, reference, DTYPE_F16)
-DEFINE(reference_bf16, reference, DTYPE_BF16)
-DEFINE(reference_f32, reference, DTYPE_F32)
-DEFINE(inputs_f16, inputs, DTYPE_F16)
-DEFINE(inputs_bf16, inputs, DTYPE_BF16)
-DEFINE(inputs_f32, inputs, DTYPE_F32)
+DEFINE(reference_f16, gptq_reference_rows, DTYPE_F16)
+DEFINE(reference_bf16, gptq_reference_rows, DTYPE_BF16)
+DEFINE(reference_f32, gptq_reference_rows, DTYPE_F32)
+DEFINE(inputs_f16, gptq_reference_inputs, DTYPE_F16)
+DEFINE(inputs_bf16, gptq_reference_inputs, DTYPE_BF16)
+DEFINE(inputs_f32, gptq_reference_inputs, DTYPE_F32)
 
 gptq_fn *const gptq_reference[DTYPE_VIEWS] = {reference_f16, reference_bf16, reference_f32};
 static gptq_fn *const gptq_inputs_reference[DTYPE_VIEWS] = {inputs_f16, inputs_bf16, inputs_f32};

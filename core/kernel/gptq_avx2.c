@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * AVX2 and F16C: strips of 8 columns. A table of 16 outputs of 16 bits is two tables of bytes, since the only look-up
- * there is, is that of bytes in 16; larger tables and fp32 are computed code by code.
+ * AVX2 and F16C: strips of 8 columns. A table of 16 outputs of 16 bits is two tables of bytes, because vpshufb,
+ * the only lookup, takes bytes from tables of 16; larger tables and fp32 are computed code by code.
  */
 
 #if defined(__x86_64__)
@@ -84,12 +84,12 @@ ALWAYS_INLINE void store_canonical(char *dst, __m256 value, enum dtype dtype)
 
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
 {
-	store_canonical(dst, canonical((__m256)value), dtype);
+	store_canonical(dst, canonical_nan((__m256)value), dtype);
 }
 
 ALWAYS_INLINE __m256 settle(__m256 value, struct variant v)
 {
-	return v.finite ? value : canonical(value);
+	return v.finite ? value : canonical_nan(value);
 }
 
 /* --- Tables --- */
@@ -116,8 +116,8 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 		return;
 	for (uint32_t c = 0; c < columns; c++) {
 		const __m256 zero = _mm256_set1_ps(tables->zero[c]), scale = _mm256_set1_ps(tables->scale[c]);
-		const __m128i a = round16(canonical(formula(first, zero, scale)), v.out);
-		const __m128i b = v.bits > 3 ? round16(canonical(formula(second, zero, scale)), v.out) : a;
+		const __m128i a = round16(canonical_nan(formula(first, zero, scale)), v.out);
+		const __m128i b = v.bits > 3 ? round16(canonical_nan(formula(second, zero, scale)), v.out) : a;
 		const __m128i low = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
 		const __m128i high = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
 

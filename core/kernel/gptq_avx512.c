@@ -73,12 +73,12 @@ ALWAYS_INLINE void store_canonical(char *dst, __m512 value, enum dtype dtype)
 
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
 {
-	store_canonical(dst, canonical((__m512)value), dtype);
+	store_canonical(dst, canonical_nan((__m512)value), dtype);
 }
 
 ALWAYS_INLINE __m512 settle(__m512 value, struct variant v)
 {
-	return v.finite ? value : canonical(value);
+	return v.finite ? value : canonical_nan(value);
 }
 
 /* --- Tables --- */
@@ -114,7 +114,7 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 		return;
 	for (uint32_t c = 0; c < columns; c++) {
 		const __m512 zero = _mm512_set1_ps(tables->zero[c]), scale = _mm512_set1_ps(tables->scale[c]);
-		const __m512 values = canonical(formula(low, zero, scale));
+		const __m512 values = canonical_nan(formula(low, zero, scale));
 		__m256i half;
 
 		if (v.out == DTYPE_F32) {
@@ -124,7 +124,7 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 		half = round16(values, v.out);
 		tables->entry[c] = v.bits <= 4 ? _mm512_broadcast_i64x4(half)
 		                               : _mm512_inserti64x4(_mm512_castsi256_si512(half),
-						     round16(canonical(formula(high, zero, scale)), v.out), 1);
+						     round16(canonical_nan(formula(high, zero, scale)), v.out), 1);
 	}
 }
 
@@ -310,7 +310,7 @@ ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
 	return (__m512i)block_code4(block, i, v);
 }
 
-/* Words of a block that are there; `bits` of them are. */
+/* Word i of a block, zero past the last. */
 ALWAYS_INLINE __m512i word_at(const words *block, unsigned i, unsigned bits)
 {
 	return i < bits ? (__m512i)block[i] : _mm512_setzero_si512();

@@ -134,8 +134,8 @@ ALWAYS_INLINE words narrow_plain(words bits)
 #endif
 }
 
-/* Is every code of up to 4 bits less its zero, times a scale, either 0 or a normal number in fp16? */
-ALWAYS_INLINE bool is_plain(floats scale)
+/* True if every code of up to 4 bits less its zero, times a scale, is either 0 or a normal number in fp16. */
+ALWAYS_INLINE bool scale_is_plain(floats scale)
 {
 	const words magnitude = (words)scale & 0x7fffffff;
 	const ints plain = ((ints)magnitude >= 0x38800000) & ((ints)magnitude < 0x44800000); /* 2^-14 and 2^10 */
@@ -143,7 +143,7 @@ ALWAYS_INLINE bool is_plain(floats scale)
 	return (plain[0] & plain[1] & plain[2] & plain[3]) != 0;
 }
 
-ALWAYS_INLINE words canonical(floats value)
+ALWAYS_INLINE words canonical_nan(floats value)
 {
 	return choose((ints)(value != value), (words){0} + 0x7fc00000, (words)value);
 }
@@ -221,12 +221,12 @@ ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype, bool fini
 
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype)
 {
-	store_bits(dst, canonical(value), dtype, false);
+	store_bits(dst, canonical_nan(value), dtype, false);
 }
 
 ALWAYS_INLINE words settle(floats value, struct variant v)
 {
-	return v.finite ? (words)value : canonical(value);
+	return v.finite ? (words)value : canonical_nan(value);
 }
 
 /* --- Tables --- */
@@ -270,7 +270,7 @@ ALWAYS_INLINE void table_build(struct tables *tables, uint32_t c, struct variant
 
 ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v)
 {
-	const bool plain = is_plain(group->scale);
+	const bool plain = scale_is_plain(group->scale);
 
 	memcpy(tables->zero, &group->zero, sizeof(tables->zero));
 	memcpy(tables->scale, &group->scale, sizeof(tables->scale));

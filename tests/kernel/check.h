@@ -53,7 +53,8 @@ void check_fp8(struct check *c);
 
 uint32_t rnd(struct check *c);
 uint32_t below(struct check *c, uint32_t limit);
-uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit); /* often one of those, or 1 to limit */
+/* Mostly one of `of`, otherwise 1 to limit. */
+uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit);
 void fill(struct check *c, void *p, size_t n);
 
 /* p, unless it is NULL or MAP_FAILED: then the program ends. */
