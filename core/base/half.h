@@ -4,8 +4,8 @@
 
 /*
  * Conversions between fp16, bf16, fp32 and fp64, and from the 8-bit floats, with integers only: exact, subnormals
- * included, one rounding to nearest even, whatever the processor or its modes. A NaN always becomes the canonical one of
- * the type converted to.
+ * included, one rounding to nearest even, whatever the processor or its modes. A NaN always becomes the canonical one
+ * of the type converted to.
  */
 
 #include <stdbool.h>

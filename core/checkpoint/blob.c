@@ -99,7 +99,8 @@ static int check_blob(const struct source_file *f, const char *hash, bool *good,
 	return rc;
 }
 
-int blobs_check(const struct source_dir *dir, const struct listing *listing, struct blobs *out, struct gptqfs_error *err)
+int blobs_check(const struct source_dir *dir, const struct listing *listing, struct blobs *out,
+    struct gptqfs_error *err)
 {
 	char hash[2 * SHA256_DIGEST_SIZE + 1];
 	int rc = 0;

@@ -16,6 +16,7 @@ struct blobs {
 };
 
 /* Reads every blob of the snapshot and compares it with its name. Returns 0 or the code of err_system. */
-int blobs_check(const struct source_dir *dir, const struct listing *listing, struct blobs *out, struct gptqfs_error *err);
+int blobs_check(const struct source_dir *dir, const struct listing *listing, struct blobs *out,
+    struct gptqfs_error *err);
 
 #endif

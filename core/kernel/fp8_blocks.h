@@ -146,18 +146,18 @@ ALWAYS_INLINE void fp8_cast(void *dst, const void *src, size_t n, enum dtype fro
 	fp8_decode(dst, src, n, &scale, v);
 }
 
-#define DEFINE_FP8(out, type)                                                                              \
-	static void fp8_to_##out(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)        \
-	{                                                                                                   \
-		fp8_run(dst, t, r, type);                                                                   \
-	}                                                                                                   \
-	static void e4m3_to_##out(void *dst, const void *src, size_t n)                                     \
-	{                                                                                                   \
-		fp8_cast(dst, src, n, DTYPE_F8_E4M3, type);                                                 \
-	}                                                                                                   \
-	static void e5m2_to_##out(void *dst, const void *src, size_t n)                                     \
-	{                                                                                                   \
-		fp8_cast(dst, src, n, DTYPE_F8_E5M2, type);                                                 \
+#define DEFINE_FP8(out, type)                                                                        \
+	static void fp8_to_##out(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r) \
+	{                                                                                            \
+		fp8_run(dst, t, r, type);                                                            \
+	}                                                                                            \
+	static void e4m3_to_##out(void *dst, const void *src, size_t n)                              \
+	{                                                                                            \
+		fp8_cast(dst, src, n, DTYPE_F8_E4M3, type);                                          \
+	}                                                                                            \
+	static void e5m2_to_##out(void *dst, const void *src, size_t n)                              \
+	{                                                                                            \
+		fp8_cast(dst, src, n, DTYPE_F8_E5M2, type);                                          \
 	}
 
 DEFINE_FP8(f16, DTYPE_F16)

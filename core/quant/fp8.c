@@ -250,7 +250,7 @@ static bool is_scale(const struct opening *o, const struct st_tensor *t)
 /* The last two dimensions of the scales of one matrix. */
 struct fp8_grid {
 	uint64_t rows, columns;
-	bool one;    /* one scale for the whole tensor */
+	bool one;     /* one scale for the whole tensor */
 	bool stacked; /* each expert has scales of its own */
 };
 

@@ -49,7 +49,8 @@ const struct repack_ops *repack_of(const struct tensors *ts);
 
 /*
  * What the packed view shows: *packed is *fused with the parts of those joined tensors in place that are not one
- * quantized module (or one stored tensor, where none is quantized). `refusals` gets which and why. Returns 0 or -ENOMEM.
+ * quantized module (or one stored tensor, where none is quantized). `refusals` gets which and why. Returns 0 or
+ * -ENOMEM.
  */
 int repack_join(struct arena *arena, const struct tensors *fused, struct tensors *packed,
     struct join_refusals *refusals);

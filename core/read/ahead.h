@@ -23,8 +23,8 @@ bool ahead_note(struct ahead *a, const struct range *range);
 /* As reader_read: from what was computed ahead, if that is this range, else computed now. */
 int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *reply);
 
-/* Call after the reply to `range` has been sent and done with. If ranges of its file have followed one another, computes
- * the first of the next ones that nobody has asked for or computes yet. */
+/* Call after the reply to `range` has been sent and done with. If ranges of its file have followed one another,
+ * computes the first of the next ones that nobody has asked for or computes yet. */
 void ahead_continue(struct ahead *a, const struct range *range);
 
 /* Frees what nobody came for since the call before last. True while any is left. */

@@ -3,8 +3,9 @@
 #define GPTQFS_BUFFER_H
 
 /*
- * What replies are held by: a buffer each, and the cached rows it points at. Few and reused last-in first-out, so that the one a read gets is still in the CPU's cache: rows
- * are decoded into it, and the kernel copies it to the reader from there.
+ * What replies are held by: a buffer each, and the cached rows it points at. Few and reused last-in first-out, so that
+ * the one a read gets is still in the CPU's cache: rows are decoded into it, and the kernel copies it to the reader
+ * from there.
  */
 
 #include <stdbool.h>

@@ -310,8 +310,8 @@ static uint64_t shared_until(const struct page_job *job, const struct spans *spa
 
 		for (int k = 0; k < spans->count; k++) {
 			const struct span *b = &spans->span[k];
-			const uint64_t end = b->offset + b->bytes < a->offset + a->bytes ? b->offset + b->bytes
-			                                                                 : a->offset + a->bytes;
+			const uint64_t end =
+			    b->offset + b->bytes < a->offset + a->bytes ? b->offset + b->bytes : a->offset + a->bytes;
 
 			if (a->file == b->file && b->offset < a->offset + a->bytes && a->offset < end)
 				until = before + end - a->offset;

@@ -7,9 +7,9 @@
  * and nothing of what is computed from them. All of it is advice: where it fails or comes too late, reads are slower
  * and nothing else. Functions may be called by any thread at any time before pager_free.
  *
- * What is in memory already needs only a few microseconds for each megabyte that is read. A thread of its own would take
- * that time from the reader, on whose CPU it would be woken, so threads that have just sent a reply do it, bit by bit:
- * pager_work. The thread here, started when first needed, reads from disk, and does what is waited for or was left
+ * What is in memory already needs only a few microseconds for each megabyte that is read. A thread of its own would
+ * take that time from the reader, on whose CPU it would be woken, so threads that have just sent a reply do it, bit by
+ * bit: pager_work. The thread here, started when first needed, reads from disk, and does what is waited for or was left
  * undone for a while.
  */
 

@@ -12,7 +12,7 @@
 struct totals {
 	struct tally bits[TALLY_MAX], group_sizes[TALLY_MAX]; /* most frequent first; -1 is one group per column */
 	size_t bits_count, group_sizes_count;
-	const char *formats[TALLY_MAX];          /* names of encodings, in the order in which they come first */
+	const char *formats[TALLY_MAX]; /* names of encodings, in the order in which they come first */
 	size_t formats_count;
 	uint64_t act_order, symmetric, repaired; /* modules */
 	uint64_t parameters;

@@ -49,8 +49,8 @@ struct encoding {
 	/* Makes the generator of the weight's rows in type `out`, in the arena. Returns 0 or -ENOMEM. */
 	int (*rows)(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
 	    const struct generator **g);
-	/* Gives codes, zeros and scales of a rectangle. Reads maps, so call it under inputs_guard. NULL if the weight does
-	 * not consist of integer codes of at most 8 bits. */
+	/* Gives codes, zeros and scales of a rectangle. Reads maps, so call it under inputs_guard. NULL if the weight
+	 * does not consist of integer codes of at most 8 bits. */
 	void (*codes)(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 	/* What .info, attributes, info.json and --check say of it, and what .info begins with ("4-bit, ..."). */
 	void (*describe)(const struct encoded *e, struct facts *out);

@@ -81,7 +81,8 @@ enum dtype tensor_stored_dtype(const struct tensor *t);
 /* What an encoded tensor is decoded from; NULL for any other. */
 struct encoded *tensor_encoded(const struct tensor *t);
 
-/* Returns what a tensor consists of: the parts of a joined or stacked one, else *t alone. `t` must outlive the result. */
+/* Returns what a tensor consists of: the parts of a joined or stacked one, else *t alone. `t` must outlive the result.
+ */
 const struct tensor *const *tensor_parts(const struct tensor *const *t, size_t *count);
 
 /* Bytes of the shards that the tensor is computed from. */

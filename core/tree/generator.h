@@ -27,7 +27,8 @@ struct rect {
 struct generator;
 
 struct generator_ops {
-	/* Computes a rectangle, its rows one after the other. Returns 0, -EIO or -ENOMEM; dst is undefined after failure. */
+	/* Computes a rectangle, its rows one after the other. Returns 0, -EIO or -ENOMEM; dst is undefined after
+	 * failure. */
 	int (*fill)(const struct generator *g, void *dst, const struct rect *r);
 	/* Adds the mapped bytes that a rectangle is computed from. NULL if nothing worth paging is read. */
 	void (*needs)(const struct generator *g, const struct rect *r, struct spans *out);
@@ -37,8 +38,8 @@ struct generator_ops {
 struct inputs {
 	struct source_file *const *files;
 	size_t count;
-	/* If not NULL, any row touches the pages of all rows, so they are brought into memory as a whole: whoever sets the
-	 * flag does it, and whoever clears it has given them back. */
+	/* If not NULL, any row touches the pages of all rows, so they are brought into memory as a whole: whoever sets
+	 * the flag does it, and whoever clears it has given them back. */
 	atomic_bool *resident;
 };
 
@@ -46,7 +47,7 @@ struct generator {
 	const struct generator_ops *ops;
 	uint64_t rows, row_bytes;
 	uint32_t tile_rows;
-	uint32_t step; /* rows may be cut at multiples of it, in bytes; 0: they are only computed whole */
+	uint32_t step;     /* rows may be cut at multiples of it, in bytes; 0: they are only computed whole */
 	uint32_t run_rows; /* rows are computed in runs of so many, from multiples of it; 0: one by one */
 	struct inputs inputs;
 };

@@ -39,8 +39,8 @@ void layout_add_source(struct layout *layout, struct source_file *file, uint64_t
 void layout_add_generator(struct layout *layout, const struct generator *generator)
 {
 	add_extent(layout, (struct extent){.kind = EXTENT_GENERATED,
-			   .length = generator->rows * generator->row_bytes,
-			   .from.generator = generator});
+			       .length = generator->rows * generator->row_bytes,
+			       .from.generator = generator});
 }
 
 static int keep_text(struct layout *layout, struct arena *arena, const struct text *text)

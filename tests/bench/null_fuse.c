@@ -41,7 +41,7 @@ struct null_fuse {
 	const char *mountpoint;
 	struct loop *loop;
 	pthread_mutex_t lock;
-	struct stream stream; /* of reads; under the lock */
+	struct stream stream;      /* of reads; under the lock */
 	uint64_t sizes[FILES_MAX]; /* of inode ROOT + 1 + index */
 	size_t count;
 };

@@ -12,12 +12,12 @@
 #define NAMES_MAX 8192
 
 /* The value of a call into the model, during which faults count. */
-#define FAULTY(call)                                                                                                   \
-	({                                                                                                             \
-		faults->active = 1;                                                                                    \
-		__typeof__(call) result_ = (call);                                                                     \
-		faults->active = 0;                                                                                    \
-		result_;                                                                                               \
+#define FAULTY(call)                               \
+	({                                         \
+		faults->active = 1;                \
+		__typeof__(call) result_ = (call); \
+		faults->active = 0;                \
+		result_;                           \
 	})
 
 struct shown {

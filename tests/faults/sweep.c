@@ -183,8 +183,8 @@ static void sweep_fault(struct sweep *sweep, const struct subject *s, const stru
 			printf("  n = %lld: %s\n", (long long)n, v.what);
 		counts[v.outcome]++;
 	}
-	printf("%-28s %5lld of %5lld: %lld unnoticed, %lld clean errors, %lld blamed on the model, %lld wrong\n", f->name,
-	    (long long)runs, (long long)calls, (long long)counts[UNNOTICED], (long long)counts[CLEAN],
+	printf("%-28s %5lld of %5lld: %lld unnoticed, %lld clean errors, %lld blamed on the model, %lld wrong\n",
+	    f->name, (long long)runs, (long long)calls, (long long)counts[UNNOTICED], (long long)counts[CLEAN],
 	    (long long)counts[BLAMED], (long long)counts[WRONG]);
 	sweep->runs += runs;
 	sweep->failed += counts[BLAMED] + counts[WRONG];

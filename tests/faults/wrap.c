@@ -59,9 +59,9 @@ static void *allocated(void *block)
 	return block;
 }
 
-#define REAL(result, name, ...)                                                                                        \
-	result __real_##name(__VA_ARGS__);                                                                             \
-	result __wrap_##name(__VA_ARGS__);                                                                             \
+#define REAL(result, name, ...)            \
+	result __real_##name(__VA_ARGS__); \
+	result __wrap_##name(__VA_ARGS__); \
 	result __wrap_##name(__VA_ARGS__)
 
 /* ---- memory ---- */

@@ -219,7 +219,8 @@ static void add_g_idx(struct directory *d, struct recipe *r, const char *name, u
 
 		text_put(&s->data, (const char *)&group, 4);
 	}
-	text_printf(&s->header, ":{\"dtype\":\"I32\",\"shape\":[%u],\"data_offsets\":[%zu,%zu]}", k, begin, s->data.len);
+	text_printf(&s->header, ":{\"dtype\":\"I32\",\"shape\":[%u],\"data_offsets\":[%zu,%zu]}", k, begin,
+	    s->data.len);
 	text_printf(&d->map, "%s", d->map.len ? "," : "");
 	text_json_string(&d->map, name);
 	text_printf(&d->map, ":\"%s\"", s->name);
@@ -280,8 +281,8 @@ static void name_shards(struct directory *d, struct recipe *r)
 		if (one)
 			strcpy(s->name, "model.safetensors");
 		else
-			snprintf(s->name, sizeof(s->name), "%smodel-%05d-of-%05d.safetensors", chance(r, 32) ? "onnx/" : "", i + 1,
-			    d->shard_count);
+			snprintf(s->name, sizeof(s->name), "%smodel-%05d-of-%05d.safetensors",
+			    chance(r, 32) ? "onnx/" : "", i + 1, d->shard_count);
 		text_printf(&s->header, "{");
 	}
 }
@@ -318,8 +319,8 @@ static void put_shards(struct directory *d, struct recipe *r)
 static void write_patterns(struct text *out, struct recipe *r)
 {
 	static const char *const signs[] = {"+:", "-:", "", "+:", "^", "-:.*"};
-	static const char *const parts[] = {"layers", "\\\\.", ".*", "0", "[0-3]", "(q|k|v)_proj", "(.{1,9}){1,9}", "mlp",
-	    "(?:x|y)", "$", "(?!.*q)", "\\\\d+", "(a*)*b", "\\\\1", "[", "{"};
+	static const char *const parts[] = {"layers", "\\\\.", ".*", "0", "[0-3]", "(q|k|v)_proj", "(.{1,9}){1,9}",
+	    "mlp", "(?:x|y)", "$", "(?!.*q)", "\\\\d+", "(a*)*b", "\\\\1", "[", "{"};
 	static const char *const values[] = {"{}", "{\"bits\":8}", "{\"bits\":4,\"group_size\":32}", "{\"sym\":false}",
 	    "{\"bits\":3.5}", "null", "{\"group_size\":-1,\"desc_act\":true}", "{\"bits\":16}"};
 	const unsigned count = take(r, 6);
@@ -369,7 +370,8 @@ static void put_configs(struct directory *d, struct recipe *r)
 	text_printf(&config, "{\"architectures\":[\"%s\"],\"model_type\":\"%s\"", PICK(r, classes), PICK(r, types));
 	text_printf(&config, ",\"num_hidden_layers\":%u", take(r, 4));
 	if (where & 1) {
-		text_printf(&config, where & 2 ? ",\"text_config\":{\"quantization_config\":" : ",\"quantization_config\":");
+		text_printf(&config,
+		    where & 2 ? ",\"text_config\":{\"quantization_config\":" : ",\"quantization_config\":");
 		text_put(&config, quant.data, quant.len);
 		text_printf(&config, where & 2 ? "}" : "");
 	}

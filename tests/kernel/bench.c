@@ -150,7 +150,10 @@ void bench_fp8(struct check *c, struct bench *b)
 	    {.block_rows = 1, .block_columns = BENCH_K, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_BF16},
 	    {.block_rows = 1, .block_columns = 32, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_F8_E8M0},
 	    {.block_rows = BENCH_N, .block_columns = 1, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_F32},
-	    {.block_rows = 128, .block_columns = 128, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_F32,
+	    {.block_rows = 128,
+		.block_columns = 128,
+		.code_dtype = DTYPE_F8_E4M3,
+		.scale_dtype = DTYPE_F32,
 		.divide = true},
 	    {.block_rows = 128, .block_columns = 128, .code_dtype = DTYPE_F8_E5M2, .scale_dtype = DTYPE_F32},
 	};

@@ -82,4 +82,3 @@ void check_casts(struct check *c)
 	free(doubles);
 	group_end(c, "casts");
 }
-

@@ -141,8 +141,7 @@ unsigned char *place_output(struct check *c, size_t bytes)
 	return out;
 }
 
-void compare(struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes,
-    const char *what)
+void compare(struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes, const char *what)
 {
 	char text[512];
 	size_t i = 0;
@@ -169,8 +168,10 @@ int copy_plainly(void *ctx, const struct accel_copy *what)
 
 /* --- Numbers --- */
 
-const struct number_format number_formats[DTYPE_COUNT] = {
-    [DTYPE_F16] = {5, 10}, [DTYPE_BF16] = {8, 7}, [DTYPE_F32] = {8, 23}, [DTYPE_F8_E4M3] = {4, 3},
+const struct number_format number_formats[DTYPE_COUNT] = {[DTYPE_F16] = {5, 10},
+    [DTYPE_BF16] = {8, 7},
+    [DTYPE_F32] = {8, 23},
+    [DTYPE_F8_E4M3] = {4, 3},
     [DTYPE_F8_E5M2] = {5, 2}};
 
 double number_decode(uint64_t bits, enum dtype dtype)

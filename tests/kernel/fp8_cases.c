@@ -20,7 +20,8 @@ static double fp8_scale_at(const struct fp8_tensor *t, uint32_t n, uint32_t k)
 	const size_t columns = ceil((double)t->columns / t->block_columns), bytes = dtype_bytes(t->scale_dtype);
 	uint64_t bits = 0;
 
-	memcpy(&bits, t->scales + ((n - n % t->block_rows) / t->block_rows * columns + k / t->block_columns) * bytes, bytes);
+	memcpy(&bits, t->scales + ((n - n % t->block_rows) / t->block_rows * columns + k / t->block_columns) * bytes,
+	    bytes);
 	return number_decode(bits, t->scale_dtype);
 }
 
@@ -234,9 +235,8 @@ static void check_fp8_scales(struct check *c, struct fp8_tensor kind)
 void check_fp8(struct check *c)
 {
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(fp8_codes) * ARRAY_SIZE(fp8_scales); i++) {
-		const struct fp8_tensor kind = {.code_dtype = fp8_codes[i / 2 % 2],
-		    .scale_dtype = fp8_scales[i / 4],
-		    .divide = i % 2};
+		const struct fp8_tensor kind = {
+		    .code_dtype = fp8_codes[i / 2 % 2], .scale_dtype = fp8_scales[i / 4], .divide = i % 2};
 
 		check_fp8_shapes(c, &kind);
 		if (kind.scale_dtype != DTYPE_F32)

@@ -192,4 +192,3 @@ void matrix_free(struct matrix *m)
 	free(m->codes);
 	free(m->zeros);
 }
-

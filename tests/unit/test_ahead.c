@@ -45,7 +45,8 @@ struct fixture {
 
 static void set_up(struct fixture *x, unsigned depth)
 {
-	*x = (struct fixture){.reader = {.cache = cache_new(1 << 20), .buffers = buffers_new(), .pager = pager_new(NULL)}};
+	*x = (struct fixture){
+	    .reader = {.cache = cache_new(1 << 20), .buffers = buffers_new(), .pager = pager_new(NULL)}};
 	x->ahead = ahead_new(&x->reader, depth);
 	x->file.g = (struct generator){.rows = ROWS, .row_bytes = ROW, .tile_rows = 16, .ops = &ops};
 	CHECK(layout_reserve(&x->file.layout, &x->arena, 1) == 0);

@@ -76,7 +76,8 @@ static const struct pager_io io = {io_resident, io_fetch, io_populate, io_unpopu
 static struct needs make(struct noted *n, uint64_t bytes, bool whole)
 {
 	*n = (struct noted){.permits = UINT_MAX, .main = pthread_self()};
-	return (struct needs){.spans = {1, {{&n->f, 0, bytes}}}, .mapped = true, .resident = whole ? &n->resident : NULL};
+	return (struct needs){
+	    .spans = {1, {{&n->f, 0, bytes}}}, .mapped = true, .resident = whole ? &n->resident : NULL};
 }
 
 /* The same needs cut to a part. */

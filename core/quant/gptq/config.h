@@ -16,9 +16,10 @@
 #include "quant/gptq/overrides.h"
 
 struct quant_config {
-	const char *file;     /* where it stands, for messages; NULL if there is none */
-	const char *method;   /* quant_method or method, lower case; "" if absent */
-	const char *format;   /* checkpoint_format, else format; of AutoRound packing_format, else backend; lower case; "" if absent */
+	const char *file;   /* where it stands, for messages; NULL if there is none */
+	const char *method; /* quant_method or method, lower case; "" if absent */
+	const char *format; /* checkpoint_format, else format; of AutoRound packing_format, else backend; lower case; ""
+	                       if absent */
 	const char *producer; /* "gptqmodel:7.7.0", "auto-round", or "" */
 	int64_t bits;         /* 0 if absent */
 	int64_t group_size;   /* -1 for one group per column, 0 if absent */

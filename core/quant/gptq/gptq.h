@@ -16,10 +16,10 @@
 enum gptq_part { GPTQ_QWEIGHT, GPTQ_QZEROS, GPTQ_SCALES, GPTQ_G_IDX };
 
 struct gptq_module {
-	struct encoded e;  /* first */
-	struct qtensor q;  /* points into maps: read it under inputs_guard */
-	enum zeros stored; /* what its qzeros mean: V1 or V2, also where q.zeros is MIDDLE: absent, or repaired */
-	bool symmetric;    /* every zero in the first row is the middle value */
+	struct encoded e;   /* first */
+	struct qtensor q;   /* points into maps: read it under inputs_guard */
+	enum zeros stored;  /* what its qzeros mean: V1 or V2, also where q.zeros is MIDDLE: absent, or repaired */
+	bool symmetric;     /* every zero in the first row is the middle value */
 	const char *repair; /* the known fault of its stored zeros that is repaired here, or NULL */
 	const unsigned char *qzeros; /* as stored, in the map; NULL if absent */
 	const struct quant_config *config;

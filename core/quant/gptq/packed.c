@@ -241,8 +241,8 @@ static int append_rows(const struct packed *p, const struct packed_tensor *t, st
 	return 0;
 }
 
-/* True if the stored words can be passed through: zeros are stored, and read, as they are, and no part but the last ends
- * inside a word. */
+/* True if the stored words can be passed through: zeros are stored, and read, as they are, and no part but the last
+ * ends inside a word. */
 static bool can_pass_zeros(struct gptq_module *const *modules, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -394,8 +394,8 @@ int packed_list(struct checkpoint *c, const struct tensors *ts, struct packed *o
 	if (!out->list)
 		return -ENOMEM;
 	for (size_t i = 0; rc == 0 && i < ts->count; i++)
-		rc = gptq_modules(&ts->list[i], modules) ? add_module(out, &ts->list[i])
-		                                             : add_stored(out, &ts->list[i]);
+		rc =
+		    gptq_modules(&ts->list[i], modules) ? add_module(out, &ts->list[i]) : add_stored(out, &ts->list[i]);
 	qsort(out->list, out->count, sizeof(*out->list), by_alignment_and_name);
 	return rc;
 }
