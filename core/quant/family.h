@@ -18,6 +18,7 @@
 struct opening {
 	struct checkpoint *c;
 	const struct architecture *architecture;
+	struct tables tables;
 	struct tensors *out;
 	struct gptqfs_error *err;
 	bool *taken; /* [c->tensor_count] not served as stored */

@@ -87,10 +87,43 @@ static void warn_tallies(const struct opening *o)
 		    o->tallies[i].count > 1 ? "s" : "", o->tallies[i].module, o->tallies[i].what, o->tallies[i].then);
 }
 
+/* Loaders leave out a head that the configuration ties to the embedding, whatever the file has. */
+static void warn_tied_head(const struct opening *o)
+{
+	if (!architecture_ties_head(o->c->config_json))
+		return;
+	for (size_t i = 0; i < o->out->encoded_count; i++) {
+		const char *module = o->out->encoded[i]->module;
+
+		if (!ends_with(module, "lm_head"))
+			continue;
+		checkpoint_warn(o->c,
+		    "config.json ties lm_head to the embedding, but there is a quantized %.200s: loaders ignore "
+		    "the latter",
+		    module);
+		return;
+	}
+}
+
+/* Returns a name that two tensors have, or NULL. Those of a float type and the others are sorted apart. */
+static const char *name_twice(const struct tensors *ts)
+{
+	const struct tensors floats = {.list = ts->list, .count = ts->float_count, .float_count = ts->float_count};
+
+	for (size_t i = 1; i < ts->count; i++)
+		if (strcmp(ts->list[i - 1].name, ts->list[i].name) == 0)
+			return ts->list[i].name;
+	for (size_t i = ts->float_count; i < ts->count; i++)
+		if (tensors_find(&floats, ts->list[i].name))
+			return ts->list[i].name;
+	return NULL;
+}
+
 /* Gives tensors the names and shapes that the class wants. */
 static int fit_architecture(struct opening *o)
 {
 	struct tensors *ts = o->out;
+	const char *twice;
 
 	for (size_t i = 0; i < ts->count; i++) {
 		ts->list[i].name = architecture_rename(o->architecture, ts->list[i].name, &o->c->arena);
@@ -100,12 +133,12 @@ static int fit_architecture(struct opening *o)
 	tensors_sort(ts);
 	if (join_tensors(&o->c->arena, ts, o->architecture->joins) || stack_experts(o->c, ts))
 		return err_memory(o->err);
-	for (size_t i = 1; i < ts->count; i++)
-		if (strcmp(ts->list[i - 1].name, ts->list[i].name) == 0)
-			return err_set(o->err, -EBADMSG,
-			    "%s: two tensors would be named %.200s in the dense model; remove the one that does not "
-			    "belong to it",
-			    o->c->dir.path, ts->list[i].name);
+	twice = name_twice(ts);
+	if (twice)
+		return err_set(o->err, -EBADMSG,
+		    "%s: two tensors would be named %.200s in the dense model; remove the one that does not "
+		    "belong to it",
+		    o->c->dir.path, twice);
 	return 0;
 }
 
@@ -124,6 +157,7 @@ static int open_families(struct opening *o)
 		return rc;
 	add_stored(o);
 	warn_tallies(o);
+	warn_tied_head(o);
 	return fit_architecture(o);
 }
 
@@ -131,6 +165,7 @@ int quant_open(struct checkpoint *c, struct tensors *out, struct gptqfs_error *e
 {
 	struct opening o = {.c = c, .out = out, .err = err, .architecture = architecture_find(c->config_json)};
 
+	architecture_tables(c->config_json, &o.tables);
 	out->list = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->list));
 	out->encoded = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->encoded));
 	o.taken = arena_alloc(&c->arena, c->tensor_count, sizeof(*o.taken));

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "file/listing.h"
+
 /*
  * GPTQModel 7.0 and later splits gate_up_proj before it quantizes, and saves the halves; without the joint tensor
  * transformers starts with a random one. Gate rows come first, except in Phi-4-multimodal's audio encoder.
@@ -153,14 +155,125 @@ bool architecture_has_bias(const struct architecture *a, const struct json *conf
 	return json_bool(json_get(config, key), false) || json_bool(json_get(text, key), false);
 }
 
-bool architecture_keeps_orientation(const struct architecture *a, const char *module)
+/* ---- embeddings ---- */
+
+/* Configurations nest three or four deep. */
+#define CONFIG_DEPTH 8
+
+static void note_size(int64_t *list, size_t *count, int64_t size)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (list[i] == size)
+			return;
+	if (*count < TABLES_MAX)
+		list[(*count)++] = size;
+}
+
+static bool is_vocabulary(const char *key)
+{
+	return strstr(key, "vocab") || ends_with(key, "num_embeddings") || ends_with(key, "codebook_size");
+}
+
+static bool is_positions(const char *key)
+{
+	static const char *const keys[] = {"max_position_embeddings", "n_positions", "n_ctx", "max_target_positions",
+	    "max_source_positions", "max_text_positions", NULL};
+
+	return any_of(key, keys);
+}
+
+static bool is_width(const char *key)
+{
+	return !is_vocabulary(key) &&
+	       (ends_with(key, "_size") || ends_with(key, "_dim") || ends_with(key, "d_model") ||
+		   ends_with(key, "d_ff") || ends_with(key, "n_embd") || ends_with(key, "n_inner"));
+}
+
+static void walk_sizes(const struct json *config, int depth, struct tables *out, struct tables *widths)
+{
+	for (const struct json *m = json_is_object(config) ? json_first(config) : NULL; m; m = json_after(m)) {
+		int64_t size;
+
+		if (depth)
+			walk_sizes(m, depth - 1, out, widths);
+		if (!json_integer(m, &size) || size <= 0)
+			continue;
+		if (is_vocabulary(json_key(m)))
+			note_size(out->vocabulary, &out->vocabularies, size);
+		else if (is_positions(json_key(m)))
+			note_size(out->positions, &out->position_counts, size);
+		else if (is_width(json_key(m)))
+			note_size(widths->vocabulary, &widths->vocabularies, size);
+	}
+}
+
+static bool has_size(const int64_t *list, size_t count, int64_t size)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i] == size)
+			return true;
+	return false;
+}
+
+void architecture_tables(const struct json *config, struct tables *out)
+{
+	struct tables widths = {0};
+	size_t kept = 0;
+
+	*out = (struct tables){0};
+	walk_sizes(config, CONFIG_DEPTH, out, &widths);
+	for (size_t i = 0; i < out->vocabularies; i++)
+		if (!has_size(widths.vocabulary, widths.vocabularies, out->vocabulary[i]))
+			out->vocabulary[kept++] = out->vocabulary[i];
+	out->vocabularies = kept;
+}
+
+/*
+ * Quantizers take an embedding for a Linear whose inputs are its rows; its class keeps it as it is. The head is a true
+ * Linear, whose outputs are as many.
+ */
+static bool is_embedding(const struct tables *t, struct linear l)
+{
+	static const char *const usual[] = {
+	    "embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "tok_embeddings", "embed_positions", NULL};
+	const char *name = last_part(l.module);
+
+	if (has_size(t->vocabulary, t->vocabularies, l.in_features))
+		return true;
+	if (has_size(t->vocabulary, t->vocabularies, l.out_features))
+		return false;
+	/* OPT and its kin have two rows more. Widths of layers are often as large as these tables: the name counts too. */
+	if (has_size(t->positions, t->position_counts, l.in_features) ||
+	    has_size(t->positions, t->position_counts, l.in_features - 2))
+		if (strstr(name, "position") || strcmp(name, "wpe") == 0)
+			return true;
+	return any_of(name, usual);
+}
+
+bool architecture_keeps_orientation(const struct architecture *a, const struct tables *tables, struct linear linear)
 {
 	static const char *const conv1d[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
-	static const char *const embeddings[] = {
-	    "embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "tok_embeddings", "embed_positions", NULL};
 
-	return any_of(last_part(module), embeddings) || (a->conv1d && any_of(last_part(module), conv1d));
+	return is_embedding(tables, linear) || (a->conv1d && any_of(last_part(linear.module), conv1d));
 }
+
+static bool ties(const struct json *config, int depth)
+{
+	if (json_bool(json_get(config, "tie_word_embeddings"), false))
+		return true;
+	for (const struct json *m = depth && json_is_object(config) ? json_first(config) : NULL; m; m = json_after(m))
+		if (json_is_object(m) && !strstr(json_key(m), "vision") && !strstr(json_key(m), "audio") &&
+		    ties(m, depth - 1))
+			return true;
+	return false;
+}
+
+bool architecture_ties_head(const struct json *config)
+{
+	return ties(config, CONFIG_DEPTH);
+}
+
+/* ---- names ---- */
 
 const char *architecture_rename(const struct architecture *a, const char *name, struct arena *arena)
 {

@@ -43,16 +43,38 @@ struct architecture {
 /* By model_type of the configuration, or of its text_config. Never NULL: an unknown one gets an entry without facts. */
 const struct architecture *architecture_find(const struct json *config);
 
-/* Does the class have a bias in this module? True where it is not known. */
+/* True if the class has a bias in this module, or where that is not known. */
 bool architecture_has_bias(const struct architecture *a, const struct json *config, const char *module);
 
-/* Is the weight of this module [in_features, out_features]: a Conv1D, or an embedding? */
-bool architecture_keeps_orientation(const struct architecture *a, const char *module);
+/*
+ * How many rows the embeddings of a model have, as its configuration tells: vocab_size, vocab_size_per_layer_input and
+ * the like, at any depth. A size that is also the width of layers is left out: it would tell nothing.
+ */
+#define TABLES_MAX 16
+
+struct tables {
+	int64_t vocabulary[TABLES_MAX], positions[TABLES_MAX];
+	size_t vocabularies, position_counts;
+};
+
+void architecture_tables(const struct json *config, struct tables *out);
+
+/* A module by its name and by the shape of the Linear that its quantizer took it for. */
+struct linear {
+	const char *module;
+	int64_t in_features, out_features;
+};
+
+/* True if the weight of this module is [in_features, out_features]: of a Conv1D, or of an embedding. */
+bool architecture_keeps_orientation(const struct architecture *a, const struct tables *tables, struct linear linear);
+
+/* True if the text model takes its embedding for its head. */
+bool architecture_ties_head(const struct json *config);
 
 /* The name the class uses, in the arena, or `name` itself. NULL for lack of memory. */
 const char *architecture_rename(const struct architecture *a, const char *name, struct arena *arena);
 
-/* May this module's parts be joined? Vision and audio towers keep theirs apart where the text model does not. */
+/* True if this module's parts may be joined. Vision and audio towers keep theirs apart where the text model does not. */
 bool architecture_joins(const char *module);
 
 #endif

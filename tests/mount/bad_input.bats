@@ -176,6 +176,7 @@ refused() {
 
 @test "g_idx below zero" { refused 3 g_idx_negative model.safetensors $Q.g_idx "element 40 is -1" "0 to 1" $AGAIN; }
 @test "weight beside qweight" { refused 3 both_weights model.safetensors $Q .weight .qweight remove; }
+@test "an expert renamed to the name of an integer tensor" { refused 3 renamed_twice "two tensors" w1.weight remove; }
 
 # ---- other formats ----
 

@@ -80,6 +80,12 @@ repaired() {
 	grep -q "^Warning: *1 module .*q_proj.*all-zero bias" "$mnt/info"
 }
 @test "made here: Conv1D and embeddings keep their orientation" { synthetic gpt2; }
+@test "made here: embeddings are told by their size" { synthetic embeddings; }
+@test "made here: Phi-3.5-MoE's experts by the names of the class" { synthetic phimoe; }
+@test "made here: a tied head in text_config" {
+	synthetic tied_in_text_config
+	grep -q "^Warning: .*ties lm_head to the embedding.* language_model.lm_head:" "$mnt/info"
+}
 @test "made here: Mixtral's experts by the names of the class" { synthetic mixtral; }
 @test "made here: gpt-oss, gate and up cut into columns in turns" { synthetic gpt_oss_turns; }
 @test "made here: gpt-oss, gate and up cut into halves" { synthetic gpt_oss_halves; }

@@ -368,6 +368,55 @@ def gpt2(path):
 
 
 @kind
+def embeddings(path):
+    """Embeddings by sizes that the configuration gives at several depths, whatever their names; a head is a Linear, and
+    so is an embedding whose codes lie along the other axis. One size of a table is a width of layers too."""
+    model = Model()
+    model.config.update(vocab_size=160, text_config={"vocab_size": 128, "decoder": {"vocab_size_per_layer_input": 96}},
+                        audio_config={"vocab_size": 64})
+    model.module("backbone.embeddings", 160, 64, turned=True)
+    model.module("shared", 128, 32, turned=True)
+    model.module("model.language_model.embed_tokens_per_layer", 96, 64, turned=True)
+    model.module("model.embed_tokens", 64, 128)
+    model.module("model.layers.0.self_attn.q_proj", 64, 64)
+    model.module("lm_head", 64, 160)
+    served(path, model)
+
+
+@kind
+def tied_in_text_config(path):
+    """A quantized head that the text model's configuration ties to the embedding."""
+    model = Model().usual(head=False)
+    model.config["text_config"] = {"tie_word_embeddings": True}
+    model.module("language_model.lm_head", 64, 32)
+    served(path, model)
+
+
+@kind
+def phimoe(path):
+    """As mixtral; transformers 5 has another name for the router."""
+    model = Model()
+    model.config["model_type"] = "phimoe"
+    ours, theirs = "model.layers.0.mlp.", "model.layers.0.block_sparse_moe."
+    for part, old in (("gate_proj", "w1"), ("down_proj", "w2"), ("up_proj", "w3")):
+        model.module(f"{ours}experts.1.{part}", 64, 32)
+        model.dense[f"{theirs}experts.1.{old}.weight"] = model.dense.pop(f"{ours}experts.1.{part}.weight")
+    model.plain(ours + "router.weight", [2, 64])
+    model.dense[theirs + "gate.weight"] = model.dense.pop(ours + "router.weight")
+    served(path, model)
+
+
+@kind
+def renamed_twice(path):
+    """A renamed expert beside an integer tensor that has its name already."""
+    model = Model()
+    model.config["model_type"] = "mixtral"
+    model.module("model.layers.0.mlp.experts.0.gate_proj", 64, 32)
+    model.other("model.layers.0.block_sparse_moe.experts.0.w1.weight", [4], "I64")
+    model.write(path)
+
+
+@kind
 def mixtral(path):
     """Experts under the names that GPTQModel 7 gives them; the class has older ones."""
     model = Model()

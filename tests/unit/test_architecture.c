@@ -79,14 +79,66 @@ static void test_names(void)
 	CHECK(!strcmp(architecture_rename(a, "model.layers.3.mlp.gate.weight", &arena),
 	    "model.layers.3.block_sparse_moe.gate.weight"));
 	json_free(json);
-	a = find("{\"model_type\":\"gpt2\"}", &json);
-	CHECK(architecture_keeps_orientation(a, "transformer.h.0.attn.c_attn"));
-	CHECK(architecture_keeps_orientation(a, "transformer.wte") && !architecture_keeps_orientation(a, "lm_head"));
-	json_free(json);
-	a = find("{\"model_type\":\"gpt_bigcode\"}", &json);
-	CHECK(!architecture_keeps_orientation(a, "transformer.h.0.attn.c_attn"));
-	json_free(json);
 	arena_free(&arena);
+}
+
+static bool keeps(const char *config, const char *module, int64_t in, int64_t out)
+{
+	struct tables tables;
+	struct json *json;
+	const struct architecture *a = find(config, &json);
+
+	architecture_tables(json, &tables);
+	json_free(json);
+	return architecture_keeps_orientation(a, &tables, (struct linear){module, in, out});
+}
+
+static void test_orientation(void)
+{
+	static const char gpt2[] = "{\"model_type\":\"gpt2\"}";
+	static const char mamba[] = "{\"model_type\":\"mamba2\",\"vocab_size\":50288,\"hidden_size\":2560}";
+	static const char gemma[] = "{\"text_config\":{\"vocab_size\":262400,\"vocab_size_per_layer_input\":262144,"
+				    "\"hidden_size\":2048,\"max_position_embeddings\":32768}}";
+	static const char opt[] = "{\"vocab_size\":50272,\"max_position_embeddings\":2048,\"hidden_size\":2048}";
+
+	CHECK(keeps(gpt2, "transformer.h.0.attn.c_attn", 768, 2304));
+	CHECK(keeps(gpt2, "transformer.wte", 50257, 768) && !keeps(gpt2, "lm_head", 768, 50257));
+	CHECK(!keeps("{\"model_type\":\"gpt_bigcode\"}", "transformer.h.0.attn.c_attn", 768, 2304));
+	CHECK(keeps(mamba, "backbone.embeddings", 50288, 2560) && !keeps(mamba, "lm_head", 2560, 50288));
+	CHECK(keeps(gemma, "model.language_model.embed_tokens_per_layer", 262144, 7680));
+	CHECK(keeps(gemma, "model.language_model.embed_tokens", 262400, 2048));
+	/* Codes along the other axis: the quantizer did not take it for a Linear of 262400 inputs. */
+	CHECK(!keeps(gemma, "model.language_model.embed_tokens", 2048, 262400));
+	CHECK(keeps(opt, "model.decoder.embed_positions", 2050, 2048) && keeps(opt, "x.position_embedding", 2048, 512));
+	CHECK(!keeps(opt, "model.decoder.layers.0.self_attn.q_proj", 2048, 2048));
+	/* A width that a vocabulary has by chance tells nothing; names still do. */
+	CHECK(!keeps("{\"vocab_size\":1024,\"d_model\":1024}", "decoder.fc", 1024, 64));
+	CHECK(keeps("{\"vocab_size\":1024,\"d_model\":1024}", "decoder.embed_tokens", 1024, 1024));
+	CHECK(!keeps("[]", "a", 1, 1) && !keeps("{\"vocab_size\":-5,\"x_vocab\":\"8\"}", "a", 8, 1));
+}
+
+static void test_ties(void)
+{
+	static const struct {
+		const char *config;
+		bool ties;
+	} cases[] = {
+	    {"{}", false},
+	    {"{\"tie_word_embeddings\":true}", true},
+	    {"{\"tie_word_embeddings\":false,\"text_config\":{\"tie_word_embeddings\":true}}", true},
+	    {"{\"thinker_config\":{\"text_config\":{\"tie_word_embeddings\":true}}}", true},
+	    {"{\"vision_config\":{\"tie_word_embeddings\":true},\"audio_config\":{\"tie_word_embeddings\":true}}", false},
+	    {"{\"tie_word_embeddings\":\"true\"}", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct json *json;
+
+		find(cases[i].config, &json);
+		if (!CHECK(architecture_ties_head(json) == cases[i].ties))
+			printf("  %s\n", cases[i].config);
+		json_free(json);
+	}
 }
 
 /* gate and up of one layer fit and are joined, with a bias on one side only; those of another do not. */
@@ -202,6 +254,8 @@ int main(void)
 	test_bias();
 	test_names();
 	test_experts();
+	test_orientation();
+	test_ties();
 	test_join();
 	test_fused();
 	return test_done();

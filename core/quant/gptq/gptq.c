@@ -425,7 +425,8 @@ static int open_module(struct gptq_opener *o, struct gptq_module *m)
 	q->qweight = checkpoint_data(o->o->c, part[GPTQ_QWEIGHT]);
 	q->qzeros = m->qzeros;
 	q->scales = checkpoint_data(o->o->c, part[GPTQ_SCALES]);
-	m->e.transposed = architecture_keeps_orientation(o->o->architecture, m->e.module);
+	m->e.transposed = architecture_keeps_orientation(
+	    o->o->architecture, &o->o->tables, (struct linear){m->e.module, q->in_features, q->out_features});
 	if (o->config->bits && o->config->bits != q->bits && !o->config->overrides.count)
 		opening_tally(o->o, OTHER_BITS, SHAPES_COUNT, m->e.module);
 	return check_zeros(o, m);
@@ -503,10 +504,6 @@ static void warn_config(const struct gptq_opener *o)
 	if (!o->config->file)
 		checkpoint_warn(
 		    c, "no quantization configuration: zeros are taken to be v1, widths and groups from shapes");
-	if (opening_find(o->o, "lm_head", ".qweight") && json_bool(json_get(c->config_json, "tie_word_embeddings"), false))
-		checkpoint_warn(c,
-		    "config.json ties lm_head to the embedding, but there is a quantized lm_head: loaders ignore "
-		    "the latter");
 }
 
 /* Data read per module is small and scattered: with one read at a time, opening a model of very many modules on a cold
