@@ -3,17 +3,36 @@
 
 #include <string.h>
 
+#include "view/spellings.h"
+
+/* Below that nobody has a configuration, and every level is walked once more. */
+#define DEPTH_MAX 16
+
 struct rewrite {
-	enum dtype dtype;
-	struct json_text quantization; /* of the packed view, which keeps its types; at == NULL for a dense one */
-	bool placed;                   /* it stands somewhere */
+	const struct config_view *view;
+	bool custom;   /* the model brings classes of its own */
+	bool placed;   /* view->quantization stands somewhere */
+	uint32_t seen; /* which of view->members were there */
 	struct text *out;
 };
 
+/* One object on its way out. */
+struct object {
+	bool top;
+	bool part; /* the configuration of a part of the model, with a type of its own */
+	int depth;
+	struct json_text space; /* before its first key: members that it lacks are spaced likewise */
+	bool empty;             /* as far as it was written */
+};
+
+static bool is_packed(const struct rewrite *r)
+{
+	return r->view->quantization.at != NULL;
+}
+
 static bool is_cut(const struct rewrite *r, struct json_text key)
 {
-	return (!r->quantization.at && json_text_is(key, "quantization_config")) ||
-	       json_text_is(key, "compression_config");
+	return (!is_packed(r) && json_text_is(key, "quantization_config")) || json_text_is(key, "compression_config");
 }
 
 static bool is_dtype(struct json_text key)
@@ -21,63 +40,108 @@ static bool is_dtype(struct json_text key)
 	return json_text_is(key, "torch_dtype") || json_text_is(key, "dtype");
 }
 
-/* "text_config", "vision_config": parts of a model of several, each with a type of its own. */
-static bool is_part(struct json_member m)
+/* "text_config", "vision_config", "decoder": parts of a model of several. */
+static bool is_part(struct json_text key)
 {
 	static const char tail[] = "_config\"";
 	const size_t n = sizeof(tail) - 1;
 
-	return m.key.len > n && memcmp(m.key.at + m.key.len - n, tail, n) == 0 && m.value.at[0] == '{';
+	return (key.len > n && memcmp(key.at + key.len - n, tail, n) == 0) || json_text_is(key, "decoder") ||
+	       json_text_is(key, "encoder");
 }
 
-static void put_dtype(struct rewrite *r)
+/* The view's own value for this member, or NULL. */
+static const char *own_value(struct rewrite *r, struct json_text key)
 {
-	text_printf(r->out, "\"%s\"", dtype_torch_name(r->dtype));
+	for (size_t i = 0; i < r->view->count; i++)
+		if (json_text_is(key, r->view->members[i].key)) {
+			r->seen |= 1u << i;
+			return r->view->members[i].value;
+		}
+	return NULL;
 }
 
-static void rewrite_object(struct rewrite *r, struct json_text object, bool top);
+static void rewrite_object(struct rewrite *r, struct json_text text, struct object *o);
 
-static void put_value(struct rewrite *r, struct json_member m, bool top)
+static void put_value(struct rewrite *r, const struct object *o, struct json_member m)
 {
-	if (r->quantization.at && json_text_is(m.key, "quantization_config")) {
-		text_put(r->out, r->quantization.at, r->quantization.len);
+	struct object inner = {.part = (o->top || o->part) && is_part(m.key), .depth = o->depth + 1};
+	const char *own = o->top ? own_value(r, m.key) : NULL;
+
+	if (own) {
+		text_string(r->out, own);
+	} else if (is_packed(r) && json_text_is(m.key, "quantization_config")) {
+		text_put(r->out, r->view->quantization.at, r->view->quantization.len);
 		r->placed = true;
-	} else if (!r->quantization.at && is_dtype(m.key) && (top || m.value.at[0] == '"'))
-		put_dtype(r);
-	else if (top && is_part(m))
-		rewrite_object(r, m.value, false);
-	else
+	} else if (!is_packed(r) && is_dtype(m.key) && (o->top || (o->part && m.value.at[0] == '"'))) {
+		text_printf(r->out, "\"%s\"", dtype_torch_name(r->view->dtype));
+	} else if (m.value.at[0] == '{' && o->depth < DEPTH_MAX) {
+		rewrite_object(r, m.value, &inner);
+	} else {
 		text_put(r->out, m.value.at, m.value.len);
+	}
 }
 
-/* Adds a member that the object lacks, spaced as its first one is. */
-static void put_missing(struct rewrite *r, const char *key, struct json_text space, bool first)
+/* ---- members that the object lacks ---- */
+
+static void put_missing(struct rewrite *r, struct object *o, const char *key, struct json_text value)
 {
-	if (!first)
+	if (!o->empty)
 		text_put(r->out, ",", 1);
-	text_put(r->out, space.at, space.len);
+	text_put(r->out, o->space.at, o->space.len);
 	text_printf(r->out, "\"%s\": ", key);
-	if (r->quantization.at)
-		text_put(r->out, r->quantization.at, r->quantization.len);
-	else
-		put_dtype(r);
+	text_put(r->out, value.at, value.len);
+	o->empty = false;
+}
+
+static void put_spellings(struct rewrite *r, struct json_text text, struct object *o)
+{
+	struct spelling missing[SPELLINGS_MAX];
+	const size_t count = spellings_missing(text, r->custom, missing);
+
+	for (size_t i = 0; i < count; i++) {
+		r->out->failed |= missing[i].value.failed;
+		put_missing(r, o, missing[i].key, (struct json_text){missing[i].value.data, missing[i].value.len});
+	}
+	spellings_free(missing, count);
+}
+
+static void put_top_members(struct rewrite *r, struct object *o, bool torch_dtype, bool dtype)
+{
+	char type[32];
+	const struct json_text name = {
+	    type, (size_t)snprintf(type, sizeof(type), "\"%s\"", is_packed(r) ? "" : dtype_torch_name(r->view->dtype))};
+
+	for (size_t i = 0; i < r->view->count; i++)
+		if (!(r->seen & 1u << i)) {
+			const char *value = r->view->members[i].value;
+
+			put_missing(r, o, r->view->members[i].key, (struct json_text){value, strlen(value)});
+		}
+	if (!is_packed(r) && !torch_dtype)
+		put_missing(r, o, "torch_dtype", name);
+	if (!is_packed(r) && !dtype)
+		put_missing(r, o, "dtype", name);
+	if (is_packed(r) && !r->placed)
+		put_missing(r, o, "quantization_config", r->view->quantization);
 }
 
 /*
  * Every kept member is written with the blanks before it and without its comma; commas are put between. So it does
  * not matter which members are cut.
  */
-static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
+static void rewrite_object(struct rewrite *r, struct json_text text, struct object *o)
 {
 	struct json_walk walk;
 	struct json_member m;
-	struct json_text space = {"", 0};
-	const char *from = object.at, *open, *kept = NULL;
-	bool first = true, torch_dtype = !top || r->quantization.at, dtype = torch_dtype;
+	const char *from = text.at, *open, *kept = NULL;
+	bool torch_dtype = false, dtype = false;
 
-	json_walk(&walk, object);
+	json_walk(&walk, text);
 	open = walk.at;
 	text_put(r->out, from, (size_t)(open - from));
+	o->space = (struct json_text){"", 0};
+	o->empty = true;
 	from = open;
 	while (json_next(&walk, &m)) {
 		/* Between the last value and this key: blanks, a comma, blanks. */
@@ -85,7 +149,7 @@ static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
 		const char *blank = comma ? comma + 1 : from;
 
 		if (from == open)
-			space = (struct json_text){open, (size_t)(m.key.at - open)};
+			o->space = (struct json_text){open, (size_t)(m.key.at - open)};
 		from = m.value.at + m.value.len;
 		if (is_cut(r, m.key)) {
 			kept = NULL;
@@ -95,34 +159,37 @@ static void rewrite_object(struct rewrite *r, struct json_text object, bool top)
 		dtype |= json_text_is(m.key, "dtype");
 		if (kept)
 			text_put(r->out, kept, (size_t)(comma - kept));
-		if (!first)
+		if (!o->empty)
 			text_put(r->out, ",", 1);
 		text_put(r->out, blank, (size_t)(m.value.at - blank));
-		put_value(r, m, top);
+		put_value(r, o, m);
 		kept = from;
-		first = false;
+		o->empty = false;
 	}
-	if (!torch_dtype) {
-		put_missing(r, "torch_dtype", space, first);
-		first = false;
-	}
-	if (!dtype)
-		put_missing(r, "dtype", space, first);
-	if (r->quantization.at && top && !r->placed)
-		put_missing(r, "quantization_config", space, first);
-	text_put(r->out, from, (size_t)(object.at + object.len - from));
+	if ((o->top || o->part) && !r->view->bare)
+		put_spellings(r, text, o);
+	if (o->top && !r->view->bare)
+		put_top_members(r, o, torch_dtype, dtype);
+	text_put(r->out, from, (size_t)(text.at + text.len - from));
 }
 
-void config_rewrite(struct json_text text, enum dtype dtype, struct text *out)
+/* Does the outermost object have such a member? */
+static bool has_member(struct json_text text, const char *key)
 {
-	struct rewrite r = {.dtype = dtype, .out = out};
+	struct json_walk walk;
+	struct json_member m;
 
-	rewrite_object(&r, text, true);
+	json_walk(&walk, text);
+	while (json_next(&walk, &m))
+		if (json_text_is(m.key, key))
+			return true;
+	return false;
 }
 
-void config_rewrite_packed(struct json_text text, struct json_text quantization, struct text *out)
+void config_rewrite(struct json_text text, const struct config_view *view, struct text *out)
 {
-	struct rewrite r = {.quantization = quantization, .out = out};
+	struct rewrite r = {.view = view, .custom = has_member(text, "auto_map"), .out = out};
+	struct object top = {.top = true};
 
-	rewrite_object(&r, text, true);
+	rewrite_object(&r, text, &top);
 }

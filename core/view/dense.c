@@ -64,11 +64,12 @@ static int add_weights(const struct directory *d)
 
 static int add_config(const struct directory *d)
 {
+	const struct config_view view = {.dtype = d->dense.dtype};
 	struct text text = {0};
 
 	if (!d->p->c->config_text.at)
 		return 0;
-	config_rewrite(d->p->c->config_text, d->dense.dtype, &text);
+	config_rewrite(d->p->c->config_text, &view, &text);
 	return tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
 }
 

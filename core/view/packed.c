@@ -61,6 +61,7 @@ static int add_weights(const struct plan *p, uint32_t dir)
 static int add_configs(const struct plan *p, uint32_t dir)
 {
 	struct text own = {0}, inside = {0}, config = {0};
+	struct config_view view = {0};
 	int rc = p->repack->configure(p->packed, 0, &own);
 
 	text_printf(&own, "\n");
@@ -72,7 +73,8 @@ static int add_configs(const struct plan *p, uint32_t dir)
 		return rc;
 	rc = p->repack->configure(p->packed, 2, &inside);
 	if (rc == 0) {
-		config_rewrite_packed(p->c->config_text, (struct json_text){inside.data, inside.len}, &config);
+		view.quantization = (struct json_text){inside.data, inside.len};
+		config_rewrite(p->c->config_text, &view, &config);
 		rc = tree_add_text(p->tree, dir, "config.json", &config, &p->c->config.stat);
 	}
 	text_free(&inside);

@@ -35,6 +35,7 @@ static void look_around(const struct json *json, struct quant_config *config, st
 /* A quantization configuration is read; as config.json it is rewritten, and what comes out is JSON again. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct config_view dense = {.dtype = DTYPE_BF16}, packed = {.quantization = {"{}", 2}};
 	const struct json_text text = {(const char *)data, size};
 	struct arena arena = {0};
 	struct gptqfs_error err;
@@ -48,10 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (quant_config_read(&in, &arena, &config, &err) == 0)
 			look_around(json, &config, &arena);
 		if (json_is_object(json)) {
-			config_rewrite(text, DTYPE_BF16, &out);
+			config_rewrite(text, &dense, &out);
 			FUZZ_CHECK(json_check_python((struct json_text){out.data, out.len}, "rewritten", NULL) == 0);
 			out.len = 0;
-			config_rewrite_packed(text, (struct json_text){"{}", 2}, &out);
+			config_rewrite(text, &packed, &out);
 			FUZZ_CHECK(json_check_python((struct json_text){out.data, out.len}, "rewritten", NULL) == 0);
 		}
 		text_free(&out);

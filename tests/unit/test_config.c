@@ -34,18 +34,115 @@ static void test_rewrite(void)
 		"\"torch_dtype\": \"float16\", \"vision_config\": {\"torch_dtype\": \"float16\", \"dtype\": 5}}"},
 	    {"{\"dtype\":\"a\" ,\n\"torch_dtype\":\"b\"}", "{\"dtype\":\"float16\" ,\n\"torch_dtype\":\"float16\"}"},
 	    {"{\"a\":1,\"quantization_config\":2,\"compression_config\":3}", "{\"a\":1," BOTH "," ALSO "}"},
+	    /* At any depth, whatever the object is called; types only where it is the configuration of a part. */
+	    {"{\"thinker_config\":{\"text_config\":{\"quantization_config\":{},\"dtype\":\"x\"}},\"dtype\":\"x\"}",
+		"{\"thinker_config\":{\"text_config\":{\"dtype\":\"float16\"}},\"dtype\":\"float16\"," BOTH "}"},
+	    {"{\"decoder\":{\"torch_dtype\":\"x\",\"a\":{\"b\":{\"quantization_config\":1,\"dtype\":\"x\"}}}}",
+		"{\"decoder\":{\"torch_dtype\":\"float16\",\"a\":{\"b\":{\"dtype\":\"x\"}}}," BOTH "," ALSO "}"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct text out = {0};
 
 		CHECK(json_check(text_of(cases[i].from), "from", NULL) == 0);
-		config_rewrite(text_of(cases[i].from), DTYPE_F16, &out);
+		config_rewrite(text_of(cases[i].from), &(struct config_view){.dtype = DTYPE_F16}, &out);
 		if (!CHECK(out.len == strlen(cases[i].to) && !memcmp(out.data, cases[i].to, out.len)))
 			printf("  case %zu: %.*s\n", i, (int)out.len, out.data);
 		CHECK(json_check((struct json_text){out.data, out.len}, "to", NULL) == 0);
 		text_free(&out);
 	}
+}
+
+/* Members that transformers 5 renamed, both ways. What is expected was checked by loading it in 4.57.6 and 5.23.0. */
+static void test_spellings(void)
+{
+#define TYPES ",\"dtype\":\"a\",\"torch_dtype\":\"b\""
+#define TYPED ",\"dtype\":\"float16\",\"torch_dtype\":\"float16\""
+#define LLAMA "\"model_type\":\"llama\",\"hidden_size\":64,"
+	static const struct {
+		const char *from, *to;
+	} cases[] = {
+	    /* Plain: no scaling to speak of. */
+	    {"{" LLAMA "\"rope_parameters\":{\"rope_theta\":1e5,\"rope_type\":\"default\"}" TYPES "}",
+		"{" LLAMA "\"rope_parameters\":{\"rope_theta\":1e5,\"rope_type\":\"default\"}" TYPED
+		",\"rope_theta\": 1e5}"},
+	    {"{" LLAMA "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"rope_theta\":100000.0}" TYPES "}",
+		"{" LLAMA "\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"rope_theta\":100000.0}" TYPED
+		",\"rope_theta\": 100000.0,\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}}"},
+	    {"{\"rope_parameters\":{\"rope_theta\":7,\"partial_rotary_factor\":0.5,\"mrope_section\":[1,2]}" TYPES "}",
+		"{\"rope_parameters\":{\"rope_theta\":7,\"partial_rotary_factor\":0.5,\"mrope_section\":[1,2]}" TYPED
+		",\"rope_theta\": 7,\"partial_rotary_factor\": 0.5,\"rope_scaling\": {\"mrope_section\": [1,2]}}"},
+	    /* A rope_theta that stands beside is not the one that counts. */
+	    {"{\"rope_theta\":6,\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":\"linear\",\"factor\":2}" TYPES "}",
+		"{\"rope_theta\":6,\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":\"linear\",\"factor\":2}" TYPED
+		",\"rope_scaling\": {\"rope_theta\": 7, \"rope_type\": \"linear\", \"factor\": 2}}"},
+	    /* One set for each type of layers. */
+	    {"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6,\"rope_type\":"
+	     "\"linear\",\"factor\":8.0},\"sliding_attention\":{\"rope_theta\":1e4}}" TYPES "}",
+		"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6,\"rope_type\":"
+		"\"linear\",\"factor\":8.0},\"sliding_attention\":{\"rope_theta\":1e4}}" TYPED
+		",\"rope_theta\": 1e6,\"rope_local_base_freq\": 1e4,\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0}}"},
+	    /* Phi-3 of 4.57 wants three members, and "type". */
+	    {"{\"model_type\":\"phi3\",\"rope_parameters\":{\"rope_theta\":1,\"rope_type\":\"longrope\",\"factor\":32,"
+	     "\"long_factor\":[1],\"short_factor\":[2],\"original_max_position_embeddings\":4096}" TYPES "}",
+		"{\"model_type\":\"phi3\",\"rope_parameters\":{\"rope_theta\":1,\"rope_type\":\"longrope\",\"factor\":32,"
+		"\"long_factor\":[1],\"short_factor\":[2],\"original_max_position_embeddings\":4096}" TYPED
+		",\"rope_theta\": 1,\"original_max_position_embeddings\": 4096,"
+		"\"rope_scaling\": {\"type\": \"longrope\", \"long_factor\": [1], \"short_factor\": [2]}}"},
+	    {"{\"model_type\":\"gpt_neox\",\"rope_parameters\":{\"rope_theta\":5,\"partial_rotary_factor\":0.25}" TYPES "}",
+		"{\"model_type\":\"gpt_neox\",\"rope_parameters\":{\"rope_theta\":5,\"partial_rotary_factor\":0.25}" TYPED
+		",\"rope_theta\": 5,\"partial_rotary_factor\": 0.25,\"rotary_emb_base\": 5,\"rotary_pct\": 0.25}"},
+	    /* The other way round, and in a part. */
+	    {"{\"text_config\":{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"llama3\"}}" TYPES "}",
+		"{\"text_config\":{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"llama3\"},"
+		"\"rope_parameters\": {\"rope_theta\": 5e5, \"rope_type\": \"llama3\", \"factor\": 8.0}}" TYPED "}"},
+	    {"{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":null,\"partial_rotary_factor\":0.5" TYPES "}",
+		"{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":null,\"partial_rotary_factor\":0.5" TYPED
+		",\"rope_parameters\": {\"rope_theta\": 5e5, \"rope_type\": \"default\", \"partial_rotary_factor\": 0.5}}"},
+	    {"{" LLAMA "\"rope_theta\":5,\"rope_scaling\":{\"type\":\"mrope\",\"mrope_section\":[1]}" TYPES "}",
+		"{" LLAMA "\"rope_theta\":5,\"rope_scaling\":{\"type\":\"mrope\",\"mrope_section\":[1]}" TYPED
+		",\"rope_parameters\": {\"rope_theta\": 5, \"rope_type\": \"default\", \"mrope_section\": [1]}}"},
+	    /* Not in a model with classes of its own, nor where there is a set for each type of layers. */
+	    {"{" LLAMA "\"auto_map\":{},\"rope_theta\":5" TYPES "}",
+		"{" LLAMA "\"auto_map\":{},\"rope_theta\":5" TYPED "}"},
+	    {"{\"model_type\":\"olmo3\",\"hidden_size\":8,\"rope_theta\":5" TYPES "}",
+		"{\"model_type\":\"olmo3\",\"hidden_size\":8,\"rope_theta\":5" TYPED "}"},
+	    {"{\"model_type\":\"dbrx\",\"attn_config\":{\"model_type\":\"\",\"rope_theta\":5}" TYPES "}",
+		"{\"model_type\":\"dbrx\",\"attn_config\":{\"model_type\":\"\",\"rope_theta\":5}" TYPED "}"},
+	    {"{\"model_type\":\"qwen3_moe\",\"num_local_experts\":12" TYPES "}",
+		"{\"model_type\":\"qwen3_moe\",\"num_local_experts\":12" TYPED ",\"num_experts\": 12}"},
+	    {"{\"model_type\":\"mixtral\",\"num_local_experts\":12" TYPES "}",
+		"{\"model_type\":\"mixtral\",\"num_local_experts\":12" TYPED "}"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct text out = {0};
+
+		CHECK(json_check(text_of(cases[i].from), "from", NULL) == 0);
+		config_rewrite(text_of(cases[i].from), &(struct config_view){.dtype = DTYPE_F16}, &out);
+		if (!CHECK(out.len == strlen(cases[i].to) && !memcmp(out.data, cases[i].to, out.len)))
+			printf("  case %zu: %.*s\n", i, (int)out.len, out.data);
+		text_free(&out);
+	}
+}
+
+/* A view's own members: replaced where they stand, added where they do not. Nothing is added to a bare one. */
+static void test_own_members(void)
+{
+	static const struct config_member own[] = {{"model_type", "\"phi3\""}, {"pad_token_id", "null"}};
+	static const char from[] = "{\"model_type\":\"llama\",\"text_config\":{\"model_type\":\"llama\"}}";
+	static const char to[] = "{\"model_type\":\"phi3\",\"text_config\":{\"model_type\":\"llama\"},\"pad_token_id\": null,"
+				 "\"torch_dtype\": \"float32\",\"dtype\": \"float32\"}";
+	static const char bare[] = "{\"_class_name\":\"Flux\",\"model_type\":\"x\",\"hidden_size\":1,\"rope_theta\":2}";
+	struct text out = {0};
+
+	config_rewrite(text_of(from), &(struct config_view){.dtype = DTYPE_F32, .members = own, .count = 2}, &out);
+	if (!CHECK(out.len == strlen(to) && !memcmp(out.data, to, out.len)))
+		printf("  %.*s\n", (int)out.len, out.data);
+	out.len = 0;
+	config_rewrite(text_of(bare), &(struct config_view){.dtype = DTYPE_F32, .bare = true}, &out);
+	CHECK(out.len == strlen(bare) && !memcmp(out.data, bare, out.len));
+	text_free(&out);
 }
 
 /* The packed view's: the value is replaced where it stands, and only added where it stands nowhere. */
@@ -72,7 +169,7 @@ static void test_rewrite_packed(void)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct text out = {0};
 
-		config_rewrite_packed(text_of(cases[i].from), text_of("Q"), &out);
+		config_rewrite(text_of(cases[i].from), &(struct config_view){.quantization = text_of("Q")}, &out);
 		if (!CHECK(out.len == strlen(cases[i].to) && !memcmp(out.data, cases[i].to, out.len)))
 			printf("  case %zu: %.*s\n", i, (int)out.len, out.data);
 		text_free(&out);
@@ -259,6 +356,8 @@ static void test_refused(void)
 int main(void)
 {
 	test_rewrite();
+	test_spellings();
+	test_own_members();
 	test_rewrite_packed();
 	test_fields();
 	test_merge();
