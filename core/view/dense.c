@@ -10,6 +10,7 @@
 
 #include "tensor/dense.h"
 #include "view/config_json.h"
+#include "view/phi3.h"
 #include "view/shards.h"
 #include "view/view.h"
 
@@ -62,15 +63,53 @@ static int add_weights(const struct directory *d)
 
 /* ---- the files around them ---- */
 
-static int add_config(const struct directory *d)
+/* What a program must know that is pointed at a fused view: its class may have other modules. */
+static int add_readme(const struct directory *d, const char *refusal)
 {
-	const struct config_view view = {.dtype = d->dense.dtype};
+	const char *name = listing_has(&d->p->c->listing, "README") ? "README.fused" : "README";
+	const char *class = json_str(json_at(json_get(d->p->c->config_json, "architectures"), 0));
 	struct text text = {0};
+
+	text_string(&text, "The dense model with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, and gate_proj and up_proj\n"
+			   "as mlp.gate_up_proj: the rows of one after those of the other.\n\n");
+	if (!refusal) {
+		text_string(&text, "config.json says Phi3ForCausalLM, which is the same graph (the model says ");
+		text_ascii(&text, class ? class : "nothing");
+		text_string(&text, ").\n"
+				   "transformers, and what is built on it, load it as any model and compute the same logits as from the\n"
+				   "views that are not fused; so do vLLM and mlx-lm.\n");
+	} else {
+		text_string(&text, "For engines that take joined modules, such as vLLM. Do not load it with transformers or what is built\n"
+				   "on it: the class that config.json names (");
+		text_ascii(&text, class ? class : "none");
+		text_string(&text, ") has no such modules there, so they would\n"
+				   "start with random weights, and a warning at most. Use the views that are not fused.\n\n"
+				   "It is not shown as a Phi-3, whose class has these modules: ");
+		text_ascii(&text, refusal);
+		text_string(&text, ".\n");
+	}
+	return tree_add_text(d->p->tree, d->dir, name, &text, &d->p->weights);
+}
+
+static int add_config(const struct directory *d, bool fused)
+{
+	struct config_view view = {.dtype = d->dense.dtype};
+	struct text text = {0};
+	struct phi3 phi3 = {0};
+	const char *refusal = NULL;
+	int rc = 0;
 
 	if (!d->p->c->config_text.at)
 		return 0;
+	if (fused)
+		refusal = phi3_refusal(d->tensors, d->p->c->config_json, &d->p->c->arena, &phi3);
+	if (fused && !refusal) {
+		view.members = phi3.members;
+		view.count = phi3.count;
+	}
 	config_rewrite(d->p->c->config_text, &view, &text);
-	return tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
+	rc = tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
+	return rc || !fused ? rc : add_readme(d, refusal);
 }
 
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
@@ -82,7 +121,7 @@ int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 		return -ENOMEM;
 	*d = (struct directory){
 	    .p = p, .tensors = view->fused ? p->fused : p->tensors, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
-	rc = add_config(d);
+	rc = add_config(d, view->fused);
 	if (rc == 0)
 		rc = add_weights(d);
 	return rc ? rc : view_add_companions(p, dir);
