@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "quant/family.h"
 #include "quant/unsupported.h"
+#include "tensor/complete.h"
 #include "tensor/join.h"
 #include "tensor/stack.h"
 
@@ -139,7 +140,7 @@ static int fit_architecture(struct opening *o)
 		    "%s: two tensors would be named %.200s in the dense model; remove the one that does not "
 		    "belong to it",
 		    o->c->dir.path, twice);
-	return 0;
+	return complete_check(o->c, ts, o->err);
 }
 
 static int open_families(struct opening *o)
