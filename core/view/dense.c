@@ -52,6 +52,7 @@ static int add_weights(const struct directory *d)
 		return -ENOMEM;
 	*shards = (struct shards){.tree = d->p->tree,
 	    .dir = d->dir,
+	    .stem = view_weights_stem(d->p),
 	    .like = &d->p->weights,
 	    .tensors = d,
 	    .count = d->tensors->count,
@@ -93,7 +94,7 @@ static int add_readme(const struct directory *d, const char *refusal)
 
 static int add_config(const struct directory *d, bool fused)
 {
-	struct config_view view = {.dtype = d->dense.dtype};
+	struct config_view view = {.dtype = d->dense.dtype, .bare = view_is_diffusers(d->p)};
 	struct text text = {0};
 	struct phi3 phi3 = {0};
 	const char *refusal = NULL;

@@ -48,6 +48,7 @@ static int add_weights(const struct plan *p, uint32_t dir)
 	d->ops = p->repack;
 	*shards = (struct shards){.tree = p->tree,
 	    .dir = dir,
+	    .stem = view_weights_stem(p),
 	    .like = &p->weights,
 	    .tensors = d,
 	    .count = d->packed.count,
@@ -61,7 +62,7 @@ static int add_weights(const struct plan *p, uint32_t dir)
 static int add_configs(const struct plan *p, uint32_t dir)
 {
 	struct text own = {0}, inside = {0}, config = {0};
-	struct config_view view = {0};
+	struct config_view view = {.bare = view_is_diffusers(p)};
 	int rc = p->repack->configure(p->packed, 0, &own);
 
 	text_printf(&own, "\n");

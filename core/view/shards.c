@@ -5,7 +5,7 @@
 
 /* The conventions of save_pretrained. */
 #define SHARD_BYTES ((uint64_t)5000000000)
-#define SHARD_NAME "model-%05zu-of-%05zu.safetensors"
+#define SHARD_NAME "%s-%05zu-of-%05zu.safetensors"
 
 /* One of them: the tensors [first, end). */
 struct shard {
@@ -21,17 +21,19 @@ static uint64_t bytes_of(const struct shards *s, size_t i)
 /* The first tensor of the shard after the one that begins with tensor `first`. */
 static size_t end_of_shard(const struct shards *s, size_t first)
 {
+	const uint64_t most = s->shard_bytes ? s->shard_bytes : SHARD_BYTES;
 	uint64_t bytes = 0;
 	size_t i = first;
 
-	for (; i < s->count && (!bytes || bytes + bytes_of(s, i) <= SHARD_BYTES); i++)
+	for (; i < s->count && (!bytes || bytes + bytes_of(s, i) <= most); i++)
 		bytes += bytes_of(s, i);
 	return i;
 }
 
 static const char *shard_name(const struct shards *s, size_t number, size_t of)
 {
-	return of == 1 ? "model.safetensors" : arena_printf(s->tree->arena, SHARD_NAME, number, of);
+	return of == 1 ? arena_printf(s->tree->arena, "%s.safetensors", s->stem)
+	               : arena_printf(s->tree->arena, SHARD_NAME, s->stem, number, of);
 }
 
 static void write_header(const void *subject, struct text *out)
@@ -98,7 +100,7 @@ static void write_index(const void *subject, struct text *out)
 	const struct shards *s = subject;
 	const size_t of = count_shards(s);
 	size_t number = 0, end = 0;
-	char shard[64] = "";
+	char shard[128] = "";
 
 	text_string(out, "{\n");
 	write_totals(s, out);
@@ -106,7 +108,7 @@ static void write_index(const void *subject, struct text *out)
 	for (size_t i = 0; i < s->count; i++) {
 		if (i == end) {
 			end = end_of_shard(s, i);
-			snprintf(shard, sizeof(shard), SHARD_NAME, ++number, of);
+			snprintf(shard, sizeof(shard), SHARD_NAME, s->stem, ++number, of);
 		}
 		text_string(out, "    ");
 		text_json_string(out, s->shown(s->tensors, i).name);
@@ -121,12 +123,13 @@ static int add_index(const struct shards *s)
 {
 	struct arena *arena = s->tree->arena;
 	struct layout *layout = arena_alloc(arena, 1, sizeof(*layout));
+	const char *name = arena_printf(arena, "%s.safetensors.index.json", s->stem);
 	int rc;
 
-	if (!layout || layout_reserve(layout, arena, 1))
+	if (!layout || !name || layout_reserve(layout, arena, 1))
 		return -ENOMEM;
 	rc = layout_add_text(layout, arena, write_index, s);
-	if (rc == 0 && !tree_add(s->tree, s->dir, "model.safetensors.index.json", layout, s->like))
+	if (rc == 0 && !tree_add(s->tree, s->dir, name, layout, s->like))
 		rc = -ENOMEM;
 	return rc;
 }

@@ -3,7 +3,7 @@
 #define GPTQFS_SHARDS_H
 
 /*
- * The weights of a model directory as Hugging Face's save_pretrained lays them out: one model.safetensors, or shards of
+ * The weights of a model directory as Hugging Face's save_pretrained lays them out: one STEM.safetensors, or shards of
  * about 5 GB, which are numbered, with their index. What the tensors are, and where their bytes come from, is the
  * business of whoever has them.
  */
@@ -16,6 +16,8 @@ struct shards {
 	struct tree *tree;
 	uint32_t dir;            /* where the files go */
 	const struct stat *like; /* whose owner, permissions and times they have; only while they are added */
+	const char *stem;        /* of the files' names: "model" */
+	uint64_t shard_bytes;    /* the most tensors of one shard may have together, unless it is one; 0: 5 GB */
 	const void *tensors;
 	size_t count;        /* of the tensors */
 	uint64_t parameters; /* that the index tells; 0 for as many as there are elements */

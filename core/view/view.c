@@ -72,6 +72,16 @@ static int add_companion(const struct plan *p, uint32_t dir, struct source_file 
 	return tree_add(p->tree, dir, f->name, layout, &f->stat) ? 0 : -ENOMEM;
 }
 
+bool view_is_diffusers(const struct plan *p)
+{
+	return json_str(json_get(p->c->config_json, "_class_name")) != NULL;
+}
+
+const char *view_weights_stem(const struct plan *p)
+{
+	return view_is_diffusers(p) ? "diffusion_pytorch_model" : "model";
+}
+
 int view_add_companions(const struct plan *p, uint32_t dir)
 {
 	struct checkpoint *c = p->c;

@@ -38,6 +38,12 @@ struct view {
 /* True if the model can have the view; if not, *reason says why. */
 bool view_exists(const struct plan *p, const struct view *view, const char **reason);
 
+/* True if the model is a part of a diffusers pipeline, which has file names of its own. */
+bool view_is_diffusers(const struct plan *p);
+
+/* What the names of a model directory's weights begin with. */
+const char *view_weights_stem(const struct plan *p);
+
 /* All views, in the order in which they are listed; NULL past the last. */
 const struct view *view_at(size_t index);
 const struct view *view_find(const char *name);

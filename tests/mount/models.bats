@@ -136,6 +136,14 @@ told() {
 }
 @test "made here: rows of 64 KiB" { synthetic long_rows; }
 @test "made here: a file of another name" { synthetic any_name; }
+@test "made here: a part of a diffusers pipeline" {
+	synthetic diffusers
+	for view in fp16 bf16 fp32; do
+		diff "$mnt/$view/config.json" "$model.config.$view.json"
+		[[ $(ls "$mnt/$view") = *diffusion_pytorch_model.safetensors* && ! -e $mnt/$view/model.safetensors ]]
+	done
+	[[ -e $mnt/packed/diffusion_pytorch_model.safetensors ]]
+}
 @test "made here: only config.json tells" { synthetic only_config; }
 @test "made here: shards, with modules across them" { synthetic sharded; }
 @test "made here: shards in sub-directories" { synthetic sub_directories; }

@@ -8,6 +8,7 @@ Reads the shards as any reader of safetensors does (header, then each tensor's b
 way: data on a 4096-byte boundary, offsets without gap, index and shards in agreement. --fused: q, k, v and gate, up are
 joined in the view wherever they have as many columns, and not in EXPECTED; the rows of each part are compared.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -32,8 +33,11 @@ def read_header(path):
 
 
 def shards(view):
-    index = os.path.join(view, "model.safetensors.index.json")
-    single = os.path.join(view, "model.safetensors")
+    stem = "model"
+    with contextlib.suppress(OSError), open(os.path.join(view, "config.json")) as f:
+        stem = "diffusion_pytorch_model" if "_class_name" in json.load(f) else "model"
+    index = os.path.join(view, stem + ".safetensors.index.json")
+    single = os.path.join(view, stem + ".safetensors")
     assert os.path.exists(index) != os.path.exists(single), f"{view}: one set of weights, please"
     if os.path.exists(single):
         return [single], None

@@ -770,6 +770,17 @@ def f32_scales(path):
 # Good ones: where the files may be.
 
 @kind
+def diffusers(path):
+    """A part of a diffusers pipeline: its configuration takes no member that it does not know."""
+    m = Model().usual()
+    m.config = {"_class_name": "FluxTransformer2DModel", "_diffusers_version": "0.33.0", "num_layers": 2}
+    m.write(path, name="diffusion_pytorch_model.safetensors")
+    m.write_expected(path)
+    for view in VIEWS:
+        write_json(os.path.dirname(path), f"{os.path.basename(path)}.config.{view}.json", m.config)
+
+
+@kind
 def any_name(path):
     served(path, Model().usual(), name="gptq_model-4bit-32g.safetensors")
 
