@@ -21,12 +21,19 @@ B ?= build$(if $(filter gcc,$(CC)),,/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(
 
 # ---- flags ----
 
+machine := $(shell $(CC) -dumpmachine)
 warnings := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes
 CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE $(warnings) -ffp-contract=off -fno-strict-overflow -pthread -Icore -MMD -MP
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -DUNROLL=
 override LDFLAGS += -fsanitize=$(SAN)
+else
+# Hardening, of which sanitizers do the same and more. _FORTIFY_SOURCE needs an optimizing compiler.
+hardening := -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(machine)),-fcf-protection) \
+	$(if $(filter-out -O0,$(filter -O%,$(CFLAGS))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+override CFLAGS += $(hardening)
+override LDFLAGS += -Wl,-z,relro,-z,now
 endif
 
 # Libraries of core/, and of fs/, by their names in pkg-config.
@@ -74,7 +81,6 @@ $(B)/plugin.path:
 	$(Q)mkdir -p $(@D) && echo '$(plugin)' >$@
 
 # A file of core/kernel/ named after an instruction set is compiled for it, and only that one is.
-machine := $(shell $(CC) -dumpmachine)
 ifneq ($(filter x86_64%,$(machine)),)
 $(B)/%_vector.o: override CFLAGS += -mssse3
 $(B)/%_avx2.o: override CFLAGS += -mavx2 -mf16c

@@ -68,7 +68,7 @@ neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel)
 needs_kernel += $(neon_check)
 
 $(B)/neon/check_kernel: $(check_src) $(kernel_src) $(core_headers)
-	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M%,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
+	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M% -fcf-protection,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
 
 # Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
 fakes := good slow wrong late partial closed version size no_symbol hollow foreign stale
