@@ -149,40 +149,17 @@ ALWAYS_INLINE __m128i column_at(const struct columns16 *from, uint32_t c)
 
 /*
  * Where the 32 codes of a stream are in the 16 bytes of a column. Code i begins at bit `bits` * i, so it is in the two
- * bytes from BYTE(i) on, SHIFT(i) bits up. In each 128-bit lane those bytes can be any of the 16.
+ * bytes from `bits` * i / 8 on, `bits` * i % 8 bits up. In each 128-bit lane those bytes can be any of the 16.
+ *
+ * The same for planes: of code i, the `width` bits from bit `width` * i on go to bit `to` of 16. The byte they are in
+ * goes to the upper half of those, and from there down. What is beside them is not theirs, and must be masked.
  */
-#define BYTE(bits, i) ((bits) * (i) / 8)
-#define NEXT(bits, i) ((bits) * (i) / 8 + 1 < 4 * (bits) ? (bits) * (i) / 8 + 1 : 0x80)
-#define SHIFT(bits, i) ((bits) * (i) % 8)
-#define PICK16(bits, i) BYTE(bits, i), NEXT(bits, i)
-#define PICK32(bits, i) BYTE(bits, i), NEXT(bits, i), 0x80, 0x80
-#define FOUR(what, bits, i) what(bits, i), what(bits, (i) + 1), what(bits, (i) + 2), what(bits, (i) + 3)
-#define SIXTEEN(what, bits, i) \
-	FOUR(what, bits, i), FOUR(what, bits, i + 4), FOUR(what, bits, i + 8), FOUR(what, bits, i + 12)
-
-static const uint8_t pick16[5][64] __attribute__((aligned(64))) = {
-    [2] = {SIXTEEN(PICK16, 2, 0), SIXTEEN(PICK16, 2, 16)},
-    [3] = {SIXTEEN(PICK16, 3, 0), SIXTEEN(PICK16, 3, 16)},
-    [4] = {SIXTEEN(PICK16, 4, 0), SIXTEEN(PICK16, 4, 16)},
+struct plane {
+	uint8_t pick[64];
+	uint16_t shift[32];
 };
 
-static const uint16_t shift16[5][32] __attribute__((aligned(64))) = {
-    [2] = {SIXTEEN(SHIFT, 2, 0), SIXTEEN(SHIFT, 2, 16)},
-    [3] = {SIXTEEN(SHIFT, 3, 0), SIXTEEN(SHIFT, 3, 16)},
-    [4] = {SIXTEEN(SHIFT, 4, 0), SIXTEEN(SHIFT, 4, 16)},
-};
-
-static const uint8_t pick32[5][2][64] __attribute__((aligned(64))) = {
-    [2] = {{SIXTEEN(PICK32, 2, 0)}, {SIXTEEN(PICK32, 2, 16)}},
-    [3] = {{SIXTEEN(PICK32, 3, 0)}, {SIXTEEN(PICK32, 3, 16)}},
-    [4] = {{SIXTEEN(PICK32, 4, 0)}, {SIXTEEN(PICK32, 4, 16)}},
-};
-
-static const uint32_t shift32[5][2][16] __attribute__((aligned(64))) = {
-    [2] = {{SIXTEEN(SHIFT, 2, 0)}, {SIXTEEN(SHIFT, 2, 16)}},
-    [3] = {{SIXTEEN(SHIFT, 3, 0)}, {SIXTEEN(SHIFT, 3, 16)}},
-    [4] = {{SIXTEEN(SHIFT, 4, 0)}, {SIXTEEN(SHIFT, 4, 16)}},
-};
+#include "kernel/gptq_shuffles.h"
 
 /* Output 0 to 31 of a block of one column, as two halves for fp32. */
 ALWAYS_INLINE void expand_stream16(char *dst, __m128i column, __m512i table, unsigned bits)
@@ -224,45 +201,6 @@ ALWAYS_INLINE void expand_bytes(char *dst, __m128i low, __m128i high, __m512 zer
 
 	store_outputs(dst, a, b, v);
 }
-
-/*
- * The same for planes: of code i, the `width` bits from bit `width` * i on go to bit `to` of 16. The byte they are in
- * goes to the upper half of those, and from there down. What is beside them is not theirs, and must be masked.
- */
-struct plane {
-	uint8_t pick[64];
-	uint16_t shift[32];
-};
-
-#define PLANE_PICK(width, byte, i) 0x80, (byte) + (width) * (i) / 8
-#define PLANE_SHIFT(width, to, i) 8 + (width) * (i) % 8 - (to)
-#define PLANE_FOUR(what, width, n, i) \
-	what(width, n, i), what(width, n, (i) + 1), what(width, n, (i) + 2), what(width, n, (i) + 3)
-#define PLANE_EIGHT(what, width, n, i, j) PLANE_FOUR(what, width, n, i), PLANE_FOUR(what, width, n, j)
-/* One code after the other; and so that 0 to 15 and 16 to 31 each are half of every 128-bit lane. */
-#define IN_ORDER(what, width, n)                                                                                    \
-	PLANE_EIGHT(what, width, n, 0, 4), PLANE_EIGHT(what, width, n, 8, 12), PLANE_EIGHT(what, width, n, 16, 20), \
-	    PLANE_EIGHT(what, width, n, 24, 28)
-#define BY_HALVES(what, width, n)                                                                                   \
-	PLANE_EIGHT(what, width, n, 0, 16), PLANE_EIGHT(what, width, n, 4, 20), PLANE_EIGHT(what, width, n, 8, 24), \
-	    PLANE_EIGHT(what, width, n, 12, 28)
-#define PLANE(order, width, byte, to)                 \
-	{                                             \
-		{order(PLANE_PICK, width, byte)},     \
-		{                                     \
-			order(PLANE_SHIFT, width, to) \
-		}                                     \
-	}
-#define PLANES_OF(order)                                                                     \
-	{                                                                                    \
-		[3] = {PLANE(order, 2, 0, 0), PLANE(order, 1, 8, 2)},                        \
-		[5] = {PLANE(order, 4, 0, 0), PLANE(order, 1, 0, 4)},                        \
-		[6] = {PLANE(order, 4, 0, 0), PLANE(order, 2, 0, 4)},                        \
-		[7] = {PLANE(order, 4, 0, 0), PLANE(order, 2, 0, 4), PLANE(order, 1, 8, 6)}, \
-	}
-
-static const struct plane planes[2][8][PLANES_MAX]
-    __attribute__((aligned(64))) = {PLANES_OF(IN_ORDER), PLANES_OF(BY_HALVES)};
 
 ALWAYS_INLINE __m512i plane_at(__m128i column, const struct plane *plane)
 {
