@@ -125,8 +125,8 @@ static int check_layout(const struct accel_trial *trial, struct tile *t, const s
 
 	for (unsigned i = 0; rc == 0 && i < 4 * DTYPE_VIEWS; i++) {
 		const enum dtype out = (enum dtype)(i % DTYPE_VIEWS);
-		const struct accel_job job = {ACCEL_GPTQ, &t->q, out, TILE_ROW0, TILE_ROWS,
-		    TILE_K * dtype_bytes(out), t->out, i % 2, copy_plainly, NULL};
+		const struct accel_job job = {ACCEL_GPTQ, &t->q, out, TILE_ROW0, TILE_ROWS, TILE_K * dtype_bytes(out),
+		    t->out, i % 2, copy_plainly, NULL};
 
 		tile_init(t, c, i + c->bits);
 		memset(t->out, 0xa5, sizeof(t->out));
@@ -183,8 +183,8 @@ static double seconds(void)
 
 static int race_accel(const struct race *r, uint32_t row0, uint32_t nrows)
 {
-	const struct accel_job job = {ACCEL_GPTQ, r->q, DTYPE_F16, row0, nrows, SPEED_K * 2, r->dst, true,
-	    copy_plainly, NULL};
+	const struct accel_job job = {
+	    ACCEL_GPTQ, r->q, DTYPE_F16, row0, nrows, SPEED_K * 2, r->dst, true, copy_plainly, NULL};
 
 	return r->trial->plugin->dequant(r->trial->state, &job, r->why);
 }

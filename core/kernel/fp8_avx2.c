@@ -33,8 +33,8 @@ ALWAYS_INLINE __m256i fp8_halves(__m128i codes, enum dtype code)
 
 ALWAYS_INLINE struct floats16 floats_of_halves(__m256i halves)
 {
-	return (struct floats16){_mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
-	    _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
+	return (struct floats16){
+	    _mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
 }
 
 /* Exact values; NaNs are NaN. */

@@ -20,8 +20,8 @@ struct floats32 {
 
 ALWAYS_INLINE struct floats32 floats_of_halves(__m512i halves)
 {
-	return (struct floats32){_mm512_cvtph_ps(_mm512_castsi512_si256(halves)),
-	    _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1))};
+	return (struct floats32){
+	    _mm512_cvtph_ps(_mm512_castsi512_si256(halves)), _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1))};
 }
 
 /* E4M3 codes as the fp16 of the same bits, 2^-8 of their value but for NaNs. */

@@ -95,7 +95,8 @@ ALWAYS_INLINE void general_eight(struct values *values, unsigned i, const words 
 	UNROLL
 	for (unsigned k = 0; k < 8; k += 2) {
 		const words w = word[k * bits / 32] >> k * bits % 32;
-		const floats a = general_value_at(w, mask, groups, at[k]), b = general_value_at(w >> bits, mask, groups, at[k + 1]);
+		const floats a = general_value_at(w, mask, groups, at[k]),
+			     b = general_value_at(w >> bits, mask, groups, at[k + 1]);
 
 		if (v.out == DTYPE_F32) {
 			value[k] = round32(a, v);

@@ -33,16 +33,16 @@ ALWAYS_INLINE void strip_run(void *dst, const struct qtensor *q, uint32_t row0, 
 #define DEFINE_INPUTS(name, out)                                                       \
 	static void name(void *dst, const struct qtensor *q, uint32_t k0, uint32_t nk) \
 	{                                                                              \
-		strip_run_inputs(dst, q, k0, nk, out);                                       \
+		strip_run_inputs(dst, q, k0, nk, out);                                 \
 	}
 
 DEFINE_INPUTS(inputs_f16, DTYPE_F16)
 DEFINE_INPUTS(inputs_bf16, DTYPE_BF16)
 DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 
-#define DEFINE_GENERAL(name, width, as, to)                                                       \
-	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)       \
-	{                                                                                         \
+#define DEFINE_GENERAL(name, width, as, to)                                                             \
+	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)             \
+	{                                                                                               \
 		strip_run(dst, q, row0, nrows, (struct variant){.bits = width, .form = as, .out = to}); \
 	}
 
@@ -52,7 +52,7 @@ DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 	static __attribute__((noinline)) void name##_short(void *dst, const struct qtensor *q, uint32_t row0,  \
 	    uint32_t nrows)                                                                                    \
 	{                                                                                                      \
-		strip_run(dst, q, row0, nrows,                                                                       \
+		strip_run(dst, q, row0, nrows,                                                                 \
 		    (struct variant){.bits = width, .form = as, .out = to, .grouped = true, .several = true}); \
 	}                                                                                                      \
 	static void name(void *dst, const struct qtensor *q, uint32_t row0, uint32_t nrows)                    \
@@ -62,7 +62,7 @@ DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 		else if (groups_together(q) > 1)                                                               \
 			name##_short(dst, q, row0, nrows);                                                     \
 		else                                                                                           \
-			strip_run(dst, q, row0, nrows,                                                               \
+			strip_run(dst, q, row0, nrows,                                                         \
 			    (struct variant){.bits = width, .form = as, .out = to, .grouped = true});          \
 	}
 
