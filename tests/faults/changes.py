@@ -118,7 +118,6 @@ class OverwrittenByMapping(Case):
 class OverwrittenAndTimeForged(Case):
     """Size and mtime are as before."""
     expected = FAILS
-    known = True
 
     def change(self):
         self.write(8192, os.urandom(65536))
