@@ -257,7 +257,7 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
 
 /*
  * Writes the module table and every warning, as text or JSON. Reads all zeros and scales, which open does not.
- * -EBADMSG if a source cannot be read, -EIO if `out` cannot be written, -ENOMEM.
+ * -EBADMSG if a blob is not what its name says, -EIO if a source cannot be read or `out` cannot be written, -ENOMEM.
  */
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err);
 

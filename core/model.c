@@ -561,9 +561,7 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
 	struct text text = {0};
 	int rc = report_examine(&r, &findings, err);
 
-	if (rc)
-		return -EBADMSG;
-	if (m->blobs) {
+	if (rc == 0 && m->blobs) {
 		rc = blobs_check(&m->checkpoint.dir, &m->checkpoint.listing, &blobs, err);
 		r.blobs = &blobs;
 	}
