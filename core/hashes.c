@@ -77,7 +77,7 @@ static int add_tensors(struct hashes *h, uint64_t ino, const struct safetensors 
 static int add_file(struct hashes *h, const struct stat *st, const char *name)
 {
 	struct safetensors_input in = {.name = name, .file_size = (uint64_t)st->st_size};
-	struct safetensors file;
+	struct safetensors file = {0};
 	unsigned char prefix[8];
 	char *header = NULL;
 	uint64_t len = 0;
@@ -99,7 +99,10 @@ static int add_file(struct hashes *h, const struct stat *st, const char *name)
 		rc = safetensors_parse(&in, &h->arena, &file, h->err);
 	}
 	free(header);
-	return rc ? rc : add_tensors(h, st->st_ino, &file);
+	if (rc == 0)
+		rc = add_tensors(h, st->st_ino, &file);
+	safetensors_free(&file);
+	return rc;
 }
 
 static bool is_weights(const char *name)

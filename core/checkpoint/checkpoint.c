@@ -430,12 +430,13 @@ static bool has_module(const struct checkpoint *c, const char *tensor)
 static int find_copy(struct checkpoint *c, struct source_file *f, bool *is_copy)
 {
 	struct arena arena = {0};
-	struct safetensors st;
+	struct safetensors st = {0};
 	int rc = header_read(f, &arena, &st, NULL);
 
 	*is_copy = false;
 	for (size_t i = 0; rc == 0 && i < st.count; i++)
 		*is_copy |= has_module(c, st.tensors[i].name);
+	safetensors_free(&st);
 	arena_free(&arena);
 	return rc == -EBADMSG || rc == -ENOTSUP ? 0 : rc;
 }

@@ -64,11 +64,13 @@ static bool note_traits(struct source_file *f, const struct stat *now)
 	return other || atomic_load(&f->ctime) == nanoseconds(&now->st_ctim);
 }
 
-static int watch(struct source_file *f)
+static int begin_watch(struct source_file *f, struct gptqfs_error *err)
 {
 	f->traits = calloc(1, sizeof(*f->traits));
-	if (!f->traits)
-		return -ENOMEM;
+	if (!f->traits) {
+		source_file_close(f);
+		return err_memory(err);
+	}
 	pthread_mutex_init(&f->traits->lock, NULL);
 	note_traits(f, &f->stat);
 	return 0;
@@ -109,7 +111,7 @@ int source_file_open(const struct source_dir *dir, const char *name, struct sour
 
 	*out = (struct source_file){.name = name, .fd = source_dir_openat(dir, name), .log = dir->log};
 	if (out->fd >= 0 && TEMP_FAILURE_RETRY(fstat(out->fd, &out->stat)) == 0 && S_ISREG(out->stat.st_mode))
-		return watch(out) ? err_memory(err) : read_rights(dir, out, err);
+		return begin_watch(out, err) ? -ENOMEM : read_rights(dir, out, err);
 	error = out->fd < 0 || !out->stat.st_mode ? errno : 0;
 	source_file_close(out);
 	if (error && error != ENXIO)
