@@ -14,6 +14,20 @@ struct teller {
 	bool failed;
 };
 
+/* Names of tensors and files may hold anything; values are ASCII. */
+static void tell(struct teller *t, const char *key, const char *value)
+{
+	struct text ascii = {0};
+
+	text_ascii(&ascii, value);
+	text_put(&ascii, "", 1);
+	if (ascii.failed)
+		t->failed = true;
+	else
+		t->sink->fn(t->sink->ctx, key, ascii.data);
+	text_free(&ascii);
+}
+
 /* Takes the value over. */
 static void tell_text(struct teller *t, const char *key, struct text *value)
 {
@@ -21,13 +35,8 @@ static void tell_text(struct teller *t, const char *key, struct text *value)
 	if (value->failed)
 		t->failed = true;
 	else
-		t->sink->fn(t->sink->ctx, key, value->data);
+		tell(t, key, value->data);
 	text_free(value);
-}
-
-static void tell(struct teller *t, const char *key, const char *value)
-{
-	t->sink->fn(t->sink->ctx, key, value);
 }
 
 static void tell_number(struct teller *t, const char *key, uint64_t n)
