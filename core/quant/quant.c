@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "quant/family.h"
+#include "quant/scaled.h"
 #include "quant/unsupported.h"
 #include "tensor/complete.h"
 #include "tensor/join.h"
@@ -17,6 +18,12 @@ static const struct family *const families[] = {&gptq_family, &fp8_family};
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)
 {
 	return t->dtype == DTYPE_I32 && opening_beside(o, t, ".B", ".s");
+}
+
+/* MLX's are X.weight of words, X.scales and, mostly, X.biases. */
+static bool is_mlx(const struct opening *o, const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_U32 && opening_beside(o, t, ".weight", ".scales");
 }
 
 /* Formats that no configuration may name, but tensors do. */
@@ -33,6 +40,8 @@ static int refuse_tensors(const struct opening *o)
 		found = foreign_by_tensor(t->name, t->dtype);
 		if (!found.what && is_marlin(o, t))
 			found = foreign_by_label("marlin");
+		if (!found.what && is_mlx(o, t))
+			found = foreign_by_label("mlx");
 		if (found.what)
 			first = t;
 	}
@@ -42,13 +51,32 @@ static int refuse_tensors(const struct opening *o)
 	    opening_file(o, first), first->name, found.what, found.remedy);
 }
 
+/* Weights of a few bits with a scale beside them, by whatever name, that no family took: no data by themselves. */
+static int refuse_scaled(const struct opening *o)
+{
+	struct scaled found;
+	int rc = scaled_find(o->c, o->taken, &found);
+
+	if (rc <= 0)
+		return rc ? err_memory(o->err) : 0;
+	return err_set(o->err, -ENOTSUP,
+	    "%s: tensor %.200s is %s, and %.200s looks like its scale: this way of storing weights is not served; fetch the "
+	    "GPTQ version of the model, or one that is not quantized",
+	    opening_file(o, found.weight), found.weight->name, dtype_name(found.weight->dtype), found.scale->name);
+}
+
 /* Formats that a configuration names, whose tensors look like ordinary ones. */
 static int refuse_label(const struct opening *o)
 {
+	const struct json *mlx = json_get(o->c->config_json, "quantization");
+
+	if (json_get(mlx, "group_size") && json_get(mlx, "bits"))
+		return err_set(o->err, -ENOTSUP, "config.json: \"quantization\" is MLX's, which is not served; %s",
+		    foreign_by_label("mlx").remedy);
 	for (size_t i = 0; i <= o->c->quant_file_count; i++) {
 		const bool own_file = i < o->c->quant_file_count;
-		const struct json *json = own_file ? o->c->quant_files[i].json
-		                                   : json_get(o->c->config_json, "quantization_config");
+		const struct json *json =
+		    own_file ? o->c->quant_files[i].json : json_get(o->c->config_json, "quantization_config");
 		const char *method = json_str(json_get(json, "quant_method"));
 		const struct foreign found = foreign_by_label(method ? method : "");
 
@@ -72,13 +100,19 @@ static int refuse_unquantized(const struct opening *o)
 
 static void add_stored(struct opening *o)
 {
+	size_t tiny = 0;
+
 	for (size_t i = 0; i < o->c->tensor_count; i++) {
 		const struct st_tensor *s = &o->c->tensors[i];
 
-		if (!o->taken[i])
-			o->out->list[o->out->count++] = (struct tensor){
-			    .name = s->name, .shape = s->shape, .ndim = s->ndim, .origin = TENSOR_STORED, .stored = s};
+		if (o->taken[i])
+			continue;
+		o->out->list[o->out->count++] = (struct tensor){
+		    .name = s->name, .shape = s->shape, .ndim = s->ndim, .origin = TENSOR_STORED, .stored = s};
+		tiny += s->dtype < DTYPE_CASTS && !dtype_is_cast(s->dtype);
 	}
+	if (tiny)
+		checkpoint_warn(o->c, "%zu F8 tensors have no scale anywhere; decoded as the numbers they are", tiny);
 }
 
 static void warn_tallies(const struct opening *o)
@@ -152,6 +186,8 @@ static int open_families(struct opening *o)
 			rc = families[i]->open(o);
 	if (rc == 0)
 		rc = refuse_tensors(o);
+	if (rc == 0)
+		rc = refuse_scaled(o);
 	if (rc == 0 && !o->out->encoded_count)
 		rc = refuse_unquantized(o);
 	if (rc)

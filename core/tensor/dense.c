@@ -13,7 +13,7 @@ enum dtype dense_dtype(const struct tensor *t, enum dtype view)
 
 	if (stored == DTYPE_COUNT)
 		return view;
-	if (!dtype_is_cast(stored) || (stored == DTYPE_F32 && ends_with(t->name, "e_score_correction_bias")))
+	if (stored >= DTYPE_CASTS || (stored == DTYPE_F32 && ends_with(t->name, "e_score_correction_bias")))
 		return stored;
 	return view;
 }

@@ -8,7 +8,8 @@
 
 bool tensor_is_float(const struct tensor *t)
 {
-	return t->origin != TENSOR_STORED || dtype_is_cast(t->stored->dtype);
+	/* F8 that a scale belongs to was taken by a family, or refused. */
+	return t->origin != TENSOR_STORED || t->stored->dtype < DTYPE_CASTS;
 }
 
 uint64_t tensor_elements(const struct tensor *t)

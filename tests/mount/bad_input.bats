@@ -216,6 +216,13 @@ refused() {
 @test "EXL2 by its tensors" { refused 3 exl2_tensors $Q.q_weight EXL2 convert; }
 @test "EXL3 by quant_method" { refused 3 exl3_label quantize_config.json exl3 EXL3 convert; }
 @test "EXL3 by its tensors" { refused 3 exl3_tensors $Q.trellis EXL3 convert; }
+@test "MLX by its tensors" { refused 3 mlx_tensors $Q.weight MLX $AGAIN; }
+@test "MLX by config.json alone" { refused 3 mlx_config config.json MLX $AGAIN; }
+@test "8-bit integers and a scale" { refused 3 int8_tensors $Q.weight I8 $Q.scale_of_it $AGAIN; }
+@test "FP8 and a scale of a name nobody knows" { refused 3 fp8_odd_name $Q.weight F8_E4M3 $Q.weight_wobble $AGAIN; }
+@test "a scaled weight in a GPTQ model, its scale in another shard" {
+	refused 3 scaled_elsewhere model-00001 mlp.up_proj.weight I8 zz_scales/ $AGAIN
+}
 @test "MXFP4" { refused 3 mxfp4_label quantize_config.json mxfp4 MXFP4 $AGAIN; }
 @test "a method nobody knows" { refused 3 unknown_method quantize_config.json zipweights expected gptq; }
 @test "a format nobody knows" { refused 3 unknown_format quantize_config.json gptq_v9 expected gptq; }

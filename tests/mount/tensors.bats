@@ -86,8 +86,8 @@ make_source() {
 		IFS=: read -r option type npy <<<"$dtype"
 		mount_model -o dtype="$option" "$model" "$mnt"
 		check_tensors "$mnt/tensors" "$type" "$npy"
-		[[ ! -e $mnt/tensors/other/F8_E4M3.npy ]]
-		grep -qx 'Npy: *- (numpy has no such type)' "$mnt/tensors/other/F8_E4M3.info"
+		[[ ! -e $mnt/tensors/other/F8_E8M0.npy ]]
+		grep -qx 'Npy: *- (numpy has no such type)' "$mnt/tensors/other/F8_E8M0.info"
 		unmount "$mnt"
 	done
 }

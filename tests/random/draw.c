@@ -318,7 +318,7 @@ static const struct {
 	const char *name;
 	unsigned bits;
 } other_dtypes[] = {
-    {"I64", 64}, {"U8", 8}, {"BOOL", 8}, {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"I32", 32}, {"U16", 16}, {"I8", 8}};
+    {"I64", 64}, {"U8", 8}, {"BOOL", 8}, {"F8_E8M0", 8}, {"I16", 16}, {"I32", 32}, {"U16", 16}, {"I8", 8}};
 
 /* Scalars, empty tensors, odd ones; a shape of any length may hold a 0. */
 static int draw_dims(uint64_t shape[3])

@@ -17,7 +17,7 @@ import struct
 import sys
 
 DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8,
-               "I64": 8, "C64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
+               "I64": 8, "C64": 8, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1}
 VIEWS = {"fp16": ("F16", "float16"), "bf16": ("BF16", "bfloat16"), "fp32": ("F32", "float32")}
 
 
@@ -43,6 +43,20 @@ def decode(raw, dtype):
     if dtype == "F16":
         return struct.unpack("<e", raw)[0]
     return struct.unpack("<f", b"\0\0" + raw)[0]
+
+
+def decode_f8(byte, dtype):
+    """OCP 8-bit floating point: E4M3 has NaN in one place and no infinity, E5M2 is IEEE's."""
+    sign = -1.0 if byte & 0x80 else 1.0
+    bits, bias = (3, 7) if dtype == "F8_E4M3" else (2, 15)
+    exponent, mantissa = byte >> bits & ((0x80 >> bits) - 1), byte & ((1 << bits) - 1)
+    if dtype == "F8_E4M3" and byte & 0x7F == 0x7F:
+        return float("nan")
+    if dtype == "F8_E5M2" and exponent == 31:
+        return float("nan") if mantissa else sign * float("inf")
+    if exponent == 0:
+        return sign * mantissa * 2.0 ** (1 - bias - bits)
+    return sign * (1 + mantissa / (1 << bits)) * 2.0 ** (exponent - bias)
 
 
 def pack(values, bits):
@@ -86,6 +100,12 @@ class Model:
             size *= n
         limit = 1 if dtype == "BOOL" else 255
         self.stored[name] = self.others[name] = [dtype, shape, bytes(self.random.randint(0, limit) for _ in range(size))]
+
+    def float8(self, name, shape, dtype):
+        """Every byte there is, as long as there is room."""
+        raw = bytes(range(256))[:shape[0] * shape[1]]
+        self.stored[name] = [dtype, shape, raw]
+        self.dense[name] = (shape, [decode_f8(byte, dtype) for byte in raw])
 
     def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False, bits=None,
                subtract=None, turned=False):
@@ -316,6 +336,14 @@ def nested_config(path):
     model.config["thinker_config"] = parts
     served(path, model, quantize_config=False, config=False)
     write_json(path, "config.json", model.config)
+
+
+@kind
+def unlabelled_v2(path):
+    """Zeros as they are, and no file says so."""
+    model = Model(checkpoint_format="gptq_v2").usual()
+    del model.quant["checkpoint_format"]
+    served(path, model)
 
 
 # What shapes and labels alone do not tell.
@@ -982,7 +1010,9 @@ def types(path):
     """Tensors of every type and of odd shapes beside the quantized ones."""
     model = Model().usual()
     for dtype in DTYPE_BYTES:
-        if dtype not in ("F16", "BF16", "F32"):
+        if dtype in ("F8_E4M3", "F8_E5M2"):
+            model.float8(f"other.{dtype}.weight", [16, 16], dtype)
+        elif dtype not in ("F16", "BF16", "F32"):
             model.other(f"other.{dtype}.weight", [3, 5], dtype)
     model.other("other.list", [7], "I64")
     model.other("other.scalar", [], "I32")
@@ -1504,6 +1534,21 @@ def no_scales(path):
 
 
 @kind
+def no_qzeros_asym_module(path):
+    """The configuration is symmetric, but for the module that lacks its zeros."""
+    m = Model(sym=True, dynamic={"+:.*q_proj": {"sym": False}}).usual(qzeros=False)
+    m.write(path)
+
+
+@kind
+def no_qzeros_no_sym(path):
+    """No zeros, and nothing says what they would be: readers take the middle."""
+    model = Model(sym=True).usual(qzeros=False)
+    del model.quant["sym"]
+    served(path, model)
+
+
+@kind
 def no_qzeros_asym(path):
     spoiled(path, lambda t: t.pop(Q + ".qzeros"))
 
@@ -1617,6 +1662,30 @@ foreign("hqq_tensors", W_q=("U8", [32, 64]), scale=("F16", [64, 2]), zero=("F16"
 foreign("exl2_tensors", q_weight=("I32", [8, 64]), q_scale=("I32", [2, 8]), q_perm=("I32", [64]))
 foreign("exl3_tensors", trellis=("I32", [4, 4, 32]), suh=("F16", [64]), svh=("F16", [64]))
 foreign("dense", weight=("F16", [64, 64]))
+foreign("mlx_tensors", weight=("U32", [64, 8]), scales=("F16", [64, 1]), biases=("F16", [64, 1]))
+foreign("int8_tensors", weight=("I8", [64, 64]), scale_of_it=("F32", [64]))
+foreign("fp8_odd_name", weight=("F8_E4M3", [64, 64]), weight_wobble=("F32", [1]))
+
+
+@kind
+def mlx_config(path):
+    """Nothing but config.json says that a model is MLX's."""
+    m = Model().usual()
+    m.config["quantization"] = {"group_size": 64, "bits": 4}
+    for name in [name for name in m.stored if name.rsplit(".", 1)[1] in ("qweight", "qzeros", "scales", "g_idx")]:
+        del m.stored[name]
+    os.makedirs(path)
+    write_json(path, "config.json", m.config)
+    write_safetensors(os.path.join(path, "model.safetensors"), m.stored)
+
+
+@kind
+def scaled_elsewhere(path):
+    """A GPTQ model with one weight in another type, whose scale is in another shard, under a made-up name."""
+    m = Model().usual()
+    m.other("model.layers.0.mlp.up_proj.weight", [8, 8], "I8")
+    m.plain("zz_scales/model.layers.0.mlp.up_proj", [8], "F32")
+    m.write_sharded(path, lambda i, name: f"model-{1 + (name[0] == 'z'):05}-of-00002.safetensors")
 
 
 def main():

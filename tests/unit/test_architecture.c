@@ -190,7 +190,7 @@ static const char *why(const struct join_refusals *r, const char *module)
 static void test_fused(void)
 {
 	static const uint64_t wide[] = {6, 8}, low[] = {2, 8}, narrow[] = {6, 4}, cube[] = {6, 8, 1}, two[] = {2};
-	static const struct st_tensor f = {.dtype = DTYPE_F16}, b = {.dtype = DTYPE_BF16}, e = {.dtype = DTYPE_F8_E4M3};
+	static const struct st_tensor f = {.dtype = DTYPE_F16}, b = {.dtype = DTYPE_BF16}, e = {.dtype = DTYPE_F8_E8M0};
 	static struct encoded module, turned = {.transposed = true};
 	struct tensor tensors[] = {
 	    {.name = "a.self_attn.k_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &b},
@@ -241,7 +241,7 @@ static void test_fused(void)
 	CHECK(refusals.count == 7);
 	CHECK(!strcmp(why(&refusals, "b.self_attn.qkv_proj"), "there is no k_proj"));
 	CHECK(!strcmp(why(&refusals, "d.mlp.gate_up_proj"), "there is a tensor of that name already"));
-	CHECK(!strcmp(why(&refusals, "e.mlp.gate_up_proj"), "up_proj is of type F8_E4M3"));
+	CHECK(!strcmp(why(&refusals, "e.mlp.gate_up_proj"), "up_proj is of type F8_E8M0"));
 	CHECK(!strcmp(why(&refusals, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
 	CHECK(!strcmp(why(&refusals, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));
 	CHECK(!strcmp(why(&refusals, "h.mlp.gate_up_proj"), "gate_proj is no matrix [out_features, in_features]"));
