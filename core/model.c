@@ -213,7 +213,8 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
-	const struct checkpoint_options checkpoint = {options->follow_symlinks, {options->log, options->log_ctx}};
+	const struct checkpoint_options checkpoint = {
+	    options->follow_symlinks, options->zeros, {options->log, options->log_ctx}};
 	enum cpu_level level;
 	const struct accel_options accel = {
 	    options->accel, options->accel_plugin, options->accel_memory, options->log, options->log_ctx};

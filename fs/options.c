@@ -67,6 +67,8 @@ static const struct option table[] = {
     {"-o direct_io", "bypass the page cache (no shared mmap)", NULL, OF(direct_io), false, NULL},
     {"-o noxattr", "no extended attributes user.gptqfs.*", NULL, OF(noxattr), false, NULL},
     {"-o follow_symlinks", "let links lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
+    {"-o zeros=NAME", "what zeros mean where no file says it: v1 (stored less one) or v2", "%s", OF(model.zeros), false,
+	"v1 v2"},
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
     {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
     {"-o umask=M", "permissions that are missing (octal), whatever the source has", "%o", OF(model.umask), false, NULL},

@@ -506,7 +506,7 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
 {
 	int rc;
 
-	*c = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}};
+	*c = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}, .zeros = options->zeros};
 	rc = source_dir_open(&c->dir, path, options->follow_symlinks, err);
 	c->dir.log = options->log;
 	if (rc == 0)

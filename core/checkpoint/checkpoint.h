@@ -47,6 +47,8 @@ struct checkpoint {
 	const char **hidden; /* files that views do not show and that were not read either: see companion.h */
 	size_t hidden_count;
 
+	const char *zeros; /* of the options */
+
 	const char **warnings; /* one line each */
 	size_t warning_count, warning_room;
 };
@@ -58,6 +60,7 @@ struct checkpoint {
  */
 struct checkpoint_options {
 	bool follow_symlinks;
+	const char *zeros; /* what zeros mean where no file says it: "v1" or "v2"; NULL if that is not known either */
 	struct log_sink log;
 };
 int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpoint_options *options,

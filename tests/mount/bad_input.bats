@@ -156,6 +156,9 @@ refused() {
 
 @test "no qweight" { refused 3 no_qweight model.safetensors $Q.qweight missing $AGAIN; }
 @test "no scales" { refused 3 no_scales model.safetensors $Q.scales missing expected $AGAIN; }
+@test "no qzeros in a module that is said not to be symmetric" {
+	refused 3 no_qzeros_asym_module model.safetensors $Q.qzeros missing sym
+}
 @test "no qzeros, and not symmetric" { refused 3 no_qzeros_asym model.safetensors $Q.qzeros missing sym; }
 @test "columns of scales and qweight differ" { refused 3 bad_columns model.safetensors $Q.scales 60 64 $AGAIN; }
 @test "rows of qweight that fit no width" { refused 3 bad_rows model.safetensors $Q "[9, 64]" expected $AGAIN; }
@@ -247,6 +250,8 @@ warns() {
 }
 
 @test "no config.json" { warns no_config "no config.json"; }
+
+@test "no qzeros, and nothing says sym" { warns no_qzeros_no_sym "2 modules" mlp.down_proj "no zeros" symmetric; }
 
 @test "configurations that disagree" {
 	warns disagreeing quantize_config.json config.json disagree checkpoint_format

@@ -60,6 +60,20 @@ synthetic() {
 @test "made here: no g_idx" { synthetic no_g_idx; }
 @test "made here: a short last group, no g_idx" { synthetic ragged_no_g_idx; }
 @test "made here: no qzeros" { synthetic no_qzeros; }
+@test "made here: v2 zeros that no file labels, by the user's word" {
+	make_checkpoint unlabelled_v2
+	mount_model -o zeros=v2 "$model" "$mnt"
+	compare_views "$mnt"
+	grep -q "^Checkpoint_format: *gptq_v2 (given as -o zeros=v2)$" "$mnt/info"
+	unmount "$mnt"
+	# A file's own label counts, and contradiction is an error of usage.
+	run -1 "$GPTQFS" -o zeros=v9 "$model" "$mnt"
+	[[ $output = *"zeros=v9"*"v1 or v2"* ]]
+	rm -r "$model"
+	make_checkpoint plain
+	run -1 "$GPTQFS" -o zeros=v2 "$model" "$mnt"
+	[[ $output = *"zeros=v2"*quantize_config.json*gptq* ]]
+}
 @test "made here: v2 zeros under AutoRound's older label" { synthetic autoround_backend; }
 @test "made here: the configuration deep in config.json" { synthetic nested_config; }
 @test "made here: biases" { synthetic biases; }

@@ -274,6 +274,25 @@ static int take_config(struct checkpoint *c, const struct quant_config_input *in
 	return 0;
 }
 
+/* The user's word on zeros counts where no file has one. */
+static int take_option(const struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err)
+{
+	const bool v1 = c->zeros && strcmp(c->zeros, "v1") == 0, v2 = c->zeros && strcmp(c->zeros, "v2") == 0;
+
+	if (!c->zeros)
+		return 0;
+	if (!v1 && !v2)
+		return err_set(err, -EINVAL, "zeros=%.80s: expected v1 or v2", c->zeros);
+	if (*out->format)
+		return err_set(err, -EINVAL,
+		    "zeros=%s is for files that nothing labels, but %s says \"%.80s\"; leave the option away, or correct that "
+		    "file",
+		    c->zeros, out->file, out->format);
+	out->zeros = v1 ? ZEROS_V1 : ZEROS_V2;
+	out->format = v1 ? "gptq (given as -o zeros=v1)" : "gptq_v2 (given as -o zeros=v2)";
+	return 0;
+}
+
 int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err)
 {
 	struct subconfigs inside;
@@ -281,9 +300,9 @@ int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct 
 
 	*out = (struct quant_config){.zeros = ZEROS_V1, .sym = true, .method = "", .format = "", .producer = ""};
 	for (size_t i = 0; rc == 0 && i < c->quant_file_count; i++)
-		rc = take_config(
-		    c, &(struct quant_config_input){c->quant_files[i].name, c->quant_files[i].json}, out, err);
+		rc = take_config(c, &(struct quant_config_input){c->quant_files[i].name, c->quant_files[i].json}, out,
+		    err);
 	for (size_t i = 0; rc == 0 && i < inside.count; i++)
 		rc = take_config(c, &(struct quant_config_input){inside.list[i].where, inside.list[i].json}, out, err);
-	return rc;
+	return rc ? rc : take_option(c, out, err);
 }

@@ -39,6 +39,7 @@ static bool gptq_claims(const struct checkpoint *c)
 
 /* ---- warnings ---- */
 
+#define NO_SYM "no zeros are stored, and no configuration says sym"
 #define NOT_MIDDLE "the configuration says sym, but zeros are not the middle value"
 #define OTHER_BITS "the configuration gives another number of bits"
 #define OTHER_GROUP "the configuration gives another group size"
@@ -62,6 +63,21 @@ static void find_part(const struct gptq_opener *o, struct gptq_module *m, enum g
 		encoded_add_part(&m->e, part, t, checkpoint_file(o->o->c, t));
 }
 
+/* A module without zeros is symmetric, if nothing says that it is not. */
+static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module *m)
+{
+	const struct override *override = NULL;
+	const int unsure =
+	    o->config->overrides.asyms ? overrides_find(&o->config->overrides, m->e.module, &override) : 0;
+
+	if (!o->config->sym || unsure || (override && override->asym))
+		return missing_part(o, m, ".qzeros",
+		    "words [groups, out_features * bits / 32]; only a symmetric model may lack it");
+	if (!o->config->has_sym)
+		opening_tally(o->o, NO_SYM, "; taken to be symmetric", m->e.module);
+	return 0;
+}
+
 static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qweight;
@@ -82,10 +98,7 @@ static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
 		    opening_file(o->o, qweight), m->e.module);
 	if (!m->e.part[GPTQ_SCALES])
 		return missing_part(o, m, ".scales", "F16, BF16 or F32 [groups, out_features]");
-	if (!m->e.part[GPTQ_QZEROS] && !o->config->sym)
-		return missing_part(o, m, ".qzeros",
-		    "words [groups, out_features * bits / 32]; only a symmetric model may lack it");
-	return 0;
+	return m->e.part[GPTQ_QZEROS] ? 0 : allow_no_zeros(o, m);
 }
 
 /*
@@ -156,7 +169,8 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 	if (s->shape[1] != w->shape[1])
 		return err_set(o->o->err, -EBADMSG,
 		    "%s: tensor %.200s has %llu columns, expected the %llu of %s.qweight; fetch the model again",
-		    opening_file(o->o, s), s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1], m->e.module);
+		    opening_file(o->o, s), s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1],
+		    m->e.module);
 	if (z && (!is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
 		return bad_shape(o, z, "words as in qweight, with as many rows as scales");
 	if (g_idx && (g_idx->ndim != 1 || !g_idx->shape[0] || g_idx->dtype != DTYPE_I32))
@@ -220,9 +234,9 @@ static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 	return err_set(o->o->err, -EBADMSG,
 	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected ceil(in_features * "
 	    "bits / %u) rows and ceil(out_features * bits / %u) columns; fetch the model again",
-	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module, (unsigned long long)m->e.part[GPTQ_QWEIGHT]->shape[0], q->out_features,
-	    qzeros ? (unsigned long long)qzeros->shape[0] : 0,
-	    qzeros ? (unsigned long long)qzeros->shape[1] : 0,
+	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module,
+	    (unsigned long long)m->e.part[GPTQ_QWEIGHT]->shape[0], q->out_features,
+	    qzeros ? (unsigned long long)qzeros->shape[0] : 0, qzeros ? (unsigned long long)qzeros->shape[1] : 0,
 	    g_idx ? (unsigned long long)g_idx->shape[0] : 0,
 	    fits ? "several widths, and the configuration names none of them" : "no width from 2 to 8 bits",
 	    q->word_bits, q->word_bits);
@@ -502,8 +516,8 @@ static void warn_config(const struct gptq_opener *o)
 	struct checkpoint *c = o->o->c;
 
 	if (!o->config->file)
-		checkpoint_warn(
-		    c, "no quantization configuration: zeros are taken to be v1, widths and groups from shapes");
+		checkpoint_warn(c, "no quantization configuration: %s, widths and groups from shapes",
+		    c->zeros ? "zeros as the option says" : "zeros are taken to be v1 (see -o zeros=)");
 }
 
 /* Data read per module is small and scattered: with one read at a time, opening a model of very many modules on a cold

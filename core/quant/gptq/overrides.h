@@ -25,6 +25,7 @@ struct override {
 	bool negative;
 	int64_t bits;       /* 0 if not said */
 	int64_t group_size; /* likewise; -1 for one group */
+	bool asym;          /* said not to be symmetric */
 	const struct pattern *compiled;
 	const char *fault; /* why it cannot be evaluated, once that was tried */
 };
@@ -38,6 +39,7 @@ struct overrides {
 	size_t pattern_count;
 	struct patterns *set;
 	bool group_sizes; /* any of them says a group size */
+	bool asyms;       /* any of them says "not symmetric" */
 };
 
 /*
