@@ -205,7 +205,6 @@ refused() {
 }
 
 @test "FP8 by quant_method" { refused 3 fp8_label quantize_config.json fp8 FP8 $AGAIN; }
-@test "FP8 by its tensors" { refused 3 fp8_tensors $Q.weight_scale_inv FP8 $AGAIN; }
 @test "bitsandbytes by quant_method" { refused 3 bitsandbytes_label quantize_config.json bitsandbytes $AGAIN; }
 @test "bitsandbytes 8-bit by its tensors" { refused 3 bitsandbytes_tensors $Q.SCB bitsandbytes $AGAIN; }
 

@@ -1653,7 +1653,6 @@ foreign("marlin_tensors", B=("I32", [4, 128]), s=("F16", [2, 64]))
 foreign("awq_tensors", qweight=("I32", [64, 8]), qzeros=("I32", [2, 8]), scales=("F16", [2, 64]))
 foreign("compressed_tensors_tensors", weight_packed=("I32", [64, 8]), weight_scale=("F16", [64, 2]),
         weight_shape=("I64", [2]))
-foreign("fp8_tensors", weight=("F8_E4M3", [64, 64]), weight_scale_inv=("F32", [1, 1]))
 foreign("bitsandbytes_tensors", weight=("I8", [64, 64]), SCB=("F32", [64]))
 foreign("bitsandbytes4_tensors", **{"weight": ("U8", [2048, 1]), "weight.absmax": ("F32", [64]),
                                     "weight.quant_map": ("F32", [16]),
