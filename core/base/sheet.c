@@ -55,6 +55,14 @@ void sheet_string(struct sheet *s, const char *key, const char *value, const cha
 	end_line(s, note);
 }
 
+void sheet_text(struct sheet *s, const char *key, struct text *value)
+{
+	text_put(value, "", 1);
+	s->out->failed |= value->failed;
+	sheet_string(s, key, value->failed ? NULL : value->data, NULL);
+	text_free(value);
+}
+
 void sheet_number(struct sheet *s, const char *key, uint64_t value, const char *note)
 {
 	sheet_key(s, key);

@@ -31,6 +31,9 @@ void sheet_end(struct sheet *s);
 void sheet_string(struct sheet *s, const char *key, const char *value, const char *note);
 void sheet_number(struct sheet *s, const char *key, uint64_t value, const char *note);
 
+/* A value that was put together. Frees it; where memory was short, the whole sheet fails. */
+void sheet_text(struct sheet *s, const char *key, struct text *value);
+
 /* "4 (210 modules), 8 (2 modules)", or {"4": 210, "8": 2}. */
 void sheet_tally(struct sheet *s, const char *key, const struct tally *tally, size_t count);
 

@@ -43,10 +43,7 @@ static void tell_summary(struct sheet *s, const struct report *r, const struct t
 	text_printf(&line, " -> ");
 	text_bytes(&line, t->dense_bytes[DTYPE_F16]);
 	text_printf(&line, " as fp16");
-	text_put(&line, "", 1);
-	s->out->failed |= line.failed;
-	sheet_string(s, "Summary", line.failed ? NULL : line.data, NULL);
-	text_free(&line);
+	sheet_text(s, "Summary", &line);
 }
 
 static void tell_formats(struct sheet *s, const struct totals *t)
@@ -55,9 +52,7 @@ static void tell_formats(struct sheet *s, const struct totals *t)
 
 	for (size_t i = 0; i < t->formats_count; i++)
 		text_printf(&line, "%s%s", i ? ", " : "", t->formats[i]);
-	text_put(&line, "", 1);
-	sheet_string(s, "Format", line.failed ? NULL : line.data, NULL);
-	text_free(&line);
+	sheet_text(s, "Format", &line);
 }
 
 static void tell_model(struct sheet *s, const struct report *r, const struct totals *t)
@@ -90,9 +85,7 @@ static void tell_usage(struct sheet *s, const struct totals *t)
 
 	text_printf(&line, "programs want a view: give them MOUNTPOINT/%s, or mount with -o view=%s", report_view(t),
 	    report_view(t));
-	text_put(&line, "", 1);
-	sheet_string(s, "Usage", line.failed ? NULL : line.data, NULL);
-	text_free(&line);
+	sheet_text(s, "Usage", &line);
 }
 
 /* What engines that read packed weights have given up, or never had. */
@@ -197,13 +190,9 @@ static void tell_apart(struct sheet *s, const struct join_refusals *refusals)
 			text_printf(s->out, "}");
 			continue;
 		}
-		line.len = 0;
 		text_printf(&line, "%s, in %s: %s", r->module, r->packed ? "packed" : "fused and packed", r->reason);
-		text_put(&line, "", 1);
-		s->out->failed |= line.failed;
-		sheet_string(s, "Apart", line.failed ? NULL : line.data, NULL);
+		sheet_text(s, "Apart", &line);
 	}
-	text_free(&line);
 	if (s->json)
 		text_printf(s->out, "%s]", refusals->count ? "\n  " : "");
 }
