@@ -33,7 +33,7 @@ class Skip(Exception):
 class Case:
     """A copy of the model and its mount. Subclassed by what `place` puts under it."""
 
-    known = False  # a fault that is still to be mended
+    known = False  # what cannot be noticed; README says so
     settles = False  # the bytes to compare with are from another mount than the one that is changed under
 
     def __init__(self, program, directory):
@@ -372,7 +372,7 @@ def try_case(program, model, kind):
             print(f"{kind.__name__}: skipped: {e}", flush=True)
             return 0, 0, 1
         except (AssertionError, OSError) as e:
-            print(f"{kind.__name__}: {'known: ' if kind.known else ''}{e}", flush=True)
+            print(f"{kind.__name__}: {'not noticed: ' if kind.known else ''}{e}", flush=True)
             return (0, 0, 1) if kind.known else (0, 1, 0)
         finally:
             if case.mount:

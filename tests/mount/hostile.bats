@@ -1,0 +1,252 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Small directories that were made to lead elsewhere, to widen rights, or to cost much; see tests/tools/hostile.py.
+# Each is refused or served within 5 CPU seconds and 256 MB of memory of its own, and shows nothing it should not.
+
+load lib
+
+make_hostile() {
+	mkdir -p "$model"
+	PYTHONDONTWRITEBYTECODE=1 python3 -S "$TESTS/tools/hostile.py" "$1" "$model"
+	expected=$model
+	[[ ! -d $model/models--org--name ]] || model=$model/models--org--name
+}
+
+# known FINDING: what is still to be mended.
+known() {
+	skip "$1 is not mended yet"
+}
+
+# bounded COMMAND...: within the limits. Of the stacks of threads only what is used costs, but all of it counts here.
+bounded() {
+	if sanitized; then
+		skip "a sanitizer takes more than that"
+	fi
+	(
+		ulimit -St 5
+		ulimit -s 512
+		ulimit -d $((256 << 10))
+		exec timeout 120 "$@"
+	)
+}
+
+# shown CODE [COMMAND...]: the directory mounts, or is refused with CODE and one line; never for want of memory.
+shown() {
+	local code=$1
+
+	shift
+	mkdir -p "$mnt"
+	[[ $# != 0 ]] || set -- ls "$mnt"
+	run "-$code" --separate-stderr bounded "$GPTQFS" "$model" "$mnt" -- "$@"
+	[[ $stderr != *"out of memory"* ]] || fail "$stderr"
+	[[ $code = 0 || ${#stderr_lines[@]} = 1 ]] || fail "$stderr"
+	not_mounted "$mnt"
+}
+
+# ---- out of a cache entry ----
+
+@test "blobs is a link to a directory of secrets" {
+	make_hostile blobs_linked
+	mkdir "$mnt"
+	run --separate-stderr bounded "$GPTQFS" "$model" "$mnt" -- grep -r secret "$mnt"
+	[[ $status != 0 && -z $output ]]
+}
+
+@test "the snapshot is a link to a directory elsewhere" {
+	make_hostile snapshot_linked
+	shown 2
+	[[ $stderr = *follow_symlinks* ]]
+}
+
+@test "refs/main is a FIFO" {
+	make_hostile ref_fifo
+	shown 2
+}
+
+@test "a FIFO among the files" {
+	make_hostile fifo
+	shown 0
+}
+
+@test "a FIFO as configuration" {
+	make_hostile fifo_config
+	shown 3
+	[[ $stderr = *quant_config.json*"not a regular file"* ]]
+}
+
+@test "a link to a device" {
+	make_hostile device_linked
+	shown 0 cat "$mnt/fp16/config.json"
+}
+
+# ---- rights ----
+
+# refused_to_nobody FILE: what nobody cannot read at the source, nobody cannot read in the mount.
+refused_to_nobody() {
+	need_root
+	mount_model -o allow_other "$model" "$mnt"
+	run ! setpriv --reuid=65534 --regid=65534 --clear-groups cat "$mnt/$1"
+	cat "$mnt/$1" >/dev/null
+}
+
+public_model() {
+	need_root
+	public_directory
+	chmod 755 "$dir"
+	model=$dir/model
+	mnt=$dir/mnt
+	make_checkpoint "$1"
+}
+
+@test "a file of a directory that others cannot enter" {
+	public_model plain
+	mkdir "$model/1_Pooling"
+	echo "{}" >"$model/1_Pooling/config.json"
+	chmod 700 "$model/1_Pooling"
+	refused_to_nobody fp16/1_Pooling/config.json
+}
+
+@test "a model directory that others can list and not enter" {
+	public_model plain
+	chmod 744 "$model"
+	refused_to_nobody fp16/config.json
+}
+
+@test "shards of several owners" {
+	public_model sharded
+	chmod 400 "$model"/*.safetensors
+	chown 65534 "$model/model-00001-of-00003.safetensors"
+	refused_to_nobody fp16/model.safetensors
+}
+
+@test "an access control list that keeps the group out" {
+	public_model plain
+	chgrp 65534 "$model/tokenizer.json"
+	python3 - "$model/tokenizer.json" <<-'END' || skip "the file system has no access control lists"
+		import os, struct, sys
+		entries = [(1, 6, -1), (2, 4, 12345), (4, 0, -1), (16, 4, -1), (32, 0, -1)]
+		acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *e) for e in entries)
+		os.setxattr(sys.argv[1], "system.posix_acl_access", acl)
+	END
+	[[ $(stat -c %A "$model/tokenizer.json") = -rw-r----- ]]
+	refused_to_nobody fp16/tokenizer.json
+}
+
+# ---- costs ----
+
+@test "a pattern of nested repetitions" {
+	make_hostile pattern_nested
+	shown 0
+}
+
+@test "a pattern of repetitions nested three times" {
+	make_hostile pattern_thrice_nested
+	shown 0
+}
+
+@test "a pattern that goes back over back-references" {
+	make_hostile pattern_backtracking
+	shown 0
+}
+
+@test "a pattern that takes exponential time" {
+	make_hostile pattern_exponential
+	shown 0
+}
+
+@test "2000 patterns for 2000 modules" {
+	make_hostile patterns_by_modules
+	shown 0
+}
+
+@test "a shape of ten million dimensions" {
+	make_hostile long_shape
+	shown 3
+}
+
+@test "a config.json of 14 MB" {
+	make_hostile large_config
+	shown 3
+}
+
+@test "a config.json seven million levels deep" {
+	make_hostile deep_config
+	shown 3
+}
+
+@test "16,000 files, each in a directory of its own" {
+	make_hostile many_directories
+	shown 0
+}
+
+@test "400,000 empty tensors" {
+	known F10
+	make_hostile many_tensors
+	shown 0
+}
+
+@test "256 long g_idx that are holes" {
+	known F9
+	make_hostile many_g_idx
+	shown 0
+}
+
+@test "zeros of 2^28 outputs that are a hole" {
+	known F9
+	make_hostile wide_zeros
+	shown 0
+}
+
+@test "4 KiB of a row of 512 MB" {
+	known F9
+	make_hostile wide_rows
+	shown 0 dd if="$mnt/fp16/model.safetensors" of=/dev/null bs=4096 skip=1000 count=1 iflag=direct status=none
+}
+
+# ---- names ----
+
+@test "a directory called as the view calls its weights" {
+	make_hostile name_twice
+	mount_model "$model" "$mnt"
+	[[ -z $(ls "$mnt/fp16" | uniq -d) ]]
+	[[ -f $mnt/fp16/model.safetensors ]]
+}
+
+@test "a tensor called as the metadata, spelled otherwise" {
+	make_hostile metadata_tensor
+	shown 3
+	[[ $stderr = *__metadata__* ]]
+}
+
+@test "a tensor that bears the new name of another" {
+	known F14
+	make_hostile renamed_twice
+	shown 3
+	[[ $stderr = *block_sparse_moe.experts.0.w1.weight* ]]
+}
+
+@test "names that write to the terminal, and forge lines of the log" {
+	make_hostile control_names
+	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+	run -0 cat "$mnt/info"
+	[[ $output != *$'\e'* && $output != *$'\u009b'* && $output != *$'\u202e'* ]]
+	for file in "$model"/*well.json "$model/model.safetensors"; do
+		truncate -s 1 "$file"
+	done
+	run ! cat "$mnt/fp16"/*well.json
+	run ! cat "$mnt/fp16/model.safetensors"
+	[[ $(wc -l <"$BATS_TEST_TMPDIR/log") = 2 ]]
+	run ! grep -P '[^\x20-\x7e]' "$BATS_TEST_TMPDIR/log"
+}
+
+@test "group_size 2^32" {
+	make_hostile group_size_large
+	shown 3
+	[[ $stderr = *group_size* ]]
+}
+
+@test "a shape that is a string" { make_hostile shape_string && shown 3; }
+@test "a shape that is a number" { make_hostile shape_number && shown 3; }
+@test "a shape that is null" { make_hostile shape_null && shown 3; }
+@test "a shape that is an object" { make_hostile shape_object && shown 3; }
+@test "a dimension of 64.0" { make_hostile shape_fraction && shown 3; }
