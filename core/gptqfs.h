@@ -68,20 +68,21 @@ struct gptqfs_error {
 
 /* Strings are read by gptqfs_open only, and stay the caller's. */
 struct gptqfs_options {
-	size_t size;          /* of this struct, for which 0 may stand; any other is refused */
-	const char *view;     /* the view shown as the root ("fp16"), or NULL for all of them */
-	const char *dtype;    /* type of the files of tensors/: "fp16", "bf16" or "fp32"; NULL for fp16 */
-	const char *cpu;      /* at most this CPU level ("avx2"); NULL for the best this machine has */
-	size_t cache_bytes;   /* budget of the second-level cache; with 0 it keeps only what reads in progress need */
-	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per thread that serves it; 0 for 1 */
+	size_t size;        /* of this struct, or 0; any other value is refused */
+	const char *view;   /* the view shown as the root ("fp16"), or NULL for all of them */
+	const char *dtype;  /* type of the files of tensors/: "fp16", "bf16" or "fp32"; NULL for fp16 */
+	const char *cpu;    /* at most this CPU level ("avx2"); NULL for the best this machine has */
+	size_t cache_bytes; /* budget of the second-level cache; with 0 it keeps only what reads in progress need */
+	unsigned ahead;     /* reads to compute ahead of a sequential reader, one per thread that serves it; 0 for 1 */
 	bool follow_symlinks; /* let links lead out of the model directory */
 	const char *zeros;    /* what zeros of GPTQ mean where no file says it: "v1" or "v2"; NULL for v1 and a warning */
 	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for the source's */
 	gid_t gid;            /* group shown; (gid_t)-1 for the source's */
-	/* Permission bits that are missing from 0444, or 0555 for directories, in all files; (mode_t)-1 for the source's. */
+	/* Permission bits that are missing from 0444, or 0555 for directories, in all files; (mode_t)-1 for the
+	 * source's. */
 	mode_t umask;
-	bool blobs;           /* gptqfs_check compares blobs of the Hugging Face cache with their names */
-	const char *accel;    /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
+	bool blobs;               /* gptqfs_check compares blobs of the Hugging Face cache with their names */
+	const char *accel;        /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda mean; NULL for the installed one */
 	size_t accel_memory;      /* bytes of its device's memory that it may hold at most */
 	/* Called with one line, without newline, from any thread, possibly several at once; NULL to drop them. */
@@ -90,11 +91,10 @@ struct gptqfs_options {
 };
 
 /* The options of a plain gptqfs; zeros alone would show everything as root's and keep no cache. */
-#define GPTQFS_OPTIONS                                                                                   \
-	{                                                                                                \
-		.size = sizeof(struct gptqfs_options), .cache_bytes = GPTQFS_CACHE_DEFAULT,              \
-		.accel_memory = GPTQFS_ACCEL_MEMORY, .uid = (uid_t)-1, .gid = (gid_t)-1,                 \
-		.umask = (mode_t)-1,                                                                     \
+#define GPTQFS_OPTIONS                                                                                        \
+	{                                                                                                     \
+		.size = sizeof(struct gptqfs_options), .cache_bytes = GPTQFS_CACHE_DEFAULT,                   \
+		.accel_memory = GPTQFS_ACCEL_MEMORY, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = (mode_t)-1, \
 	}
 
 /*
@@ -114,7 +114,8 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 /* Frees a model; NULL is allowed. No other call may be in progress, and every reply must be done with. */
 void gptqfs_close(struct gptqfs *m);
 
-/* Returns the directory that was opened, canonical (a snapshot of a cache entry, if one was given). Owned by the model. */
+/* Returns the directory that was opened, canonical (a snapshot of a cache entry, if one was given). Owned by the model.
+ */
 const char *gptqfs_source(const struct gptqfs *m);
 
 /* Returns the names of all views ("fp16") by index; NULL past the last one. */
@@ -174,8 +175,9 @@ int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, st
 bool gptqfs_read_done(struct gptqfs *m, struct gptqfs_reply *reply);
 
 /*
- * Tells of a read that is about to be made. Returns true if the latest reads came from a single sequential reader, which
- * few threads serve faster than many. Only for callers that choose their threads by it; gptqfs_read needs none of this.
+ * Tells of a read that is about to be made. Returns true if the latest reads came from a single sequential reader,
+ * which few threads serve faster than many. Only for callers that choose their threads by it; gptqfs_read needs none of
+ * this.
  */
 bool gptqfs_note_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size);
 

@@ -31,7 +31,7 @@ struct hashes {
 	struct hashed *list;
 	size_t count, room;
 	atomic_size_t next; /* to be hashed */
-	atomic_int failed; /* 0, or why the first of those that failed did */
+	atomic_int failed;  /* 0, or why the first of those that failed did */
 };
 
 /* ---- finding the tensors ---- */

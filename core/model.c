@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A model: what gptqfs.h promises. Opens the checkpoint, has families turn it into tensors and views plan files from those,
- * and serves them.
+ * A model: what gptqfs.h promises. Opens the checkpoint, has families turn it into tensors and views plan files from
+ * those, and serves them.
  */
 
 #include <errno.h>
@@ -156,8 +156,8 @@ static int choose_cpu(const char *name, enum cpu_level *level, struct gptqfs_err
 		return err_set(err, -EINVAL, "cpu level %.40s: this machine lacks it; the highest it has is %s", name,
 		    cpu_name(cpu_detect()));
 	if (rc)
-		return err_set(err, -EINVAL,
-		    "cpu level %.40s: not known; expected c, ssse3, neon, avx2 or avx512", name);
+		return err_set(err, -EINVAL, "cpu level %.40s: not known; expected c, ssse3, neon, avx2 or avx512",
+		    name);
 	return 0;
 }
 
@@ -254,8 +254,9 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 
 	*out = NULL;
 	if (options->size && options->size != sizeof(*options))
-		return err_set(err, -EINVAL, "options of %zu bytes, expected %zu; compile the caller with the gptqfs.h of %s",
-		    options->size, sizeof(*options), GPTQFS_VERSION);
+		return err_set(err, -EINVAL,
+		    "options of %zu bytes, expected %zu; compile the caller with the gptqfs.h of %s", options->size,
+		    sizeof(*options), GPTQFS_VERSION);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return err_memory(err);

@@ -303,7 +303,7 @@ DEVICE void planar_codes(uint32_t *code, uint32_t (*tile)[PITCH], uint32_t colum
 	}
 }
 
-/* From codes to the bits of products, for inputs [k0, k0 + 8) of column n, as far as there are so many. */
+/* From codes to the bits of products, for inputs [k0, k0 + 8) of column n, as far as there are that many. */
 DEVICE void multiply(uint32_t *value, const struct slice *s, uint32_t k0, uint32_t n)
 {
 	struct slice_group group = {0, 0};

@@ -13,7 +13,7 @@
 struct resident {
 	struct columns columns;
 	driver_address base;
-	bool ready; /* else somebody is uploading it */
+	bool ready; /* else another thread is uploading it */
 	struct resident *next;
 };
 
@@ -31,7 +31,7 @@ void residents_free(struct residents *r);
 
 /*
  * The matrix of the job in *out, uploaded by way of the slot if need be; NULL there if it is not to be kept, does not
- * fit, or is being uploaded by somebody else. It stays until residents_forget. 0, what job->copy returned, or -errno
+ * fit, or is being uploaded by another thread. It stays until residents_forget. 0, what job->copy returned, or -errno
  * with the reason.
  */
 int residents_get(struct residents *r, const struct accel_job *job, struct slot *slot, const struct resident **out,

@@ -4,7 +4,7 @@
 
 /*
  * What one call at a time needs: a stream, pinned memory on either side of the bus, and memory of the device for
- * columns that are not kept there. A few of them, made when first needed; who finds none free waits.
+ * columns that are not kept there. A few of them, made when first needed; a thread that finds none free waits.
  */
 
 #include <pthread.h>

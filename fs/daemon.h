@@ -26,7 +26,8 @@ int daemon_guard_descriptors(void);
 enum daemon_side { DAEMON_CHILD, DAEMON_PARENT };
 
 struct daemon {
-	bool passes_signals;   /* to be set: the parent passes those of signals_of_server, which are blocked, to the child */
+	bool passes_signals; /* to be set: the parent passes those of signals_of_server, which are blocked, to the child
+	                      */
 	enum daemon_side side; /* which process this is */
 	enum exit_code code;   /* parent: as the child reported; EXIT_SERVE if it died before */
 	int status;            /* child: for daemon_ready */

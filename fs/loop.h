@@ -30,7 +30,7 @@ int loop_run(struct loop *l);
 
 struct loop_read {
 	bool single;  /* the only reader of late, and sequential */
-	bool in_turn; /* it waits for each answer before it asks again: nobody reads ahead for it */
+	bool in_turn; /* it waits for each answer before it asks again: the kernel does not read ahead */
 };
 
 /* Tells the loop what is being read, before the reply. Any thread of it; NULL is allowed. */

@@ -80,7 +80,8 @@ static enum exit_code find_source(struct options *o)
 		return EXIT_SERVE;
 	}
 	if (access(entry, F_OK) < 0 && errno == ENOENT) {
-		log_line("%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
+		log_line(
+		    "%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
 		    o->source, entry, o->source);
 		free(entry);
 		return EXIT_NO_WEIGHTS;

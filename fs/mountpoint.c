@@ -260,8 +260,9 @@ int mountpoint_unmount(const char *given)
 		if (rc == -EPERM)
 			rc = run_fusermount(path, "-q");
 		if (rc == -EBUSY)
-			log_line("%s: in use; end the programs that fuser -m '%s' lists, or detach it while they finish "
-				 "with: fusermount3 -uz '%s'",
+			log_line(
+			    "%s: in use; end the programs that fuser -m '%s' lists, or detach it while they finish "
+			    "with: fusermount3 -uz '%s'",
 			    given, given, given);
 		else if (rc)
 			log_line("%s: cannot be unmounted by this user, or is in use; try: fusermount3 -u '%s'", given,

@@ -144,11 +144,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		read_status(req, fi, size, off);
 		return;
 	}
-	loop_note_read(server->loop,
-	    &(struct loop_read){
-	        .single = gptqfs_note_read(model, ino, (uint64_t)off, size),
-	        .in_turn = server->direct_io || (fi->flags & O_DIRECT),
-	    });
+	loop_note_read(server->loop, &(struct loop_read){
+					 .single = gptqfs_note_read(model, ino, (uint64_t)off, size),
+					 .in_turn = server->direct_io || (fi->flags & O_DIRECT),
+				     });
 	rc = gptqfs_read(model, ino, (uint64_t)off, size, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);

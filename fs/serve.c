@@ -64,8 +64,8 @@ static int start_loop(struct state *st)
 	int rc;
 
 	if (!o->clone_fd || o->single) {
-		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads,
-		    o->reader_threads);
+		st->loop =
+		    loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, o->reader_threads);
 		if (!st->loop)
 			return -ENOMEM;
 		st->s->server->loop = st->loop;
@@ -109,7 +109,7 @@ static void on_contact(struct state *st)
 	st->s->status = -1;
 }
 
-/* Detaches the mount and serves on. True if it is time to leave at once: asked a second time, or nobody can have
+/* Detaches the mount and serves on. True if it is time to leave at once: asked a second time, or no program can have
  * opened anything, or it cannot be detached. */
 static bool leave(struct state *st)
 {

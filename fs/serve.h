@@ -19,8 +19,8 @@ struct serving {
 
 /*
  * Serves until the file system is unmounted, or a signal asks to leave: SIGTERM, SIGINT and SIGHUP detach the mount;
- * serving goes on until its last user is gone, or a second signal comes. Before the mount is usable they take it away at
- * once. SIGUSR1 logs the counters. signals_hold must have been called.
+ * serving goes on until its last user is gone, or a second signal comes. Before the mount is usable they take it away
+ * at once. SIGUSR1 logs the counters. signals_hold must have been called.
  *
  * Returns 0 when all is over, 1 when leaving at once (threads still run: exit without cleaning up), -errno if serving
  * failed.

@@ -18,8 +18,8 @@ unsigned spelling_distance(const char *a, size_t a_len, const char *b, size_t b_
 				d[i][j] = (unsigned)(i + j);
 				continue;
 			}
-			d[i][j] = smaller(d[i - 1][j - 1] + (a[i - 1] != b[j - 1]),
-			    1 + smaller(d[i - 1][j], d[i][j - 1]));
+			d[i][j] =
+			    smaller(d[i - 1][j - 1] + (a[i - 1] != b[j - 1]), 1 + smaller(d[i - 1][j], d[i][j - 1]));
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
 				d[i][j] = smaller(d[i][j], d[i - 2][j - 2] + 1);
 		}

@@ -4,7 +4,8 @@
 
 #include "server.h"
 
-/* What a running server tells about itself: the file `status`, extended attributes and a line in the log. Any thread. */
+/* What a running server tells about itself: the file `status`, extended attributes and a line in the log. Any thread.
+ */
 
 /* A text that does not change while it is read. */
 struct snapshot {
@@ -22,9 +23,9 @@ struct snapshot *status_snapshot(const struct server *server);
 void status_log(const struct server *server);
 
 /*
- * Extended attributes user.gptqfs.KEY of an inode. As the system calls: return the size of the names, each with its NUL,
- * or of the value, and with a `size` other than 0 also write them to `out`. -ERANGE if they do not fit, -ENODATA for an
- * unknown name. Numbers of the root are padded with blanks to one width, so that their size never changes.
+ * Extended attributes user.gptqfs.KEY of an inode. As the system calls: return the size of the names, each with its
+ * NUL, or of the value, and with a `size` other than 0 also write them to `out`. -ERANGE if they do not fit, -ENODATA
+ * for an unknown name. Numbers of the root are padded with blanks to one width, so that their size never changes.
  */
 ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *out, size_t size);
 ssize_t status_get_attribute(const struct server *server, uint64_t ino, const char *name, char *out, size_t size);

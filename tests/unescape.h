@@ -51,7 +51,7 @@ static inline bool unescape_part(const char *part, size_t len, struct text *name
 	return len > 0;
 }
 
-/* The name that a path stands for; false if it stands for none. */
+/* The name that a path encodes; false if it encodes none. */
 static inline bool unescape_path(const char *path, size_t len, struct text *name, bool *cut)
 {
 	bool good = true;

@@ -5,7 +5,7 @@
 #
 #   [VIEW=fp16|fp32] npy-statistics.sh MODEL_DIR OUT.tsv
 #
-# Needs gptqfs, and python3 with numpy. Joined modules (qkv_proj, gate_up_proj) stand beside their parts. NAME.t.npy is
+# Needs gptqfs, and python3 with numpy. Joined modules (qkv_proj, gate_up_proj) are beside their parts. NAME.t.npy is
 # the transposed matrix, which this leaves out.
 set -euo pipefail
 if [ $# != 2 ]; then

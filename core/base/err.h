@@ -17,8 +17,8 @@ int err_memory(struct gptqfs_error *err);
 /*
  * The same for a system call that failed with errno `error`. The text begins with the reason, so that a long path
  * cannot push it out, and ends with the remedy where there is one. Returns -ENOENT, -ENOTDIR or -EACCES for what lies
- * in the files; for what lies in the machine -ENOMEM, -EMFILE, -ENFILE, or -EIO, which stands for all other numbers:
- * some of those would mean something else to whoever called gptqfs_open.
+ * in the files; for what lies in the machine -ENOMEM, -EMFILE, -ENFILE, or -EIO, for all other numbers:
+ * some of those would mean something else to the caller of gptqfs_open.
  */
 __attribute__((format(printf, 3, 4))) int err_system(struct gptqfs_error *err, int error, const char *fmt, ...);
 

@@ -440,7 +440,7 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A key that stands twice: readers disagree on which one counts, so none does. Returns 0, -EBADMSG or -ENOMEM. */
+/* A key that occurs twice: readers disagree on which one counts, so none does. Returns 0, -EBADMSG or -ENOMEM. */
 static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *err)
 {
 	size_t n = (size_t)cJSON_GetArraySize(item), i = 0;
@@ -461,7 +461,7 @@ static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *
 		qsort(keys, n, sizeof(*keys), compare_names);
 	for (i = 1; keys && i < n && rc == 0; i++)
 		if (strcmp(keys[i - 1], keys[i]) == 0)
-			rc = err_set(err, -EBADMSG, "%s: \"%.200s\" stands twice in one object; remove one of the two",
+			rc = err_set(err, -EBADMSG, "%s: \"%.200s\" occurs twice in one object; remove one of the two",
 			    name, keys[i]);
 	free(keys);
 	return rc;

@@ -22,7 +22,7 @@ struct json_text {
 	size_t len;
 };
 
-/* A value that was read; owned by whoever called json_parse, freed by json_free together with all below it. */
+/* A value that was read; owned by the caller of json_parse, freed by json_free together with all below it. */
 struct json;
 
 /* Checks that this is one JSON value. `name` is the file, for the message. Returns 0 or -EBADMSG. */

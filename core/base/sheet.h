@@ -4,8 +4,8 @@
 
 /*
  * What is told of a model, once for people and once for programs: "Key: value" lines, or a JSON object with the same
- * keys in lower case. Whoever fills a sheet does not know which. All is ASCII. Keys are at most 18 characters, so that
- * values stand in one column; a note in parentheses is for people alone.
+ * keys in lower case. The caller does not know which. All is ASCII. Keys are at most 18 characters, so that
+ * values line up in one column; a note in parentheses is for people alone.
  */
 
 #include <stdint.h>

@@ -85,7 +85,7 @@ void text_json_string(struct text *t, const char *s)
 	text_put(t, "\"", 1);
 }
 
-/* Takes one character off the text. A byte that begins none stands for itself, at 0xdc00. */
+/* Takes one character off the text. A byte that begins none is itself, at 0xdc00. */
 static uint32_t next_character(const unsigned char **at)
 {
 	static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};

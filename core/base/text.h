@@ -23,7 +23,7 @@ __attribute__((format(printf, 2, 3))) void text_printf(struct text *t, const cha
 void text_string(struct text *t, const char *s);
 void text_number(struct text *t, uint64_t n);
 
-/* A JSON string, quoted. C0 80 stands for NUL (see json_string) and is written as \u0000. */
+/* A JSON string, quoted. C0 80 is NUL (see json_string) and is written as \u0000. */
 void text_json_string(struct text *t, const char *s);
 
 /* The same in ASCII. A byte that is no UTF-8 (a file's name may have any) is \udc80 to \udcff, as Python writes it. */

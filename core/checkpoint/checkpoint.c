@@ -79,7 +79,8 @@ static void warn_of_state(struct checkpoint *c, const struct source_file *f)
 
 	if (source_file_has_writer(f))
 		checkpoint_warn(c,
-		    "%.500s: open for writing elsewhere; what is written through a memory map may not be noticed", f->name);
+		    "%.500s: open for writing elsewhere; what is written through a memory map may not be noticed",
+		    f->name);
 	if (hole >= 0 && hole < f->stat.st_size)
 		checkpoint_warn(c,
 		    "%.500s: nothing was ever written from byte %lld on, which reads as zeros (an interrupted download?); "
@@ -93,12 +94,12 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	int rc = source_file_open(&c->dir, name, f, err);
 
 	if (rc == -ENOENT)
-		return err_set(err, -EBADMSG, "%.1000s: a link to a file that is not there; finish the download (in %s)",
-		    name, c->dir.path);
+		return err_set(err, -EBADMSG,
+		    "%.1000s: a link to a file that is not there; finish the download (in %s)", name, c->dir.path);
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
 	c->shard_count++;
-	/* What is computed from it stands at the top of the mount, wherever the shard lies. */
+	/* What is computed from it is at the top of the mount, wherever the shard lies. */
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)
 		rc = header_read(f, &c->arena, out, err);
@@ -165,7 +166,7 @@ static int check_unique(struct checkpoint *c, struct gptqfs_error *err)
 
 		if (strcmp(a->name, b->name) == 0)
 			return err_set(err, -EBADMSG,
-			    "tensor %.200s stands in %s and in %s, and no index says which counts; remove the file that does not "
+			    "tensor %.200s is in %s and in %s, and no index says which counts; remove the file that does not "
 			    "belong to the model",
 			    a->name, c->shards[a->shard].name, c->shards[b->shard].name);
 	}
@@ -249,12 +250,12 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 			return err_set(err, -ENOENT,
 			    "%.500s is a GGUF file; gptqfs needs GPTQ weights in safetensors (in %s)", l->names[i],
 			    c->dir.path);
-	return err_set(err, -ENOENT, "%.1500s: no *.safetensors here; give the directory that holds the model's weights",
-	    c->dir.path);
+	return err_set(err, -ENOENT,
+	    "%.1500s: no *.safetensors here; give the directory that holds the model's weights", c->dir.path);
 }
 
-static const char *const quant_files[CHECKPOINT_QUANT_FILES] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
-
+static const char *const quant_files[CHECKPOINT_QUANT_FILES] = {
+    "quantize_config.json", "quant_config.json", "quantization_config.json"};
 
 static bool is_config(const char *name)
 {
@@ -307,8 +308,9 @@ static int check_numbers(struct checkpoint *c, const char *name, struct gptqfs_e
 		return err_memory(err);
 	if (!missing)
 		return 0;
-	return err_set(err, -EBADMSG, "shard %.500s is missing, as %.500s tells; fetch it (an interrupted download?) into %s",
-	    missing, name, c->dir.path);
+	return err_set(err, -EBADMSG,
+	    "shard %.500s is missing, as %.500s tells; fetch it (an interrupted download?) into %s", missing, name,
+	    c->dir.path);
 }
 
 static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
@@ -408,7 +410,7 @@ static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 
 /* ---- what passes through ---- */
 
-/* Has the model a tensor of the module (up to the last dot) that this tensor belongs to? */
+/* True if the model has a tensor of the module (up to the last dot) that this tensor belongs to. */
 static bool has_module(const struct checkpoint *c, const char *tensor)
 {
 	const char *dot = strrchr(tensor, '.');

@@ -21,7 +21,7 @@
 #define CHECKPOINT_QUANT_FILES 3
 
 struct checkpoint_json {
-	const char *name; /* "quantize_config.json" */
+	const char *name;  /* "quantize_config.json" */
 	struct json *json; /* an object */
 };
 
@@ -56,7 +56,8 @@ struct checkpoint {
 /*
  * Opens, maps and checks everything. Weights are looked for in this order: model.safetensors; an index
  * (model.safetensors.index.json, then any other); all other *.safetensors together. Configurations are only parsed:
- * what they say of the quantization is for the family to read. Codes as gptqfs_open. checkpoint_close must be called in any case.
+ * what they say of the quantization is for the family to read. Codes as gptqfs_open. checkpoint_close must be called in
+ * any case.
  */
 struct checkpoint_options {
 	bool follow_symlinks;

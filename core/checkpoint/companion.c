@@ -37,7 +37,8 @@ static bool is_quantizers(const char *name)
 /* All weights of a model once more, in another format, under the names by which libraries look for them. */
 static bool is_another_set(const char *base)
 {
-	static const char *const suffixes[] = {".bin", ".pt", ".pth", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", NULL};
+	static const char *const suffixes[] = {
+	    ".bin", ".pt", ".pth", ".h5", ".msgpack", ".ot", ".onnx", ".onnx_data", NULL};
 	static const char *const prefixes[] = {"pytorch_model", "model", "tf_model", "flax_model", "rust_model",
 	    "gptq_model", "decoder_model", "decoder_with_past_model", "encoder_model", "openvino_model", NULL};
 
@@ -56,7 +57,8 @@ enum companion companion_of(const char *name)
 	if (slash)
 		return COMPANION_PASSES;
 	/* A loader that finds adapter_config.json at the top takes the directory for an adapter. */
-	if (is_quantizers(name) || is_another_set(name) || begins_with(name, "adapter_") || ends_with(name, ".index.json"))
+	if (is_quantizers(name) || is_another_set(name) || begins_with(name, "adapter_") ||
+	    ends_with(name, ".index.json"))
 		return COMPANION_HIDDEN;
 	return ends_with(name, ".safetensors") ? COMPANION_WEIGHTS : COMPANION_PASSES;
 }

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_HEADER_H
 #define GPTQFS_HEADER_H
 
-/* How files of a checkpoint begin: the header of a shard, or what stands in place of the file that the name promises. */
+/* How files of a checkpoint begin: the header of a shard, or what is in place of the file that the name promises. */
 
 #include "checkpoint/safetensors.h"
 #include "file/source_file.h"

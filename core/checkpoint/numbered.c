@@ -38,7 +38,8 @@ static bool parse_numbered(const char *name, struct numbered *out)
 /* The name with another number, in the arena. */
 static const char *renumbered(const char *name, const struct numbered *n, unsigned long number, struct arena *arena)
 {
-	return arena_printf(arena, "%.*s%0*lu%s", (int)(n->digits - name), name, n->width, number, n->digits + n->width);
+	return arena_printf(arena, "%.*s%0*lu%s", (int)(n->digits - name), name, n->width, number,
+	    n->digits + n->width);
 }
 
 int numbered_neighbours(const struct listing *listing, const char *name, struct arena *arena, const char **missing)

@@ -170,7 +170,7 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 			    "%s: tensor %.200s begins at byte %llu of the file, expected %llu: tensors %s; the file is damaged, "
 			    "fetch it again",
 			    p->in->name, t->name, (unsigned long long)t->begin, (unsigned long long)at,
-			    t->begin < at ? "overlap (or one stands twice)" : "leave a gap");
+			    t->begin < at ? "overlap (or one occurs twice)" : "leave a gap");
 		at += t->bytes;
 	}
 	if (at != p->in->file_size)
@@ -180,7 +180,7 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 	qsort(st->tensors, st->count, sizeof(*st->tensors), by_name);
 	for (size_t i = 1; i < st->count; i++)
 		if (strcmp(st->tensors[i - 1].name, st->tensors[i].name) == 0)
-			return bad(p, st->tensors[i].name, "stands twice in the header");
+			return bad(p, st->tensors[i].name, "occurs twice in the header");
 	return 0;
 }
 

@@ -50,7 +50,7 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 void safetensors_free(struct safetensors *st);
 
 /*
- * Writes what stands before the data: length, header with __metadata__ {"format":"pt"}, and blanks up to the next
+ * Writes what precedes the data: length, header with __metadata__ {"format":"pt"}, and blanks up to the next
  * multiple of SAFETENSORS_ALIGN. `out` is empty at first; tensors are laid out in the order in which they are added,
  * *at, 0 at first, is where the next one goes, and `begin` is ignored. out->failed tells of lack of memory.
  */

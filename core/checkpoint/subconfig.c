@@ -30,7 +30,7 @@ static bool has_any(const char *key, const char *const *words)
 	return false;
 }
 
-/* How far from the text model a configuration stands: 0 at the top, then by kind of part and by depth. */
+/* How far from the text model a configuration is: 0 at the top, then by kind of part and by depth. */
 static int rank_of(const struct subconfig_step *at)
 {
 	static const char *const text[] = {"text", "llm", "language", "decoder", NULL};

@@ -226,9 +226,7 @@ const struct listing_dir *listing_dir(const struct listing *listing, const char 
 {
 	const struct listing_dir key = {.name = name};
 
-	return listing->dir_count
-	           ? bsearch(&key, listing->dirs, listing->dir_count, sizeof(key), by_dir_name)
-	           : NULL;
+	return listing->dir_count ? bsearch(&key, listing->dirs, listing->dir_count, sizeof(key), by_dir_name) : NULL;
 }
 
 bool listing_has(const struct listing *listing, const char *name)

@@ -8,7 +8,7 @@
 /* Something that is not a file to be opened, and why. */
 struct listing_odd {
 	const char *name, *why;
-	bool file; /* it stands where a file could: a FIFO, a socket or a device */
+	bool file; /* not a directory: a file, FIFO, socket or device */
 };
 
 /*
@@ -34,7 +34,7 @@ struct listing {
 
 /*
  * -ENOENT for an empty directory, -EACCES if it cannot be read, -EBADMSG for more than the limits, and the code of
- * err_system for whatever else stands in the way: nothing is taken for absent that merely could not be looked at.
+ * err_system for anything else: what could not be looked at is not taken for absent.
  */
 int listing_read(const struct source_dir *dir, struct arena *arena, struct listing *out, struct gptqfs_error *err);
 
@@ -43,7 +43,7 @@ const struct listing_dir *listing_dir(const struct listing *listing, const char 
 
 bool listing_has(const struct listing *listing, const char *name);
 
-/* Does s end in suffix? */
+/* True if s ends in suffix. */
 bool ends_with(const char *s, const char *suffix);
 
 #endif

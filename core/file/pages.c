@@ -13,7 +13,7 @@
 /* What is asked of the disk at once: a request longer than the kernel's reading ahead is answered whole. */
 #define FETCH_BYTES ((size_t)1 << 20)
 #define RESIDENT_PAGES 1024
-/* A fault maps so many bytes around it that are in memory (the kernel's default of fault_around_bytes). */
+/* A fault maps this many resident bytes around it (the kernel's default of fault_around_bytes). */
 #define FAULT_AROUND 65536
 
 int source_file_map(struct source_file *f, struct gptqfs_error *err)
@@ -58,7 +58,7 @@ static int64_t count_resident(const struct source_file *f, uint64_t offset, uint
 	return syscall(CACHESTAT, f->fd, &range, &counts, 0) ? -1 : (int64_t)counts.cached;
 }
 
-/* Page by page, which takes three times as long. Of a file that is somebody else's the kernel says that all of it is.
+/* Page by page, which takes three times as long. Of another user's file the kernel says that all of it is.
  */
 static bool is_each_resident(const struct source_file *f, uint64_t from, uint64_t end, uint64_t page)
 {
@@ -107,7 +107,7 @@ static void read_by(const struct source_file *f, uint64_t offset, uint64_t len, 
 	}
 }
 
-/* All of it: where pages that are there are passed over, the kernel does not see one who reads in order. */
+/* All of it: where pages that are there are passed over, the kernel does not see a sequential reader. */
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
 {
 	int pipe_fd[2], null_fd;

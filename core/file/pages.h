@@ -14,13 +14,13 @@ void source_file_advise(const struct source_file *f, uint64_t offset, uint64_t l
 
 /*
  * Brings bytes into the page cache that are not there, as any reader does: in order, with the kernel's own reading
- * ahead, and waits for them. They then stand in large folios, and cost half as much to map and to copy as in the single
+ * ahead, and waits for them. They are then in large folios, and cost half as much to map and to copy as in the single
  * pages that advice brings (of which the kernel also does no more than its largest request to the disk). Failures are
- * seen when the bytes are read in earnest. Does nothing where the file is not mapped.
+ * seen when the bytes are read. Does nothing where the file is not mapped.
  */
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len);
 
-/* Are all of these bytes in the page cache? True also where the kernel does not tell. The file must be mapped. */
+/* True if all of these bytes are in the page cache, or the kernel does not tell. The file must be mapped. */
 bool source_file_resident(const struct source_file *f, uint64_t offset, uint64_t len);
 
 /*

@@ -58,7 +58,7 @@ void rights_meet(struct stat *st, const struct stat *other)
 	restrict_to(st, other, 0400);
 }
 
-/* Is the directory of the first `len` bytes of `path` this one, or above it? */
+/* True if the directory of the first `len` bytes of `path` is this one, or above it. */
 static bool leads_to(const char *path, size_t len, const char *base)
 {
 	return strncmp(path, base, len) == 0 && (!base[len] || base[len] == '/');
@@ -84,7 +84,7 @@ int rights_reach(struct stat *st, int fd, const char *base, struct gptqfs_error 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	len = readlink(link, path, sizeof(path));
 	if (len <= 0 || len == sizeof(path) || path[0] != '/') {
-		/* Nobody knows where it lies. */
+		/* Its place is unknown. */
 		st->st_mode &= ~(mode_t)0777;
 		return 0;
 	}
@@ -114,9 +114,11 @@ void rights_settle(struct stat *st)
 {
 	const struct classes may = classes_of(st, 0400);
 
-	/* Root needs no bit; but with none left, nobody should seem to own it. */
-	if (geteuid() == 0 ? may.user || may.group || may.other
-	                   : st->st_uid == geteuid() ? may.user : is_member(st->st_gid) ? may.group : may.other)
+	/* Root needs no bit; but with none left, no user should appear to own it. */
+	if (geteuid() == 0            ? may.user || may.group || may.other
+	    : st->st_uid == geteuid() ? may.user
+	    : is_member(st->st_gid)   ? may.group
+				      : may.other)
 		return;
 	st->st_uid = geteuid();
 	st->st_gid = getegid();

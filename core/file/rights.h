@@ -4,9 +4,9 @@
 
 /*
  * Who may read what. With allow_other a mount is open to users who have no access to the source, or to other parts of
- * it. So attributes that are shown give a file to nobody who could not read it where it lies: neither because it is
- * computed from several files, nor because a directory or a link on the way to it is not there in the mount. Where owner,
- * group and mode cannot say that exactly, they say less; only the server's own user always keeps access.
+ * it. So the attributes shown give a file to no user who could not read it at the source: neither because it is
+ * computed from several files, nor because a directory or a link on the way to it is not there in the mount. Where
+ * owner, group and mode cannot say that exactly, they say less; only the server's own user always keeps access.
  *
  * Rights are those of the moment when the source was opened.
  */
@@ -25,9 +25,9 @@ void rights_heed_acl(int fd, struct stat *st);
 void rights_meet(struct stat *st, const struct stat *other);
 
 /*
- * Leaves to `st`, of the open file or directory fd, the reading that directories on the way to it allow, links followed.
- * Those that are `base` or lead to it are left out: the mount shows them, or its root answers for them. NULL leaves out
- * none. Returns 0 or the code of err_system.
+ * Leaves to `st`, of the open file or directory fd, the reading that directories on the way to it allow, links
+ * followed. Those that are `base` or lead to it are left out: the mount shows them, or its root answers for them. NULL
+ * leaves out none. Returns 0 or the code of err_system.
  */
 int rights_reach(struct stat *st, int fd, const char *base, struct gptqfs_error *err);
 

@@ -23,7 +23,7 @@
 
 /*
  * openat2 for reading, or for what `flags` say. Begun again after a signal, and, for a second, when the kernel cannot
- * tell for a rename going on elsewhere, or somebody has a lease on the file (EAGAIN).
+ * tell for a rename going on elsewhere, or a lease on the file (EAGAIN).
  */
 static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
 {
@@ -50,10 +50,11 @@ static int open_failed(const char *path, int error, struct gptqfs_error *err)
 	if (error == ENOENT)
 		return err_set(err, -ENOENT, "%.1500s: no such directory; give the directory of a model", path);
 	if (error == ENOTDIR)
-		return err_set(err, -ENOTDIR, "%.1500s: not a directory; give the directory that holds the model's files",
-		    path);
+		return err_set(err, -ENOTDIR,
+		    "%.1500s: not a directory; give the directory that holds the model's files", path);
 	if (error == ENOTCONN)
-		return err_set(err, -ENOENT, "a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'", path);
+		return err_set(err, -ENOENT, "a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'",
+		    path);
 	return err_system(err, error, "%s", path);
 }
 
@@ -131,7 +132,7 @@ static int enter_snapshot(struct source_dir *dir, struct gptqfs_error *err)
 	return 0;
 }
 
-/* Is dir->path an entry of the cache? 1, 0, or what is wrong. */
+/* Returns 1 if dir->path is an entry of the cache, 0 if it is not, or -errno. */
 static int is_cache_entry(const struct source_dir *dir, struct gptqfs_error *err)
 {
 	const char *base = strrchr(dir->path, '/');
@@ -145,7 +146,7 @@ static int is_cache_entry(const struct source_dir *dir, struct gptqfs_error *err
 }
 
 /*
- * Of a snapshot, the blobs of its entry. A link in their place leads who knows where: then they are no part of the
+ * Of a snapshot, the blobs of its entry. A link in their place may lead anywhere: then they are no part of the
  * model, and links to them lead out of it.
  */
 static int open_blobs(struct source_dir *dir, struct gptqfs_error *err)

@@ -50,8 +50,8 @@ static bool note_traits(struct source_file *f, const struct stat *now)
 	bool other;
 
 	pthread_mutex_lock(&t->lock);
-	other = t->mode != now->st_mode || t->uid != now->st_uid || t->gid != now->st_gid || t->links != now->st_nlink ||
-	        t->path != path;
+	other = t->mode != now->st_mode || t->uid != now->st_uid || t->gid != now->st_gid ||
+	        t->links != now->st_nlink || t->path != path;
 	t->mode = now->st_mode;
 	t->uid = now->st_uid;
 	t->gid = now->st_gid;
@@ -141,8 +141,7 @@ int source_file_fail(struct source_file *f, const char *what)
 	char line[512];
 
 	if (!atomic_exchange(&f->reported, true) && f->log.write) {
-		snprintf(line, sizeof(line),
-		    "%.200s: %s; reads that need it fail with EIO (unmount and mount again)",
+		snprintf(line, sizeof(line), "%.200s: %s; reads that need it fail with EIO (unmount and mount again)",
 		    f->name, what);
 		f->log.write(f->log.ctx, line);
 	}
@@ -169,7 +168,8 @@ int source_file_check(struct source_file *f)
 		return source_file_fail(f, "cannot be examined any more");
 	if (now.st_size == f->stat.st_size && nanoseconds(&now.st_mtim) == nanoseconds(&f->stat.st_mtim) &&
 	    now.st_ino == f->stat.st_ino && now.st_dev == f->stat.st_dev &&
-	    (nanoseconds(&now.st_ctim) == atomic_load_explicit(&f->ctime, memory_order_relaxed) || note_traits(f, &now)))
+	    (nanoseconds(&now.st_ctim) == atomic_load_explicit(&f->ctime, memory_order_relaxed) ||
+		note_traits(f, &now)))
 		return 0;
 	snprintf(what, sizeof(what), "changed while mounted (%lld bytes when mounted, %lld now)",
 	    (long long)f->stat.st_size, (long long)now.st_size);
@@ -223,8 +223,8 @@ int source_file_slurp(struct source_file *f, size_t max, char **out, struct gptq
 
 	*out = NULL;
 	if (size > max)
-		return err_set(err, -EBADMSG, "%.1000s: %zu bytes, expected at most %zu for a file of this kind", f->name,
-		    size, max);
+		return err_set(err, -EBADMSG, "%.1000s: %zu bytes, expected at most %zu for a file of this kind",
+		    f->name, size, max);
 	data = malloc(size + 1);
 	if (!data)
 		return err_memory(err);

@@ -13,7 +13,7 @@
  * is caught before and after every computation, and the bytes are thrown away then: so a reader gets old bytes or EIO,
  * never a mixture. Device, inode, size, mtime and ctime are compared. Unlike mtime, ctime cannot be set back; but it
  * changes with permissions, links and names as well, so where one of these has changed, that is taken for the reason.
- * (A read lease would know, but makes truncate(1) and all who open without blocking fail.)
+ * (A read lease would know, but makes truncate(1) and every open without blocking fail.)
  */
 
 #include <pthread.h>
@@ -30,8 +30,8 @@ struct source_file {
 	struct stat stat;         /* as it was when opened; owner and mode as they may be shown: rights.h */
 	const unsigned char *map; /* the whole file, or NULL */
 	struct log_sink log;
-	atomic_bool reported; /* one line per file that failed is enough */
-	_Atomic uint64_t ctime; /* in ns, as last accepted */
+	atomic_bool reported;         /* one line per file that failed is enough */
+	_Atomic uint64_t ctime;       /* in ns, as last accepted */
 	struct source_traits *traits; /* what explains another one */
 };
 
@@ -42,10 +42,10 @@ struct source_file {
 int source_file_open(const struct source_dir *dir, const char *name, struct source_file *out, struct gptqfs_error *err);
 void source_file_close(struct source_file *f);
 
-/* True if somebody has the file open for writing, as far as the file system tells. */
+/* True if the file is open for writing, as far as the file system tells. */
 bool source_file_has_writer(const struct source_file *f);
 
-/* Is the file what it was? 0, or -EIO and, the first time, a line in the log. */
+/* Returns 0 if the file is what it was, else -EIO and, the first time, writes a line to the log. */
 int source_file_check(struct source_file *f);
 
 /* Reads exactly len bytes, checked before and after. 0 or -EIO, with a line in the log the first time. */

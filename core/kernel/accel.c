@@ -99,7 +99,7 @@ void accel_free(struct accel *a)
 
 /* ---- telling ---- */
 
-/* What came of it, for whoever asks and, as one line, for the log. */
+/* The outcome, for gptqfs_accel and, as one line, for the log. */
 __attribute__((format(printf, 2, 3))) static void accel_settle(struct accel *a, const char *fmt, ...)
 {
 	char line[sizeof(a->told.text) + sizeof(a->told.name) + 64];
@@ -266,7 +266,7 @@ static int accel_try(struct accel *a, const struct kernels *kernels, struct acce
 
 static void tell_choice(struct accel *a)
 {
-	const struct gptqfs_accel_speed *s = a->told.speeds; /* nobody else writes them */
+	const struct gptqfs_accel_speed *s = a->told.speeds; /* only this thread writes them */
 	char use[64] = "the CPU is faster and decodes";
 
 	if (a->smallest != SIZE_MAX)

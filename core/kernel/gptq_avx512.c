@@ -88,7 +88,7 @@ ALWAYS_INLINE bool has_table(struct variant v)
 	return v.out == DTYPE_F32 ? v.form == STREAM : v.form != BYTES && v.bits <= 5;
 }
 
-/* Codes of planes become floats by what stands before their bits, which adds 2^23. */
+/* Codes of planes become floats by the bits before theirs, which add 2^23. */
 ALWAYS_INLINE __m512 zero_as(const struct group *group, struct variant v)
 {
 	const bool adds = v.form == PLANES && !has_table(v);

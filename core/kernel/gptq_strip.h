@@ -15,7 +15,7 @@
  *
  *   gptq_strip_load.h     a block of codes, from any packing. A new packing replaces this one alone.
  *   gptq_strip_groups.h   zeros and scales of a group
- *   gptq_strip_grouped.h  whole groups: the few values that a code can stand for in a (column, group) are computed by
+ *   gptq_strip_grouped.h  whole groups: the few values of a code in a (column, group) are computed by
  *                         the formula once, and codes then only pick from that table. Bit-exact whatever the scale is,
  *                         and most of the rounding is saved. Where a table would have more than 32 entries, the formula
  *                         is computed for every code.
@@ -119,7 +119,7 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 ALWAYS_INLINE void store_floats(char *dst, floats value, enum dtype dtype);
 ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group, uint32_t columns, struct variant v);
 
-/* True if a table holds all outputs that a code can stand for. */
+/* True if a table holds all outputs that a code can give. */
 ALWAYS_INLINE bool has_table(struct variant v);
 
 /* From a block to what column_expand() reads, and from there to the outputs of column c. */

@@ -3,9 +3,9 @@
 #define GPTQFS_FAMILY_H
 
 /*
- * A family is how one kind of quantized checkpoint is recognised and its weights are found. Families are asked one after
- * the other, and each takes the modules that are its own: a checkpoint may hold several. What none of them takes is
- * served as it is stored, or refused by name (unsupported.h).
+ * A family is how one kind of quantized checkpoint is recognised and its weights are found. Families are asked one
+ * after the other, and each takes the modules that are its own: a checkpoint may hold several. What none of them takes
+ * is served as it is stored, or refused by name (unsupported.h).
  */
 
 #include "tensor/architecture.h"
@@ -21,7 +21,7 @@ struct opening {
 	struct tables tables;
 	struct tensors *out;
 	struct gptqfs_error *err;
-	bool *taken; /* [c->tensor_count] not served as stored */
+	bool *taken;   /* [c->tensor_count] not served as stored */
 	uint64_t read; /* bytes of tensors that opening has read so far */
 	struct {
 		const char *what, *then, *module; /* the first */

@@ -420,7 +420,7 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 
 /* ---- what goes with the weights and says nothing about them ---- */
 
-/* Scales of activations and caches. Those of a cache may stand beside the modules of an attention. */
+/* Scales of activations and caches. Those of a cache may be beside the modules of an attention. */
 static const struct {
 	const char *suffix;
 	bool cache;

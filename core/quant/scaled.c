@@ -108,7 +108,7 @@ static const struct st_tensor *sibling(const struct scaled_search *s, const stru
 	return NULL;
 }
 
-/* How much of a name stands before its last component, with the dot; then before the last but one. */
+/* How much of a name comes before its last component, with the dot; then before the last but one. */
 static size_t parent_of(const char *name, size_t len)
 {
 	if (len)
@@ -145,7 +145,7 @@ static size_t list_cuts(const char *name, bool back, size_t cuts[CUTS_MAX])
 	return count;
 }
 
-/* A weight whose name, or whose module's, stands within the name of a scale: "my_scales.X.weight", "X_scale.0". */
+/* A weight whose name, or whose module's, is within the name of a scale: "my_scales.X.weight", "X_scale.0". */
 static const struct st_tensor *weight_within(const struct scaled_search *s, const struct st_tensor *scale)
 {
 	size_t from[CUTS_MAX], to[CUTS_MAX];

@@ -3,7 +3,7 @@
 #define GPTQFS_SCALED_H
 
 /*
- * Weights that are stored in a type of at most eight bits and stand for the product with a scale beside them. Producers
+ * Weights that are stored in a type of at most eight bits, to be multiplied by a scale beside them. Producers
  * spell that scale in many ways; shown without it, weights would be wrong and look right. What no family takes must be
  * refused, so this errs on the side of finding too much.
  */

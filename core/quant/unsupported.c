@@ -7,7 +7,7 @@
 #define OTHER "this gptqfs serves GPTQ only; fetch the GPTQ version of the model"
 #define CONVERT "convert the model with the tool that made it, or fetch its GPTQ or unquantized version"
 
-/* A label matches the whole word, or what stands before the first '-', '_' or ':'. */
+/* A label matches the whole word, or what comes before the first '-', '_' or ':'. */
 static const struct {
 	const char *label;
 	struct foreign format;
@@ -53,7 +53,7 @@ struct foreign foreign_by_label(const char *label)
 	return (struct foreign){NULL, CONVERT};
 }
 
-/* `part` stands at the end of the name, or with `inside` anywhere. */
+/* `part` is the end of the name, or with `inside` anywhere in it. */
 static const struct {
 	const char *part;
 	bool inside;

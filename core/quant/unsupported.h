@@ -11,7 +11,7 @@ struct foreign {
 	const char *remedy; /* what to do instead */
 };
 
-/* What a label in a configuration stands for ("awq", "bitblas"); never NULL, but what == NULL if it is not known. */
+/* What a label in a configuration means ("awq", "bitblas"); never NULL, but what == NULL if it is not known. */
 struct foreign foreign_by_label(const char *label);
 
 /* The format whose tensors are named like this one; what == NULL for none. */

@@ -240,7 +240,7 @@ int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *
 	return reader_read(a->reader, range, reply);
 }
 
-/* The first of the next requests of this stream that nobody computes yet. False if there is none. */
+/* The first of the next requests of this stream that is not being computed. False if there is none. */
 static bool foresee(const struct ahead *a, struct ahead_stream *s, struct range *range)
 {
 	for (unsigned i = 0; i < a->depth; i++) {
@@ -257,8 +257,8 @@ static bool foresee(const struct ahead *a, struct ahead_stream *s, struct range 
 	return false;
 }
 
-/* The block to fill after this request was answered, or NULL. While others serve the same reader too, he may have asked
- * for more already. */
+/* The block to fill after this request was answered, or NULL. While other threads serve the same reader too, it may
+ * have asked for more already. */
 static struct block *begin(struct ahead *a, const struct range *range)
 {
 	const uint64_t end = range->offset + range->size;
@@ -286,7 +286,8 @@ void ahead_continue(struct ahead *a, const struct range *range)
 	pthread_mutex_unlock(&a->lock);
 	if (!b)
 		return;
-	/* Nobody touches a block while it is FILLING. A failure is told to whoever asks for these bytes in earnest. */
+	/* No other thread touches a block while it is FILLING. A failure is dropped; a real read repeats and reports
+	 * it. */
 	rc = reader_read(a->reader, &b->range, &b->reply);
 	pthread_mutex_lock(&a->lock);
 	b->state = rc ? EMPTY : READY;

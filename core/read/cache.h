@@ -8,7 +8,7 @@
  * time wait for one of them to compute it (single flight).
  *
  * Knows nothing of tensors. Any number of threads; no lock is held while an entry is filled. A filler waits for
- * nobody, so pins held while waiting cannot deadlock.
+ * nothing, so pins held while waiting cannot deadlock.
  */
 
 #include <stdbool.h>
@@ -36,7 +36,7 @@ struct cache_entry {
 	int error;
 };
 
-/* Computes `bytes` bytes of a key. 0 or -errno, which goes to everyone who waits; a failure is never cached. */
+/* Computes `bytes` bytes of a key. 0 or -errno, which goes to all waiters; a failure is never cached. */
 typedef int cache_fill_fn(void *ctx, void *dst);
 
 /* A request: fill is called with ctx if the entry is not there. */

@@ -45,7 +45,7 @@ struct pager {
 	pthread_cond_t wanted, done;
 	pthread_t thread;
 	bool running, leaving;
-	bool hurry; /* the thread shall do all there is */
+	bool hurry; /* the thread does all there is */
 	bool busy;  /* a step is under way */
 	unsigned first, count;
 	struct page_job jobs[JOBS]; /* a ring */

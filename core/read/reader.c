@@ -23,7 +23,7 @@
 /* Pieces of memory shorter than this are copied, not pointed at. */
 #define COPY_MAX 4096
 /* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and
- * what stands between them. */
+ * what lies between them. */
 #define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / ALIGN_MIN) - 2 - 2 * CUT_MAX)
 
 /* A reply in the making: what it needs besides struct gptqfs_reply. */

@@ -93,8 +93,8 @@ static void tell_blobs(struct sheet *s, const struct blobs *b)
 	if (!b)
 		return;
 	if (b->checked)
-		snprintf(line, sizeof(line), "%zu of %zu are what their names say%s", b->checked - b->damaged, b->checked,
-		    b->damaged ? "; DAMAGED" : "");
+		snprintf(line, sizeof(line), "%zu of %zu are what their names say%s", b->checked - b->damaged,
+		    b->checked, b->damaged ? "; DAMAGED" : "");
 	sheet_string(s, "Blobs", b->checked ? line : "none, as this is no entry of the Hugging Face cache", NULL);
 	if (b->first)
 		sheet_string(s, "Damaged_blob", b->first, NULL);

@@ -101,7 +101,8 @@ static void tell_engines(struct sheet *s, const struct plan *p, const struct tot
 		eight |= t->bits[i].value == 8;
 	if (t->act_order)
 		sheet_string(s, "Packed_act_order",
-		    "engines such as vLLM no longer load act-order weights packed; the dense views suit them all", NULL);
+		    "engines such as vLLM no longer load act-order weights packed; the dense views suit them all",
+		    NULL);
 	if (eight)
 		sheet_string(s, "Packed_8_bit",
 		    "engines such as ExLlama do not load 8-bit weights packed; the dense views suit them all", NULL);
@@ -117,7 +118,8 @@ static void tell_views(struct sheet *s, const struct plan *p)
 	text_string(s->out, s->json ? "[" : "");
 	for (size_t i = 0; (view = view_at(i)); i++)
 		if (view_exists(p, view, &reason))
-			text_printf(s->out, s->json ? "%s\"%s\"" : "%s%s", shown++ ? (s->json ? ", " : " ") : "", view->name);
+			text_printf(s->out, s->json ? "%s\"%s\"" : "%s%s", shown++ ? (s->json ? ", " : " ") : "",
+			    view->name);
 	text_string(s->out, s->json ? "]" : "\n");
 	sheet_string(s, "Fused_views",
 	    "for engines that take joined weights; transformers' Llama classes do not load them: use fp16, bf16 or fp32",
@@ -154,7 +156,8 @@ static void tell_hidden(struct sheet *s, const struct checkpoint *c)
 		sheet_key(s, "Hidden");
 		text_printf(s->out, "[");
 	} else {
-		sheet_number(s, "Hidden", c->hidden_count, "files that are not in the views: other sets of the weights, a quantizer's files");
+		sheet_number(s, "Hidden", c->hidden_count,
+		    "files that are not in the views: other sets of the weights, a quantizer's files");
 	}
 	for (size_t i = 0; i < c->hidden_count; i++) {
 		if (!s->json) {

@@ -242,7 +242,8 @@ static bool is_embedding(const struct tables *t, struct linear l)
 		return true;
 	if (has_size(t->vocabulary, t->vocabularies, l.out_features))
 		return false;
-	/* OPT and its kin have two rows more. Widths of layers are often as large as these tables: the name counts too. */
+	/* OPT and its kin have two rows more. Widths of layers are often as large as these tables: the name counts too.
+	 */
 	if (has_size(t->positions, t->position_counts, l.in_features) ||
 	    has_size(t->positions, t->position_counts, l.in_features - 2))
 		if (strstr(name, "position") || strcmp(name, "wpe") == 0)

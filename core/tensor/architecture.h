@@ -4,7 +4,7 @@
 
 /*
  * What Hugging Face's classes want that tensors alone do not tell. Everything here is keyed by config.json's
- * model_type; an architecture nobody has heard of has no entry, and then names and shapes are all there is.
+ * model_type; an unknown architecture has no entry, and then names and shapes are all there is.
  * Sources: the modeling files of transformers, and the module trees of GPTQModel.
  */
 
@@ -20,7 +20,7 @@ struct join_rule {
 	const char *part[JOIN_PARTS_MAX]; /* ".mlp.gate_proj", ".mlp.up_proj" */
 };
 
-/* A piece of a tensor's name, and what the class calls it. `within` must stand in the name too. */
+/* A piece of a tensor's name, and what the class calls it. `within` must occur in the name too. */
 struct rename_rule {
 	const char *within;
 	const char *from, *to;
@@ -74,7 +74,8 @@ bool architecture_ties_head(const struct json *config);
 /* The name the class uses, in the arena, or `name` itself. NULL for lack of memory. */
 const char *architecture_rename(const struct architecture *a, const char *name, struct arena *arena);
 
-/* True if this module's parts may be joined. Vision and audio towers keep theirs apart where the text model does not. */
+/* True if this module's parts may be joined. Vision and audio towers keep theirs apart where the text model does not.
+ */
 bool architecture_joins(const char *module);
 
 #endif

@@ -119,9 +119,9 @@ static int refuse_gap(const struct checkpoint *c, struct stack *s, struct gptqfs
 /* Classes that have PREFIX.embed_tokens.weight and PREFIX.norm.weight beside PREFIX.layers. */
 static bool needs_both(const struct json *config)
 {
-	static const char *const types[] = {"llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma",
-	    "gemma2", "gemma3_text", "phi3", "deepseek_v2", "deepseek_v3", "granite", "olmo2", "cohere", "cohere2", "glm",
-	    "glm4", "glm4_moe", "starcoder2", "stablelm", "minimax", "minimax_m2", "phimoe"};
+	static const char *const types[] = {"llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
+	    "gemma", "gemma2", "gemma3_text", "phi3", "deepseek_v2", "deepseek_v3", "granite", "olmo2", "cohere",
+	    "cohere2", "glm", "glm4", "glm4_moe", "starcoder2", "stablelm", "minimax", "minimax_m2", "phimoe"};
 	const char *type = json_str(json_get(config, "model_type"));
 
 	for (size_t i = 0; type && i < sizeof(types) / sizeof(*types); i++)
@@ -190,7 +190,8 @@ static int warn_oddities(struct checkpoint *c, struct stack *s)
 	find_oddities(s, odd);
 	for (uint64_t i = 0; i < s->layers; i++)
 		if (odd[i].lacks && !odd[i].other)
-			checkpoint_warn(c, "%s%llu lacks %.200s, which every other layer has: is a file of the weights missing?",
+			checkpoint_warn(c,
+			    "%s%llu lacks %.200s, which every other layer has: is a file of the weights missing?",
 			    s->prefix, (unsigned long long)i, odd[i].lacks);
 	free(odd);
 	return 0;

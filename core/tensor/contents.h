@@ -10,7 +10,7 @@
 struct contents {
 	const struct tensor *tensor; /* the first, or the first quantized one of its module */
 	uint32_t tensors;            /* how many */
-	bool several;                /* of more than one module: then the file stands for none */
+	bool several;                /* of more than one module: then the file describes none */
 	const char *dtype;           /* of its floats, or NULL if they have several */
 };
 

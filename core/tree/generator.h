@@ -38,8 +38,8 @@ struct generator_ops {
 struct inputs {
 	struct source_file *const *files;
 	size_t count;
-	/* If not NULL, any row touches the pages of all rows, so they are brought into memory as a whole: whoever sets
-	 * the flag does it, and whoever clears it has given them back. */
+	/* If not NULL, any row touches the pages of all rows, so they are brought into memory as a whole: setting
+	 * the flag takes on that work, clearing it says that they were given back. */
 	atomic_bool *resident;
 };
 
@@ -48,7 +48,7 @@ struct generator {
 	uint64_t rows, row_bytes;
 	uint32_t tile_rows;
 	uint32_t step;     /* rows may be cut at multiples of it, in bytes; 0: they are only computed whole */
-	uint32_t run_rows; /* rows are computed in runs of so many, from multiples of it; 0: one by one */
+	uint32_t run_rows; /* rows are computed in runs of this many, from multiples of it; 0: one by one */
 	struct inputs inputs;
 };
 

@@ -74,7 +74,7 @@ static uint32_t add_node(struct tree *tree, struct node node)
 static struct node like_source(const struct stat *like, bool directory)
 {
 	const mode_t read = like->st_mode & 0444;
-	/* A directory of computed files may be passed by whoever may read them. */
+	/* A directory of computed files may be passed by every user who may read them. */
 	const mode_t pass = S_ISDIR(like->st_mode) ? like->st_mode & 0111 : read >> 2;
 
 	return (struct node){

@@ -5,13 +5,13 @@
 
 #include "view/spellings.h"
 
-/* Below that nobody has a configuration, and every level is walked once more. */
+/* No model has a configuration below that, and every level is walked once more. */
 #define DEPTH_MAX 16
 
 struct rewrite {
 	const struct config_view *view;
 	bool custom;   /* the model brings classes of its own */
-	bool placed;   /* view->quantization stands somewhere */
+	bool placed;   /* view->quantization is written */
 	uint32_t seen; /* which of view->members were there */
 	struct text *out;
 };

@@ -14,9 +14,9 @@ struct config_member {
 };
 
 struct config_view {
-	enum dtype dtype;              /* of a dense view */
-	struct json_text quantization; /* of the packed view, which keeps the types; at == NULL for a dense one */
-	bool bare;                     /* nothing is added: diffusers refuses members that it does not know */
+	enum dtype dtype;                    /* of a dense view */
+	struct json_text quantization;       /* of the packed view, which keeps the types; at == NULL for a dense one */
+	bool bare;                           /* nothing is added: diffusers refuses members that it does not know */
 	const struct config_member *members; /* [count] */
 	size_t count;                        /* at most 32 */
 };

@@ -2,7 +2,7 @@
 
 /*
  * An ordinary model directory: config.json, tokenizer and other files, and exactly one set of weights - one
- * model.safetensors, or shards of about 5 GB with their index. Tensors stand in bytewise order of their names, so
+ * model.safetensors, or shards of about 5 GB with their index. Tensors are in bytewise order of their names, so
  * that a reader that goes by name reads from front to back; those that are not floats come last.
  */
 
@@ -15,7 +15,7 @@
 #include "view/view.h"
 
 struct directory {
-	const struct plan *p;        /* only while it is planned */
+	const struct plan *p;          /* only while it is planned */
 	const struct tensors *tensors; /* the plan's, or its fused ones */
 	struct dense dense;
 	uint32_t dir;
@@ -71,21 +71,25 @@ static int add_readme(const struct directory *d, const char *refusal)
 	const char *class = json_str(json_at(json_get(d->p->c->config_json, "architectures"), 0));
 	struct text text = {0};
 
-	text_string(&text, "The dense model with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, and gate_proj and up_proj\n"
-			   "as mlp.gate_up_proj: the rows of one after those of the other.\n\n");
+	text_string(&text,
+	    "The dense model with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, and gate_proj and up_proj\n"
+	    "as mlp.gate_up_proj: the rows of one after those of the other.\n\n");
 	if (!refusal) {
 		text_string(&text, "config.json says Phi3ForCausalLM, which is the same graph (the model says ");
 		text_ascii(&text, class ? class : "nothing");
-		text_string(&text, ").\n"
-				   "transformers, and what is built on it, load it as any model and compute the same logits as from the\n"
-				   "views that are not fused; so do vLLM and mlx-lm.\n");
+		text_string(&text,
+		    ").\n"
+		    "transformers, and what is built on it, load it as any model and compute the same logits as from the\n"
+		    "views that are not fused; so do vLLM and mlx-lm.\n");
 	} else {
-		text_string(&text, "For engines that take joined modules, such as vLLM. Do not load it with transformers or what is built\n"
-				   "on it: the class that config.json names (");
+		text_string(&text,
+		    "For engines that take joined modules, such as vLLM. Do not load it with transformers or what is built\n"
+		    "on it: the class that config.json names (");
 		text_ascii(&text, class ? class : "none");
-		text_string(&text, ") has no such modules there, so they would\n"
-				   "start with random weights, and a warning at most. Use the views that are not fused.\n\n"
-				   "It is not shown as a Phi-3, whose class has these modules: ");
+		text_string(&text,
+		    ") has no such modules there, so they would\n"
+		    "start with random weights, and a warning at most. Use the views that are not fused.\n\n"
+		    "It is not shown as a Phi-3, whose class has these modules: ");
 		text_ascii(&text, refusal);
 		text_string(&text, ".\n");
 	}
@@ -120,8 +124,10 @@ int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 
 	if (!d)
 		return -ENOMEM;
-	*d = (struct directory){
-	    .p = p, .tensors = view->fused ? p->fused : p->tensors, .dense = {p->c, p->kernels, view->dtype}, .dir = dir};
+	*d = (struct directory){.p = p,
+	    .tensors = view->fused ? p->fused : p->tensors,
+	    .dense = {p->c, p->kernels, view->dtype},
+	    .dir = dir};
 	rc = add_config(d, view->fused);
 	if (rc == 0)
 		rc = add_weights(d);

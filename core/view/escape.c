@@ -4,9 +4,9 @@
 #include <nettle/sha2.h>
 #include <string.h>
 
-#define HASH_BYTES 16 /* of the SHA-256: enough that nobody finds two names with the same */
+#define HASH_BYTES 16 /* of the SHA-256: enough that no two names with the same are found */
 
-/* One character, and what stands for it. */
+/* One character, and how it is written. */
 struct piece {
 	size_t taken; /* bytes of the name */
 	size_t len;

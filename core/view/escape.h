@@ -13,7 +13,7 @@
  *     a part that is then longer than 200 bytes is cut there (not within a character or an escape); it ends in % and
  *     the first 32 hexadecimal digits of the SHA-256 of the part as it was (NUL as C0 80), and is so longer than 200
  *
- * Everything else stands as it is. So no part holds a '.', and none is empty.
+ * Everything else stays as it is. So no part holds a '.', and none is empty.
  */
 
 #include "base/text.h"
@@ -21,7 +21,7 @@
 #define ESCAPE_PART_MAX 200 /* bytes of a part that is not cut; with a hash it has at most 233 */
 #define ESCAPE_DEPTH_MAX 32 /* parts of a path */
 
-/* Appends the path of a name of `len` bytes, without '/' at either end. NUL stands as C0 80: see json_string. */
+/* Appends the path of a name of `len` bytes, without '/' at either end. NUL is C0 80: see json_string. */
 void escape_path(const char *name, size_t len, struct text *out);
 
 #endif

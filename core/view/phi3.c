@@ -77,7 +77,8 @@ static bool has_plain_rope(const struct json *config)
 		if (strcmp(json_key(m), "rope_type") != 0 && strcmp(json_key(m), "type") != 0 &&
 		    strcmp(json_key(m), "rope_theta") != 0 && strcmp(json_key(m), "partial_rotary_factor") != 0)
 			return false;
-	return json_is_object(p) && (!type || strcmp(type, "default") == 0) && is_one(json_get(p, "partial_rotary_factor"));
+	return json_is_object(p) && (!type || strcmp(type, "default") == 0) &&
+	       is_one(json_get(p, "partial_rotary_factor"));
 }
 
 static const char *examine_config(const struct json *config, struct shape *s)
@@ -172,7 +173,8 @@ static void add_member(struct phi3 *p, const char *key, const char *value)
 const char *phi3_refusal(const struct tensors *fused, const struct json *config, struct arena *arena, struct phi3 *out)
 {
 	/* What the other two have where config.json says nothing. */
-	static const struct config_member defaults[] = {{"bos_token_id", "1"}, {"eos_token_id", "2"}, {"pad_token_id", "null"}};
+	static const struct config_member defaults[] = {
+	    {"bos_token_id", "1"}, {"eos_token_id", "2"}, {"pad_token_id", "null"}};
 	struct shape s = {0};
 	const char *reason;
 

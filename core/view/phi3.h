@@ -3,8 +3,8 @@
 #define GPTQFS_PHI3_H
 
 /*
- * A Llama or Mistral without biases, its q, k, v and gate, up joined, is the graph of transformers' Phi3ForCausalLM: the
- * same sums in the same order. With that class's configuration its fused view loads in transformers as it is.
+ * A Llama or Mistral without biases, its q, k, v and gate, up joined, is the graph of transformers' Phi3ForCausalLM:
+ * the same sums in the same order. With that class's configuration its fused view loads in transformers as it is.
  */
 
 #include "tensor/tensor.h"
@@ -20,8 +20,8 @@ struct phi3 {
 };
 
 /*
- * Returns NULL and fills *out if these tensors and this configuration are exactly what the class computes; else why not,
- * in the arena. "" if out of memory.
+ * Returns NULL and fills *out if these tensors and this configuration are exactly what the class computes; else why
+ * not, in the arena. "" if out of memory.
  */
 const char *phi3_refusal(const struct tensors *fused, const struct json *config, struct arena *arena, struct phi3 *out);
 

@@ -5,7 +5,7 @@
 /*
  * The weights of a model directory as Hugging Face's save_pretrained lays them out: one STEM.safetensors, or shards of
  * about 5 GB, which are numbered, with their index. What the tensors are, and where their bytes come from, is the
- * business of whoever has them.
+ * business of the caller.
  */
 
 #include "checkpoint/safetensors.h"

@@ -141,7 +141,7 @@ static void put_named(struct text *out, enum key key, struct json_text value)
 }
 
 /* The members of an object but for some. */
-static void put_others(struct text *out, struct json_text object, const enum key not[4])
+static void put_others(struct text *out, struct json_text object, const enum key not [4])
 {
 	struct json_walk walk;
 	struct json_member m;
@@ -151,7 +151,7 @@ static void put_others(struct text *out, struct json_text object, const enum key
 		bool skipped = false;
 
 		for (int i = 0; i < 4; i++)
-			skipped |= not[i] < KEYS && json_text_is(m.key, keys[not[i]]);
+			skipped |= not [i] < KEYS && json_text_is(m.key, keys[not [i]]);
 		if (!skipped)
 			put_member(out, m.key, m.value);
 	}
@@ -185,7 +185,8 @@ static void add_scaling(struct speller *s, struct json_text parameters)
 	const struct members p = collect(parameters);
 	/* These classes count the members, and know the type by its oldest name. */
 	const bool strict = is_model(s, phi3) || is_model(s, two_fields);
-	/* rope_scaling comes first where transformers 5 sees both: an older rope_theta beside it must not count then. */
+	/* rope_scaling comes first where transformers 5 sees both: an older rope_theta beside it must not count then.
+	 */
 	const enum key theta = is_number(s->have.of[THETA]) ? KEYS : THETA;
 	const enum key any[4] = {theta, PARTIAL, KEYS, KEYS}, known[4] = {THETA, PARTIAL, ROPE_TYPE, TYPE};
 	struct text *out = is_plain(parameters, &p) ? NULL : add(s, SCALING);
@@ -253,7 +254,7 @@ static void spell_newer(struct speller *s)
 {
 	const struct json_text theta = s->have.of[THETA], scaling = s->have.of[SCALING];
 	const struct members old = collect(scaling);
-	const enum key not[4] = {ROPE_TYPE, TYPE, THETA, PARTIAL};
+	const enum key not [4] = {ROPE_TYPE, TYPE, THETA, PARTIAL};
 	const struct json_text type = is_string(old.of[ROPE_TYPE]) ? old.of[ROPE_TYPE] : old.of[TYPE];
 	struct text *out;
 
@@ -276,7 +277,7 @@ static void spell_newer(struct speller *s)
 	if (is_number(s->have.of[PARTIAL]))
 		put_named(out, PARTIAL, s->have.of[PARTIAL]);
 	if (is_object(scaling))
-		put_others(out, scaling, not);
+		put_others(out, scaling, not );
 	text_string(out, "}");
 }
 

@@ -4,7 +4,7 @@
 
 /*
  * Members of config.json that transformers 5 renamed. It reads the older spelling of most, but transformers 4 and many
- * other readers take a default, and another text comes out, where only the newer one stands; and the other way round.
+ * other readers take a default, and another text comes out, where only the newer one is given; and the other way round.
  */
 
 #include "base/json.h"

@@ -165,7 +165,7 @@ static void put_origin(struct sheet *s, const struct checkpoint *c, const struct
 
 		snprintf(rows, sizeof(rows), "%llu rows", (ull)part->shape[0]);
 		sheet_string(s, "Part", *part->name ? part->name : "zeros", rows);
-		if (t->origin != TENSOR_STACKED) /* of so many, their own modules tell */
+		if (t->origin != TENSOR_STACKED) /* of those, their own modules tell */
 			put_origin(s, c, part);
 	}
 }

@@ -12,7 +12,7 @@
 /* What the files called NAME show. */
 struct tensor_info {
 	const struct tensor *tensor;
-	const struct tensor *bias; /* that stands in NAME.safetensors too, or NULL */
+	const struct tensor *bias; /* also in NAME.safetensors, or NULL */
 	const struct dense *dense; /* of NAME.safetensors */
 	const struct dense *npy;   /* of NAME.npy; differs where the type has no name in numpy */
 };

@@ -9,7 +9,7 @@
  *     NAME.t.npy        a matrix transposed: the same bytes, in Fortran order
  *     NAME.info         what it is and where it comes from
  *
- * Joined modules stand beside their parts. There may be hundreds of thousands of these files, so what they begin with
+ * Joined modules are beside their parts. There may be hundreds of thousands of these files, so what they begin with
  * and what they say is not kept, but written again when it is read.
  */
 
@@ -118,7 +118,7 @@ static const char *keep_name(struct folder *f, const char *base, size_t len, con
 
 /* ---- where ---- */
 
-/* Where the files called NAME stand. */
+/* Where the files called NAME go. */
 struct place {
 	uint32_t dir;
 	const char *base; /* the last part of f->path */

@@ -13,10 +13,10 @@ static const struct view views[] = {
 	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", NULL, view_dense_plan},
     {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", NULL, view_dense_plan},
     {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", NULL, view_dense_plan},
-    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined as they are packed",
-	view_packed_absent, view_packed_plan},
-    {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, and what it is",
-	NULL, view_tensors_plan},
+    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined as they are packed", view_packed_absent,
+	view_packed_plan},
+    {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, and what it is", NULL,
+	view_tensors_plan},
 };
 
 const struct view *view_at(size_t index)
@@ -40,7 +40,8 @@ bool view_exists(const struct plan *p, const struct view *view, const char **rea
 	return !*reason;
 }
 
-/* The directories on the way to a companion, with their own permissions. Names come sorted: `last` is the one before. */
+/* The directories on the way to a companion, with their own permissions. Names come sorted: `last` is the one before.
+ */
 static int add_directories(const struct plan *p, uint32_t dir, const char *path, const char *last)
 {
 	char *name = strdup(path);

@@ -4,8 +4,8 @@
 
     make_model.py llama [--view-gb 3] DIR      Llama-2-7B's layers, as many as make a view of that size in 16 bits
     make_model.py llama --layers 80 --hidden 8192 --inter 28672 --kv 1024 --sparse DIR     a 70B
-    make_model.py moe [--tensors 100000] DIR   experts, until about so many tensors are stored (always sparse)
-    make_model.py flat [--tensors 100] [--view-gb 1] DIR     so many equal modules and nothing else
+    make_model.py moe [--tensors 100000] DIR   experts, until about that many tensors are stored (always sparse)
+    make_model.py flat [--tensors 100] [--view-gb 1] DIR     that many equal modules and nothing else
 
 --fp8 stores FP8 in blocks of 128x128 instead of GPTQ. --sparse leaves holes where codes, scales and zeros would be, so that a file of any size takes no room. DIR is made,
 must not hold a model already, and defaults to a new directory under $TMPDIR; its name is printed.
@@ -23,7 +23,7 @@ import tempfile
 BLOCK = 16 << 20
 SHARD = 5_000_000_000
 
-# High bytes of fp16 numbers that may stand in a model: scales of 2^-10 to 2^-8, weights of about +-2^-6.
+# High bytes of fp16 numbers as in a model: scales of 2^-10 to 2^-8, weights of about +-2^-6.
 SCALES = bytes(0x14 + (b & 7) for b in range(256))
 # FP8 codes without NaN, and F32 scales of 2^-10 to 2^-8.
 CODES = bytes(b if b & 0x7F != 0x7F else b ^ 1 for b in range(256))

@@ -21,7 +21,7 @@
 
 #define PAGE ((size_t)4096)
 #define PIECE ((size_t)2 << 20)
-#define SPARED ((size_t)384 << 20) /* left free, so that nobody is pushed out of memory */
+#define SPARED ((size_t)384 << 20) /* left free, so that nothing is pushed out of memory */
 #define PIPE_PAGES 256             /* what a pipe holds that anybody may make */
 
 static size_t free_bytes(void)

@@ -5,7 +5,7 @@
  *
  *     SECONDS BYTES SERVER_CPU OWN_CPU PEAK_KIB MEDIAN_US P99_US
  *
- * Zero stands where a number does not apply. SERVER_CPU is what the process -p PID used meanwhile (user + system),
+ * A number that does not apply is zero. SERVER_CPU is what the process -p PID used meanwhile (user + system),
  * and PEAK_KIB its largest private memory seen in samples every -s MS.
  */
 
@@ -218,7 +218,7 @@ struct sampler {
 
 /*
  * Private_Clean and Private_Dirty of all mappings but files mapped as shared: those pages belong to the source's page
- * cache, and count as private only because nobody else has them mapped.
+ * cache, and count as private only because no other process has them mapped.
  */
 static uint64_t exact_private(pid_t pid)
 {

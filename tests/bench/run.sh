@@ -149,8 +149,8 @@ drop() {
 	bounded "$reader" -m resident -d "$@" >"$scratch/out"
 }
 
-# Into the page cache as any reader leaves a file there. Whoever was there before, and how he read, shows in the size of
-# folios, and a file that stands in single pages costs twice as much to map and to copy.
+# Into the page cache as any reader leaves a file there. What was there before, and how it was read, shows in the size of
+# folios, and a file in single pages costs twice as much to map and to copy.
 warm() {
 	local i
 	for i in "$@"; do

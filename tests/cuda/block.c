@@ -38,7 +38,7 @@ struct fiber {
 	void *fake_stack; /* the sanitizer's */
 };
 
-/* Whoever runs blocks is fiber 0; then come the threads. */
+/* The caller is fiber 0; then come the threads. */
 static struct {
 	struct fiber fibers[1 + THREADS_MAX];
 	unsigned running;
@@ -106,7 +106,7 @@ static void prepare(struct fiber *f)
 #endif
 
 #ifdef ASAN
-/* Size of the stack of whoever called block_run; it may be another thread each time. */
+/* Size of the stack of the caller of block_run; it may be another thread each time. */
 static size_t caller_stack_size;
 #endif
 
@@ -138,7 +138,7 @@ static void thread_main(void)
 	world.kernel(world.arguments);
 	self->state = FIBER_DONE;
 	go(0);
-	abort(); /* nobody comes back */
+	abort(); /* never returns */
 }
 
 void block_barrier(void)

@@ -3,7 +3,7 @@
 /*
  * A libcuda.so.1 without a GPU, for the plugin's tests: the functions of the driver that the plugin uses, over memory
  * of this process, with kernels run by block.h. It is stricter than a real one. What a stream was told to do happens
- * when somebody waits for it, and not before, so that what is used too early, or overwritten too early, comes out
+ * when it is waited for, and not before, so that what is used too early, or overwritten too early, comes out
  * wrong. Addresses of the device cannot be touched by the host. Copies must stay inside what was allocated, and on
  * the host's side inside pinned memory. Whatever is left when the context goes makes the process abort.
  *

@@ -6,7 +6,7 @@
 #include "quant/gptq/config.h"
 #include "view/config_json.h"
 
-/* Whatever a configuration says of single modules, and wherever it stands, there is an answer, soon. */
+/* Whatever a configuration says of single modules, and wherever it is, there is an answer, soon. */
 static void look_around(const struct json *json, struct quant_config *config, struct arena *arena)
 {
 	static const char *const modules[] = {

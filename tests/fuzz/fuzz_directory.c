@@ -78,7 +78,7 @@ static void write_file(const char *path, const struct text *a, const struct text
 {
 	const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	/* A file may stand where a folder is wanted. */
+	/* A file may be where a folder is wanted. */
 	if (fd < 0)
 		return;
 	FUZZ_CHECK(write(fd, a->data, a->len) == (ssize_t)a->len);

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(terminated, data, size);
 	terminated[size] = 0;
-	/* NUL never stands in a name as such. */
+	/* NUL never occurs in a name as such. */
 	size = strlen(terminated);
 	escape_path(terminated, size, &path);
 	for (size_t at = 0, n; at <= path.len; at += n + 1, parts++) {

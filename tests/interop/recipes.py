@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The recipes of contrib/recipes are run as they stand, and what they write is compared with what dense.py and numpy
+"""The recipes of contrib/recipes are run as they are, and what they write is compared with what dense.py and numpy
 compute from the checkpoint, without the mount.
 
     recipes.py GPTQFS WORK MODEL_DIR TINY_MODEL_DIR OTHER_TINY_MODEL_DIR

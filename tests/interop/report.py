@@ -33,7 +33,7 @@ def group(name, mountpoints, function, *arguments):
 
 @contextlib.contextmanager
 def check(name):
-    """The body is the check: it fails by any exception. What it appends to the list it is given stands behind the name."""
+    """The body is the check: it fails by any exception. What it appends to the list it is given is printed after the name."""
     notes = []
     start = time.monotonic()
     try:

@@ -95,7 +95,7 @@ static int fake_dequant(void *state, const struct accel_job *job, struct accel_t
 		return -EIO;
 	}
 	rc = decode(state, job);
-	/* Only the matrix that is timed has so many rows. */
+	/* Only the matrix that is timed has this many rows. */
 	if (FAKE == SLOW && q->out_features > 10000)
 		nanosleep(&nap, NULL);
 	if (FAKE == WRONG && job->nrows * q->in_features > 2048)

@@ -144,7 +144,7 @@ refused() {
 	refused 3 bad_utf8 model.safetensors "malformed JSON at byte" UTF-8 $AGAIN
 }
 
-@test "a tensor that stands twice in the header" { refused 3 key_twice model.safetensors lm_head.weight $AGAIN; }
+@test "a tensor that occurs twice in the header" { refused 3 key_twice model.safetensors lm_head.weight $AGAIN; }
 @test "overlapping offsets" { refused 3 overlap model.safetensors lm_head.weight expected overlap $AGAIN; }
 @test "a gap between offsets" { refused 3 gap model.safetensors model.embed_tokens.weight expected gap $AGAIN; }
 @test "a shape that does not fit the bytes" { refused 3 wrong_bytes model.safetensors $Q.scales 192 256 $AGAIN; }
@@ -226,8 +226,8 @@ refused() {
 	refused 3 scaled_elsewhere model-00001 mlp.up_proj.weight I8 zz_scales/ $AGAIN
 }
 @test "MXFP4" { refused 3 mxfp4_label quantize_config.json mxfp4 MXFP4 $AGAIN; }
-@test "a method nobody knows" { refused 3 unknown_method quantize_config.json zipweights expected gptq; }
-@test "a format nobody knows" { refused 3 unknown_format quantize_config.json gptq_v9 expected gptq; }
+@test "an unknown method" { refused 3 unknown_method quantize_config.json zipweights expected gptq; }
+@test "an unknown format" { refused 3 unknown_format quantize_config.json gptq_v9 expected gptq; }
 @test "rotated weights" { refused 3 rotated quantize_config.json rotation $AGAIN; }
 @test "not quantized at all" { refused 3 dense "not quantized" "use the directory as it is"; }
 
@@ -422,7 +422,7 @@ END
 	[[ ! -s $log ]] || fail "$(cat "$log")"
 }
 
-@test "a source that somebody has open for writing" {
+@test "a source that is open for writing" {
 	exec 9<>"$BATS_TEST_TMPDIR/writable"
 	make_checkpoint plain
 	mv "$model/model.safetensors" "$BATS_TEST_TMPDIR/kept"

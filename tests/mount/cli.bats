@@ -185,7 +185,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "exit 0 and silence when all is well" {
 	make_checkpoint plain
 	run -0 --separate-stderr mount_model "$model" "$mnt"
-	# Who may not raise readahead is told so, in one line.
+	# A user who may not raise readahead is told so, in one line.
 	[[ -z $output ]]
 	[[ -z $stderr || ($EUID != 0 && $stderr = *readahead*) ]]
 }

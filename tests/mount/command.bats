@@ -142,7 +142,7 @@ import os, pty, signal, sys, time
 gptqfs, model, mnt, count = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background has it ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # in the background it may be ignored
     os.execv(gptqfs, [gptqfs, model, mnt, "--", "bash", "-c", f"""
 trap 'echo one >>{count}' INT; echo ready; read -t 20 line; sleep 0.5; [ -e {mnt}/fp16/config.json ] && exit 5"""])
 text = b""

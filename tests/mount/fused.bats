@@ -85,7 +85,7 @@ packed_again() {
 	wait_until 20 is_gone "$inner" || fail "the server did not leave after the unmount"
 }
 
-# check_packed: the same, and decoded by somebody else; by name, readers find what is there.
+# check_packed: the same, and decoded by another program; by name, readers find what is there.
 check_packed() {
 	again=$BATS_TEST_TMPDIR/again
 	python3 -S "$TESTS/tools/packed.py" names "$mnt/packed"
@@ -193,7 +193,7 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 	done
 }
 
-@test "packed: names that nobody would give" {
+@test "packed: names that no one would give" {
 	make_checkpoint names
 	mount_model "$model" "$mnt"
 	again=$BATS_TEST_TMPDIR/again

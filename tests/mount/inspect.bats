@@ -97,7 +97,7 @@ END
 	done
 }
 
-@test "names from strangers stand escaped, one line each" {
+@test "names from strangers are escaped, one line each" {
 	make_checkpoint plain
 	mv "$model" "$BATS_TEST_TMPDIR"/$'m\xc3\xb6d\xff\n\\el'
 	python3 - "$BATS_TEST_TMPDIR"/$'m\xc3\xb6d\xff\n\\el' <<'END'

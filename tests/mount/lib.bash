@@ -91,7 +91,7 @@ wait_until() {
 	done
 }
 
-# Is this process over? One that nobody reaped is.
+# True if this process is over, reaped or not.
 is_gone() {
 	local line
 
@@ -107,7 +107,7 @@ is_running() {
 	fi
 }
 
-# All mountpoints, the last one mounted first. Blanks and backslashes stand as octal numbers in mountinfo.
+# All mountpoints, the last one mounted first. Blanks and backslashes are octal numbers in mountinfo.
 mountpoints() {
 	local lines i path
 

@@ -420,7 +420,7 @@ hammer() {
 	hammer -n 40
 }
 
-@test "one reader and any number of threads for him, on a real model" {
+@test "one reader and any number of threads for it, on a real model" {
 	find_model smollm2-135m-gptq-4bit-g64
 	model=$source
 	copy_of_view -o reader_threads=1

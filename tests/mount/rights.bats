@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# With allow_other: nobody reads through the mount what they could not read where it lies.
+# With allow_other: no user reads through the mount what they could not read at the source.
 
 load lib
 
@@ -139,7 +139,7 @@ END
 	may 65534 "$mnt/fp16/config.json"
 }
 
-@test "somebody who may read by a group alone still reads their own mount" {
+@test "a user who may read by a group alone still reads their own mount" {
 	need_root
 	need_fuse_for_others
 	public plain

@@ -159,7 +159,7 @@ for where, _, files in os.walk(sys.argv[1]):
         with open(path[:-4] + ".safetensors", "rb") as f:
             f.seek(start)
             raw = f.read(entry["data_offsets"][1])
-        # Nobody can map nothing.
+        # An empty range cannot be mapped.
         mode = "r" if raw else None
         array = numpy.load(path, mmap_mode=mode)
         assert array.dtype == numpy.dtype(NPY[entry["dtype"]]) and list(array.shape) == entry["shape"], path

@@ -287,7 +287,7 @@ struct json *read_json(struct check *k, const char *name)
 	return json;
 }
 
-/* Is more than one shard needed? Only then there are numbers and an index. */
+/* True if more than one shard is needed: only then there are numbers and an index. */
 static unsigned count_shards(const struct check *k)
 {
 	uint64_t bytes = 0;

@@ -83,7 +83,7 @@ bool is_planar(const struct checkpoint *c, unsigned bits)
 	return bits == 5 || bits == 6 || bits == 7 || (bits == 3 && c->planar);
 }
 
-/* Would codes of this width stand in tensors of the same shapes? */
+/* True if codes of this width would have tensors of the same shapes. */
 static bool fits(const struct checkpoint *c, const struct module *m, unsigned bits)
 {
 	const uint64_t w = m->word_bits, rows = div_up(m->in * m->bits, w);
@@ -369,7 +369,7 @@ static void add_holes(struct checkpoint *c)
 	}
 }
 
-/* Does the index name this file? */
+/* True if the index names this file. */
 bool is_listed(const struct checkpoint *c, unsigned shard)
 {
 	for (unsigned i = 0; i < c->stored_count; i++)

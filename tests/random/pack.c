@@ -4,7 +4,7 @@
 
 #include "random.h"
 
-/* Where bit `bit` of code `index` stands, counted from the first bit of the first word. */
+/* Where bit `bit` of code `index` is, counted from the first bit of the first word. */
 uint64_t place(const struct module *m, uint64_t index, unsigned bit)
 {
 	static const unsigned char planes[][4] = {[3] = {2, 1}, [5] = {4, 1}, [6] = {4, 2}, [7] = {4, 2, 1}};
@@ -21,7 +21,7 @@ uint64_t place(const struct module *m, uint64_t index, unsigned bit)
 	return (block * m->bits + low + i * *width / 32) * 32 + i * *width % 32 + (bit - low);
 }
 
-/* Puts a code into words that stand `step` elements apart, the first of them at element `first`. */
+/* Puts a code into words that are `step` elements apart, the first of them at element `first`. */
 static void put_code(const struct module *m, unsigned char *data, uint64_t first, uint64_t step, uint64_t index,
     unsigned code)
 {

@@ -205,7 +205,7 @@ static void compare_plain(struct packed *p, const struct shown *t)
 	}
 }
 
-/* Do the parts make one module? */
+/* True if the parts make one module. */
 static bool alike(const struct module *a, const struct module *b)
 {
 	return a->bits == b->bits && a->word_bits == b->word_bits && a->scale_format == b->scale_format &&

@@ -59,7 +59,7 @@ uint64_t usual_bits(const struct format *f);
 
 /* ---- a checkpoint ---- */
 
-/* A tensor as it stands in a file. */
+/* A tensor as a file holds it. */
 struct stored {
 	const char *name;
 	const char *dtype;
@@ -101,7 +101,7 @@ struct shown {
 	const char *other;   /* its dtype if it is no float and stays what it is */
 	unsigned part_count; /* joined */
 	struct shown *parts; /* [part_count] */
-	uint64_t zeros;      /* a part: so many zeros, because there is no bias */
+	uint64_t zeros;      /* a part: this many zeros, because there is no bias */
 };
 
 /* What one of the parts of a family is: q_proj, k_proj and v_proj of one prefix, or gate_proj and up_proj. */
@@ -184,7 +184,7 @@ struct check {
 	struct gptqfs *m;
 	const struct format *view;
 	uint64_t dir;
-	unsigned seen;          /* tensors found so far; those of all shards stand in one order */
+	unsigned seen;          /* tensors found so far; those of all shards are in one order */
 	uint64_t data_bytes;    /* of the shards so far */
 	const struct json *map; /* weight_map, or NULL if there is no index */
 };

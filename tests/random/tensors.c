@@ -99,7 +99,7 @@ void check_tensors_view(const struct checkpoint *c, struct gptqfs *m, const stru
 		check_array(&k, &c->shown[i], false);
 		check_array(&k, &c->shown[i], true);
 	}
-	/* Joined ones stand beside their parts. */
+	/* Joined ones are beside their parts. */
 	k.shown = c->fused;
 	k.shown_count = c->fused_count;
 	for (unsigned i = 0; i < c->fused_count; i++) {

@@ -247,7 +247,7 @@ static char *other_text(const struct checkpoint *c)
 	return memo_close(&memo);
 }
 
-/* The first of these places that says a thing counts; what stands at later ones must not matter. */
+/* The first of these places that says a thing counts; what later ones say must not matter. */
 static void write_configs(struct checkpoint *c)
 {
 	static const char *const files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};

@@ -74,7 +74,7 @@ def words(rows):
 # ---- a checkpoint in memory ----
 
 class Model:
-    """Tensors as they are stored, and the dense values they stand for."""
+    """Tensors as they are stored, and the dense values they encode."""
 
     def __init__(self, **quant):
         self.random = random.Random(20240229)
@@ -194,7 +194,7 @@ class Model:
             write_json(os.path.dirname(path), f"{os.path.basename(path)}.{dtype}.json", out)
 
     def write_sharded(self, path, place, unlisted=None):
-        """place(i, name) is the shard of the i-th tensor by name. The parts of one module stand apart."""
+        """place(i, name) is the shard of the i-th tensor by name. The parts of one module are in several."""
         self.write_companions(path)
         shards, weight_map = {}, {}
         for i, name in enumerate(sorted(self.stored)):
@@ -330,7 +330,7 @@ def autoround_backend(path):
 
 @kind
 def nested_config(path):
-    """The one configuration stands two levels below the top of config.json, and says v2."""
+    """The one configuration is two levels below the top of config.json, and says v2."""
     model = Model(checkpoint_format="gptq_v2").usual()
     parts = {"audio_config": {"hidden_size": 8}, "text_config": {"quantization_config": model.quant}}
     model.config["thinker_config"] = parts
@@ -638,7 +638,7 @@ def missing_expert(path):
 
 @kind
 def unknown_experts(path):
-    """A class nobody here has heard of."""
+    """A class that is not known here."""
     model = moe("brand_new_moe")
     for i in range(2):
         model.module(f"model.layers.0.mlp.experts.{i}.gate_proj", 64, 32)
@@ -1239,7 +1239,7 @@ def hf_cache_no_blob(path):
 
 @kind
 def hf_cache_linked_snapshot(path):
-    """The snapshot is a link to a directory of somebody else's."""
+    """The snapshot is a link to another user's directory."""
     hf_cache(path)
     snapshots = os.path.join(path, "models--org--name", "snapshots")
     snapshot = os.path.join(snapshots, os.listdir(snapshots)[0])

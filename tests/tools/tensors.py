@@ -39,7 +39,7 @@ def escape_part(part):
 
 
 def path_of(name, names):
-    """Where the files of a tensor stand, without their endings."""
+    """Where the files of a tensor are, without their endings."""
     if name.endswith(".weight") and name[:-len(".weight")] not in names:
         name = name[:-len(".weight")]
     parts = name.split(".")
@@ -139,7 +139,7 @@ def check_info(path, name, bias, wanted, stored):
     assert all(0x20 <= c < 0x7f or c == 10 for c in text) and text.endswith(b"\n"), f"{path}: not plain ASCII"
     summary, *lines = text.decode().splitlines()
     assert summary.startswith((told(name) if name else "") + ": "), f"{path}: {summary}"
-    # Values stand in one column.
+    # Values line up in one column.
     pairs = [(line[:20].rstrip().removesuffix(":"), line[20:]) for line in lines]
     keys, values = [k for k, _ in pairs], dict(pairs)
     assert keys[:len(KEYS)] == KEYS, f"{path}: {keys}"

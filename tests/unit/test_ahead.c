@@ -222,7 +222,7 @@ static void test_threads(unsigned depth)
 	tear_down(&x);
 }
 
-/* One who asks before the one before him was answered, as two threads that serve the same reader do. */
+/* A request that comes before the one before it was answered, as with two threads for one reader. */
 static void test_two_at_once(void)
 {
 	struct fixture x;

@@ -127,7 +127,8 @@ static void test_ties(void)
 	    {"{\"tie_word_embeddings\":true}", true},
 	    {"{\"tie_word_embeddings\":false,\"text_config\":{\"tie_word_embeddings\":true}}", true},
 	    {"{\"thinker_config\":{\"text_config\":{\"tie_word_embeddings\":true}}}", true},
-	    {"{\"vision_config\":{\"tie_word_embeddings\":true},\"audio_config\":{\"tie_word_embeddings\":true}}", false},
+	    {"{\"vision_config\":{\"tie_word_embeddings\":true},\"audio_config\":{\"tie_word_embeddings\":true}}",
+		false},
 	    {"{\"tie_word_embeddings\":\"true\"}", false},
 	};
 
@@ -170,7 +171,8 @@ static void test_join(void)
 	CHECK(t && t->part_count == 2 && t->shape[0] == 12 && t->shape[1] == 8 && t->ndim == 2);
 	CHECK(t && !strcmp(t->parts[0]->name, "a.mlp.gate_proj.weight"));
 	t = tensors_find(&s, "a.mlp.gate_up_proj.bias");
-	CHECK(t && t->part_count == 2 && t->shape[0] == 12 && t->parts[0]->origin == TENSOR_STORED && t->parts[1]->origin == TENSOR_ZEROS);
+	CHECK(t && t->part_count == 2 && t->shape[0] == 12 && t->parts[0]->origin == TENSOR_STORED &&
+	      t->parts[1]->origin == TENSOR_ZEROS);
 	CHECK(!tensors_find(&s, "a.mlp.up_proj.weight") && tensors_find(&s, "b.mlp.up_proj.weight"));
 	CHECK(tensors_find(&s, "c.visual.mlp.up_proj.weight") && tensors_find(&s, "d"));
 	json_free(json);
@@ -194,14 +196,38 @@ static void test_fused(void)
 	static struct encoded module, turned = {.transposed = true};
 	struct tensor tensors[] = {
 	    {.name = "a.self_attn.k_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &b},
-	    {.name = "a.self_attn.k_proj.weight", .shape = low, .ndim = 2, .origin = TENSOR_ENCODED, .encoded = &module},
+	    {.name = "a.self_attn.k_proj.weight",
+		.shape = low,
+		.ndim = 2,
+		.origin = TENSOR_ENCODED,
+		.encoded = &module},
 	    {.name = "a.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
-	    {.name = "a.self_attn.v_proj.weight", .shape = low, .ndim = 2, .origin = TENSOR_ENCODED, .encoded = &module},
-	    {.name = "a.vision.self_attn.k_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
-	    {.name = "a.vision.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
-	    {.name = "a.vision.self_attn.v_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "a.self_attn.v_proj.weight",
+		.shape = low,
+		.ndim = 2,
+		.origin = TENSOR_ENCODED,
+		.encoded = &module},
+	    {.name = "a.vision.self_attn.k_proj.weight",
+		.shape = wide,
+		.ndim = 2,
+		.origin = TENSOR_STORED,
+		.stored = &f},
+	    {.name = "a.vision.self_attn.q_proj.weight",
+		.shape = wide,
+		.ndim = 2,
+		.origin = TENSOR_STORED,
+		.stored = &f},
+	    {.name = "a.vision.self_attn.v_proj.weight",
+		.shape = wide,
+		.ndim = 2,
+		.origin = TENSOR_STORED,
+		.stored = &f},
 	    {.name = "b.self_attn.q_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
-	    {.name = "c.mlp.experts.0.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
+	    {.name = "c.mlp.experts.0.gate_proj.weight",
+		.shape = wide,
+		.ndim = 2,
+		.origin = TENSOR_STORED,
+		.stored = &f},
 	    {.name = "c.mlp.experts.0.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
 	    {.name = "d.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
 	    {.name = "d.mlp.gate_up_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &f},
@@ -245,7 +271,8 @@ static void test_fused(void)
 	CHECK(!strcmp(why(&refusals, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
 	CHECK(!strcmp(why(&refusals, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));
 	CHECK(!strcmp(why(&refusals, "h.mlp.gate_up_proj"), "gate_proj is no matrix [out_features, in_features]"));
-	CHECK(!strcmp(why(&refusals, "i.mlp.gate_up_proj"), "the bias of up_proj is not one number for each of its rows"));
+	CHECK(!strcmp(why(&refusals, "i.mlp.gate_up_proj"),
+	    "the bias of up_proj is not one number for each of its rows"));
 	arena_free(&arena);
 }
 

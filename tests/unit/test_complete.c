@@ -23,7 +23,8 @@ static int check_names(const char *config, const char *names)
 	tensors_sort(&ts);
 	error.text[0] = 0;
 	checkpoint.warning_count = 0;
-	CHECK(json_parse((struct json_text){config, strlen(config)}, "config.json", &checkpoint.config_json, NULL) == 0);
+	CHECK(json_parse((struct json_text){config, strlen(config)}, "config.json", &checkpoint.config_json, NULL) ==
+	      0);
 	rc = complete_check(&checkpoint, &ts, &error);
 	json_free(checkpoint.config_json);
 	return rc;
@@ -79,7 +80,8 @@ static void test_taken(void)
 		"model.layers.1 lacks mlp.down_proj.weight"},
 	    {"{\"num_hidden_layers\":3}", LAYER("0") MOE("1") MOE("2"), NULL},
 	    {"{\"num_hidden_layers\":2}", LAYER("0") "model.layers.1.input_layernorm.weight", NULL},
-	    {"{\"num_hidden_layers\":3}", LAYER("0") LAYER("1") LAYER("01") LAYER("2") LAYER("99999999999999999999"), NULL},
+	    {"{\"num_hidden_layers\":3}", LAYER("0") LAYER("1") LAYER("01") LAYER("2") LAYER("99999999999999999999"),
+		NULL},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

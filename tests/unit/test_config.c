@@ -89,12 +89,15 @@ static void test_spellings(void)
 		"\"long_factor\":[1],\"short_factor\":[2],\"original_max_position_embeddings\":4096}" TYPED
 		",\"rope_theta\": 1,\"original_max_position_embeddings\": 4096,"
 		"\"rope_scaling\": {\"type\": \"longrope\", \"long_factor\": [1], \"short_factor\": [2]}}"},
-	    {"{\"model_type\":\"gpt_neox\",\"rope_parameters\":{\"rope_theta\":5,\"partial_rotary_factor\":0.25}" TYPES "}",
+	    {"{\"model_type\":\"gpt_neox\",\"rope_parameters\":{\"rope_theta\":5,\"partial_rotary_factor\":0.25}" TYPES
+	     "}",
 		"{\"model_type\":\"gpt_neox\",\"rope_parameters\":{\"rope_theta\":5,\"partial_rotary_factor\":0.25}" TYPED
 		",\"rope_theta\": 5,\"partial_rotary_factor\": 0.25,\"rotary_emb_base\": 5,\"rotary_pct\": 0.25}"},
 	    /* The other way round, and in a part. */
-	    {"{\"text_config\":{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"llama3\"}}" TYPES "}",
-		"{\"text_config\":{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"llama3\"},"
+	    {"{\"text_config\":{" LLAMA
+	     "\"rope_theta\":5e5,\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"llama3\"}}" TYPES "}",
+		"{\"text_config\":{" LLAMA
+		"\"rope_theta\":5e5,\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"llama3\"},"
 		"\"rope_parameters\": {\"rope_theta\": 5e5, \"rope_type\": \"llama3\", \"factor\": 8.0}}" TYPED "}"},
 	    {"{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":null,\"partial_rotary_factor\":0.5" TYPES "}",
 		"{" LLAMA "\"rope_theta\":5e5,\"rope_scaling\":null,\"partial_rotary_factor\":0.5" TYPED
@@ -131,8 +134,9 @@ static void test_own_members(void)
 {
 	static const struct config_member own[] = {{"model_type", "\"phi3\""}, {"pad_token_id", "null"}};
 	static const char from[] = "{\"model_type\":\"llama\",\"text_config\":{\"model_type\":\"llama\"}}";
-	static const char to[] = "{\"model_type\":\"phi3\",\"text_config\":{\"model_type\":\"llama\"},\"pad_token_id\": null,"
-				 "\"torch_dtype\": \"float32\",\"dtype\": \"float32\"}";
+	static const char to[] =
+	    "{\"model_type\":\"phi3\",\"text_config\":{\"model_type\":\"llama\"},\"pad_token_id\": null,"
+	    "\"torch_dtype\": \"float32\",\"dtype\": \"float32\"}";
 	static const char bare[] = "{\"_class_name\":\"Flux\",\"model_type\":\"x\",\"hidden_size\":1,\"rope_theta\":2}";
 	struct text out = {0};
 
@@ -145,7 +149,7 @@ static void test_own_members(void)
 	text_free(&out);
 }
 
-/* The packed view's: the value is replaced where it stands, and only added where it stands nowhere. */
+/* The packed view's: the value is replaced where it is, and added only where it is missing. */
 static void test_rewrite_packed(void)
 {
 	static const struct {

@@ -62,7 +62,7 @@ static void test_python(void)
 	json_free(json);
 }
 
-/* A short text may stand for very many values. */
+/* A short text may hold very many values. */
 static void test_census(void)
 {
 	const size_t len = 4 << 20;
@@ -155,7 +155,7 @@ static void test_values(void)
 	CHECK(json_count(json) == 3 && strcmp(json_key(json_after(json_first(json))), "A") == 0);
 	json_free(json);
 	CHECK(json_parse(text_of("{\"x\":{\"k\":1,\"j\":0,\"k\":2}}"), "f", &json, &err) == -EBADMSG && !json);
-	CHECK(strstr(err.text, "\"k\" stands twice") != NULL);
+	CHECK(strstr(err.text, "\"k\" occurs twice") != NULL);
 	CHECK(json_parse(text_of("{\"x\":\"\\u0000\"}"), "f", &json, &err) == -EBADMSG);
 	CHECK(json_parse(text_of("{\"x\":\"\\\\u0000\"}"), "f", &json, &err) == 0);
 	json_free(json);

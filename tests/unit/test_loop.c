@@ -132,7 +132,7 @@ static void post(struct fuse_session *s, enum kind kind)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Until so many were answered. */
+/* Waits until this many were answered. */
 static bool answered(struct fuse_session *s, unsigned count)
 {
 	struct timespec end;
@@ -186,7 +186,7 @@ static int finish(struct fuse_session *s)
 	return s->result;
 }
 
-/* Do so many threads listen in the end? */
+/* True if this many threads listen in the end. */
 static bool listen_to(struct fuse_session *s, unsigned count)
 {
 	bool do_so = false;

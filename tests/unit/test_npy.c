@@ -6,7 +6,7 @@
 
 #include "../test.h"
 
-/* The header has this dict, and all that stands around it. */
+/* The header has this dict, and all that is around it. */
 static bool writes(struct npy npy, const char *dict)
 {
 	const size_t before = 3, len = strlen(dict);

@@ -56,7 +56,7 @@ static void test_round_trips(void)
 				}
 }
 
-/* Words as they stand in files: see the description of the format. */
+/* Words as files have them: see the description of the format. */
 static void test_known(void)
 {
 	const uint8_t eight[PACK_ZEROS_MAX] = {8, 8, 8, 8, 8, 8, 8, 8},

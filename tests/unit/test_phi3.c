@@ -4,11 +4,12 @@
 #include "view/phi3.h"
 #include "../test.h"
 
-#define SIZES                                                                                                       \
+#define SIZES                                                                                                              \
 	"\"vocab_size\":96,\"hidden_size\":64,\"intermediate_size\":48,\"num_hidden_layers\":1,\"num_attention_heads\":4," \
 	"\"max_position_embeddings\":512,\"rms_norm_eps\":1e-6,"
 #define LLAMA "{\"model_type\":\"llama\",\"architectures\":[\"LlamaForCausalLM\"]," SIZES
-#define MISTRAL "{\"model_type\":\"mistral\",\"architectures\":[\"MistralForCausalLM\"]," SIZES "\"num_key_value_heads\":2,"
+#define MISTRAL \
+	"{\"model_type\":\"mistral\",\"architectures\":[\"MistralForCausalLM\"]," SIZES "\"num_key_value_heads\":2,"
 
 static const uint64_t qkv[] = {64 + 2 * 32, 64}, wide[] = {3 * 64, 64}, gate_up[] = {96, 64}, any[] = {64, 64};
 

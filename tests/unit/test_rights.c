@@ -43,7 +43,7 @@ static void test_pair(const struct stat *a, const struct stat *b)
 		const struct user u = {1000 + i / 8, {i & 1, i & 2, i & 4}};
 
 		if (can_read(&u, &met) && !(can_read(&u, a) && can_read(&u, b)))
-			CHECK(!"somebody may read what they could not");
+			CHECK(!"a user may read what they could not");
 	}
 	/* Of one owner and group nothing is lost. */
 	if (a->st_uid == b->st_uid && a->st_gid == b->st_gid)
@@ -61,7 +61,7 @@ static void test_settle(void)
 	st = make(geteuid(), getegid(), 4);
 	rights_settle(&st);
 	CHECK(st.st_uid == geteuid() && (st.st_mode & 0777) == 0400);
-	/* Root reads it anyway; somebody else would not be able to. */
+	/* Root reads it anyway; another user would not be able to. */
 	st = make(geteuid() + 1, 12345, 4);
 	rights_settle(&st);
 	CHECK(st.st_uid == geteuid() + (geteuid() == 0));

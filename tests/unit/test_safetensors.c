@@ -80,7 +80,7 @@ static void test_bad(void)
 	    {"{\"__meta\\u0064ata__\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2, "strings only"},
 	    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},"
 	     "\"\\u0061\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
-		0, "stands twice"},
+		0, "occurs twice"},
 	    {ONE("\"f16\"", "[4]", "[0,8]"), 8, "a newer gptqfs"},
 	    {ONE("16", "[4]", "[0,8]"), 8, "expected the name"},
 	    {ONE("\"F16\"", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,4]", "[0,8]"), 8, "16 dimensions"},
@@ -96,7 +96,7 @@ static void test_bad(void)
 		3, "overlap"},
 	    {"{\"t\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"t\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,"
 	     "4]}}",
-		4, "stands twice"},
+		4, "occurs twice"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -16,7 +16,7 @@
 #include "quant/gptq/overrides.h"
 
 struct quant_config {
-	const char *file;   /* where it stands, for messages; NULL if there is none */
+	const char *file;   /* that holds it, for messages; NULL if there is none */
 	const char *method; /* quant_method or method, lower case; "" if absent */
 	const char *format; /* checkpoint_format, else format; of AutoRound packing_format, else backend; lower case; ""
 	                       if absent */

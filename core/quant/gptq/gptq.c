@@ -279,7 +279,7 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 
 /* ---- g_idx ---- */
 
-/* Does every k belong to group k / group_size, for one group_size? Then kernels need no g_idx. */
+/* True if every k belongs to group k / group_size, for one group_size: then kernels need no g_idx. */
 static bool is_trivial(const uint32_t *g_idx, struct qtensor *q)
 {
 	uint32_t size = 0;
@@ -439,8 +439,8 @@ static int open_module(struct gptq_opener *o, struct gptq_module *m)
 	q->qweight = checkpoint_data(o->o->c, part[GPTQ_QWEIGHT]);
 	q->qzeros = m->qzeros;
 	q->scales = checkpoint_data(o->o->c, part[GPTQ_SCALES]);
-	m->e.transposed = architecture_keeps_orientation(
-	    o->o->architecture, &o->o->tables, (struct linear){m->e.module, q->in_features, q->out_features});
+	m->e.transposed = architecture_keeps_orientation(o->o->architecture, &o->o->tables,
+	    (struct linear){m->e.module, q->in_features, q->out_features});
 	if (o->config->bits && o->config->bits != q->bits && !o->config->overrides.count)
 		opening_tally(o->o, OTHER_BITS, SHAPES_COUNT, m->e.module);
 	return check_zeros(o, m);

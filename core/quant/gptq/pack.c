@@ -20,7 +20,7 @@ void pack_range(const struct qtensor *q, uint64_t index, uint64_t *first, unsign
 	*count = (unsigned)(((index + 1) * q->word_bits + q->bits - 1) / q->bits - *first);
 }
 
-/* The field that stands for a zero. Where a word is shifted as a whole (see ZEROS_V1), that comes later. */
+/* The field that encodes a zero. Where a word is shifted as a whole (see ZEROS_V1), that comes later. */
 static uint64_t field_of(const struct qtensor *q, uint8_t zero)
 {
 	const unsigned mask = (1u << q->bits) - 1;

@@ -29,7 +29,7 @@ size_t gptq_modules(const struct tensor *t, struct gptq_module *modules[JOIN_PAR
 	return count;
 }
 
-/* The modules whose columns stand side by side, and the files that hold them. */
+/* The modules whose columns are side by side, and the files that hold them. */
 struct packed_source {
 	struct gptq_module *module[JOIN_PARTS_MAX];
 	size_t count;

@@ -37,7 +37,7 @@ struct kinds {
 
 /* ---- traits ---- */
 
-/* Do groups of this size, as configurations give it, make the module's? */
+/* True if groups of this size, as configurations give it, make the module's. */
 static bool is_size_of(int64_t size, const struct qtensor *q)
 {
 	const uint64_t whole = size > 0 && size < q->in_features ? (uint64_t)size : q->in_features;
@@ -296,7 +296,7 @@ static bool has_quantized_head(const struct tensors *ts)
 	return false;
 }
 
-/* GPTQModel reads v1 zeros that are not symmetric only if it knows who wrote them. */
+/* GPTQModel reads v1 zeros that are not symmetric only if it knows their writer. */
 static void write_producer(struct writer *w)
 {
 	const char *producer = w->config->producer;

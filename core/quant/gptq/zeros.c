@@ -28,7 +28,7 @@ static const struct shift shifts[] = {
     {BASE_FAULT, 8, 0, {0x01010101, 0x01010101, 0x01010101}},
 };
 
-/* Are all zeros of the one row in `q` the middle value? */
+/* True if all zeros of the one row in `q` are the middle value. */
 static bool is_middle(const struct qtensor *q)
 {
 	uint32_t n = 0;
