@@ -75,9 +75,9 @@ struct gptqfs_options {
 	size_t cache_bytes; /* budget of the second-level cache; with 0 it keeps only what reads in progress need */
 	unsigned ahead;     /* reads to compute ahead of a sequential reader, one per thread that serves it; 0 for 1 */
 	bool follow_symlinks; /* let links lead out of the model directory */
-	const char *zeros;    /* what zeros of GPTQ mean where no file says it: "v1" or "v2"; NULL for v1 and a warning */
-	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for the source's */
-	gid_t gid;            /* group shown; (gid_t)-1 for the source's */
+	const char *zeros; /* what zeros of GPTQ mean where no file says it: "v1" or "v2"; NULL for v1 and a warning */
+	uid_t uid;         /* owner shown, who may then read everything; (uid_t)-1 for the source's */
+	gid_t gid;         /* group shown; (gid_t)-1 for the source's */
 	/* Permission bits that are missing from 0444, or 0555 for directories, in all files; (mode_t)-1 for the
 	 * source's. */
 	mode_t umask;

@@ -266,6 +266,11 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->umask = options->umask;
 	m->blobs = options->blobs;
 	rc = open_all(m, dir, options, err);
+	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)
+		rc = err_set(err, -EBADMSG,
+		    "%zu tensors in shards that are far smaller on disk than what it takes to list them: no model is like "
+		    "that; fetch it again (%s)",
+		    m->checkpoint.tensor_count, m->checkpoint.dir.path);
 	if (rc) {
 		gptqfs_close(m);
 		return rc;

@@ -18,10 +18,16 @@ struct arena_chunk {
 static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 {
 	size_t size = bytes > CHUNK_BYTES / 4 ? bytes : CHUNK_BYTES;
-	struct arena_chunk *chunk = calloc(1, sizeof(*chunk) + size);
+	struct arena_chunk *chunk;
 
+	if (arena->limit && (arena->bytes > arena->limit || size > arena->limit - arena->bytes)) {
+		arena->exceeded = true;
+		return NULL;
+	}
+	chunk = calloc(1, sizeof(*chunk) + size);
 	if (!chunk)
 		return NULL;
+	arena->bytes += size;
 	chunk->size = size;
 	/* A chunk made for one large object is full: keep the current one in front, it has room left. */
 	if (arena->chunks && size != CHUNK_BYTES) {
@@ -90,4 +96,5 @@ void arena_free(struct arena *arena)
 		free(arena->chunks);
 		arena->chunks = next;
 	}
+	arena->bytes = 0;
 }

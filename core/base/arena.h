@@ -2,6 +2,7 @@
 #ifndef GPTQFS_ARENA_H
 #define GPTQFS_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -10,10 +11,13 @@
  */
 struct arena {
 	struct arena_chunk *chunks;
+	size_t bytes;  /* allocated */
+	size_t limit;  /* the most that may be; 0: any number */
+	bool exceeded; /* an allocation failed because of the limit */
 };
 
-/* Zeroed memory for count elements of size bytes, aligned for any type; NULL when there is none or count * size
- * overflows. */
+/* Zeroed memory for count elements of size bytes, aligned for any type; NULL when there is none, the limit is
+ * reached or count * size overflows. */
 void *arena_alloc(struct arena *arena, size_t count, size_t size);
 
 /* A terminated copy of len bytes, or NULL. */

@@ -42,6 +42,10 @@ static void format_warning(struct gptqfs_error *line, const char *fmt, va_list a
 	err_set(line, 0, "%s", text);
 }
 
+/* What is planned from a model may take this much memory, and as much again as its shards take on disk: more than any
+ * real model, and little for a small file with a header of half a million tensors. */
+#define ARENA_FREE ((size_t)128 << 20)
+
 void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
 {
 	struct gptqfs_error line;
@@ -99,6 +103,7 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
 	c->shard_count++;
+	c->arena.limit += (size_t)f->stat.st_blocks * 512;
 	/* What is computed from it is at the top of the mount, wherever the shard lies. */
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)
@@ -508,7 +513,10 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
 {
 	int rc;
 
-	*c = (struct checkpoint){.dir = {.fd = -1, .blobs = -1}, .config = {.fd = -1}, .zeros = options->zeros};
+	*c = (struct checkpoint){.arena = {.limit = ARENA_FREE},
+	    .dir = {.fd = -1, .blobs = -1},
+	    .config = {.fd = -1},
+	    .zeros = options->zeros};
 	rc = source_dir_open(&c->dir, path, options->follow_symlinks, err);
 	c->dir.log = options->log;
 	if (rc == 0)
