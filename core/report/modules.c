@@ -35,7 +35,7 @@ static const struct {
 } columns[] = {
     {"bits", "bits", 4},
     {"group_size", "group", 6},
-    {"act_order", "order", 5},
+    {"act_order", "act", 5},
     {"symmetric", "sym", 4},
     {"zeros", "zeros", 6},
 };

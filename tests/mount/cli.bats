@@ -153,7 +153,7 @@ LIST
 	make_checkpoint act_order
 	run -0 --separate-stderr "$GPTQFS" --check "$model"
 	[[ -z $stderr ]]
-	[[ $output = *model.layers.0.self_attn.q_proj*" act "* && $output = *model.layers.0.mlp.down_proj* ]]
+	[[ $output = *model.layers.0.self_attn.q_proj*" 32   yes "* && $output = *model.layers.0.mlp.down_proj* ]]
 	[[ $output = *"Warnings:           0"* ]]
 }
 
@@ -351,7 +351,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	wait_until 10 is_gone "$server"
 	mkdir "$BATS_TEST_TMPDIR/other"
 	run -2 --separate-stderr "$GPTQFS" "$mnt" "$BATS_TEST_TMPDIR/other"
-	[[ $stderr = *"$mnt"*"fusermount3 -uz "* ]]
+	[[ $stderr = *"fusermount3 -uz "*"$mnt"* ]]
 }
 
 @test "x=\$(gptqfs ...) returns" {

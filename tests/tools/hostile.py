@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 
-from make_checkpoint import DTYPE_BYTES, Model, Q, write_bytes, write_json, write_safetensors
+from checkpoint import DTYPE_BYTES, Model, Q, write_bytes, write_safetensors
 
 KINDS = {}
 
