@@ -122,7 +122,7 @@ static void tell_views(struct sheet *s, const struct plan *p)
 			    view->name);
 	text_string(s->out, s->json ? "]" : "\n");
 	sheet_string(s, "Fused_views",
-	    "for engines that take joined weights; transformers' Llama classes do not load them: use fp16, bf16 or fp32",
+	    "joined weights; README in each says which programs can read it",
 	    NULL);
 	for (size_t i = 0; (view = view_at(i)); i++)
 		if (!view_exists(p, view, &reason))
