@@ -121,9 +121,7 @@ static void tell_views(struct sheet *s, const struct plan *p)
 			text_printf(s->out, s->json ? "%s\"%s\"" : "%s%s", shown++ ? (s->json ? ", " : " ") : "",
 			    view->name);
 	text_string(s->out, s->json ? "]" : "\n");
-	sheet_string(s, "Fused_views",
-	    "joined weights; README in each says which programs can read it",
-	    NULL);
+	sheet_string(s, "Fused_views", "joined weights; README in each says which programs can read it", NULL);
 	for (size_t i = 0; (view = view_at(i)); i++)
 		if (!view_exists(p, view, &reason))
 			sheet_string(s, "Packed_view", NULL, reason);
