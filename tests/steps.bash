@@ -82,5 +82,5 @@ finish() {
 	[ "$status" = 0 ] || exit "$status"
 	echo "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ]
-	exit
+	exit $? # without it, a trap exits as the program did before
 }

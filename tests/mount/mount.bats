@@ -137,7 +137,7 @@ for where, dirs, files in os.walk(mnt):
         assert st.st_blocks == (st.st_size + 511) // 512 and st.st_nlink == 1, (path, st)
         assert st.st_blksize & (st.st_blksize - 1) == 0, path
         rel = path[len(mnt) + 1:].removeprefix("fused/").partition("/")[2]
-        if not rel or rel == "quantize_config.json":  # which packed/ has anew
+        if not rel or rel in ("quantize_config.json", "README"):  # which packed/ and fused/ have anew
             continue
         if path.startswith(mnt + "/tensors/"):
             rel = "model.safetensors"
