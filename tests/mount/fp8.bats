@@ -20,6 +20,7 @@ real() {
 @test "llm-compressor: a scale for each row" { real f-fp8-ct-dynamic; }
 @test "ModelOpt: one scale for the tensor" { real f-fp8-modelopt; }
 @test "ModelOpt: scales of four dimensions" { real f-fp8-modelopt-pbwo; }
+@test "MXFP8: groups of 32 with E8M0 scales" { real f-mxfp8-ct; }
 @test "static: one scale, and those of activations are left out" { real f-fp8-tensor-static; }
 
 @test "the plain C code gives the same" {
