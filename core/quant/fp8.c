@@ -15,7 +15,7 @@
 
 #include "base/checked.h"
 #include "base/err.h"
-#include "base/half.h"
+#include "kernel/element.h"
 #include "quant/family.h"
 
 /* Rows of the output are buffered whole, as those of GPTQ. */
@@ -163,35 +163,17 @@ static const struct finding scales_not_finite = {.key = "Scales_not_finite", .re
 static const struct finding scales_zero = {
     .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
-static float scale_value(const unsigned char *at, enum dtype dtype)
-{
-	uint32_t bits = 0;
-
-	memcpy(&bits, at, dtype_bytes(dtype));
-	switch (dtype) {
-	case DTYPE_F16:
-		return float_of_half((uint16_t)bits);
-	case DTYPE_BF16:
-		return float_of_bf16((uint16_t)bits);
-	case DTYPE_F32:
-		return float_of_bits(bits);
-	default:
-		return bits == 0xff ? NAN : 1; /* F8_E8M0: finite, and never zero */
-	}
-}
-
 static void fp8_examine(const struct encoded *e, struct findings *out)
 {
 	const struct fp8_module *m = fp8_const_module_of(e);
 	const unsigned greatest = m->t.code_dtype == DTYPE_F8_E4M3 ? 0x7e : 0x7c;
-	const size_t width = dtype_bytes(m->t.scale_dtype);
-	const uint64_t scales = e->part[FP8_SCALE]->bytes / width;
+	const uint64_t scales = e->part[FP8_SCALE]->bytes / dtype_bytes(m->t.scale_dtype);
 	uint64_t nan = 0, bad = 0, zero = 0;
 
 	for (uint64_t i = 0; i < e->part[FP8_WEIGHT]->bytes; i++)
 		nan += (m->t.codes[i] & 0x7f) > greatest;
 	for (uint64_t i = 0; i < scales; i++) {
-		const float scale = scale_value(m->t.scales + i * width, m->t.scale_dtype);
+		const float scale = element_load(m->t.scales, i, m->t.scale_dtype);
 
 		bad += !isfinite(scale);
 		zero += scale == 0;

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/half.h"
 #include "file/guard.h"
+#include "kernel/element.h"
 #include "report/report.h"
 
 typedef unsigned long long ull;
@@ -26,14 +27,6 @@ struct stored_examination {
 	struct findings *out;
 };
 
-static float value_at(const unsigned char *data, enum dtype dtype, uint64_t i)
-{
-	uint32_t bits = 0;
-
-	memcpy(&bits, data + i * dtype_bytes(dtype), dtype_bytes(dtype));
-	return dtype == DTYPE_BF16 ? float_of_bf16((uint16_t)bits) : float_of_bits(bits);
-}
-
 static void examine_stored(void *ctx)
 {
 	const struct stored_examination *e = ctx;
@@ -41,7 +34,7 @@ static void examine_stored(void *ctx)
 	uint64_t infinite = 0, zero = 0;
 
 	for (uint64_t i = 0; i < count; i++) {
-		const float value = value_at(e->data, e->stored->dtype, i);
+		const float value = element_load(e->data, i, e->stored->dtype);
 		const uint16_t half = half_of_float(value) & 0x7fff;
 
 		infinite += isfinite(value) && half == 0x7c00;

@@ -5,18 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "kernel/element.h"
 #include "quant/gptq/gptq.h"
-
-static float gptq_scale(const struct qtensor *q, uint64_t i)
-{
-	uint32_t bits = 0;
-
-	memcpy(&bits, q->scales + i * dtype_bytes(q->scale_dtype), dtype_bytes(q->scale_dtype));
-	return q->scale_dtype == DTYPE_F16    ? float_of_half((uint16_t)bits)
-	       : q->scale_dtype == DTYPE_BF16 ? float_of_bf16((uint16_t)bits)
-	                                      : float_of_bits(bits);
-}
 
 static void gptq_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)
 {
@@ -29,7 +19,7 @@ static void gptq_codes(const struct encoded *e, const struct code_rect *r, const
 
 			out->code[i] = (uint8_t)qtensor_code(q, (uint32_t)k, (uint32_t)n);
 			out->zero[i] = (uint8_t)qtensor_zero(q, g, (uint32_t)n);
-			out->scale[i] = gptq_scale(q, (uint64_t)g * q->out_features + n);
+			out->scale[i] = element_load(q->scales, (size_t)g * q->out_features + n, q->scale_dtype);
 		}
 }
 
@@ -111,8 +101,10 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 
 	raw.zeros = ZEROS_V2;
 	for (uint64_t i = 0; i < scales; i++) {
-		bad += !isfinite(gptq_scale(q, i));
-		zero += gptq_scale(q, i) == 0;
+		const float scale = element_load(q->scales, i, q->scale_dtype);
+
+		bad += !isfinite(scale);
+		zero += scale == 0;
 	}
 	if (m->repair)
 		uneven = uneven_rows(m);
