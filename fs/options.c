@@ -413,6 +413,7 @@ void options_free(struct options *o)
 	free(o->cache);
 	free(o->accel);
 	free(o->cuda_mem);
+	free((char *)o->model.zeros);
 	fuse_opt_free_args(&o->fuse);
 }
 

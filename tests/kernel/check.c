@@ -177,7 +177,7 @@ const struct number_format number_formats[DTYPE_COUNT] = {[DTYPE_F16] = {5, 10},
 double number_decode(uint64_t bits, enum dtype dtype)
 {
 	const struct number_format f = number_formats[dtype];
-	const int exp = bits >> f.man_bits & ((1 << f.exp_bits) - 1), bias = (1 << (f.exp_bits - 1)) - 1;
+	const int exp = bits >> f.man_bits & ((1 << f.exp_bits) - 1), bias = (1 << f.exp_bits) / 2 - 1;
 	const double man = bits & ((1ull << f.man_bits) - 1), one = 1ull << f.man_bits;
 	const double sign = bits >> (f.exp_bits + f.man_bits) & 1 ? -1 : 1;
 

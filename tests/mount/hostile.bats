@@ -12,11 +12,14 @@ make_hostile() {
 	[[ ! -d $model/models--org--name ]] || model=$model/models--org--name
 }
 
+setup_file() {
+	if sanitized; then
+		skip "a sanitizer takes more than the limits here"
+	fi
+}
+
 # bounded COMMAND...: within the limits. Of the stacks of threads only what is used costs, but all of it counts here.
 bounded() {
-	if sanitized; then
-		skip "a sanitizer takes more than that"
-	fi
 	(
 		ulimit -St 5
 		ulimit -s 512

@@ -154,7 +154,8 @@ void overrides_bind(struct overrides *o, override_module_fn *is_module, const vo
 		}
 	}
 	o->pattern_count = kept;
-	qsort(o->names, o->name_count, sizeof(*o->names), by_module);
+	if (o->name_count)
+		qsort(o->names, o->name_count, sizeof(*o->names), by_module);
 }
 
 /* ---- finding ---- */
