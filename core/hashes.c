@@ -58,7 +58,7 @@ static int read_all(struct hashes *h, uint64_t ino, uint64_t offset, char *dst, 
 	return 0;
 }
 
-static int add_tensors(struct hashes *h, uint64_t ino, const struct safetensors *file)
+static int hashes_add_tensors(struct hashes *h, uint64_t ino, const struct safetensors *file)
 {
 	if (h->room - h->count < file->count) {
 		const size_t room = (h->count + file->count) * 2;
@@ -74,7 +74,7 @@ static int add_tensors(struct hashes *h, uint64_t ino, const struct safetensors 
 	return 0;
 }
 
-static int add_file(struct hashes *h, const struct stat *st, const char *name)
+static int hashes_add_file(struct hashes *h, const struct stat *st, const char *name)
 {
 	struct safetensors_input in = {.name = name, .file_size = (uint64_t)st->st_size};
 	struct safetensors file = {0};
@@ -100,12 +100,12 @@ static int add_file(struct hashes *h, const struct stat *st, const char *name)
 	}
 	free(header);
 	if (rc == 0)
-		rc = add_tensors(h, st->st_ino, &file);
+		rc = hashes_add_tensors(h, st->st_ino, &file);
 	safetensors_free(&file);
 	return rc;
 }
 
-static bool is_weights(const char *name)
+static bool hashes_is_weights(const char *name)
 {
 	static const char suffix[] = ".safetensors";
 	const size_t len = strlen(name), tail = sizeof(suffix) - 1;
@@ -113,15 +113,15 @@ static bool is_weights(const char *name)
 	return len > tail && strcmp(name + len - tail, suffix) == 0;
 }
 
-static int add_directory(struct hashes *h, uint64_t dir)
+static int hashes_add_directory(struct hashes *h, uint64_t dir)
 {
 	struct gptqfs_dirent entry;
 	struct stat st;
 	int rc = 0;
 
 	for (uint64_t i = 2; rc == 0 && gptqfs_readdir(h->m, dir, i, &entry) == 0; i++)
-		if (gptqfs_getattr(h->m, entry.ino, &st) == 0 && S_ISREG(st.st_mode) && is_weights(entry.name))
-			rc = add_file(h, &st, entry.name);
+		if (gptqfs_getattr(h->m, entry.ino, &st) == 0 && S_ISREG(st.st_mode) && hashes_is_weights(entry.name))
+			rc = hashes_add_file(h, &st, entry.name);
 	return rc;
 }
 
@@ -133,7 +133,7 @@ static int add_all(struct hashes *h)
 
 	for (uint64_t ino = GPTQFS_ROOT; rc == 0 && gptqfs_getattr(h->m, ino, &st) == 0; ino++)
 		if (S_ISDIR(st.st_mode))
-			rc = add_directory(h, ino);
+			rc = hashes_add_directory(h, ino);
 	return rc;
 }
 
@@ -196,14 +196,14 @@ static int hash_all(struct hashes *h)
 
 /* ---- telling them ---- */
 
-static int by_name(const void *a, const void *b)
+static int hashes_by_name(const void *a, const void *b)
 {
 	const struct hashed *x = a, *y = b;
 
 	return strcmp(x->t.name, y->t.name);
 }
 
-static void put_hash(const struct hashed *h, struct text *out)
+static void hashes_put_hash(const struct hashed *h, struct text *out)
 {
 	text_json_ascii(out, h->t.name);
 	text_printf(out, ": {\n\"dtype\": \"%s\",\n\"shape\": [", dtype_name(h->t.dtype));
@@ -219,11 +219,11 @@ static int write_all(struct hashes *h, FILE *out)
 	struct text text = {0};
 	int rc = 0;
 
-	qsort(h->list, h->count, sizeof(*h->list), by_name);
+	qsort(h->list, h->count, sizeof(*h->list), hashes_by_name);
 	text_printf(&text, "{");
 	for (size_t i = 0; i < h->count; i++) {
 		text_printf(&text, "%s\n", i ? "," : "");
-		put_hash(&h->list[i], &text);
+		hashes_put_hash(&h->list[i], &text);
 	}
 	text_printf(&text, "\n}\n");
 	if (text.failed)

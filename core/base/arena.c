@@ -41,7 +41,7 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 }
 
 /* Room in the current chunk, behind what is used, or in a new one. */
-static void *take(struct arena *arena, size_t bytes, size_t align)
+static void *arena_take(struct arena *arena, size_t bytes, size_t align)
 {
 	struct arena_chunk *chunk = arena->chunks;
 	size_t from = chunk ? (chunk->used + align - 1) / align * align : 0;
@@ -62,12 +62,12 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - 4096)
 		return NULL;
-	return take(arena, bytes, _Alignof(max_align_t));
+	return arena_take(arena, bytes, _Alignof(max_align_t));
 }
 
 char *arena_strndup(struct arena *arena, const char *s, size_t len)
 {
-	char *copy = len < PTRDIFF_MAX - 4096 ? take(arena, len + 1, 1) : NULL;
+	char *copy = len < PTRDIFF_MAX - 4096 ? arena_take(arena, len + 1, 1) : NULL;
 
 	return copy ? memcpy(copy, s, len) : NULL;
 }

@@ -435,7 +435,7 @@ char *json_string(struct json_text text, struct arena *arena)
 
 /* ---- values ---- */
 
-static int compare_names(const void *a, const void *b)
+static int json_compare_names(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -458,7 +458,7 @@ static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *
 			rc = check_keys(child, name, err);
 	}
 	if (keys)
-		qsort(keys, n, sizeof(*keys), compare_names);
+		qsort(keys, n, sizeof(*keys), json_compare_names);
 	for (i = 1; keys && i < n && rc == 0; i++)
 		if (strcmp(keys[i - 1], keys[i]) == 0)
 			rc = err_set(err, -EBADMSG, "%s: \"%.200s\" occurs twice in one object; remove one of the two",

@@ -115,7 +115,7 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 
 /* ---- all shards ---- */
 
-static int by_name(const void *a, const void *b)
+static int checkpoint_by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct st_tensor *)a)->name, ((const struct st_tensor *)b)->name);
 }
@@ -134,7 +134,7 @@ static void warn_of_index(struct checkpoint *c, uint32_t shard, const char *firs
  * Takes over the tensors of a shard, those aside that the index places in another one. One that the index does not know
  * counts as well: transformers reads all that a listed file holds.
  */
-static int add_tensors(struct checkpoint *c, const struct safetensors *st, const struct index *index,
+static int checkpoint_add_tensors(struct checkpoint *c, const struct safetensors *st, const struct index *index,
     struct gptqfs_error *err)
 {
 	const uint32_t shard = (uint32_t)(c->shard_count - 1);
@@ -165,7 +165,7 @@ static int add_tensors(struct checkpoint *c, const struct safetensors *st, const
 
 static int check_unique(struct checkpoint *c, struct gptqfs_error *err)
 {
-	qsort(c->tensors, c->tensor_count, sizeof(*c->tensors), by_name);
+	qsort(c->tensors, c->tensor_count, sizeof(*c->tensors), checkpoint_by_name);
 	for (size_t i = 1; i < c->tensor_count; i++) {
 		const struct st_tensor *a = &c->tensors[i - 1], *b = &c->tensors[i];
 
@@ -190,7 +190,7 @@ static int open_shards(struct checkpoint *c, const char **names, size_t count, c
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		rc = open_shard(c, names[i], &st, err);
 		if (rc == 0)
-			rc = add_tensors(c, &st, index, err);
+			rc = checkpoint_add_tensors(c, &st, index, err);
 		safetensors_free(&st);
 	}
 	return rc ? rc : check_unique(c, err);
@@ -272,7 +272,7 @@ static bool is_config(const char *name)
 }
 
 /* Weights of the top directory, adapters apart. */
-static bool is_weights(const char *name)
+static bool checkpoint_is_weights(const char *name)
 {
 	return ends_with(name, ".safetensors") && strncmp(name, "adapter_", 8) != 0 && !strchr(name, '/');
 }
@@ -284,7 +284,8 @@ static int refuse_odd(const struct checkpoint *c, struct gptqfs_error *err)
 		const struct listing_odd *o = &c->listing.odd[i];
 
 		if (o->file && !strchr(o->name, '/') &&
-		    (is_weights(o->name) || ends_with(o->name, ".safetensors.index.json") || is_config(o->name)))
+		    (checkpoint_is_weights(o->name) || ends_with(o->name, ".safetensors.index.json") ||
+			is_config(o->name)))
 			return err_set(err, -EBADMSG,
 			    "%.1000s: %s; replace it by the model's file of that name (in %s)", o->name, o->why,
 			    c->dir.path);
@@ -328,7 +329,7 @@ static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
 	if (!names)
 		return err_memory(err);
 	for (size_t i = 0; i < c->listing.count; i++)
-		if (is_weights(c->listing.names[i]))
+		if (checkpoint_is_weights(c->listing.names[i]))
 			names[count++] = c->listing.names[i];
 	if (listing_has(&c->listing, usual)) {
 		if (count > 1)
@@ -552,7 +553,7 @@ const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *
 {
 	const struct st_tensor key = {.name = name};
 
-	return c->tensor_count ? bsearch(&key, c->tensors, c->tensor_count, sizeof(key), by_name) : NULL;
+	return c->tensor_count ? bsearch(&key, c->tensors, c->tensor_count, sizeof(key), checkpoint_by_name) : NULL;
 }
 
 struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t)

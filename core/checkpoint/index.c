@@ -12,7 +12,7 @@ static int compare_entries(const void *a, const void *b)
 	return strcmp(((const struct index_entry *)a)->tensor, ((const struct index_entry *)b)->tensor);
 }
 
-static int compare_names(const void *a, const void *b)
+static int index_compare_names(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -64,12 +64,12 @@ static int number_shards(struct index *index, struct arena *arena)
 	if (!sorted)
 		return -ENOMEM;
 	memcpy(sorted, index->shards, index->count * sizeof(*sorted));
-	qsort(sorted, index->count, sizeof(*sorted), compare_names);
+	qsort(sorted, index->count, sizeof(*sorted), index_compare_names);
 	for (size_t i = 0; i < index->count; i++)
 		if (!n || strcmp(sorted[n - 1], sorted[i]) != 0)
 			sorted[n++] = sorted[i];
 	for (size_t i = 0; i < index->count; i++) {
-		const char **found = bsearch(&index->shards[i], sorted, n, sizeof(*sorted), compare_names);
+		const char **found = bsearch(&index->shards[i], sorted, n, sizeof(*sorted), index_compare_names);
 
 		index->entries[i].shard = (uint32_t)(found - sorted);
 	}

@@ -142,7 +142,7 @@ static int parse_metadata(const struct parser *p, struct json_text text)
 	return 0;
 }
 
-static int by_name(const void *a, const void *b)
+static int st_by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct st_tensor *)a)->name, ((const struct st_tensor *)b)->name);
 }
@@ -177,7 +177,7 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 		return err_set(p->err, -EBADMSG,
 		    "%s: the tensors end at byte %llu, but the file has %llu; it is damaged, fetch it again",
 		    p->in->name, (unsigned long long)at, (unsigned long long)p->in->file_size);
-	qsort(st->tensors, st->count, sizeof(*st->tensors), by_name);
+	qsort(st->tensors, st->count, sizeof(*st->tensors), st_by_name);
 	for (size_t i = 1; i < st->count; i++)
 		if (strcmp(st->tensors[i - 1].name, st->tensors[i].name) == 0)
 			return bad(p, st->tensors[i].name, "occurs twice in the header");

@@ -67,7 +67,7 @@ static const char *describe(const struct subconfig_step *at, struct arena *arena
 }
 
 /* Inserts a configuration before those of a higher rank. */
-static int insert(struct subconfig_walk *w, const struct subconfig_step *at, const struct json *json)
+static int subconfig_insert(struct subconfig_walk *w, const struct subconfig_step *at, const struct json *json)
 {
 	const int rank = rank_of(at);
 	size_t i = w->out->count;
@@ -98,7 +98,7 @@ static int descend(struct subconfig_walk *w, const struct subconfig_step *at, co
 		const struct subconfig_step down = {at, key, at->depth + 1};
 
 		if (json_is_object(m) && strcmp(key, KEY) == 0)
-			rc = insert(w, at, m);
+			rc = subconfig_insert(w, at, m);
 		else
 			rc = descend(w, &down, m);
 	}

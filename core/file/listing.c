@@ -113,7 +113,7 @@ static int add_link(struct lister *l, int fd, const char *base, const char *name
 	}
 }
 
-static int add_directory(struct lister *l, int fd, const char *base, const char *name, int depth)
+static int listing_add_directory(struct lister *l, int fd, const char *base, const char *name, int depth)
 {
 	const char *prefix = arena_printf(l->arena, "%s/", name);
 	int sub, rc;
@@ -133,7 +133,7 @@ static int add_directory(struct lister *l, int fd, const char *base, const char 
 	return list_directory(l, sub, prefix, depth + 1);
 }
 
-static int add_entry(struct lister *l, int fd, const char *base, const char *name, int depth)
+static int listing_add_entry(struct lister *l, int fd, const char *base, const char *name, int depth)
 {
 	struct stat st;
 
@@ -143,7 +143,7 @@ static int add_entry(struct lister *l, int fd, const char *base, const char *nam
 		return add_name(l, name);
 	if (S_ISLNK(st.st_mode))
 		return add_link(l, fd, base, name);
-	return S_ISDIR(st.st_mode) ? add_directory(l, fd, base, name, depth)
+	return S_ISDIR(st.st_mode) ? listing_add_directory(l, fd, base, name, depth)
 	                           : add_odd(l, name, "not a regular file", true);
 }
 
@@ -173,14 +173,14 @@ static int list_directory(struct lister *l, int fd, const char *prefix, int dept
 	while (rc == 0 && (entry = next_entry(stream))) {
 		const char *name = arena_printf(l->arena, "%s%s", prefix, entry->d_name);
 
-		rc = name ? add_entry(l, fd, entry->d_name, name, depth) : err_memory(l->err);
+		rc = name ? listing_add_entry(l, fd, entry->d_name, name, depth) : err_memory(l->err);
 	}
 	error = errno;
 	closedir(stream);
 	return rc == 0 && error ? listing_failed(l, prefix, error) : rc;
 }
 
-static int by_name(const void *a, const void *b)
+static int listing_by_name(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -216,7 +216,7 @@ int listing_read(const struct source_dir *dir, struct arena *arena, struct listi
 	if (!out->count && !out->odd_count)
 		return err_set(err, -ENOENT, "%s: no files here; give the directory of a model", dir->path);
 	if (out->count)
-		qsort(out->names, out->count, sizeof(*out->names), by_name);
+		qsort(out->names, out->count, sizeof(*out->names), listing_by_name);
 	if (out->dir_count)
 		qsort(out->dirs, out->dir_count, sizeof(*out->dirs), by_dir_name);
 	return 0;
@@ -232,7 +232,7 @@ const struct listing_dir *listing_dir(const struct listing *listing, const char 
 bool listing_has(const struct listing *listing, const char *name)
 {
 	return listing->count &&
-	       bsearch(&name, listing->names, listing->count, sizeof(*listing->names), by_name) != NULL;
+	       bsearch(&name, listing->names, listing->count, sizeof(*listing->names), listing_by_name) != NULL;
 }
 
 bool ends_with(const char *s, const char *suffix)

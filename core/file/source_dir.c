@@ -45,7 +45,7 @@ static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t r
 
 /* ---- the directory ---- */
 
-static int open_failed(const char *path, int error, struct gptqfs_error *err)
+static int dir_open_failed(const char *path, int error, struct gptqfs_error *err)
 {
 	if (error == ENOENT)
 		return err_set(err, -ENOENT, "%.1500s: no such directory; give the directory of a model", path);
@@ -117,7 +117,7 @@ static int enter_snapshot(struct source_dir *dir, struct gptqfs_error *err)
 	if (rc == 0 && asprintf(&path, "%s/snapshots/%s", dir->path, hash) < 0) {
 		rc = err_memory(err);
 	} else if (rc == 0 && fd < 0) {
-		rc = open_failed(path, error, err);
+		rc = dir_open_failed(path, error, err);
 		free(path);
 	}
 	if (rc) {
@@ -179,7 +179,7 @@ static char *canonical(const char *path)
 	return out;
 }
 
-static int read_rights(struct source_dir *dir, struct gptqfs_error *err)
+static int dir_read_rights(struct source_dir *dir, struct gptqfs_error *err)
 {
 	int rc;
 
@@ -198,16 +198,16 @@ int source_dir_open(struct source_dir *dir, const char *path, bool follow_symlin
 	*dir = (struct source_dir){.fd = -1, .blobs = -1, .follow_symlinks = follow_symlinks};
 	dir->path = canonical(path);
 	if (!dir->path)
-		return open_failed(path, errno, err);
+		return dir_open_failed(path, errno, err);
 	dir->fd = open_resolved(AT_FDCWD, dir->path, O_DIRECTORY, 0);
 	if (dir->fd < 0)
-		return open_failed(dir->path, errno, err);
+		return dir_open_failed(dir->path, errno, err);
 	rc = is_cache_entry(dir, err);
 	if (rc > 0)
 		rc = enter_snapshot(dir, err);
 	if (rc == 0)
 		rc = open_blobs(dir, err);
-	return rc ? rc : read_rights(dir, err);
+	return rc ? rc : dir_read_rights(dir, err);
 }
 
 void source_dir_close(struct source_dir *dir)

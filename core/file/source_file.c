@@ -76,7 +76,7 @@ static int begin_watch(struct source_file *f, struct gptqfs_error *err)
 	return 0;
 }
 
-static int open_failed(const struct source_dir *dir, const char *name, int error, struct gptqfs_error *err)
+static int source_file_open_failed(const struct source_dir *dir, const char *name, int error, struct gptqfs_error *err)
 {
 	if (error == EXDEV)
 		return err_set(err, -ELOOP,
@@ -87,7 +87,7 @@ static int open_failed(const struct source_dir *dir, const char *name, int error
 }
 
 /* Directories between the model's and a file that is no link are in the mount as well. */
-static int read_rights(const struct source_dir *dir, struct source_file *f, struct gptqfs_error *err)
+static int source_file_read_rights(const struct source_dir *dir, struct source_file *f, struct gptqfs_error *err)
 {
 	const char *slash = strrchr(f->name, '/');
 	char *base = NULL;
@@ -111,11 +111,11 @@ int source_file_open(const struct source_dir *dir, const char *name, struct sour
 
 	*out = (struct source_file){.name = name, .fd = source_dir_openat(dir, name), .log = dir->log};
 	if (out->fd >= 0 && TEMP_FAILURE_RETRY(fstat(out->fd, &out->stat)) == 0 && S_ISREG(out->stat.st_mode))
-		return begin_watch(out, err) ? -ENOMEM : read_rights(dir, out, err);
+		return begin_watch(out, err) ? -ENOMEM : source_file_read_rights(dir, out, err);
 	error = out->fd < 0 || !out->stat.st_mode ? errno : 0;
 	source_file_close(out);
 	if (error && error != ENXIO)
-		return open_failed(dir, name, error, err);
+		return source_file_open_failed(dir, name, error, err);
 	return err_set(err, -EBADMSG,
 	    "%.1000s: not a regular file; replace it by the model's file of that name (in %s)", name, dir->path);
 }

@@ -5,20 +5,20 @@
  * it interrupts every other processor. */
 #define GAP_MAX 65536
 
-static uint64_t end_of(const struct span *s)
+static uint64_t span_end_of(const struct span *s)
 {
 	return s->offset + s->bytes;
 }
 
 static bool adjoin(const struct span *a, const struct span *b)
 {
-	return a->file == b->file && a->offset <= end_of(b) + GAP_MAX && b->offset <= end_of(a) + GAP_MAX;
+	return a->file == b->file && a->offset <= span_end_of(b) + GAP_MAX && b->offset <= span_end_of(a) + GAP_MAX;
 }
 
 static struct span join(const struct span *a, const struct span *b)
 {
 	const uint64_t from = a->offset < b->offset ? a->offset : b->offset;
-	const uint64_t to = end_of(a) > end_of(b) ? end_of(a) : end_of(b);
+	const uint64_t to = span_end_of(a) > span_end_of(b) ? span_end_of(a) : span_end_of(b);
 
 	return (struct span){a->file, from, to - from};
 }

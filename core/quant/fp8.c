@@ -221,7 +221,7 @@ static const struct st_tensor *find_scale(const struct opening *o, const struct 
 }
 
 /* True if the tensor is itself the scale of another: NVFP4 keeps those in F8_E4M3. */
-static bool is_scale(const struct opening *o, const struct st_tensor *t)
+static bool fp8_is_scale(const struct opening *o, const struct st_tensor *t)
 {
 	return opening_beside(o, t, "_scale", "") || opening_beside(o, t, "_scale", "_packed") ||
 	       opening_beside(o, t, "_scales", "_blocks");
@@ -386,7 +386,7 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 {
 	const struct st_tensor *s;
 
-	if (!is_fp8(t) || is_scale(o->o, t))
+	if (!is_fp8(t) || fp8_is_scale(o->o, t))
 		return 0;
 	s = find_scale(o->o, t);
 	if (s)

@@ -98,7 +98,7 @@ static int refuse_unquantized(const struct opening *o)
 			o->c->dir.path);
 }
 
-static void add_stored(struct opening *o)
+static void quant_add_stored(struct opening *o)
 {
 	size_t tiny = 0;
 
@@ -192,7 +192,7 @@ static int open_families(struct opening *o)
 		rc = refuse_unquantized(o);
 	if (rc)
 		return rc;
-	add_stored(o);
+	quant_add_stored(o);
 	warn_tallies(o);
 	warn_tied_head(o);
 	return fit_architecture(o);

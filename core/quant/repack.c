@@ -86,7 +86,7 @@ static const char *taken_name(const struct packer *k, const struct tensor *weigh
 }
 
 /* Why a joined weight cannot be joined as it is packed. */
-static const char *misfit_of(const struct packer *k, const struct tensor *weight)
+static const char *repack_misfit_of(const struct packer *k, const struct tensor *weight)
 {
 	const char *reason = taken_name(k, weight);
 
@@ -117,7 +117,7 @@ static int add_packed(struct packer *k, const struct tensor *t)
 		if (!weight)
 			return -ENOMEM;
 	}
-	reason = misfit_of(k, weight);
+	reason = repack_misfit_of(k, weight);
 	if (!reason) {
 		k->out->list[k->out->count++] = *t;
 		return 0;

@@ -54,7 +54,7 @@ static bool is_bytes(const struct st_tensor *t)
 	return (t->dtype == DTYPE_I8 || t->dtype == DTYPE_U8) && t->ndim >= 2 && has_word(t->name, words);
 }
 
-static bool is_scale(const struct st_tensor *t)
+static bool scaled_is_scale(const struct st_tensor *t)
 {
 	static const char *const words[] = {
 	    "scale", "scaling", "absmax", "amax", "dequant", "qparam", "step_size", NULL};
@@ -70,7 +70,7 @@ static int list_scales(struct scaled_search *s)
 	if (!s->scales)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->c->tensor_count; i++)
-		if (!s->taken[i] && is_scale(&s->c->tensors[i]))
+		if (!s->taken[i] && scaled_is_scale(&s->c->tensors[i]))
 			s->scales[s->scale_count++] = &s->c->tensors[i];
 	return 0;
 }

@@ -89,7 +89,7 @@ static bool is_filling(const struct ahead *a, const struct ahead_stream *s)
 }
 
 /* The stream that a request at `at` continues, or if `apart` is not 0, nearly. */
-static struct ahead_stream *find(struct ahead *a, const struct layout *layout, uint64_t at, uint64_t apart)
+static struct ahead_stream *ahead_find(struct ahead *a, const struct layout *layout, uint64_t at, uint64_t apart)
 {
 	for (struct ahead_stream *s = a->streams; s < a->streams + STREAMS; s++)
 		if (stream_is_near(&s->stream, layout, at, apart))
@@ -115,10 +115,10 @@ static struct ahead_stream *replace(struct ahead *a)
 /* Finds the stream this request belongs to, or begins one, and notes the request. */
 static struct ahead_stream *note(struct ahead *a, const struct range *range)
 {
-	struct ahead_stream *s = find(a, range->layout, range->offset, 0);
+	struct ahead_stream *s = ahead_find(a, range->layout, range->offset, 0);
 
 	if (!s)
-		s = find(a, range->layout, range->offset, STREAM_SHUFFLE);
+		s = ahead_find(a, range->layout, range->offset, STREAM_SHUFFLE);
 	if (!s)
 		s = replace(a);
 	if (!s)
@@ -134,12 +134,12 @@ static struct ahead_stream *note(struct ahead *a, const struct range *range)
 	return s;
 }
 
-static uint64_t end_of(const struct extent *e)
+static uint64_t ahead_end_of(const struct extent *e)
 {
 	return e->offset + e->length;
 }
 
-static void fetch_ahead(const struct ahead *a, struct ahead_stream *s)
+static void ahead_fetch(const struct ahead *a, struct ahead_stream *s)
 {
 	uint64_t goal = s->stream.next + FETCH_AHEAD;
 	bool room = true;
@@ -152,7 +152,7 @@ static void fetch_ahead(const struct ahead *a, struct ahead_stream *s)
 		return;
 	while (room && s->fetched < goal) {
 		const struct extent *e = layout_find(s->layout, s->fetched);
-		const uint64_t end = end_of(e) < goal ? end_of(e) : goal;
+		const uint64_t end = ahead_end_of(e) < goal ? ahead_end_of(e) : goal;
 
 		const struct needs needs = extent_needs(e, s->fetched - e->offset, end - s->fetched);
 
@@ -169,9 +169,9 @@ static void release_behind(const struct ahead *a, struct ahead_stream *s)
 
 		const struct needs needs = extent_needs(e, 0, e->length);
 
-		if (end_of(e) + RELEASE_BEHIND > s->stream.next || !pager_release(a->reader->pager, &needs))
+		if (ahead_end_of(e) + RELEASE_BEHIND > s->stream.next || !pager_release(a->reader->pager, &needs))
 			return;
-		s->released = end_of(e);
+		s->released = ahead_end_of(e);
 	}
 }
 
@@ -201,7 +201,7 @@ static struct block *spare_block(struct ahead *a, struct ahead_stream *s)
 
 /* ---- reading, and computing ahead ---- */
 
-static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
+static bool ahead_take(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
 {
 	struct block *b = NULL;
 	struct ahead_stream *s;
@@ -209,7 +209,7 @@ static bool take(struct ahead *a, const struct range *range, struct gptqfs_reply
 	pthread_mutex_lock(&a->lock);
 	s = note(a, range);
 	if (s && s->stream.followed >= FOLLOWED_MIN) {
-		fetch_ahead(a, s);
+		ahead_fetch(a, s);
 		release_behind(a, s);
 	}
 	while (s && (b = block_for(a, s, range)) && b->state == FILLING)
@@ -235,7 +235,7 @@ bool ahead_note(struct ahead *a, const struct range *range)
 
 int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *reply)
 {
-	if (range->size >= AHEAD_MIN && take(a, range, reply))
+	if (range->size >= AHEAD_MIN && ahead_take(a, range, reply))
 		return 0;
 	return reader_read(a->reader, range, reply);
 }
@@ -262,7 +262,7 @@ static bool foresee(const struct ahead *a, struct ahead_stream *s, struct range 
 static struct block *begin(struct ahead *a, const struct range *range)
 {
 	const uint64_t end = range->offset + range->size;
-	struct ahead_stream *s = find(a, range->layout, end, (uint64_t)(a->depth - 1) * range->size);
+	struct ahead_stream *s = ahead_find(a, range->layout, end, (uint64_t)(a->depth - 1) * range->size);
 	struct range next;
 	struct block *b;
 

@@ -93,7 +93,7 @@ static void unlink_bucket(struct cache *c, struct cache_entry *e)
 	c->bytes -= e->bytes;
 }
 
-static struct cache_entry *find(struct cache *c, struct cache_key key)
+static struct cache_entry *cache_find(struct cache *c, struct cache_key key)
 {
 	struct cache_entry *e = *bucket(c, key);
 
@@ -161,7 +161,7 @@ static int use_found(struct cache *c, struct cache_entry *e)
 }
 
 /* Puts a FILLING entry into the table. Called and left with the lock held, dropped between for memory. */
-static struct cache_entry *insert(struct cache *c, const struct cache_request *r)
+static struct cache_entry *cache_insert(struct cache *c, const struct cache_request *r)
 {
 	struct cache_entry *gone = evict(c, r->bytes), *e, **at;
 
@@ -170,7 +170,7 @@ static struct cache_entry *insert(struct cache *c, const struct cache_request *r
 	pthread_mutex_unlock(&c->lock);
 	e = reuse(gone, r->bytes);
 	pthread_mutex_lock(&c->lock);
-	if (!e || find(c, r->key)) {
+	if (!e || cache_find(c, r->key)) {
 		c->bytes -= r->bytes;
 		if (e)
 			entry_free(e);
@@ -207,10 +207,10 @@ int cache_get(struct cache *c, const struct cache_request *r, struct cache_entry
 	int rc;
 
 	pthread_mutex_lock(&c->lock);
-	e = find(c, r->key);
+	e = cache_find(c, r->key);
 	if (!e) {
 		c->misses++;
-		e = insert(c, r);
+		e = cache_insert(c, r);
 		if (e) {
 			pthread_mutex_unlock(&c->lock);
 			rc = r->fill(r->ctx, e->data);
@@ -218,7 +218,7 @@ int cache_get(struct cache *c, const struct cache_request *r, struct cache_entry
 			rc = finish(c, e, rc);
 		} else {
 			/* Either there is no memory, or another thread was faster. */
-			e = find(c, r->key);
+			e = cache_find(c, r->key);
 			rc = e ? use_found(c, e) : -ENOMEM;
 		}
 	} else {

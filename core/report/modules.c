@@ -79,7 +79,7 @@ void report_modules_text(const struct tensors *ts, struct text *out)
 
 /* ---- JSON ---- */
 
-static void put_value(const struct fact *fact, struct text *out)
+static void module_put_value(const struct fact *fact, struct text *out)
 {
 	char buffer[FACT_TEXT_MAX];
 
@@ -102,7 +102,7 @@ static void put_object(const struct encoded *e, struct text *out)
 	text_json_ascii(out, e->encoding->name);
 	for (size_t i = 0; i < facts.count; i++) {
 		text_printf(out, ", \"%s\": ", facts.list[i].key);
-		put_value(&facts.list[i], out);
+		module_put_value(&facts.list[i], out);
 	}
 	text_printf(out,
 	    ", \"in_features\": %" PRIu64 ", \"out_features\": %" PRIu64 ", \"packed_bytes\": %" PRIu64

@@ -63,7 +63,7 @@ static bool truth_of(const struct facts *facts, const char *key)
 }
 
 /* One group per column is -1, as configurations write it. */
-static int64_t group_size_of(const struct tensors *ts, const struct facts *facts)
+static int64_t totals_group_size_of(const struct tensors *ts, const struct facts *facts)
 {
 	const int64_t size = (int64_t)number_of(facts, "group_size");
 
@@ -80,7 +80,7 @@ static void add_format(struct totals *out, const char *name)
 		out->formats[out->formats_count++] = name;
 }
 
-static void add_module(const struct tensors *ts, const struct encoded *e, struct totals *out)
+static void totals_add_module(const struct tensors *ts, const struct encoded *e, struct totals *out)
 {
 	struct facts facts = {0};
 	const struct fact *repair;
@@ -90,7 +90,7 @@ static void add_module(const struct tensors *ts, const struct encoded *e, struct
 	add_format(out, e->encoding->name);
 	count_value(out->bits, &out->bits_count, (int64_t)number_of(&facts, "bits"));
 	if (facts_find(&facts, "group_size"))
-		count_value(out->group_sizes, &out->group_sizes_count, group_size_of(ts, &facts));
+		count_value(out->group_sizes, &out->group_sizes_count, totals_group_size_of(ts, &facts));
 	out->act_order += truth_of(&facts, "act_order");
 	out->symmetric += truth_of(&facts, "symmetric");
 	out->repaired += repair && repair->word;
@@ -100,7 +100,7 @@ void totals_of(const struct tensors *ts, struct totals *out)
 {
 	*out = (struct totals){.native = native_dtype(ts)};
 	for (size_t i = 0; i < ts->encoded_count; i++)
-		add_module(ts, ts->encoded[i], out);
+		totals_add_module(ts, ts->encoded[i], out);
 	for (size_t i = 0; i < ts->count; i++) {
 		const struct tensor *t = &ts->list[i];
 		const uint64_t elements = tensor_elements(t), stored = tensor_stored_bytes(t);

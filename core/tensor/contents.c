@@ -17,7 +17,7 @@ static bool same_module(const char *a, const char *b)
 	return module_length(a) == module_length(b) && memcmp(a, b, module_length(a)) == 0;
 }
 
-static bool is_quantized(const struct tensor *t)
+static bool contents_is_quantized(const struct tensor *t)
 {
 	size_t count;
 
@@ -36,7 +36,7 @@ int contents_note(struct layout *layout, struct arena *arena, const struct tenso
 		c->dtype = dtype == DTYPE_COUNT ? NULL : dtype_name(dtype); /* floats come first, so it is theirs */
 	} else if (!same_module(c->tensor->name, t->name)) {
 		c->several = true;
-	} else if (!is_quantized(c->tensor) && is_quantized(t)) {
+	} else if (!contents_is_quantized(c->tensor) && contents_is_quantized(t)) {
 		c->tensor = t;
 	}
 	c->tensors++;

@@ -136,7 +136,7 @@ static int append_cast(const struct dense *d, const struct st_tensor *stored, st
 
 /* ---- by origin ---- */
 
-static int append_stored(const struct dense *d, const struct tensor *t, struct layout *layout)
+static int dense_append_stored(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
 	const struct st_tensor *stored = t->stored;
 
@@ -165,7 +165,7 @@ static int append_encoded(const struct dense *d, struct encoded *e, struct layou
 	return rc;
 }
 
-static int append_zeros(const struct dense *d, const struct tensor *t, struct layout *layout)
+static int dense_append_zeros(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
 	const size_t bytes = (size_t)t->shape[0] * dtype_bytes(d->dtype);
 	char *zeros = arena_alloc(&d->c->arena, bytes, 1);
@@ -215,7 +215,7 @@ static int append_turned(const struct dense *d, struct stacked *s, struct layout
 	return rc;
 }
 
-static int append_tensor(const struct dense *d, const struct tensor *t, struct layout *layout)
+static int dense_append_tensor(const struct dense *d, const struct tensor *t, struct layout *layout)
 {
 	const struct tensor *const *parts;
 	size_t count;
@@ -223,11 +223,11 @@ static int append_tensor(const struct dense *d, const struct tensor *t, struct l
 
 	switch ((enum tensor_origin)t->origin) {
 	case TENSOR_STORED:
-		return append_stored(d, t, layout);
+		return dense_append_stored(d, t, layout);
 	case TENSOR_ENCODED:
 		return append_encoded(d, t->encoded, layout);
 	case TENSOR_ZEROS:
-		return append_zeros(d, t, layout);
+		return dense_append_zeros(d, t, layout);
 	case TENSOR_STACKED:
 		if (t->stacked->order != STACK_ROWS)
 			return append_turned(d, t->stacked, layout);
@@ -236,7 +236,7 @@ static int append_tensor(const struct dense *d, const struct tensor *t, struct l
 		/* Rows that follow one another: that is all. */
 		parts = tensor_parts(&t, &count);
 		for (size_t i = 0; rc == 0 && i < count; i++)
-			rc = append_tensor(d, parts[i], layout);
+			rc = dense_append_tensor(d, parts[i], layout);
 		break;
 	}
 	return rc;
@@ -246,5 +246,5 @@ int dense_append(const struct dense *d, const struct tensor *t, struct layout *l
 {
 	int rc = contents_note(layout, &d->c->arena, t, dense_dtype(t, d->dtype));
 
-	return rc ? rc : append_tensor(d, t, layout);
+	return rc ? rc : dense_append_tensor(d, t, layout);
 }

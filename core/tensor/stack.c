@@ -66,8 +66,8 @@ static size_t count_experts(const struct stacker *s, const struct tensor *first,
 	return count;
 }
 
-static const struct tensor *find_part(const struct stacker *s, const char *name, size_t prefix, const char *pattern,
-    size_t expert)
+static const struct tensor *stack_find_part(const struct stacker *s, const char *name, size_t prefix,
+    const char *pattern, size_t expert)
 {
 	const struct pattern p = pattern_of(pattern);
 	char text[1024];
@@ -97,7 +97,7 @@ static enum stack_order order_of(const struct stacker *s, const struct expert_st
 }
 
 /* True if the tensor is a matrix [out_features, in_features], or a bias. */
-static bool is_matrix(const struct tensor *t)
+static bool stack_is_matrix(const struct tensor *t)
 {
 	const struct encoded *e = tensor_encoded(t);
 
@@ -106,13 +106,13 @@ static bool is_matrix(const struct tensor *t)
 }
 
 /* Why a part does not go with those of expert 0, or NULL. */
-static const char *misfit_of(const struct candidate *k, size_t expert, size_t i)
+static const char *stack_misfit_of(const struct candidate *k, size_t expert, size_t i)
 {
 	const struct tensor *t = k->part[expert * k->per_expert + i], *alike = k->part[i], *first = k->part[0];
 
 	if (!t)
 		return "is missing";
-	if (!is_matrix(t))
+	if (!stack_is_matrix(t))
 		return "is no matrix [out_features, in_features]";
 	if (t->ndim != first->ndim || t->shape[0] != alike->shape[0] ||
 	    (k->order == STACK_TURNS && t->shape[0] != first->shape[0]) ||
@@ -133,7 +133,7 @@ static struct misfit find_misfit(const struct candidate *k)
 
 	for (size_t e = 0; !found.reason && e < k->experts; e++)
 		for (size_t i = 0; !found.reason && i < k->per_expert; i++)
-			found = (struct misfit){misfit_of(k, e, i), pattern_of(k->rule->part[i]).tail + 1, e};
+			found = (struct misfit){stack_misfit_of(k, e, i), pattern_of(k->rule->part[i]).tail + 1, e};
 	return found;
 }
 
@@ -217,7 +217,7 @@ static int try_stack(struct stacker *s, struct candidate *k)
 		return -ENOMEM;
 	for (size_t e = 0; e < k->experts; e++)
 		for (size_t i = 0; i < k->per_expert; i++)
-			k->part[e * k->per_expert + i] = find_part(s, k->name, k->prefix, rule->part[i], e);
+			k->part[e * k->per_expert + i] = stack_find_part(s, k->name, k->prefix, rule->part[i], e);
 	rc = refusal_of(s, k, name, &reason);
 	if (rc)
 		return rc;
@@ -239,7 +239,7 @@ static int stack_all(struct stacker *s)
 			struct candidate k = {.rule = rule, .name = t->name};
 
 			if (s->r.used[i] || !matches(t->name, rule->part[0], &k.prefix) ||
-			    find_part(s, t->name, k.prefix, rule->part[0], 0) != t)
+			    stack_find_part(s, t->name, k.prefix, rule->part[0], 0) != t)
 				continue;
 			k.experts = count_experts(s, t, rule->part[0], k.prefix);
 			rc = try_stack(s, &k);
@@ -249,7 +249,7 @@ static int stack_all(struct stacker *s)
 
 /* ---- warnings ---- */
 
-static bool is_part(const struct expert_class *class, const char *name)
+static bool stack_is_part(const struct expert_class *class, const char *name)
 {
 	size_t prefix;
 
@@ -267,7 +267,7 @@ static void warn_apart(const struct stacker *s)
 	size_t count = 0;
 
 	for (size_t i = 0; i < ts->count; i++)
-		if (!s->r.used[i] && is_part(s->class, ts->list[i].name)) {
+		if (!s->r.used[i] && stack_is_part(s->class, ts->list[i].name)) {
 			first = first ? first : ts->list[i].name;
 			count++;
 		}

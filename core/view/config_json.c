@@ -41,7 +41,7 @@ static bool is_dtype(struct json_text key)
 }
 
 /* "text_config", "vision_config", "decoder": parts of a model of several. */
-static bool is_part(struct json_text key)
+static bool config_is_part(struct json_text key)
 {
 	static const char tail[] = "_config\"";
 	const size_t n = sizeof(tail) - 1;
@@ -63,9 +63,9 @@ static const char *own_value(struct rewrite *r, struct json_text key)
 
 static void rewrite_object(struct rewrite *r, struct json_text text, struct object *o);
 
-static void put_value(struct rewrite *r, const struct object *o, struct json_member m)
+static void config_put_value(struct rewrite *r, const struct object *o, struct json_member m)
 {
-	struct object inner = {.part = (o->top || o->part) && is_part(m.key), .depth = o->depth + 1};
+	struct object inner = {.part = (o->top || o->part) && config_is_part(m.key), .depth = o->depth + 1};
 	const char *own = o->top ? own_value(r, m.key) : NULL;
 
 	if (own) {
@@ -162,7 +162,7 @@ static void rewrite_object(struct rewrite *r, struct json_text text, struct obje
 		if (!o->empty)
 			text_put(r->out, ",", 1);
 		text_put(r->out, blank, (size_t)(m.value.at - blank));
-		put_value(r, o, m);
+		config_put_value(r, o, m);
 		kept = from;
 		o->empty = false;
 	}

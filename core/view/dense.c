@@ -37,14 +37,14 @@ static size_t extents_of(const void *tensors, size_t i)
 	return dense_extents(&d->tensors->list[i]);
 }
 
-static int append_tensor(const void *tensors, size_t i, struct layout *layout)
+static int view_dense_append_tensor(const void *tensors, size_t i, struct layout *layout)
 {
 	const struct directory *d = tensors;
 
 	return dense_append(&d->dense, &d->tensors->list[i], layout);
 }
 
-static int add_weights(const struct directory *d)
+static int view_dense_add_weights(const struct directory *d)
 {
 	struct shards *shards = arena_alloc(&d->p->c->arena, 1, sizeof(*shards));
 
@@ -58,7 +58,7 @@ static int add_weights(const struct directory *d)
 	    .count = d->tensors->count,
 	    .shown = shown,
 	    .extents = extents_of,
-	    .append = append_tensor};
+	    .append = view_dense_append_tensor};
 	return shards_add(shards);
 }
 
@@ -130,6 +130,6 @@ int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 	    .dir = dir};
 	rc = add_config(d, view->fused);
 	if (rc == 0)
-		rc = add_weights(d);
+		rc = view_dense_add_weights(d);
 	return rc ? rc : view_add_companions(p, dir);
 }

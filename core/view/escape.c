@@ -26,7 +26,7 @@ static struct piece hexadecimal(size_t taken, unsigned char c)
 }
 
 /* The character at s, of which `left` bytes are there. Bytes that are no UTF-8 are characters of one byte. */
-static struct piece take(const char *s, size_t left)
+static struct piece escape_take(const char *s, size_t left)
 {
 	const unsigned char c = (unsigned char)*s;
 	struct piece p = {.taken = 1};
@@ -42,7 +42,7 @@ static struct piece take(const char *s, size_t left)
 	return p;
 }
 
-static void put_hash(const char *part, size_t len, struct text *out)
+static void escape_put_hash(const char *part, size_t len, struct text *out)
 {
 	unsigned char hash[HASH_BYTES];
 	struct sha256_ctx sha;
@@ -61,7 +61,7 @@ static void escape_part(const char *part, size_t len, struct text *out)
 	struct piece p;
 
 	for (; at < len; at += p.taken) {
-		p = take(part + at, len - at);
+		p = escape_take(part + at, len - at);
 		if (sizeof(escaped) - used < p.len)
 			break;
 		memcpy(escaped + used, p.text, p.len);
@@ -69,7 +69,7 @@ static void escape_part(const char *part, size_t len, struct text *out)
 	}
 	text_put(out, len ? escaped : "%", len ? used : 1);
 	if (at < len)
-		put_hash(part, len, out);
+		escape_put_hash(part, len, out);
 }
 
 void escape_path(const char *name, size_t len, struct text *out)

@@ -38,7 +38,7 @@ static int append_packed(const void *tensors, size_t i, struct layout *layout)
 	return d->ops->append(&d->packed, &d->packed.list[i], layout);
 }
 
-static int add_weights(const struct plan *p, uint32_t dir)
+static int view_packed_add_weights(const struct plan *p, uint32_t dir)
 {
 	struct packed_directory *d = arena_alloc(&p->c->arena, 1, sizeof(*d));
 	struct shards *shards = arena_alloc(&p->c->arena, 1, sizeof(*shards));
@@ -93,6 +93,6 @@ int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir
 
 	(void)view;
 	if (rc == 0)
-		rc = add_weights(p, dir);
+		rc = view_packed_add_weights(p, dir);
 	return rc ? rc : view_add_companions(p, dir);
 }

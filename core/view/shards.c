@@ -36,7 +36,7 @@ static const char *shard_name(const struct shards *s, size_t number, size_t of)
 	               : arena_printf(s->tree->arena, SHARD_NAME, s->stem, number, of);
 }
 
-static void write_header(const void *subject, struct text *out)
+static void shards_write_header(const void *subject, struct text *out)
 {
 	const struct shard *shard = subject;
 	uint64_t at = 0;
@@ -63,7 +63,7 @@ static int add_shard(const struct shards *s, const char *name, size_t first, siz
 	if (!layout || !shard || !name || layout_reserve(layout, arena, extents))
 		return -ENOMEM;
 	*shard = (struct shard){s, first, end};
-	rc = layout_add_text(layout, arena, write_header, shard);
+	rc = layout_add_text(layout, arena, shards_write_header, shard);
 	for (size_t i = first; rc == 0 && i < end; i++)
 		rc = s->append(s->tensors, i, layout);
 	if (rc == 0 && !tree_add(s->tree, s->dir, name, layout, s->like))

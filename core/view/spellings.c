@@ -61,7 +61,7 @@ struct speller {
 	size_t count;
 };
 
-static struct members collect(struct json_text object)
+static struct members spellings_collect(struct json_text object)
 {
 	struct members found = {0};
 	struct json_walk walk;
@@ -167,7 +167,7 @@ static const char *const neox[] = {"gpt_neox", "gpt_neox_japanese", NULL};
 static const char *const olmo3[] = {"olmo3", NULL};
 
 /* Does it say no more than the base and the share of rotated dimensions? */
-static bool is_plain(struct json_text parameters, const struct members *p)
+static bool spellings_is_plain(struct json_text parameters, const struct members *p)
 {
 	struct json_walk walk;
 	struct json_member m;
@@ -182,14 +182,14 @@ static bool is_plain(struct json_text parameters, const struct members *p)
 
 static void add_scaling(struct speller *s, struct json_text parameters)
 {
-	const struct members p = collect(parameters);
+	const struct members p = spellings_collect(parameters);
 	/* These classes count the members, and know the type by its oldest name. */
 	const bool strict = is_model(s, phi3) || is_model(s, two_fields);
 	/* rope_scaling comes first where transformers 5 sees both: an older rope_theta beside it must not count then.
 	 */
 	const enum key theta = is_number(s->have.of[THETA]) ? KEYS : THETA;
 	const enum key any[4] = {theta, PARTIAL, KEYS, KEYS}, known[4] = {THETA, PARTIAL, ROPE_TYPE, TYPE};
-	struct text *out = is_plain(parameters, &p) ? NULL : add(s, SCALING);
+	struct text *out = spellings_is_plain(parameters, &p) ? NULL : add(s, SCALING);
 
 	if (!out)
 		return;
@@ -213,7 +213,7 @@ static void add_scaling(struct speller *s, struct json_text parameters)
 /* One set for each type of layers: only classes that had two bases before have an older spelling. */
 static void spell_nested(struct speller *s, const struct members *p)
 {
-	const struct members full = collect(p->of[FULL]), sliding = collect(p->of[SLIDING]);
+	const struct members full = spellings_collect(p->of[FULL]), sliding = spellings_collect(p->of[SLIDING]);
 
 	if (is_model(s, modernbert)) {
 		add_number(s, GLOBAL_THETA, full.of[THETA]);
@@ -231,7 +231,7 @@ static void spell_nested(struct speller *s, const struct members *p)
 
 static void spell_older(struct speller *s)
 {
-	const struct members p = collect(s->have.of[PARAMETERS]);
+	const struct members p = spellings_collect(s->have.of[PARAMETERS]);
 
 	if (is_object(p.of[FULL]) || is_object(p.of[SLIDING])) {
 		spell_nested(s, &p);
@@ -253,7 +253,7 @@ static void spell_older(struct speller *s)
 static void spell_newer(struct speller *s)
 {
 	const struct json_text theta = s->have.of[THETA], scaling = s->have.of[SCALING];
-	const struct members old = collect(scaling);
+	const struct members old = spellings_collect(scaling);
 	const enum key not [4] = {ROPE_TYPE, TYPE, THETA, PARTIAL};
 	const struct json_text type = is_string(old.of[ROPE_TYPE]) ? old.of[ROPE_TYPE] : old.of[TYPE];
 	struct text *out;
@@ -284,7 +284,7 @@ static void spell_newer(struct speller *s)
 size_t spellings_missing(struct json_text object, bool custom, struct spelling out[SPELLINGS_MAX])
 {
 	static const char *const moe[] = {"qwen3_moe", "qwen3_vl_moe_text", "qwen3_omni_moe_talker_text", NULL};
-	struct speller s = {.have = collect(object), .out = out};
+	struct speller s = {.have = spellings_collect(object), .out = out};
 
 	if (is_object(s.have.of[PARAMETERS]))
 		spell_older(&s);

@@ -50,13 +50,13 @@ struct folder {
 
 /* ---- which tensors ---- */
 
-static int by_name(const void *a, const void *b)
+static int folder_by_name(const void *a, const void *b)
 {
 	return strcmp((*(const struct tensor *const *)a)->name, (*(const struct tensor *const *)b)->name);
 }
 
 /* The tensors of the model, and those that the fused views make of them. */
-static int collect(struct folder *f)
+static int folder_collect(struct folder *f)
 {
 	const struct tensors *ts = f->p->tensors, *fused = f->p->fused;
 
@@ -68,12 +68,12 @@ static int collect(struct folder *f)
 	for (size_t i = 0; i < fused->count; i++)
 		if (fused->list[i].origin == TENSOR_JOINED && !tensors_find(ts, fused->list[i].name))
 			f->tensors[f->count++] = &fused->list[i];
-	qsort(f->tensors, f->count, sizeof(*f->tensors), by_name);
+	qsort(f->tensors, f->count, sizeof(*f->tensors), folder_by_name);
 	return 0;
 }
 
 /* The tensor whose name is the first `len` bytes of `name` and then `suffix`, or NULL. */
-static const struct tensor *find(struct folder *f, const char *name, size_t len, const char *suffix)
+static const struct tensor *folder_find(struct folder *f, const char *name, size_t len, const char *suffix)
 {
 	struct tensor wanted = {0};
 	const struct tensor *key = &wanted, *const * found;
@@ -84,7 +84,7 @@ static const struct tensor *find(struct folder *f, const char *name, size_t len,
 	if (f->scratch.failed)
 		return NULL;
 	wanted.name = f->scratch.data;
-	found = bsearch(&key, f->tensors, f->count, sizeof(*f->tensors), by_name);
+	found = bsearch(&key, f->tensors, f->count, sizeof(*f->tensors), folder_by_name);
 	return found ? *found : NULL;
 }
 
@@ -153,7 +153,7 @@ static int enter(struct folder *f, struct place *at)
 
 /* ---- files ---- */
 
-static void write_header(const void *subject, struct text *out)
+static void folder_write_header(const void *subject, struct text *out)
 {
 	const struct tensor_info *info = subject;
 	struct st_tensor shown[2] = {dense_shown(info->dense, info->tensor)};
@@ -177,7 +177,7 @@ static struct layout *new_layout(const struct folder *f, size_t extents)
 }
 
 /* Adds `base` with a suffix to the directory. */
-static int add_file(struct folder *f, const struct place *at, const char *suffix, const struct layout *layout)
+static int folder_add_file(struct folder *f, const struct place *at, const char *suffix, const struct layout *layout)
 {
 	const char *name = keep_name(f, at->base, strlen(at->base), suffix);
 
@@ -192,12 +192,12 @@ static int add_safetensors(struct folder *f, const struct place *at, const struc
 
 	if (!layout)
 		return -ENOMEM;
-	rc = layout_add_text(layout, &f->p->c->arena, write_header, info);
+	rc = layout_add_text(layout, &f->p->c->arena, folder_write_header, info);
 	if (rc == 0)
 		rc = dense_append(info->dense, info->tensor, layout);
 	if (rc == 0 && info->bias)
 		rc = dense_append(info->dense, info->bias, layout);
-	return rc ? rc : add_file(f, at, ".safetensors", layout);
+	return rc ? rc : folder_add_file(f, at, ".safetensors", layout);
 }
 
 static int add_npy(struct folder *f, const struct place *at, const struct tensor_info *info, bool transposed)
@@ -215,7 +215,7 @@ static int add_npy(struct folder *f, const struct place *at, const struct tensor
 		return -ENOMEM;
 	layout_add_bytes(layout, header, f->scratch.len);
 	rc = dense_append(info->npy, t, layout);
-	return rc ? rc : add_file(f, at, transposed ? ".t.npy" : ".npy", layout);
+	return rc ? rc : folder_add_file(f, at, transposed ? ".t.npy" : ".npy", layout);
 }
 
 static int add_arrays(struct folder *f, const struct place *at, const struct tensor_info *info)
@@ -234,7 +234,7 @@ static int add_note(struct folder *f, const struct place *at, const struct tenso
 
 	if (!layout || layout_add_text(layout, &f->p->c->arena, write_note, info))
 		return -ENOMEM;
-	return add_file(f, at, ".info", layout);
+	return folder_add_file(f, at, ".info", layout);
 }
 
 static int add_files(struct folder *f, const struct place *at, const struct tensor_info *info)
@@ -257,9 +257,9 @@ static int add_tensor(struct folder *f, const struct tensor *t)
 		return -ENOMEM;
 	*info = (struct tensor_info){.tensor = t, .dense = &f->types->dense, .npy = &f->types->npy};
 	if (weight)
-		info->bias = find(f, t->name, stem, ".bias");
+		info->bias = folder_find(f, t->name, stem, ".bias");
 	f->path.len = 0;
-	escape_path(t->name, weight && find(f, t->name, stem, "") ? len : stem, &f->path);
+	escape_path(t->name, weight && folder_find(f, t->name, stem, "") ? len : stem, &f->path);
 	text_put(&f->path, "", 1);
 	if (f->path.failed || f->scratch.failed || enter(f, &at))
 		return -ENOMEM;
@@ -279,7 +279,7 @@ int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t di
 	types->npy = types->dense;
 	if (p->dtype == DTYPE_BF16)
 		types->npy.dtype = DTYPE_F32;
-	rc = collect(&f);
+	rc = folder_collect(&f);
 	for (size_t i = 0; rc == 0 && i < f.count; i++)
 		rc = add_tensor(&f, f.tensors[i]);
 	free(f.tensors);

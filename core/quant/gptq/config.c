@@ -50,7 +50,7 @@ static const struct field bits_field = {{"bits", "w_bit", "wbits"}, 0, 64};
 static const struct field group_size_field = {{"group_size", "q_group_size"}, -1, INT32_MAX};
 
 /* Reads a number that may be absent, or of another type: *out is 0 then. */
-static int read_number(const struct quant_config_input *in, const struct field *field, int64_t *out,
+static int quant_config_read_number(const struct quant_config_input *in, const struct field *field, int64_t *out,
     struct gptqfs_error *err)
 {
 	const struct json *value = NULL;
@@ -198,9 +198,9 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 	out->method = lower(json, json_get(json, "quant_method") ? "quant_method" : "method", arena);
 	if (!out->method)
 		return err_memory(err);
-	rc = read_number(in, &bits_field, &out->bits, err);
+	rc = quant_config_read_number(in, &bits_field, &out->bits, err);
 	if (rc == 0)
-		rc = read_number(in, &group_size_field, &out->group_size, err);
+		rc = quant_config_read_number(in, &group_size_field, &out->group_size, err);
 	if (rc)
 		return rc;
 	out->has_sym = sym || zero_point;

@@ -55,7 +55,7 @@ static int missing_part(const struct gptq_opener *o, const struct gptq_module *m
 	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module, what, expected);
 }
 
-static void find_part(const struct gptq_opener *o, struct gptq_module *m, enum gptq_part part)
+static void gptq_find_part(const struct gptq_opener *o, struct gptq_module *m, enum gptq_part part)
 {
 	const struct st_tensor *t = opening_find(o->o, m->e.module, gptq_encoding.suffixes[part]);
 
@@ -82,10 +82,10 @@ static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qweight;
 
-	find_part(o, m, GPTQ_QWEIGHT);
-	find_part(o, m, GPTQ_SCALES);
-	find_part(o, m, GPTQ_QZEROS);
-	find_part(o, m, GPTQ_G_IDX);
+	gptq_find_part(o, m, GPTQ_QWEIGHT);
+	gptq_find_part(o, m, GPTQ_SCALES);
+	gptq_find_part(o, m, GPTQ_QZEROS);
+	gptq_find_part(o, m, GPTQ_G_IDX);
 	qweight = m->e.part[GPTQ_QWEIGHT];
 	if (opening_find(o->o, m->e.module, ".weight"))
 		return err_set(o->o->err, -EBADMSG,
@@ -122,7 +122,7 @@ static int check_orphan(const struct gptq_opener *o, const struct st_tensor *t)
 
 /* ---- sizes ---- */
 
-static bool is_matrix(const struct st_tensor *t)
+static bool gptq_is_matrix(const struct st_tensor *t)
 {
 	return t->ndim == 2 && t->shape[0] && t->shape[1];
 }
@@ -157,9 +157,9 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 	struct qtensor *q = &m->q;
 
 	q->word_bits = (uint8_t)word_bits(w);
-	if (!is_matrix(w) || !q->word_bits)
+	if (!gptq_is_matrix(w) || !q->word_bits)
 		return bad_shape(o, w, "I32 [in_features * bits / 32, out_features]");
-	if (!is_matrix(s) || (s->dtype != DTYPE_F16 && s->dtype != DTYPE_BF16 && s->dtype != DTYPE_F32))
+	if (!gptq_is_matrix(s) || (s->dtype != DTYPE_F16 && s->dtype != DTYPE_BF16 && s->dtype != DTYPE_F32))
 		return bad_shape(o, s, "F16, BF16 or F32 [groups, out_features]");
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->o->err, -ENOTSUP,
@@ -171,7 +171,7 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 		    "%s: tensor %.200s has %llu columns, expected the %llu of %s.qweight; fetch the model again",
 		    opening_file(o->o, s), s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1],
 		    m->e.module);
-	if (z && (!is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
+	if (z && (!gptq_is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
 		return bad_shape(o, z, "words as in qweight, with as many rows as scales");
 	if (g_idx && (g_idx->ndim != 1 || !g_idx->shape[0] || g_idx->dtype != DTYPE_I32))
 		return bad_shape(o, g_idx, "I32 [in_features]");
@@ -446,7 +446,7 @@ static int open_module(struct gptq_opener *o, struct gptq_module *m)
 	return check_zeros(o, m);
 }
 
-static int add_module(struct gptq_opener *o, const struct st_tensor *qweight)
+static int gptq_add_module(struct gptq_opener *o, const struct st_tensor *qweight)
 {
 	struct arena *arena = &o->o->c->arena;
 	struct gptq_module *m = arena_alloc(arena, 1, sizeof(*m));
@@ -522,7 +522,7 @@ static void warn_config(const struct gptq_opener *o)
 
 /* Data read per module is small and scattered: with one read at a time, opening a model of very many modules on a cold
  * disk would take as long as all those reads one after the other. */
-static void fetch_ahead(const struct checkpoint *c, size_t i)
+static void gptq_advise(const struct checkpoint *c, size_t i)
 {
 	const struct st_tensor *t = i < c->tensor_count ? &c->tensors[i] : NULL;
 
@@ -537,7 +537,7 @@ static int open_stored(struct gptq_opener *o, const struct st_tensor *t)
 	int rc = check_orphan(o, t);
 
 	if (rc == 0 && ends_with(t->name, ".qweight"))
-		return add_module(o, t);
+		return gptq_add_module(o, t);
 	return rc ? rc : drop_spurious_bias(o, t);
 }
 
@@ -559,9 +559,9 @@ static int gptq_open(struct opening *opening)
 	opening->out->labels =
 	    (struct tensors_labels){config->file, config->format, config->producer, config->group_size};
 	for (size_t i = 0; i < FETCH_AHEAD; i++)
-		fetch_ahead(c, i);
+		gptq_advise(c, i);
 	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++) {
-		fetch_ahead(c, i + FETCH_AHEAD);
+		gptq_advise(c, i + FETCH_AHEAD);
 		rc = open_stored(&o, &c->tensors[i]);
 	}
 	if (rc == 0)

@@ -40,13 +40,14 @@ static const char *escaped_name(const char *pattern, struct arena *arena)
 }
 
 /* True if a key of extra_config is a name and no pattern. */
-static bool is_plain(const char *key)
+static bool overrides_is_plain(const char *key)
 {
 	return !strpbrk(key, "*+?^$()[]{}|\\");
 }
 
 /* Reads a number that may be absent or null. */
-static int read_number(const struct overrides_reader *r, const struct json *member, const char *key, int64_t *out)
+static int overrides_read_number(const struct overrides_reader *r, const struct json *member, const char *key,
+    int64_t *out)
 {
 	const struct json *value = json_get(member, key);
 	const int64_t least = strcmp(key, "bits") == 0 ? 0 : -1, most = strcmp(key, "bits") == 0 ? BITS_MAX : INT32_MAX;
@@ -73,10 +74,10 @@ static int add_override(const struct overrides_reader *r, const struct json *mem
 	e->pattern = arena_strndup(r->arena, key, strlen(key));
 	if (!e->pattern)
 		return err_memory(r->err);
-	e->name = !dynamic && is_plain(key) ? e->pattern : escaped_name(key, r->arena);
-	rc = read_number(r, member, "bits", &e->bits);
+	e->name = !dynamic && overrides_is_plain(key) ? e->pattern : escaped_name(key, r->arena);
+	rc = overrides_read_number(r, member, "bits", &e->bits);
 	if (rc == 0)
-		rc = read_number(r, member, "group_size", &e->group_size);
+		rc = overrides_read_number(r, member, "group_size", &e->group_size);
 	if (e->name)
 		r->out->names[r->out->name_count++] = e;
 	else
@@ -98,7 +99,7 @@ static int add_half(const struct overrides_reader *r, const struct json *object,
 	for (const struct json *m = json_first(object); rc == 0 && m; m = json_after(m)) {
 		const char *key = json_key(m);
 
-		if ((dynamic ? strncmp(key, "-:", 2) == 0 : is_plain(key)) == first)
+		if ((dynamic ? strncmp(key, "-:", 2) == 0 : overrides_is_plain(key)) == first)
 			rc = add_override(r, m, dynamic);
 	}
 	return rc;

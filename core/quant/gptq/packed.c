@@ -199,7 +199,7 @@ static int append_columns(const struct packed *p, const struct packed_tensor *t,
 	return 0;
 }
 
-static int append_zeros(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
+static int packed_append_zeros(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
 	static const struct generator_ops ops = {.fill = fill_zeros};
 	struct zeros_rows *z = arena_alloc(&p->c->arena, 1, sizeof(*z));
@@ -215,7 +215,7 @@ static int append_zeros(const struct packed *p, const struct packed_tensor *t, s
 	return 0;
 }
 
-static void append_stored(const struct packed *p, const struct st_tensor *stored, struct layout *layout)
+static void packed_append_stored(const struct packed *p, const struct st_tensor *stored, struct layout *layout)
 {
 	layout_add_source(layout, checkpoint_file(p->c, stored), stored->begin, stored->bytes);
 }
@@ -232,7 +232,7 @@ static int append_rows(const struct packed *p, const struct packed_tensor *t, st
 		const char *zeros = is_stored ? NULL : arena_alloc(&p->c->arena, bytes, 1);
 
 		if (is_stored)
-			append_stored(p, parts[i]->stored, layout);
+			packed_append_stored(p, parts[i]->stored, layout);
 		else if (zeros)
 			layout_add_bytes(layout, zeros, bytes);
 		else
@@ -275,12 +275,12 @@ int packed_append(const struct packed *p, const struct packed_tensor *t, struct 
 	if (t->kind == PACKED_STORED)
 		return append_rows(p, t, layout);
 	if (t->kind == PACKED_QZEROS && !can_pass_zeros(modules, count))
-		return append_zeros(p, t, layout);
+		return packed_append_zeros(p, t, layout);
 	if (t->kind != PACKED_G_IDX && count > 1)
 		return append_columns(p, t, layout);
 	while (!stored_part(modules[i], t->kind))
 		i++;
-	append_stored(p, stored_part(modules[i], t->kind), layout);
+	packed_append_stored(p, stored_part(modules[i], t->kind), layout);
 	return 0;
 }
 
@@ -297,7 +297,7 @@ static uint64_t *new_shape(struct arena *arena, uint64_t rows, uint64_t columns)
 	return shape;
 }
 
-static int add_entry(struct packed *p, const struct tensor *t, enum packed_kind kind, struct st_tensor shown)
+static int packed_add_entry(struct packed *p, const struct tensor *t, enum packed_kind kind, struct st_tensor shown)
 {
 	if (!shown.name || !shown.shape)
 		return -ENOMEM;
@@ -322,7 +322,7 @@ static int add_matrix(struct packed *p, const struct tensor *t, enum packed_kind
 	shown.shape = new_shape(&p->c->arena, kind == PACKED_QWEIGHT ? like->shape[0] : modules[0]->q.groups, columns);
 	if (shown.shape)
 		shown.bytes = shown.shape[0] * columns * dtype_bytes(shown.dtype);
-	return add_entry(p, t, kind, shown);
+	return packed_add_entry(p, t, kind, shown);
 }
 
 static int add_g_idx(struct packed *p, const struct tensor *t, const struct st_tensor *g_idx)
@@ -330,10 +330,10 @@ static int add_g_idx(struct packed *p, const struct tensor *t, const struct st_t
 	struct st_tensor shown = *g_idx;
 
 	shown.name = arena_printf(&p->c->arena, "%.*s.g_idx", (int)(strlen(t->name) - strlen(".weight")), t->name);
-	return add_entry(p, t, PACKED_G_IDX, shown);
+	return packed_add_entry(p, t, PACKED_G_IDX, shown);
 }
 
-static int add_module(struct packed *p, const struct tensor *t)
+static int packed_add_module(struct packed *p, const struct tensor *t)
 {
 	struct gptq_module *modules[JOIN_PARTS_MAX];
 	const size_t count = gptq_modules(t, modules);
@@ -355,7 +355,7 @@ static int add_module(struct packed *p, const struct tensor *t)
 	return rc ? rc : add_matrix(p, t, PACKED_SCALES, columns);
 }
 
-static int add_stored(struct packed *p, const struct tensor *t)
+static int packed_add_stored(struct packed *p, const struct tensor *t)
 {
 	struct st_tensor shown = {.name = t->name, .shape = t->shape, .ndim = t->ndim};
 	size_t count, i = 0;
@@ -366,7 +366,7 @@ static int add_stored(struct packed *p, const struct tensor *t)
 		i++;
 	shown.dtype = (uint8_t)tensor_stored_dtype(parts[i]);
 	shown.bytes = count > 1 ? tensor_elements(t) * dtype_bytes(shown.dtype) : tensor_stored_bytes(t);
-	return add_entry(p, t, PACKED_STORED, shown);
+	return packed_add_entry(p, t, PACKED_STORED, shown);
 }
 
 static bool is_odd(const struct st_tensor *t)
@@ -394,8 +394,8 @@ int packed_list(struct checkpoint *c, const struct tensors *ts, struct packed *o
 	if (!out->list)
 		return -ENOMEM;
 	for (size_t i = 0; rc == 0 && i < ts->count; i++)
-		rc =
-		    gptq_modules(&ts->list[i], modules) ? add_module(out, &ts->list[i]) : add_stored(out, &ts->list[i]);
+		rc = gptq_modules(&ts->list[i], modules) ? packed_add_module(out, &ts->list[i])
+		                                         : packed_add_stored(out, &ts->list[i]);
 	qsort(out->list, out->count, sizeof(*out->list), by_alignment_and_name);
 	return rc;
 }

@@ -48,7 +48,7 @@ static bool is_size_of(int64_t size, const struct qtensor *q)
 }
 
 /* Where groups are scattered, and the model's size does not make as many, the nearest that does. */
-static int64_t group_size_of(const struct quant_config *config, const struct qtensor *q)
+static int64_t packed_config_group_size_of(const struct quant_config *config, const struct qtensor *q)
 {
 	const int64_t said = config->group_size;
 
@@ -65,7 +65,7 @@ static struct traits traits_of(const struct writer *w, const struct tensor *t)
 	const size_t count = gptq_modules(t, modules);
 	const struct qtensor *q = &modules[0]->q;
 	struct traits traits = {.bits = q->bits,
-	    .group_size = group_size_of(w->config, q),
+	    .group_size = packed_config_group_size_of(w->config, q),
 	    .word_bits = q->word_bits,
 	    .sym = w->sym,
 	    .desc_act = q->g_idx != NULL};
@@ -94,7 +94,7 @@ static void count_kind(struct kinds *k, struct traits traits)
 	k->modules[i]++;
 }
 
-static bool is_quantized(const struct tensor *t)
+static bool packed_config_is_quantized(const struct tensor *t)
 {
 	struct gptq_module *modules[JOIN_PARTS_MAX];
 
@@ -110,7 +110,7 @@ static void find_base(struct writer *w)
 	for (size_t i = 0; !w->config->has_sym && i < w->ts->encoded_count; i++)
 		w->sym &= gptq_module_of(w->ts->encoded[i])->symmetric;
 	for (size_t i = 0; i < w->ts->count; i++)
-		if (is_quantized(&w->ts->list[i]))
+		if (packed_config_is_quantized(&w->ts->list[i]))
 			count_kind(&kinds, traits_of(w, &w->ts->list[i]));
 	for (size_t i = 1; i < kinds.count; i++)
 		if (kinds.modules[i] > kinds.modules[best])
@@ -177,7 +177,7 @@ static void write_modules(struct writer *w)
 		const struct tensor *t = &w->ts->list[i];
 
 		/* No name, and one with a NUL (see json_string), are none that a reader could ask for. */
-		if (!is_quantized(t) || !module_len(t) || strstr(t->name, "\xc0\x80"))
+		if (!packed_config_is_quantized(t) || !module_len(t) || strstr(t->name, "\xc0\x80"))
 			continue;
 		put_names(w, t, first);
 		first = false;
@@ -266,7 +266,7 @@ static void write_dynamic(struct writer *w)
 
 	for (size_t i = 0; i < w->ts->count; i++) {
 		const struct tensor *t = &w->ts->list[i];
-		const bool quantized = is_quantized(t);
+		const bool quantized = packed_config_is_quantized(t);
 		struct traits traits = quantized ? traits_of(w, t) : w->base;
 
 		if (quantized ? same(&traits, &w->base) : !is_plain_matrix(t))
@@ -291,7 +291,7 @@ static void write_dynamic(struct writer *w)
 static bool has_quantized_head(const struct tensors *ts)
 {
 	for (size_t i = 0; i < ts->count; i++)
-		if (is_quantized(&ts->list[i]) && ends_with(ts->list[i].name, "lm_head.weight"))
+		if (packed_config_is_quantized(&ts->list[i]) && ends_with(ts->list[i].name, "lm_head.weight"))
 			return true;
 	return false;
 }
