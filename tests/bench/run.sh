@@ -18,6 +18,7 @@
 #     BENCH_DIR=DIR        where to put models (below ${TMPDIR:-/tmp}); KEEP=1 leaves them there for the next time
 #     CP_DIR=DIR           where "cp" copies to (below ${TMPDIR:-/tmp}); /dev/shm shows it without the disk's moods
 #     MODEL=DIR            the small real model
+#     OTHER=GPTQFS         another build, read in turn with this one by "read"
 #     PIN_MEMORY=1         in a virtual machine whose host takes back memory that is free: see pin_memory.c. Without it,
 #                          runs there differ by a factor of three, and all this measures is the host.
 #     DROP_CACHES=1        empty the whole machine's page cache before each section (root)
@@ -204,7 +205,7 @@ run_case() {
 	read -r -a files <<<"$3"
 	case $kind in
 	file) paths=("${files[@]}") ;;
-	gptqfs) paths=("$where"/*.safetensors) ;;
+	gptqfs | other) paths=("$where"/*.safetensors) ;;
 	esac
 	if [ "$kind" != null ]; then
 		case $source in
@@ -214,8 +215,8 @@ run_case() {
 	fi
 	SERVER=0
 	case $kind in
-	gptqfs)
-		serve_gptqfs "$where" "$mount_options"
+	gptqfs | other)
+		gptqfs=$([ "$kind" = other ] && echo "$OTHER" || echo "$gptqfs") serve_gptqfs "$where" "$mount_options"
 		paths=("${files[@]/#/$MNT/}")
 		;;
 	null)
@@ -398,6 +399,7 @@ first_read() {
 	add "null: does nothing" null - "$SIZE" warm "$R" ""
 	add "null again" null - "$SIZE" warm "$R" ""
 	add "gptqfs" gptqfs "$model" $F warm "$G" ""
+	[ -z "${OTHER:-}" ] || add "gptqfs, the other build" other "$model" $F warm "$G" ""
 	add "real fp16 file, from disk" file - "$DENSE" cold "" ""
 	speeds "first sequential read, $title, $(gb "$SIZE")" "$rounds"
 	add "real fp16 file, in memory" file - "$DENSE" warm "" "-w"
