@@ -15,15 +15,15 @@ gptqfs=$B/gptqfs
 mkdir -p "$B/interop"
 
 # The copy of the requirements is written last: an installation that was interrupted is taken up again.
+install_into() {
+	cmp -s "$2" "$1/requirements.txt" && return
+	echo "installing $2 into $1"
+	python3 -m venv "$1" && "$1/bin/python" -m pip install -q --disable-pip-version-check -r "$2" && cp "$2" "$1/requirements.txt"
+}
 venv=${INTEROP_VENV:-}
 if [ -z "$venv" ]; then
 	venv=$B/interop/venv
-	if ! cmp -s $here/requirements.txt "$venv/requirements.txt"; then
-		echo "installing $here/requirements.txt into $venv"
-		python3 -m venv "$venv"
-		"$venv/bin/python" -m pip install -q --disable-pip-version-check -r $here/requirements.txt
-		cp $here/requirements.txt "$venv/requirements.txt"
-	fi
+	install_into "$venv" $here/requirements.txt
 fi
 
 # llama.cpp's converter is in no package but the source of llama-cpp-python.
@@ -149,6 +149,17 @@ if [ ${#tiny[@]} -gt 0 ]; then
 	run_python read_tensors.py "${tiny[@]}"
 fi
 run_python experts.py "$gptqfs" "$work"
+# Readers that want another transformers have a virtual environment of their own.
+if [ -f "$MODEL/config.json" ]; then
+	own=$venv
+	[ -n "${INTEROP_VENV:-}" ] || venv=$B/interop/venv-others
+	if [ "$venv" = "$own" ] || install_into "$venv" $here/requirements-others.txt; then
+		run_python others.py "$gptqfs" "$work" "$MODEL"
+	else
+		report skip "mlx-lm and mistral.rs are not to be had"
+	fi
+	venv=$own
+fi
 run_python recipes.py "$gptqfs" "$work" "$MODEL" tests/data/models/tiny-llama-{3b-g32-asym,4b-g32-asym-act}
 
 if unmount_all; then
