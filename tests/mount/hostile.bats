@@ -6,16 +6,11 @@
 load lib
 
 make_hostile() {
+	! sanitized || skip "a sanitizer takes more than the limits here"
 	mkdir -p "$model"
 	PYTHONDONTWRITEBYTECODE=1 python3 -S "$TESTS/tools/hostile.py" "$1" "$model"
 	expected=$model
 	[[ ! -d $model/models--org--name ]] || model=$model/models--org--name
-}
-
-setup_file() {
-	if sanitized; then
-		skip "a sanitizer takes more than the limits here"
-	fi
 }
 
 # bounded COMMAND...: within the limits. Of the stacks of threads only what is used costs, but all of it counts here.
