@@ -103,7 +103,8 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
 	c->shard_count++;
-	c->arena.limit += (size_t)f->stat.st_blocks * 512;
+	c->disk_bytes += (uint64_t)f->stat.st_blocks * 512;
+	c->arena.limit = ARENA_FREE + (size_t)c->disk_bytes;
 	/* What is computed from it is at the top of the mount, wherever the shard lies. */
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)

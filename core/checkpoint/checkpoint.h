@@ -32,6 +32,7 @@ struct checkpoint {
 
 	struct source_file *shards;
 	size_t shard_count;
+	uint64_t disk_bytes;       /* that the shards take */
 	struct st_tensor *tensors; /* of all shards, by name, each once */
 	size_t tensor_count;
 

@@ -9,7 +9,8 @@
 #include "base/checked.h"
 #include "base/err.h"
 
-/* Bytes that opening may read in any case, and for each byte on disk. */
+/* Bytes that opening may read in any case, and for each byte on disk: generous for whole files, which hold every byte
+ * that is read; compressed file systems report less than that. */
 #define READ_FREE ((uint64_t)64 << 20)
 #define READ_PER_BYTE 8
 
@@ -51,16 +52,6 @@ void opening_take(struct opening *o, const struct st_tensor *t)
 	o->taken[t - o->c->tensors] = true;
 }
 
-/* Generous for whole files, which hold every byte that is read; compressed file systems report less than that. */
-static uint64_t read_budget(const struct checkpoint *c)
-{
-	uint64_t disk = 0;
-
-	for (size_t i = 0; i < c->shard_count; i++)
-		disk += (uint64_t)c->shards[i].stat.st_blocks * 512;
-	return READ_FREE + READ_PER_BYTE * disk;
-}
-
 int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out)
 {
 	int rc;
@@ -68,7 +59,7 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 	*out = NULL;
 	if (bytes > t->bytes)
 		bytes = t->bytes;
-	if (!checked_add(o->read, bytes, &o->read) || o->read > read_budget(o->c))
+	if (!checked_add(o->read, bytes, &o->read) || o->read > READ_FREE + READ_PER_BYTE * o->c->disk_bytes)
 		return err_set(o->err, -EBADMSG,
 		    "%s: tensor %.200s is %llu bytes, far more than the shards take on disk: they have holes; finish the "
 		    "download or fetch the model again",

@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "base/err.h"
+#include "checkpoint/subconfig.h"
 #include "kernel/element.h"
 #include "quant/family.h"
 
@@ -396,8 +397,7 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 		    "%s: tensor %.200s is %s and has no scale (expected %.200s_scale_inv or _scale), while others have one; "
 		    "fetch the model again",
 		    opening_file(o->o, t), t->name, dtype_name(t->dtype), t->name);
-	opening_tally(o->o, "F8 without a scale anywhere in the checkpoint", "; cast as it is", t->name);
-	return 0;
+	return 0; /* served as the numbers they are, with a warning: see quant.c */
 }
 
 /* ---- what goes with the weights and says nothing about them ---- */
@@ -420,20 +420,24 @@ static const struct {
     {".prob_scale", true},
 };
 
-/* True if a quantized module's name begins with the first `len` bytes of `name`, followed by a dot. */
-static bool is_above_module(const struct opening *o, const char *name, size_t len)
+/* True if the name of an FP8 weight begins with the first `len` bytes of `name`, and the dot that follows them. */
+static bool is_above_weight(const struct opening *o, const char *name, size_t len)
 {
-	size_t low = 0, high = o->out->encoded_count;
+	const struct st_tensor *all = o->c->tensors;
+	size_t low = 0, high = o->c->tensor_count;
 
 	while (low < high) {
 		const size_t middle = low + (high - low) / 2;
 
-		if (strncmp(o->out->encoded[middle]->module, name, len + 1) < 0)
+		if (strncmp(all[middle].name, name, len + 1) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < o->out->encoded_count && strncmp(o->out->encoded[low]->module, name, len + 1) == 0;
+	for (; low < o->c->tensor_count && strncmp(all[low].name, name, len + 1) == 0; low++)
+		if (o->taken[low] && is_fp8(&all[low]))
+			return true;
+	return false;
 }
 
 static void drop_activation_scale(struct opening *o, const struct st_tensor *t)
@@ -444,7 +448,7 @@ static void drop_activation_scale(struct opening *o, const struct st_tensor *t)
 
 		if ((weight && o->taken[weight - o->c->tensors]) ||
 		    (activation_suffixes[i].cache && ends_with(t->name, suffix) &&
-			is_above_module(o, t->name, strlen(t->name) - strlen(suffix))))
+			is_above_weight(o, t->name, strlen(t->name) - strlen(suffix))))
 			opening_take(o, t);
 	}
 }
@@ -483,13 +487,15 @@ static int fp8_open(struct opening *opening)
 	struct checkpoint *c = opening->c;
 	struct fp8_opener o = {.o = opening};
 	const size_t others = opening->out->encoded_count;
-	int rc = 0;
+	struct subconfigs inside;
+	int rc = subconfig_list(c->config_json, &c->arena, &inside, opening->err);
 
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < c->quant_file_count; i++)
 		read_fp8_config(&o, c->quant_files[i].name, c->quant_files[i].json);
-	read_fp8_config(&o, "config.json", json_get(c->config_json, "quantization_config"));
-	read_fp8_config(&o, "config.json (text_config)",
-	    json_get(json_get(c->config_json, "text_config"), "quantization_config"));
+	for (size_t i = 0; i < inside.count; i++)
+		read_fp8_config(&o, inside.list[i].where, inside.list[i].json);
 	for (size_t i = 0; i < c->tensor_count && !o.scaled; i++)
 		o.scaled = is_fp8(&c->tensors[i]) && find_scale(opening, &c->tensors[i]);
 	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)

@@ -297,6 +297,8 @@ bool pager_release(struct pager *p, const struct needs *needs)
 		return true;
 	if (needs->resident && !atomic_load_explicit(needs->resident, memory_order_relaxed))
 		return true;
+	if (!needs->resident && spans_bytes(&needs->spans) < RELEASE_MIN)
+		return true;
 	return push_job(p, JOB_RELEASE, needs);
 }
 

@@ -65,7 +65,7 @@ struct tensors {
 	struct tensor *list; /* [count] */
 	size_t count;
 	size_t float_count;       /* how many of them are of a float type */
-	struct encoded **encoded; /* [encoded_count] quantized modules, by name */
+	struct encoded **encoded; /* [encoded_count] quantized modules: by family, and of each by name */
 	size_t encoded_count;
 	struct tensors_labels labels;
 };

@@ -104,3 +104,12 @@ END
 	run -3 "$GPTQFS" "$model" "$mnt"
 	[[ $output = *q_proj.weight_scale_inv*"[7]"*expected* ]] || fail "$output"
 }
+
+@test "a configuration inside that of a part says that scales divide" {
+	copy_model f-fp8-experts-3d
+	jq '.llm_config = {quantization_config: (.quantization_config + {weight_scale_semantics: "inverse"})} |
+		del(.quantization_config)' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
+	cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+	mount_model "$model" "$mnt"
+	jq -e '.configuration == "config.json (llm_config)" and all(.modules[]; .divided_by_scale)' "$mnt/info.json"
+}
