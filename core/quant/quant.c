@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "checkpoint/subconfig.h"
 #include "quant/family.h"
 #include "quant/scaled.h"
 #include "quant/unsupported.h"
@@ -65,26 +66,32 @@ static int refuse_scaled(const struct opening *o)
 	    opening_file(o, found.weight), found.weight->name, dtype_name(found.weight->dtype), found.scale->name);
 }
 
+static int refuse_method(const struct opening *o, const char *where, const struct json *config)
+{
+	const char *method = json_str(json_get(config, "quant_method"));
+	const struct foreign found = foreign_by_label(method ? method : "");
+
+	return found.what ? err_set(o->err, -ENOTSUP, "%s: quant_method is \"%.80s\": %s is not served; %s", where,
+				method, found.what, found.remedy)
+	                  : 0;
+}
+
 /* Formats that a configuration names, whose tensors look like ordinary ones. */
 static int refuse_label(const struct opening *o)
 {
 	const struct json *mlx = json_get(o->c->config_json, "quantization");
+	struct subconfigs inside;
+	int rc;
 
 	if (json_get(mlx, "group_size") && json_get(mlx, "bits"))
 		return err_set(o->err, -ENOTSUP, "config.json: \"quantization\" is MLX's, which is not served; %s",
 		    foreign_by_label("mlx").remedy);
-	for (size_t i = 0; i <= o->c->quant_file_count; i++) {
-		const bool own_file = i < o->c->quant_file_count;
-		const struct json *json =
-		    own_file ? o->c->quant_files[i].json : json_get(o->c->config_json, "quantization_config");
-		const char *method = json_str(json_get(json, "quant_method"));
-		const struct foreign found = foreign_by_label(method ? method : "");
-
-		if (found.what)
-			return err_set(o->err, -ENOTSUP, "%s: quant_method is \"%.80s\": %s is not served; %s",
-			    own_file ? o->c->quant_files[i].name : "config.json", method, found.what, found.remedy);
-	}
-	return 0;
+	rc = subconfig_list(o->c->config_json, &o->c->arena, &inside, o->err);
+	for (size_t i = 0; rc == 0 && i < o->c->quant_file_count; i++)
+		rc = refuse_method(o, o->c->quant_files[i].name, o->c->quant_files[i].json);
+	for (size_t i = 0; rc == 0 && i < inside.count; i++)
+		rc = refuse_method(o, inside.list[i].where, inside.list[i].json);
+	return rc;
 }
 
 static int refuse_unquantized(const struct opening *o)
