@@ -100,3 +100,17 @@ void opening_tally(struct opening *o, const char *what, const char *then, const 
 	if (!o->tallies[i].count++)
 		o->tallies[i].module = module;
 }
+
+int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected)
+{
+	struct text shape = {0};
+	int rc;
+
+	for (int i = 0; i < t->ndim; i++)
+		text_printf(&shape, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
+	text_put(&shape, "", 1);
+	rc = err_set(o->err, -EBADMSG, "%s: tensor %.200s is %s [%s], expected %s; fetch the model again",
+	    opening_file(o, t), t->name, dtype_name(t->dtype), shape.failed ? "..." : shape.data, expected);
+	text_free(&shape);
+	return rc;
+}

@@ -21,8 +21,9 @@ struct opening {
 	struct tables tables;
 	struct tensors *out;
 	struct gptqfs_error *err;
-	bool *taken;   /* [c->tensor_count] not served as stored */
-	uint64_t read; /* bytes of tensors that opening has read so far */
+	bool *taken;           /* [c->tensor_count] not served as stored */
+	uint64_t read;         /* bytes of tensors that opening has read so far */
+	bool hide_activations; /* a family keeps scales of activations beside its modules: see activations.h */
 	struct {
 		const char *what, *then, *module; /* the first */
 		size_t count;
@@ -65,6 +66,9 @@ void opening_take(struct opening *o, const struct st_tensor *t);
  * gptqfs_open, with a message.
  */
 int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out);
+
+/* Sets the error of a tensor whose type or shape is not `expected`. Returns -EBADMSG. */
+int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected);
 
 /* Counts a module for a warning: one for each kind, however many modules. `what` and what happens then are constants,
  * the latter "" or such as "; served as stored". */

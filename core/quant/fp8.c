@@ -18,12 +18,11 @@
 #include "checkpoint/subconfig.h"
 #include "kernel/element.h"
 #include "quant/family.h"
+#include "quant/matrix_rows.h"
 
 /* Rows of the output are buffered whole, as those of GPTQ. */
 #define COLUMNS_MAX ((uint64_t)1 << 22)
 #define ROWS_MAX ((uint64_t)1 << 31)
-/* Rows may be cut anywhere; a cut at a multiple of this many elements discards little and stays aligned. */
-#define CUT_ELEMENTS 64
 
 enum fp8_part { FP8_WEIGHT, FP8_SCALE };
 
@@ -32,7 +31,6 @@ static const char *const suffixes[] = {".weight", ".scale", NULL};
 struct fp8_module {
 	struct encoded e;    /* first */
 	struct fp8_tensor t; /* one matrix; of a stack the first */
-	uint64_t experts;    /* matrices, one after the other */
 	uint64_t scale_step; /* bytes from the scales of one to those of the next; 0: all have the same */
 };
 
@@ -43,33 +41,17 @@ struct fp8_opener {
 	bool scaled; /* the checkpoint has scales for F8 tensors */
 };
 
-static struct fp8_module *fp8_module_of(struct encoded *e)
-{
-	return (struct fp8_module *)e;
-}
-
-static const struct fp8_module *fp8_const_module_of(const struct encoded *e)
+static const struct fp8_module *fp8_module_of(const struct encoded *e)
 {
 	return (const struct fp8_module *)e;
 }
 
 /* ---- rows ---- */
 
-struct fp8_rows {
-	struct generator g; /* first */
-	const struct fp8_module *module;
-	uint32_t width; /* of an element of the output */
-	fp8_fn *fill;
-};
-
-struct fp8_job {
-	const struct fp8_rows *rows;
-	unsigned char *dst;
-	const struct rect *r;
-};
-
-static struct fp8_tensor fp8_expert(const struct fp8_module *m, uint64_t expert)
+/* One matrix of a stack. */
+static struct fp8_tensor fp8_expert(const struct encoded *e, uint64_t expert)
 {
+	const struct fp8_module *m = fp8_module_of(e);
 	struct fp8_tensor t = m->t;
 
 	t.codes += expert * t.rows * t.columns;
@@ -77,69 +59,36 @@ static struct fp8_tensor fp8_expert(const struct fp8_module *m, uint64_t expert)
 	return t;
 }
 
-static void run_fp8(void *ctx)
+static void fp8_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t expert,
+    const struct kernel_rect *r)
 {
-	const struct fp8_job *job = ctx;
-	const struct fp8_rows *rows = job->rows;
-	const uint32_t each = rows->module->t.rows;
-	unsigned char *dst = job->dst;
+	const struct fp8_tensor t = fp8_expert(e, expert);
 
-	for (uint64_t row = job->r->row0, end = row + job->r->nrows; row < end;) {
-		const struct fp8_tensor t = fp8_expert(rows->module, row / each);
-		const uint32_t row0 = (uint32_t)(row % each);
-		const uint32_t count = end - row < each - row0 ? (uint32_t)(end - row) : each - row0;
-		const struct kernel_rect part = {
-		    row0, count, (uint32_t)(job->r->from / rows->width), (uint32_t)(job->r->bytes / rows->width)};
-
-		rows->fill(dst, &t, &part);
-		dst += count * job->r->bytes;
-		row += count;
-	}
+	k->fp8.rows[out](dst, &t, r);
 }
 
-static int fill_fp8(const struct generator *g, void *dst, const struct rect *r)
+static void fp8_needs(const struct encoded *e, const struct inputs *in, uint64_t expert, const struct kernel_rect *r,
+    struct spans *out)
 {
-	struct fp8_job job = {(const struct fp8_rows *)g, dst, r};
+	const struct fp8_tensor t = fp8_expert(e, expert);
 
-	return inputs_guard(&g->inputs, run_fp8, &job);
-}
-
-static void fp8_need(const struct generator *g, const struct rect *r, struct spans *out)
-{
-	const struct fp8_module *m = ((const struct fp8_rows *)g)->module;
-
-	inputs_add_span(&g->inputs, m->t.scales, m->e.part[FP8_SCALE]->bytes, out);
-	inputs_add_span(&g->inputs, m->t.codes + r->row0 * m->t.columns, r->nrows * m->t.columns, out);
+	inputs_add_span(in, fp8_module_of(e)->t.scales, e->part[FP8_SCALE]->bytes, out);
+	inputs_add_span(in, t.codes + (uint64_t)r->row0 * t.columns, (uint64_t)r->rows * t.columns, out);
 }
 
 static int fp8_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
     const struct generator **g)
 {
-	static const struct generator_ops ops = {fill_fp8, fp8_need};
-	const struct fp8_module *m = fp8_module_of(e);
-	const uint32_t width = (uint32_t)dtype_bytes(out);
-	struct fp8_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
+	static const struct matrix_ops ops = {fp8_fill, fp8_needs, .cut = MATRIX_CUT};
 
-	if (!rows)
-		return -ENOMEM;
-	*rows = (struct fp8_rows){.module = m, .width = width, .fill = k->fp8.rows[out]};
-	rows->g = (struct generator){
-	    .ops = &ops,
-	    .rows = m->experts * m->t.rows,
-	    .row_bytes = (uint64_t)m->t.columns * width,
-	    .tile_rows = generator_tile_rows((uint64_t)m->t.columns * width),
-	    .step = generator_step(CUT_ELEMENTS * width),
-	    .inputs = {e->files, e->file_count, NULL},
-	};
-	*g = &rows->g;
-	return 0;
+	return matrix_rows(e, &ops, k, out, arena, g);
 }
 
 /* ---- telling ---- */
 
 static void fp8_describe(const struct encoded *e, struct facts *out)
 {
-	const struct fp8_tensor *t = &fp8_const_module_of(e)->t;
+	const struct fp8_tensor *t = &fp8_module_of(e)->t;
 
 	facts_number(out, "bits", 8);
 	facts_word(out, "code_dtype", dtype_name(t->code_dtype));
@@ -152,7 +101,7 @@ static void fp8_describe(const struct encoded *e, struct facts *out)
 
 static void fp8_summarize(const struct encoded *e, struct text *out)
 {
-	const struct fp8_tensor *t = &fp8_const_module_of(e)->t;
+	const struct fp8_tensor *t = &fp8_module_of(e)->t;
 
 	text_printf(out, "%s, a %s scale for each %ux%u", dtype_name(t->code_dtype), dtype_name(t->scale_dtype),
 	    t->block_rows, t->block_columns);
@@ -166,7 +115,7 @@ static const struct finding scales_zero = {
 
 static void fp8_examine(const struct encoded *e, struct findings *out)
 {
-	const struct fp8_module *m = fp8_const_module_of(e);
+	const struct fp8_module *m = fp8_module_of(e);
 	const unsigned greatest = m->t.code_dtype == DTYPE_F8_E4M3 ? 0x7e : 0x7c;
 	const uint64_t scales = e->part[FP8_SCALE]->bytes / dtype_bytes(m->t.scale_dtype);
 	uint64_t nan = 0, bad = 0, zero = 0;
@@ -312,29 +261,14 @@ static bool fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp
 
 /* ---- modules ---- */
 
-static int bad_tensor(const struct fp8_opener *o, const struct st_tensor *t, const char *expected)
-{
-	struct text shape = {0};
-	int rc;
-
-	for (int i = 0; i < t->ndim; i++)
-		text_printf(&shape, "%s%llu", i ? ", " : "", (unsigned long long)t->shape[i]);
-	text_put(&shape, "", 1);
-	rc = err_set(o->o->err, -EBADMSG, "%s: tensor %.200s is %s [%s], expected %s; fetch the model again",
-	    opening_file(o->o, t), t->name, dtype_name(t->dtype), shape.failed ? "..." : shape.data, expected);
-	text_free(&shape);
-	return rc;
-}
-
 static int check_weight(const struct fp8_opener *o, const struct st_tensor *t, struct fp8_module *m)
 {
 	const uint64_t *d = t->shape + (t->ndim == 3 ? 1 : 0);
 
 	if ((t->ndim != 2 && t->ndim != 3) || !t->bytes)
-		return bad_tensor(o, t, "[out_features, in_features], or that for each of several experts");
+		return opening_bad_tensor(o->o, t, "[out_features, in_features], or that for each of several experts");
 	if (d[0] > ROWS_MAX || d[1] > COLUMNS_MAX)
-		return bad_tensor(o, t, "at most 2147483648 rows and 4194304 columns");
-	m->experts = t->ndim == 3 ? t->shape[0] : 1;
+		return opening_bad_tensor(o->o, t, "at most 2147483648 rows and 4194304 columns");
 	m->t.rows = (uint32_t)d[0];
 	m->t.columns = (uint32_t)d[1];
 	m->t.code_dtype = t->dtype;
@@ -348,9 +282,10 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 	struct fp8_grid g;
 
 	if (dtype != DTYPE_F32 && dtype != DTYPE_F16 && dtype != DTYPE_BF16 && dtype != DTYPE_F8_E8M0)
-		return bad_tensor(o, s, "scales of type F32, F16, BF16, F8_E8M0 or U8");
+		return opening_bad_tensor(o->o, s, "scales of type F32, F16, BF16, F8_E8M0 or U8");
 	if (!read_grid(t, s, &g) || !fit_grid(o, &m->t, &g))
-		return bad_tensor(o, s, "one scale for the weight, for each row, column, group or block of it");
+		return opening_bad_tensor(o->o, s,
+		    "one scale for the weight, for each row, column, group or block of it");
 	m->t.scale_dtype = dtype;
 	m->scale_step = g.one ? 0 : g.rows * g.columns * dtype_bytes(dtype);
 	return 0;
@@ -400,59 +335,6 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 	return 0; /* served as the numbers they are, with a warning: see quant.c */
 }
 
-/* ---- what goes with the weights and says nothing about them ---- */
-
-/* Scales of activations and caches. Those of a cache may be beside the modules of an attention. */
-static const struct {
-	const char *suffix;
-	bool cache;
-} activation_suffixes[] = {
-    {".input_scale", false},
-    {".input_scale_ub", false},
-    {".activation_scale", false},
-    {".input_global_scale", false},
-    {".output_scale", false},
-    {".qscale_act", false},
-    {".input_zero_point", false},
-    {".k_scale", true},
-    {".v_scale", true},
-    {".q_scale", true},
-    {".prob_scale", true},
-};
-
-/* True if the name of an FP8 weight begins with the first `len` bytes of `name`, and the dot that follows them. */
-static bool is_above_weight(const struct opening *o, const char *name, size_t len)
-{
-	const struct st_tensor *all = o->c->tensors;
-	size_t low = 0, high = o->c->tensor_count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (strncmp(all[middle].name, name, len + 1) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < o->c->tensor_count && strncmp(all[low].name, name, len + 1) == 0; low++)
-		if (o->taken[low] && is_fp8(&all[low]))
-			return true;
-	return false;
-}
-
-static void drop_activation_scale(struct opening *o, const struct st_tensor *t)
-{
-	for (size_t i = 0; i < sizeof(activation_suffixes) / sizeof(*activation_suffixes); i++) {
-		const char *suffix = activation_suffixes[i].suffix;
-		const struct st_tensor *weight = opening_beside(o, t, suffix, ".weight");
-
-		if ((weight && o->taken[weight - o->c->tensors]) ||
-		    (activation_suffixes[i].cache && ends_with(t->name, suffix) &&
-			is_above_weight(o, t->name, strlen(t->name) - strlen(suffix))))
-			opening_take(o, t);
-	}
-}
-
 /* ---- the configuration ---- */
 
 static void read_block(struct fp8_opener *o, const struct json *block)
@@ -500,9 +382,7 @@ static int fp8_open(struct opening *opening)
 		o.scaled = is_fp8(&c->tensors[i]) && find_scale(opening, &c->tensors[i]);
 	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)
 		rc = open_fp8(&o, &c->tensors[i]);
-	for (size_t i = 0; rc == 0 && opening->out->encoded_count > others && i < c->tensor_count; i++)
-		if (!opening->taken[i])
-			drop_activation_scale(opening, &c->tensors[i]);
+	opening->hide_activations |= opening->out->encoded_count > others;
 	return rc;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "checkpoint/subconfig.h"
+#include "quant/activations.h"
 #include "quant/family.h"
 #include "quant/scaled.h"
 #include "quant/unsupported.h"
@@ -191,6 +192,8 @@ static int open_families(struct opening *o)
 	for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(*families); i++)
 		if (families[i]->claims(o->c))
 			rc = families[i]->open(o);
+	if (rc == 0)
+		activations_hide(o);
 	if (rc == 0)
 		rc = refuse_tensors(o);
 	if (rc == 0)
