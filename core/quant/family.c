@@ -52,6 +52,11 @@ void opening_take(struct opening *o, const struct st_tensor *t)
 	o->taken[t - o->c->tensors] = true;
 }
 
+bool opening_is_taken(const struct opening *o, const struct st_tensor *t)
+{
+	return o->taken[t - o->c->tensors];
+}
+
 int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out)
 {
 	int rc;

@@ -32,8 +32,9 @@ struct opening {
 
 struct family {
 	const char *name; /* "GPTQ" */
-	/* True if the checkpoint may hold something of this family. Looks at names and types of tensors only. */
-	bool (*claims)(const struct checkpoint *c);
+	/* True if the checkpoint may hold something of this family that none before it has taken. Looks at names and
+	 * types of tensors only. */
+	bool (*claims)(const struct opening *o);
 	/* Reads the family's configuration and adds its modules. Codes as gptqfs_open, with a message in o->err. */
 	int (*open)(struct opening *o);
 };
@@ -57,8 +58,9 @@ const char *opening_file(const struct opening *o, const struct st_tensor *t);
 /* Adds tensor `name`, decoded from `e` (arena), and takes the parts of it. Returns 0 or -ENOMEM. */
 int opening_add(struct opening *o, const char *name, struct encoded *e);
 
-/* The stored tensor is not served. */
+/* The stored tensor is not served; true once it is so. */
 void opening_take(struct opening *o, const struct st_tensor *t);
+bool opening_is_taken(const struct opening *o, const struct st_tensor *t);
 
 /*
  * Reads a whole small tensor, or the first `bytes` of one, into fresh memory, which the caller frees. All that is read

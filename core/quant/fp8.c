@@ -150,10 +150,10 @@ static bool is_fp8(const struct st_tensor *t)
 	return t->dtype == DTYPE_F8_E4M3 || t->dtype == DTYPE_F8_E5M2;
 }
 
-static bool fp8_claims(const struct checkpoint *c)
+static bool fp8_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < c->tensor_count; i++)
-		if (is_fp8(&c->tensors[i]))
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (is_fp8(&o->c->tensors[i]) && !o->taken[i])
 			return true;
 	return false;
 }
@@ -322,7 +322,7 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 {
 	const struct st_tensor *s;
 
-	if (!is_fp8(t) || fp8_is_scale(o->o, t))
+	if (!is_fp8(t) || opening_is_taken(o->o, t) || fp8_is_scale(o->o, t))
 		return 0;
 	s = find_scale(o->o, t);
 	if (s)

@@ -190,7 +190,7 @@ static int open_families(struct opening *o)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(*families); i++)
-		if (families[i]->claims(o->c))
+		if (families[i]->claims(o))
 			rc = families[i]->open(o);
 	if (rc == 0)
 		activations_hide(o);

@@ -29,10 +29,10 @@ struct gptq_opener {
 	uint32_t shared_len;
 };
 
-static bool gptq_claims(const struct checkpoint *c)
+static bool gptq_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < c->tensor_count; i++)
-		if (ends_with(c->tensors[i].name, ".qweight"))
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (ends_with(o->c->tensors[i].name, ".qweight") && !o->taken[i])
 			return true;
 	return false;
 }
@@ -534,8 +534,11 @@ static void gptq_advise(const struct checkpoint *c, size_t i)
 
 static int open_stored(struct gptq_opener *o, const struct st_tensor *t)
 {
-	int rc = check_orphan(o, t);
+	int rc;
 
+	if (opening_is_taken(o->o, t))
+		return 0;
+	rc = check_orphan(o, t);
 	if (rc == 0 && ends_with(t->name, ".qweight"))
 		return gptq_add_module(o, t);
 	return rc ? rc : drop_spurious_bias(o, t);
