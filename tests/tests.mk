@@ -33,14 +33,16 @@ faults: $(needs_faults)
 
 # ---- unit, random, model ----
 
-# test_X of tests/unit or tests/model; test_random is all of tests/random.
+# test_X of tests/unit or tests/model; test_random and test_families share tests/random.
 test_names := $(basename $(notdir $(wildcard tests/unit/test_*.c)))
 needs_unit := $(test_names:%=$(B)/%)
-needs_random := $(B)/test_random
+needs_random := $(B)/test_random $(B)/test_families
 needs_model := $(B)/test_model $(B)/test_accel
 
-$(B)/test_random: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/*.c)) $(B)/libgptqfs.a
-	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/test_random: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/gptq/*.c))
+$(B)/test_families: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/families/*.c))
+$(B)/test_random $(B)/test_families: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/*.c)) $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libgptqfs.a $(LIBS)
 
 $(B)/test_%: $(B)/tests/unit/test_%.o $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -182,4 +184,4 @@ check: programs
 
 .PHONY: check programs faults fuzz bench interop
 
--include $(wildcard $(B)/tests/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)
+-include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

@@ -3,6 +3,7 @@
 # CASES=N for more or fewer checkpoints, SEED=N for those of an earlier run.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
-# About 25 seconds of one CPU.
+# About 20 seconds of one CPU each.
 case $SAN in '') cases=1500 ;; *thread*) cases=100 ;; *) cases=500 ;; esac
 step "random" env CASES="${CASES:-$cases}" "$B/test_random"
+step "random families" env CASES="${CASES:-$cases}" "$B/test_families"

@@ -83,6 +83,16 @@ void image_close(struct image *image)
 
 /* ---- comparing ---- */
 
+int dims_of(const struct shown *t)
+{
+	return t->weight ? t->weight->ndim : t->stored->ndim;
+}
+
+const uint64_t *shape_of(const struct shown *t)
+{
+	return t->weight ? t->weight->shape : t->stored->shape;
+}
+
 static uint64_t elements_of(const struct shown *t)
 {
 	uint64_t n = 1;
@@ -95,10 +105,8 @@ static uint64_t elements_of(const struct shown *t)
 	}
 	if (t->zeros)
 		return t->zeros;
-	if (t->module)
-		return t->module->in * t->module->out;
-	for (int i = 0; i < t->stored->ndim; i++)
-		n *= t->stored->shape[i];
+	for (int i = 0; i < dims_of(t); i++)
+		n *= shape_of(t)[i];
 	return n;
 }
 
@@ -125,7 +133,7 @@ static unsigned char *expected_bytes(const struct shown *t, const struct format 
 	if (t->part_count || t->zeros)
 		return bytes;
 	for (uint64_t i = 0; i < n; i++) {
-		const double x = t->module ? t->module->weights[i]
+		const double x = t->weight ? t->weight->values[i]
 		                           : decode(f, load(t->stored->data + i * format_bytes(f), format_bytes(f)));
 
 		store(bytes + i * to, encode(view, x), to);
@@ -179,22 +187,17 @@ static bool same_shape(const struct shown *t, const struct json *shape)
 {
 	if (t->part_count) {
 		const struct shown *first = &t->parts[0];
-		const uint64_t columns = first->module                               ? first->module->in
-		                         : first->stored && first->stored->ndim == 2 ? first->stored->shape[1]
-		                                                                     : 1;
+		const uint64_t columns = !first->zeros && dims_of(first) == 2 ? shape_of(first)[1] : 1;
 		const bool is_bias = strcmp(t->name + strlen(t->name) - 5, ".bias") == 0;
 
 		return json_count(shape) == (is_bias ? 1 : 2) &&
 		       number(json_at(shape, 0)) == (int64_t)(elements_of(t) / columns) &&
 		       (is_bias || number(json_at(shape, 1)) == (int64_t)columns);
 	}
-	if (t->module)
-		return json_count(shape) == 2 && number(json_at(shape, 0)) == (int64_t)t->module->out &&
-		       number(json_at(shape, 1)) == (int64_t)t->module->in;
-	if (json_count(shape) != (size_t)t->stored->ndim)
+	if (json_count(shape) != (size_t)dims_of(t))
 		return false;
-	for (int i = 0; i < t->stored->ndim; i++)
-		if (number(json_at(shape, (size_t)i)) != (int64_t)t->stored->shape[i])
+	for (int i = 0; i < dims_of(t); i++)
+		if (number(json_at(shape, (size_t)i)) != (int64_t)shape_of(t)[i])
 			return false;
 	return true;
 }

@@ -3,8 +3,8 @@
 #define GPTQFS_TEST_RANDOM_H
 
 /*
- * A random checkpoint: drawn (draw.c), packed (pack.c), written (write.c), and compared with what the core shows of it
- * (compare.c, tensors.c, packed.c). Only this test knows these structures; all memory of a case is freed with it.
+ * A random checkpoint: drawn and packed (gptq/, families/), written (write.c), and compared with what the core shows of
+ * it (compare.c, tensors.c). Only these tests know these structures; all memory of a case is freed with it.
  */
 
 #include <inttypes.h>
@@ -21,6 +21,7 @@
 #define PARTS_MAX 3
 #define FAMILIES_MAX 2
 #define SHARDS_MAX 5
+#define CONFIGS_MAX 4
 #define FORMATS 4
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -64,39 +65,24 @@ struct stored {
 	const char *name;
 	const char *dtype;
 	int ndim;
-	uint64_t shape[3], bytes;
+	uint64_t shape[4], bytes;
 	unsigned char *data; /* NULL for a hole in the file: zeros that take no room */
 	unsigned shard;
 	bool passes; /* the views show it under its name */
 	bool stray;  /* the index does not list it here */
 };
 
-enum groups {
-	GROUPS_ABSENT, /* no g_idx: k / group_size */
-	GROUPS_TRIVIAL,
-	GROUPS_ACT_ORDER,
-	GROUPS_ARBITRARY,
-};
-
-struct module {
-	const char *name;
-	unsigned bits, word_bits;
-	bool planar, has_zeros;
-	enum groups order;
-	int64_t group_size;
-	uint64_t in, out, groups;
-	const struct format *scale_format;
-	unsigned char *codes; /* [in][out] */
-	unsigned char *zeros; /* [groups][out] */
-	uint64_t *scales;     /* [groups][out] bit patterns */
-	uint32_t *group_of;   /* [in] */
-	double *weights;      /* [out][in] the products as fp32 has them */
+/* A weight that is stored in some encoding. */
+struct weight {
+	int ndim;
+	uint64_t shape[4];
+	double *values; /* as fp32 has them, in the order of the shape */
 };
 
 /* A tensor that a view must show: a module's, a stored one, or, in fused views, one joined from others. */
 struct shown {
 	const char *name;
-	const struct module *module;
+	const struct weight *weight;
 	const struct stored *stored;
 	const char *other;   /* its dtype if it is no float and stays what it is */
 	unsigned part_count; /* joined */
@@ -107,7 +93,7 @@ struct shown {
 /* What one of the parts of a family is: q_proj, k_proj and v_proj of one prefix, or gate_proj and up_proj. */
 struct part {
 	const char *name;
-	const struct module *module;
+	const struct weight *weight;
 	const struct stored *stored, *bias; /* stored: the weight, if it is not quantized */
 };
 
@@ -117,17 +103,7 @@ struct family_of_parts {
 	unsigned count;
 };
 
-enum family { FAMILY_NONE, FAMILY_GPTQ, FAMILY_AUTOROUND };
-
 struct checkpoint {
-	enum family family;
-	const char *checkpoint_format, *format, *packing_format; /* NULL if absent */
-	bool v2, planar, sym, says_sym, says_bits, says_group_size, mixed, has_config;
-	unsigned bits;
-	int64_t group_size;
-
-	struct module modules[MODULES_MAX];
-	unsigned module_count;
 	struct family_of_parts families[FAMILIES_MAX];
 	unsigned family_count;
 	struct stored stored[TENSORS_MAX];
@@ -139,30 +115,39 @@ struct checkpoint {
 	unsigned file_count;
 	const char *index; /* NULL if there is none */
 	bool has_holes;
-	char *quant_text;
+	struct {
+		const char *name, *text;
+	} configs[CONFIGS_MAX];
+	unsigned config_count;
+	bool has_config; /* a config.json among them */
 	char dir[256];
 };
 
 /* ---- draw.c ---- */
 
-void draw_checkpoint(struct checkpoint *c);
+void draw_files(struct checkpoint *c);
 struct stored *add_stored(struct checkpoint *c, const char *dtype, unsigned bits, int ndim, const uint64_t *shape);
-bool is_planar(const struct checkpoint *c, unsigned bits);
-uint64_t whole_size(int64_t group_size, uint64_t in);
+const struct stored *add_plain_part(struct checkpoint *c, const char *name, uint64_t in);
+const struct stored *add_bias(struct checkpoint *c, const char *module, uint64_t out);
+struct shown *add_shown(struct checkpoint *c, const char *name);
+void add_others(struct checkpoint *c);
+void expect_views(struct checkpoint *c);
 bool have_one_width(const struct family_of_parts *f);
 bool is_listed(const struct checkpoint *c, unsigned shard);
-void draw_groups(struct module *m);
-void draw_values(const struct checkpoint *c, struct module *m);
-void multiply(struct module *m);
-
-/* ---- pack.c ---- */
-
-uint64_t place(const struct module *m, uint64_t index, unsigned bit);
-const char *word_dtype(const struct module *m);
-const struct stored *fill_module(struct checkpoint *c, struct module *m);
 
 /* ---- write.c ---- */
 
+/* A text that grows by fprintf; closing it makes it whole. The case owns it. */
+struct memo {
+	FILE *out;
+	char *text;
+	size_t len;
+};
+
+void memo_open(struct memo *memo);
+char *memo_close(struct memo *memo);
+void put_string(FILE *out, const char *s);
+void add_config(struct checkpoint *c, const char *name, const char *text);
 _Noreturn void write_failed(const char *what);
 int create(const struct checkpoint *c, const char *name);
 void write_at(int fd, const void *data, uint64_t bytes, uint64_t at);
@@ -192,6 +177,8 @@ struct check {
 bool read_part(const struct image *image, uint64_t at, uint64_t size);
 bool image_open(struct image *image, struct gptqfs *m, uint64_t dir, const char *name);
 void image_close(struct image *image);
+int dims_of(const struct shown *t);
+const uint64_t *shape_of(const struct shown *t);
 uint64_t shown_bytes(const struct shown *t, const struct format *view);
 bool compare_bytes(const struct check *k, const struct image *image, const struct shown *t, uint64_t at);
 int64_t number(const struct json *value);
@@ -200,10 +187,20 @@ struct json *read_json(struct check *k, const char *name);
 uint64_t find_directory(struct gptqfs *m, uint64_t parent, const char *name);
 void check_view(const struct checkpoint *c, struct gptqfs *m, const struct format *view, bool fused, bool is_root);
 
-/* ---- tensors.c, packed.c ---- */
+/* ---- tensors.c ---- */
 
 void check_tensors_view(const struct checkpoint *c, struct gptqfs *m, const struct format *type, bool is_root);
-void check_packed(const struct checkpoint *c, struct gptqfs *m, uint64_t dir);
-void check_packed_again(const struct checkpoint *c, struct gptqfs *m, uint64_t dir);
+
+/* ---- run.c ---- */
+
+struct program {
+	struct checkpoint *(*draw)(void);
+	void (*check_mount)(const struct checkpoint *c,
+	    struct gptqfs *m); /* what only this program knows; may be NULL */
+	void (*print)(const struct checkpoint *c);
+	uint64_t cases; /* where CASES is not set */
+};
+
+int run_cases(const struct program *p);
 
 #endif

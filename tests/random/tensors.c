@@ -35,10 +35,8 @@ static void check_array(const struct check *k, const struct shown *t, bool trans
 {
 	const struct check as = {.c = k->c, .view = k->view == &BF16 ? &F32 : k->view};
 	const char *dtype = t->other ? t->other : as.view->name;
-	const int ndim = t->module ? 2 : t->stored->ndim;
-	const uint64_t linear[] = {t->module ? t->module->out : 0, t->module ? t->module->in : 0};
-	const struct npy npy = {
-	    dtype_parse(dtype, strlen(dtype)), t->module ? linear : t->stored->shape, ndim, transposed};
+	const int ndim = dims_of(t);
+	const struct npy npy = {dtype_parse(dtype, strlen(dtype)), shape_of(t), ndim, transposed};
 	struct text header = {0};
 	struct image image;
 	bool good;

@@ -49,21 +49,14 @@ static void write_text(const struct checkpoint *c, const char *name, const char 
 	close(fd);
 }
 
-/* A text that grows by fprintf; closing it makes it whole. The case owns it. */
-struct memo {
-	FILE *out;
-	char *text;
-	size_t len;
-};
-
-static void memo_open(struct memo *memo)
+void memo_open(struct memo *memo)
 {
 	memo->out = open_memstream(&memo->text, &memo->len);
 	if (!memo->out)
 		write_failed("open_memstream");
 }
 
-static char *memo_close(struct memo *memo)
+char *memo_close(struct memo *memo)
 {
 	char *text;
 
@@ -74,7 +67,7 @@ static char *memo_close(struct memo *memo)
 	return text;
 }
 
-static void put_string(FILE *out, const char *s)
+void put_string(FILE *out, const char *s)
 {
 	putc('"', out);
 	for (; *s; s++)
@@ -165,119 +158,6 @@ static void write_index(const struct checkpoint *c)
 	write_text(c, c->index, memo_close(&memo));
 }
 
-/* A name as a pattern that matches nothing else of this checkpoint. */
-static void put_pattern(FILE *out, const char *name)
-{
-	char pattern[1024], *to = pattern;
-
-	for (; *name; *to++ = *name++)
-		if (strchr(".\\+*?[](){}^$|", *name))
-			*to++ = '\\';
-	strcpy(to, "$");
-	put_string(out, pattern);
-}
-
-/* Overrides for modules that differ: they repeat what the shapes say, for readers that go by them. */
-static void put_overrides(FILE *out, const struct checkpoint *c)
-{
-	fprintf(out, c->family == FAMILY_AUTOROUND ? ", \"extra_config\": {" : ", \"dynamic\": {\"-:.*router\": {}");
-	for (unsigned i = 0; i < c->module_count; i++) {
-		const struct module *m = &c->modules[i];
-
-		fprintf(out, c->family == FAMILY_AUTOROUND ? i ? "," : "" : ",");
-		(c->family == FAMILY_AUTOROUND ? put_string : put_pattern)(out, m->name);
-		fprintf(out, ": {\"bits\": %u, \"group_size\": %" PRId64 "}", m->bits, m->group_size);
-	}
-	putc('}', out);
-}
-
-static void put_label(FILE *out, const char *key, const char *label)
-{
-	if (label)
-		fprintf(out, ", \"%s\": \"%s\"", key, label);
-}
-
-static char *quant_text(const struct checkpoint *c)
-{
-	static const char *const methods[] = {"auto-round", "intel/auto-round"};
-	static const char *const bits[] = {"bits", "w_bit", "wbits"};
-	const char *method = c->family == FAMILY_AUTOROUND ? PICK(methods) : NULL;
-	struct memo memo;
-
-	memo_open(&memo);
-	fprintf(memo.out, "{\"desc_act\": %s", chance(50) ? "true" : "false");
-	put_label(memo.out, "checkpoint_format", c->checkpoint_format);
-	put_label(memo.out, "format", c->format);
-	put_label(memo.out, "packing_format", c->packing_format);
-	if (method || chance(60))
-		put_label(memo.out, method || chance(80) ? "quant_method" : "method", method ? method : "gptq");
-	if (c->says_bits)
-		fprintf(memo.out, ", \"%s\": %u", chance(80) ? "bits" : PICK(bits), c->bits);
-	if (c->says_group_size)
-		fprintf(memo.out, ", \"%sgroup_size\": %" PRId64, chance(90) ? "" : "q_", c->group_size);
-	if (c->says_sym && chance(90))
-		fprintf(memo.out, ", \"sym\": %s", c->sym ? "true" : "false");
-	else if (c->says_sym)
-		fprintf(memo.out, ", \"zero_point\": %s", c->sym ? "false" : "true");
-	if (chance(30))
-		fprintf(memo.out,
-		    ", \"damp_percent\": 0.01, \"meta\": {\"quantizer\": [\"gptqmodel:7.7.0\"], \"v2\": false}");
-	if (c->mixed)
-		put_overrides(memo.out, c);
-	putc('}', memo.out);
-	return memo_close(&memo);
-}
-
-/* Another configuration, which contradicts all that this checkpoint's own says, and says no more. */
-static char *other_text(const struct checkpoint *c)
-{
-	struct memo memo;
-
-	memo_open(&memo);
-	fprintf(memo.out, "{\"desc_act\": true");
-	if (c->says_bits)
-		fprintf(memo.out, ", \"bits\": 6");
-	if (c->says_group_size)
-		fprintf(memo.out, ", \"group_size\": 24");
-	if (c->says_sym)
-		fprintf(memo.out, ", \"sym\": %s", c->sym ? "false" : "true");
-	if (c->checkpoint_format || c->format || c->packing_format)
-		fprintf(memo.out, ", \"checkpoint_format\": \"gptq_p\"");
-	putc('}', memo.out);
-	return memo_close(&memo);
-}
-
-/* The first of these places that says a thing counts; what later ones say must not matter. */
-static void write_configs(struct checkpoint *c)
-{
-	static const char *const files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};
-	const unsigned places = c->has_config ? 5 : 3;
-	const char *at[5] = {NULL};
-	unsigned first = (unsigned)below(places);
-
-	if (c->family != FAMILY_NONE) {
-		at[first] = c->quant_text = quant_text(c);
-		for (unsigned i = first + 1; i < places; i++)
-			at[i] = chance(10) ? other_text(c) : NULL;
-	}
-	for (unsigned i = 0; i < 3; i++)
-		if (at[i])
-			write_text(c, files[i], at[i]);
-	if (c->has_config) {
-		struct memo memo;
-
-		memo_open(&memo);
-		fprintf(memo.out, "{\"rope_theta\": 10000.0%s", chance(50) ? ", \"model_type\": \"llama\"" : "");
-		if (at[3])
-			fprintf(memo.out, ", \"quantization_config\": %s", at[3]);
-		fprintf(memo.out, "%s", chance(50) ? ", \"torch_dtype\": \"bfloat16\"" : "");
-		if (at[4])
-			fprintf(memo.out, ", \"text_config\": {\"quantization_config\": %s}", at[4]);
-		fprintf(memo.out, "}");
-		write_text(c, "config.json", memo_close(&memo));
-	}
-}
-
 /* Files beside the weights that must not be taken for weights. */
 static void write_decoys(const struct checkpoint *c)
 {
@@ -291,9 +171,16 @@ static void write_decoys(const struct checkpoint *c)
 	}
 }
 
+void add_config(struct checkpoint *c, const char *name, const char *text)
+{
+	c->configs[c->config_count].name = name;
+	c->configs[c->config_count++].text = text;
+}
+
 void write_checkpoint(struct checkpoint *c)
 {
-	write_configs(c);
+	for (unsigned i = 0; i < c->config_count; i++)
+		write_text(c, c->configs[i].name, c->configs[i].text);
 	/* A file that no index lists is no shard, and would pass as it is. */
 	for (unsigned i = 0; i < c->file_count; i++)
 		if (!c->index || is_listed(c, i))

@@ -2,7 +2,7 @@
 
 /* A module as it is stored, one bit after the other where the description of the format says it belongs. */
 
-#include "random.h"
+#include "gptq.h"
 
 /* Where bit `bit` of code `index` is, counted from the first bit of the first word. */
 uint64_t place(const struct module *m, uint64_t index, unsigned bit)
@@ -60,10 +60,10 @@ const char *word_dtype(const struct module *m)
 	return m->word_bits == 8 ? "I8" : m->word_bits == 16 ? "I16" : m->word_bits == 32 ? "I32" : "I64";
 }
 
-static void pack_codes(struct checkpoint *c, const struct module *m)
+static void pack_codes(struct gptq *g, const struct module *m)
 {
 	const uint64_t shape[] = {div_up(m->in * m->bits, m->word_bits), m->out};
-	struct stored *s = add_stored(c, word_dtype(m), m->word_bits, 2, shape);
+	struct stored *s = add_stored(&g->base, word_dtype(m), m->word_bits, 2, shape);
 
 	s->name = say("%s.qweight", m->name);
 	fill_tails(s);
@@ -72,11 +72,11 @@ static void pack_codes(struct checkpoint *c, const struct module *m)
 			put_code(m, s->data, n, m->out, k, m->codes[k * m->out + n]);
 }
 
-static void pack_zeros(struct checkpoint *c, const struct module *m)
+static void pack_zeros(struct gptq *g, const struct module *m)
 {
 	const uint64_t words = div_up(m->out * m->bits, m->word_bits), shape[] = {m->groups, words};
-	struct stored *s = add_stored(c, word_dtype(m), m->word_bits, 2, shape);
-	const bool less = !c->v2 && !m->planar;
+	struct stored *s = add_stored(&g->base, word_dtype(m), m->word_bits, 2, shape);
+	const bool less = !g->v2 && !m->planar;
 
 	s->name = say("%s.qzeros", m->name);
 	fill_tails(s);
@@ -90,11 +90,11 @@ static void pack_zeros(struct checkpoint *c, const struct module *m)
 		subtract_ones(m, s->data, m->groups * words);
 }
 
-static void pack_scales(struct checkpoint *c, const struct module *m)
+static void pack_scales(struct gptq *g, const struct module *m)
 {
 	const unsigned bytes = format_bytes(m->scale_format);
 	const uint64_t shape[] = {m->groups, m->out};
-	struct stored *s = add_stored(c, m->scale_format->name, bytes * 8, 2, shape);
+	struct stored *s = add_stored(&g->base, m->scale_format->name, bytes * 8, 2, shape);
 
 	s->name = say("%s.scales", m->name);
 	s->data = take(s->bytes);
@@ -102,9 +102,9 @@ static void pack_scales(struct checkpoint *c, const struct module *m)
 		store(s->data + i * bytes, m->scales[i], bytes);
 }
 
-static void pack_g_idx(struct checkpoint *c, const struct module *m)
+static void pack_g_idx(struct gptq *g, const struct module *m)
 {
-	struct stored *s = add_stored(c, "I32", 32, 1, &m->in);
+	struct stored *s = add_stored(&g->base, "I32", 32, 1, &m->in);
 
 	s->name = say("%s.g_idx", m->name);
 	s->data = take(s->bytes);
@@ -112,34 +112,18 @@ static void pack_g_idx(struct checkpoint *c, const struct module *m)
 		store(s->data + k * 4, m->group_of[k], 4);
 }
 
-/* Never all zeros: those are what old writers left where the model has no bias. */
-static const struct stored *add_bias(struct checkpoint *c, const struct module *m)
-{
-	static const struct format *const types[] = {&F16, &BF16, &F32};
-	const struct format *f = PICK(types);
-	const unsigned bytes = format_bytes(f);
-	struct stored *s = add_stored(c, f->name, bytes * 8, 1, &m->out);
-
-	s->name = say("%s.bias", m->name);
-	s->passes = true;
-	s->data = take(s->bytes);
-	for (uint64_t n = 0; n < m->out; n++)
-		store(s->data + n * bytes, n ? hard_bits(f) : usual_bits(f), bytes);
-	return s;
-}
-
 /* All of a module whose shape is drawn; gives its bias, or NULL. Groups that are given are those of another. */
-const struct stored *fill_module(struct checkpoint *c, struct module *m)
+const struct stored *fill_module(struct gptq *g, struct module *m)
 {
 	if (!m->group_of)
 		draw_groups(m);
-	draw_values(c, m);
+	draw_values(g, m);
 	multiply(m);
-	pack_codes(c, m);
-	pack_scales(c, m);
+	pack_codes(g, m);
+	pack_scales(g, m);
 	if (m->has_zeros)
-		pack_zeros(c, m);
+		pack_zeros(g, m);
 	if (m->order != GROUPS_ABSENT)
-		pack_g_idx(c, m);
-	return chance(30) ? add_bias(c, m) : NULL;
+		pack_g_idx(g, m);
+	return chance(30) ? add_bias(&g->base, m->name, m->out) : NULL;
 }

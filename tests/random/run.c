@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Random checkpoints, opened and read through the public interface, every tensor of every view compared bit for bit.
- *
- * The packer below knows the format and not the decoder: it puts one bit after the other where the description of the
- * format says it belongs, multiplies in double precision, where the products are exact, and rounds by integers. It is
- * slow on purpose; an error would have to be made twice, in two different ways, to pass.
+ * One case after the other: drawn, written, opened and read through the public interface, every tensor of every view
+ * compared bit for bit.
  *
  *     SEED=N  begins with case N instead of a random one        CASES=N  how many cases, each the seed after the other
  *     KEEP=1  leaves the directory of a case that failed
@@ -18,7 +15,7 @@
 #include "kernel/cpu.h"
 #include "random.h"
 
-static void check_checkpoint(const struct checkpoint *c)
+static void check_checkpoint(const struct program *p, const struct checkpoint *c)
 {
 	static const char *const names[] = {
 	    "fp16", "bf16", "fp32", "fused/fp16", "fused/bf16", "fused/fp32", "tensors"};
@@ -31,6 +28,7 @@ static void check_checkpoint(const struct checkpoint *c)
 	    .gid = (gid_t)-1,
 	    .view = root < all ? names[root] : NULL,
 	    .dtype = type || chance(50) ? names[type] : NULL};
+	const unsigned failed = test_failed;
 	struct gptqfs_error err;
 	struct gptqfs *m;
 
@@ -43,11 +41,8 @@ static void check_checkpoint(const struct checkpoint *c)
 			check_view(c, m, formats[i % 3], i >= 3, root < all);
 	if (root >= 6)
 		check_tensors_view(c, m, formats[type], root < all);
-	if (root == all && !c->has_holes) {
-		check_packed(c, m, find_directory(m, GPTQFS_ROOT, "packed"));
-		if (chance(25))
-			check_packed_again(c, m, find_directory(m, GPTQFS_ROOT, "packed"));
-	}
+	if (root == all && p->check_mount)
+		p->check_mount(c, m);
 	if (chance(5)) {
 		FILE *null = fopen("/dev/null", "w");
 
@@ -57,29 +52,9 @@ static void check_checkpoint(const struct checkpoint *c)
 	if (chance(10))
 		gptqfs_trim(m);
 	gptqfs_close(m);
-	if (test_failed)
+	if (test_failed > failed)
 		printf("  cpu %s, cache %zu, view %s\n", options.cpu ? options.cpu : "any", options.cache_bytes,
 		    options.view ? options.view : "any");
-}
-
-static void print_case(const struct checkpoint *c, uint64_t seed)
-{
-	static const char *const orders[] = {"absent", "trivial", "act-order", "arbitrary"};
-
-	printf("  SEED=%" PRIu64 " CASES=1 repeats this case: %u files%s%s\n  %s\n", seed, c->file_count,
-	    c->index ? ", " : "", c->index ? c->index : "", c->quant_text ? c->quant_text : "no configuration");
-	for (unsigned i = 0; i < c->module_count; i++) {
-		const struct module *m = &c->modules[i];
-
-		printf("  %s: %u bits%s in words of %u, in %" PRIu64 ", out %" PRIu64 ", groups %" PRIu64 " of %" PRId64
-		       ", g_idx %s, zeros %s, scales %s\n",
-		    m->name, m->bits, m->planar ? " planar" : "", m->word_bits, m->in, m->out, m->groups, m->group_size,
-		    orders[m->order],
-		    !m->has_zeros        ? "absent"
-		    : c->v2 || m->planar ? "v2"
-					 : "v1",
-		    m->scale_format->name);
-	}
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -103,22 +78,25 @@ static void make_directory(char dir[256])
 		write_failed(dir);
 }
 
-static bool run_case(uint64_t seed)
+static bool run_case(const struct program *p, uint64_t seed)
 {
-	static struct checkpoint c;
+	struct checkpoint *c;
 	const unsigned failed = test_failed;
 
 	chance_state = seed * UINT64_C(0xd1342543de82ef95);
-	draw_checkpoint(&c);
-	make_directory(c.dir);
-	write_checkpoint(&c);
-	check_checkpoint(&c);
-	if (test_failed > failed)
-		print_case(&c, seed);
+	c = p->draw();
+	make_directory(c->dir);
+	write_checkpoint(c);
+	check_checkpoint(p, c);
+	if (test_failed > failed) {
+		printf("  SEED=%" PRIu64 " CASES=1 repeats this case: %u files%s%s\n", seed, c->file_count,
+		    c->index ? ", " : "", c->index ? c->index : "");
+		p->print(c);
+	}
 	if (test_failed > failed && getenv("KEEP"))
-		printf("  %s\n", c.dir);
+		printf("  %s\n", c->dir);
 	else
-		nftw(c.dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+		nftw(c->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	release_all();
 	return test_failed == failed;
 }
@@ -130,14 +108,14 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 	return given ? strtoull(given, NULL, 0) : otherwise;
 }
 
-int main(void)
+int run_cases(const struct program *p)
 {
 	const uint64_t seed = from_environment("SEED", (uint64_t)time(NULL) * 1000);
-	const uint64_t cases = from_environment("CASES", 3000);
+	const uint64_t cases = from_environment("CASES", p->cases);
 	unsigned bad = 0;
 
 	printf("seed %" PRIu64 ", %" PRIu64 " cases (SEED=%" PRIu64 " repeats them)\n", seed, cases, seed);
 	for (uint64_t i = 0; i < cases && bad < 5; i++)
-		bad += !run_case(seed + i);
+		bad += !run_case(p, seed + i);
 	return test_done();
 }

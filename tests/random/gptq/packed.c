@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "random.h"
+#include "gptq.h"
 
 /* ---- the packed view ---- */
 
@@ -76,7 +76,7 @@ static void compare_codes(struct packed *p, const struct row *r)
 static void compare_zeros(struct packed *p, const struct row *r)
 {
 	const struct module *m = r->parts[0];
-	const bool less = !p->c->v2 && !m->planar;
+	const bool less = !gptq_of(p->c)->v2 && !m->planar;
 	const uint64_t words = div_up(r->out * m->bits, m->word_bits), shape[] = {m->groups, words};
 	const unsigned char *stored = packed_bytes(p, say("%s.qzeros", r->name), word_dtype(m), 2, shape);
 	unsigned char *data = take(m->groups * words * m->word_bits / 8);
@@ -163,7 +163,7 @@ static void compare_config(struct packed *p, const struct row *r)
 	CHECK(m->order == GROUPS_ARBITRARY ||
 	      div_up(m->in, whole_size(number(said(p, r->name, "group_size")), m->in)) == m->groups);
 	CHECK(word && strcmp(word, say("int%u", m->word_bits)) == 0);
-	CHECK(!json_bool(said(p, r->name, "sym"), true) || middle || p->c->sym);
+	CHECK(!json_bool(said(p, r->name, "sym"), true) || middle || gptq_of(p->c)->sym);
 }
 
 static void compare_row(struct packed *p, const struct row *r)
@@ -222,9 +222,10 @@ static bool is_packed_joined(const struct family_of_parts *f)
 	for (unsigned i = 0; i < f->count; i++) {
 		const struct part *p = &f->parts[i];
 
-		if (!first->module != !p->module)
+		if (!first->weight != !p->weight)
 			return false;
-		if (p->module ? !alike(first->module, p->module) : strcmp(first->stored->dtype, p->stored->dtype) != 0)
+		if (p->weight ? !alike(module_of(first->weight), module_of(p->weight))
+			      : strcmp(first->stored->dtype, p->stored->dtype) != 0)
 			return false;
 		if (bias && p->bias && strcmp(bias->dtype, p->bias->dtype) != 0)
 			return false;
@@ -246,9 +247,9 @@ static void compare_family(struct packed *p, const struct family_of_parts *f)
 {
 	struct row row = {.name = f->joined, .count = f->count};
 
-	for (unsigned i = 0; i < f->count && f->parts[i].module; i++) {
-		row.parts[i] = f->parts[i].module;
-		row.out += f->parts[i].module->out;
+	for (unsigned i = 0; i < f->count && f->parts[i].weight; i++) {
+		row.parts[i] = module_of(f->parts[i].weight);
+		row.out += row.parts[i]->out;
 	}
 	if (row.out)
 		compare_row(p, &row);
@@ -256,7 +257,7 @@ static void compare_family(struct packed *p, const struct family_of_parts *f)
 	for (unsigned i = 0; i < p->c->fused_count; i++) {
 		const struct shown *t = &p->c->fused[i];
 
-		if (t->part_count && strncmp(t->name, f->joined, strlen(f->joined)) == 0 && !t->parts[0].module)
+		if (t->part_count && strncmp(t->name, f->joined, strlen(f->joined)) == 0 && !t->parts[0].weight)
 			compare_plain(p, t);
 	}
 }
@@ -272,10 +273,13 @@ static void compare_packed(struct packed *p)
 
 		if (f && is_packed_joined(f))
 			continue;
-		if (t->module)
-			compare_row(p, &(struct row){t->module->name, {t->module}, 1, t->module->out});
-		else
+		if (t->weight) {
+			const struct module *m = module_of(t->weight);
+
+			compare_row(p, &(struct row){m->name, {m}, 1, m->out});
+		} else {
 			compare_plain(p, t);
+		}
 	}
 	/* And nothing else, but __metadata__. */
 	CHECK(json_count(p->header) == p->seen + 1);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_TEST_RANDOM_FAMILIES_H
+#define GPTQFS_TEST_RANDOM_FAMILIES_H
+
+/*
+ * Checkpoints of all families but GPTQ, several of them in one. Each family has a packer, in a file of its own, written
+ * from the description of the format and not from the decoder.
+ */
+
+#include "../random.h"
+
+#define SETTINGS_MAX 24
+#define NOTES_MAX 16
+
+/* A checkpoint, and what its configuration says. */
+struct mixture {
+	struct checkpoint base;             /* first */
+	const char *settings[SETTINGS_MAX]; /* members of quantization_config: "\"bits\": 4" */
+	unsigned setting_count;
+	const char *tops[SETTINGS_MAX]; /* of config.json itself */
+	unsigned top_count;
+	const char *notes[NOTES_MAX]; /* the modules, for the report of a failure */
+	unsigned note_count;
+	const char *method; /* the first packer's name for itself, or NULL */
+};
+
+/* A family as this test knows it. */
+struct packer {
+	const char *name;
+	bool linear; /* makes MODULE.weight of [out, in], which fused views may join */
+	bool alone;  /* cannot be told from others, or changes what others mean: has a checkpoint for itself */
+	/* What all its modules in one checkpoint share, and what the configuration says of that. */
+	void (*begin)(struct mixture *x);
+	/*
+	 * Adds the tensors of one module and what the views must show for it, and returns its weight. `in` is 0, or the
+	 * in_features of siblings, which it may have to round up.
+	 */
+	const struct weight *(*add)(struct mixture *x, const char *module, uint64_t in);
+};
+
+extern const struct packer fp8, fp8_experts;
+
+/* ---- common.c ---- */
+
+void say_setting(struct mixture *x, const char *text);
+void say_top(struct mixture *x, const char *text);
+void note(struct mixture *x, const char *text);
+uint64_t draw_size(uint64_t step);
+
+/* fp32 arithmetic: the exact result, or one that rounds to the same fp32, rounded once. See common.c. */
+double fl(double x);
+double e4m3(unsigned code);
+double e5m2(unsigned code);
+double e8m0(unsigned code);
+
+/* The type of a scale: a format, or NULL for an exponent in one byte. */
+struct scales {
+	const char *dtype;
+	const struct format *format;
+	unsigned hard; /* percent that are hard to multiply by */
+};
+
+struct scales draw_scales(const char *const *dtypes, size_t count);
+struct stored *add_bytes(struct mixture *x, const char *name, const char *dtype, int ndim, const uint64_t *shape);
+struct stored *add_scales(struct mixture *x, const char *name, const struct scales *s, int ndim, const uint64_t *shape);
+double scale_at(const struct stored *s, uint64_t i);
+struct weight *add_weight(struct mixture *x, const char *name, int ndim, const uint64_t *shape);
+
+#endif
