@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/err.h"
+#include "checkpoint/subconfig.h"
 
 /* Bytes that opening may read in any case, and for each byte on disk: generous for whole files, which hold every byte
  * that is read; compressed file systems report less than that. */
@@ -92,6 +93,28 @@ int opening_add(struct opening *o, const char *name, struct encoded *e)
 	    (struct tensor){.name = name, .shape = e->shape, .ndim = e->ndim, .origin = TENSOR_ENCODED, .encoded = e};
 	o->out->encoded[o->out->encoded_count++] = e;
 	return 0;
+}
+
+int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx)
+{
+	struct subconfigs inside;
+	int rc = subconfig_list(o->c->config_json, &o->c->arena, &inside, o->err);
+
+	for (size_t i = 0; rc == 0 && i < o->c->quant_file_count; i++)
+		rc = fn(ctx, o->c->quant_files[i].name, o->c->quant_files[i].json);
+	for (size_t i = 0; rc == 0 && i < inside.count; i++)
+		rc = fn(ctx, inside.list[i].where, inside.list[i].json);
+	return rc;
+}
+
+void opening_label(struct opening *o, const char *where, const struct json *config)
+{
+	struct tensors_labels *labels = &o->out->labels;
+
+	if (labels->configuration || !json_is_object(config))
+		return;
+	labels->configuration = where;
+	labels->checkpoint_format = json_str(json_get(config, "quant_method"));
 }
 
 void opening_tally(struct opening *o, const char *what, const char *then, const char *module)

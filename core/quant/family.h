@@ -69,6 +69,16 @@ bool opening_is_taken(const struct opening *o, const struct st_tensor *t);
  */
 int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out);
 
+/*
+ * Calls fn for each quantization configuration until one call fails: those in the quantizer's files, then those inside
+ * config.json. Returns what fn did, or -EBADMSG or -ENOMEM with a message.
+ */
+typedef int opening_config_fn(void *ctx, const char *where, const struct json *config);
+int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx);
+
+/* Notes what a configuration calls the checkpoint, for reports; the first one counts. */
+void opening_label(struct opening *o, const char *where, const struct json *config);
+
 /* Sets the error of a tensor whose type or shape is not `expected`. Returns -EBADMSG. */
 int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected);
 

@@ -15,7 +15,6 @@
 
 #include "base/checked.h"
 #include "base/err.h"
-#include "checkpoint/subconfig.h"
 #include "kernel/element.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
@@ -348,20 +347,18 @@ static void read_block(struct fp8_opener *o, const struct json *block)
 	}
 }
 
-static void read_fp8_config(struct fp8_opener *o, const char *file, const struct json *config)
+static int read_fp8_config(void *ctx, const char *where, const struct json *config)
 {
-	struct tensors_labels *labels = &o->o->out->labels;
+	struct fp8_opener *o = ctx;
 	const struct json *groups = json_get(config, "config_groups");
 	const char *semantics = json_str(json_get(config, "weight_scale_semantics"));
 
-	if (json_is_object(config) && !labels->configuration) {
-		labels->configuration = file;
-		labels->checkpoint_format = json_str(json_get(config, "quant_method"));
-	}
+	opening_label(o->o, where, config);
 	o->divide |= semantics && strcmp(semantics, "inverse") == 0;
 	read_block(o, json_get(config, "weight_block_size"));
 	for (const struct json *group = json_first(groups); group; group = json_after(group))
 		read_block(o, json_get(json_get(group, "weights"), "block_structure"));
+	return 0;
 }
 
 static int fp8_open(struct opening *opening)
@@ -369,15 +366,10 @@ static int fp8_open(struct opening *opening)
 	struct checkpoint *c = opening->c;
 	struct fp8_opener o = {.o = opening};
 	const size_t others = opening->out->encoded_count;
-	struct subconfigs inside;
-	int rc = subconfig_list(c->config_json, &c->arena, &inside, opening->err);
+	int rc = opening_configs(opening, read_fp8_config, &o);
 
 	if (rc)
 		return rc;
-	for (size_t i = 0; i < c->quant_file_count; i++)
-		read_fp8_config(&o, c->quant_files[i].name, c->quant_files[i].json);
-	for (size_t i = 0; i < inside.count; i++)
-		read_fp8_config(&o, inside.list[i].where, inside.list[i].json);
 	for (size_t i = 0; i < c->tensor_count && !o.scaled; i++)
 		o.scaled = is_fp8(&c->tensors[i]) && find_scale(opening, &c->tensors[i]);
 	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)

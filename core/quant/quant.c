@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "checkpoint/subconfig.h"
 #include "quant/activations.h"
 #include "quant/family.h"
 #include "quant/scaled.h"
@@ -67,8 +66,9 @@ static int refuse_scaled(const struct opening *o)
 	    opening_file(o, found.weight), found.weight->name, dtype_name(found.weight->dtype), found.scale->name);
 }
 
-static int refuse_method(const struct opening *o, const char *where, const struct json *config)
+static int refuse_method(void *ctx, const char *where, const struct json *config)
 {
+	const struct opening *o = ctx;
 	const char *method = json_str(json_get(config, "quant_method"));
 	const struct foreign found = foreign_by_label(method ? method : "");
 
@@ -78,24 +78,17 @@ static int refuse_method(const struct opening *o, const char *where, const struc
 }
 
 /* Formats that a configuration names, whose tensors look like ordinary ones. */
-static int refuse_label(const struct opening *o)
+static int refuse_label(struct opening *o)
 {
 	const struct json *mlx = json_get(o->c->config_json, "quantization");
-	struct subconfigs inside;
-	int rc;
 
 	if (json_get(mlx, "group_size") && json_get(mlx, "bits"))
 		return err_set(o->err, -ENOTSUP, "config.json: \"quantization\" is MLX's, which is not served; %s",
 		    foreign_by_label("mlx").remedy);
-	rc = subconfig_list(o->c->config_json, &o->c->arena, &inside, o->err);
-	for (size_t i = 0; rc == 0 && i < o->c->quant_file_count; i++)
-		rc = refuse_method(o, o->c->quant_files[i].name, o->c->quant_files[i].json);
-	for (size_t i = 0; rc == 0 && i < inside.count; i++)
-		rc = refuse_method(o, inside.list[i].where, inside.list[i].json);
-	return rc;
+	return opening_configs(o, refuse_method, o);
 }
 
-static int refuse_unquantized(const struct opening *o)
+static int refuse_unquantized(struct opening *o)
 {
 	int rc = refuse_label(o);
 
