@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "tree/turn.h"
+
 struct matrix_rows {
 	struct generator g; /* first */
 	const struct encoded *e;
@@ -68,20 +70,28 @@ static void matrix_needs(const struct generator *g, const struct rect *r, struct
 	for_each_part((const struct matrix_rows *)g, r, need_part, out);
 }
 
+static int turn_matrix(struct arena *arena, enum dtype out, const struct generator **g)
+{
+	const struct turn turn = {.of = {*g}, .count = 1, .element = (uint32_t)dtype_bytes(out)};
+
+	return turn_make(arena, &turn, g);
+}
+
 int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct kernels *k, enum dtype out,
     struct arena *arena, const struct generator **g)
 {
 	static const struct generator_ops generator_ops = {fill_matrix, matrix_needs};
 	const uint64_t *shape = e->shape + e->ndim - 2;
-	const uint64_t width = dtype_bytes(out), row_bytes = shape[1] * width;
+	const uint64_t rows = shape[e->transposed], columns = shape[!e->transposed];
+	const uint64_t width = dtype_bytes(out), row_bytes = columns * width;
 	struct matrix_rows *m = arena_alloc(arena, 1, sizeof(*m));
 
 	if (!m)
 		return -ENOMEM;
-	*m = (struct matrix_rows){.e = e, .ops = ops, .kernels = k, .out = out, .each = (uint32_t)shape[0]};
+	*m = (struct matrix_rows){.e = e, .ops = ops, .kernels = k, .out = out, .each = (uint32_t)rows};
 	m->g = (struct generator){
 	    .ops = &generator_ops,
-	    .rows = shape[0],
+	    .rows = rows,
 	    .row_bytes = row_bytes,
 	    .tile_rows = generator_tile_rows(row_bytes),
 	    .step = ops->cut ? generator_step(ops->cut * width) : 0,
@@ -91,5 +101,5 @@ int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct ke
 	for (int i = 0; i + 2 < e->ndim; i++)
 		m->g.rows *= e->shape[i];
 	*g = &m->g;
-	return 0;
+	return e->transposed ? turn_matrix(arena, out, g) : 0;
 }

@@ -29,7 +29,8 @@ struct matrix_ops {
 	bool scattered;    /* any row is computed from pages that all rows share: see struct inputs, resident */
 };
 
-/* Makes the generator, in the arena. Rows and columns of e->shape must fit 32 bits. Returns 0 or -ENOMEM. */
+/* Makes the generator, in the arena. Rows and columns must fit 32 bits. A matrix that e->transposed says is served the
+ * other way round is filled as stored, and turned here; only single ones are. Returns 0 or -ENOMEM. */
 int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct kernels *k, enum dtype out,
     struct arena *arena, const struct generator **g);
 
