@@ -625,3 +625,11 @@ bool json_integer(const struct json *value, int64_t *out)
 	*out = (int64_t)number;
 	return true;
 }
+
+bool json_number(const struct json *value, double *out)
+{
+	if (!cJSON_IsNumber((const cJSON *)value))
+		return false;
+	*out = ((const cJSON *)value)->valuedouble;
+	return true;
+}

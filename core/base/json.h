@@ -89,5 +89,7 @@ const char *json_str(const struct json *value);
 bool json_bool(const struct json *value, bool fallback);
 /* A whole number of at most 2^53 in size (what a double holds exactly). */
 bool json_integer(const struct json *value, int64_t *out);
+/* Any number, as the double nearest to it. */
+bool json_number(const struct json *value, double *out);
 
 #endif

@@ -251,11 +251,16 @@ static bool is_embedding(const struct tables *t, struct linear l)
 	return any_of(name, usual);
 }
 
+bool architecture_is_conv1d(const struct architecture *a, const char *module)
+{
+	static const char *const names[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
+
+	return a->conv1d && any_of(last_part(module), names);
+}
+
 bool architecture_keeps_orientation(const struct architecture *a, const struct tables *tables, struct linear linear)
 {
-	static const char *const conv1d[] = {"c_attn", "c_proj", "c_fc", "q_attn", NULL};
-
-	return is_embedding(tables, linear) || (a->conv1d && any_of(last_part(linear.module), conv1d));
+	return is_embedding(tables, linear) || architecture_is_conv1d(a, linear.module);
 }
 
 static bool ties(const struct json *config, int depth)

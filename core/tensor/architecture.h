@@ -68,6 +68,9 @@ struct linear {
 /* True if the weight of this module is [in_features, out_features]: of a Conv1D, or of an embedding. */
 bool architecture_keeps_orientation(const struct architecture *a, const struct tables *tables, struct linear linear);
 
+/* True if this module is a Conv1D, whose weight is [in_features, out_features]. */
+bool architecture_is_conv1d(const struct architecture *a, const char *module);
+
 /* True if the text model takes its embedding for its head. */
 bool architecture_ties_head(const struct json *config);
 
