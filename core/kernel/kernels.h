@@ -8,6 +8,7 @@
  * Every kernel gives the bits of the reference; nothing is compared with a tolerance.
  */
 
+#include "kernel/bnb.h"
 #include "kernel/cast.h"
 #include "kernel/cpu.h"
 #include "kernel/fp8.h"
@@ -21,6 +22,7 @@ struct kernels {
 	struct accel *accel; /* decodes in their place where it can (accel.h), or NULL; owned by the model */
 	struct gptq_dsp gptq;
 	struct fp8_dsp fp8;
+	struct bnb_dsp bnb;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

@@ -13,7 +13,7 @@
 #include "tensor/join.h"
 #include "tensor/stack.h"
 
-static const struct family *const families[] = {&gptq_family, &fp8_family};
+static const struct family *const families[] = {&gptq_family, &bnb_family, &fp8_family};
 
 /* Marlin's tensors are X.B and X.s; both names alone are too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)

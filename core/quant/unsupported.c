@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Formats that may get a family of their own one day, and those that are of no use outside the program they are for. */
-#define OTHER "this gptqfs serves GPTQ and FP8; fetch one of those versions of the model"
+#define OTHER "this gptqfs serves GPTQ, FP8 and bitsandbytes; fetch one of those versions of the model"
 #define CONVERT "convert the model with the tool that made it, or fetch its GPTQ or unquantized version"
 
 /* A label matches the whole word, or what comes before the first '-', '_' or ':'. */
@@ -21,8 +21,6 @@ static const struct {
     {"mxfp4", {"MXFP4", OTHER}},
     {"nvfp4", {"NVFP4", OTHER}},
     {"modelopt", {"ModelOpt (NVFP4 or FP8)", OTHER}},
-    {"bitsandbytes", {"bitsandbytes", OTHER}},
-    {"bnb", {"bitsandbytes", OTHER}},
     {"hqq", {"HQQ", OTHER}},
     {"mlx", {"MLX", OTHER}},
     {"marlin", {"Marlin, a repacked kernel format", CONVERT}},
@@ -61,8 +59,6 @@ static const struct {
 	struct foreign format;
 } tensors[] = {
     {".weight_packed", false, DTYPE_COUNT, {"compressed-tensors", OTHER}},
-    {".SCB", false, DTYPE_COUNT, {"bitsandbytes (8-bit)", OTHER}},
-    {".quant_state.bitsandbytes__", true, DTYPE_COUNT, {"bitsandbytes (4-bit)", OTHER}},
     {".W_q", false, DTYPE_COUNT, {"HQQ", OTHER}},
     {".weight_scale_inv", false, DTYPE_COUNT, {"FP8", OTHER}},
     {".weight_scale_2", false, DTYPE_COUNT, {"NVFP4", OTHER}},

@@ -71,6 +71,23 @@ for i, case in enumerate(cases):
     with open(f"{sys.argv[1]}/case{i}", "wb") as f:
         f.write(checkpoint(*case))
 EOF
+# The same of synthetic checkpoints.
+tools=$(cd "$(dirname "$0")/../tools" && pwd)
+for kind in bnb_both bnb_conv1d; do
+	python3 -S "$tools/make_checkpoint.py" "$kind" "$out/made"
+	python3 - "$out/made" "$out/checkpoint/$kind" <<'EOF'
+import struct, sys
+
+with open(f"{sys.argv[1]}/model.safetensors", "rb") as f:
+    header = f.read(struct.unpack("<Q", f.read(8))[0])
+    data = f.read()
+with open(f"{sys.argv[1]}/config.json", "rb") as f:
+    config = f.read()
+with open(sys.argv[2], "wb") as f:
+    f.write(struct.pack("<HH", len(header), len(config)) + header + config + data)
+EOF
+	rm -r "$out/made" "$out/made".*.json
+done
 # Recipes of fuzz_directory.c: any bytes are one; where they are small, what is usual is made.
 python3 - "$out/directory" <<'EOF'
 import random, sys

@@ -34,5 +34,6 @@ double bench_memcpy(struct bench *b, size_t bytes);
 void bench_casts(struct check *c, struct bench *b);
 void bench_gptq(struct check *c, struct bench *b);
 void bench_fp8(struct check *c, struct bench *b);
+void bench_bnb(struct check *c, struct bench *b);
 
 #endif

@@ -33,6 +33,7 @@ static const struct {
     {"cast", check_casts, bench_casts, false},
     {"gptq", check_gptq, bench_gptq, true},
     {"fp8", check_fp8, bench_fp8, false},
+    {"bnb", check_bnb, bench_bnb, false},
 };
 
 /* --- Chance, memory, results --- */
@@ -296,7 +297,7 @@ static bool choose_family(const char *name, unsigned *chosen)
 static void usage(void)
 {
 	fprintf(stderr, "usage: check_kernel [--seed N] [--cpu=LEVEL] [--accel=PLUGIN [--emulated]] [--stop] [--bench] "
-			"[cast|gptq|fp8]...\n");
+			"[cast|gptq|fp8|bnb]...\n");
 	exit(1);
 }
 

@@ -205,13 +205,6 @@ refused() {
 }
 
 @test "FP8 by quant_method" { refused 3 fp8_label quantize_config.json fp8 FP8 $AGAIN; }
-@test "bitsandbytes by quant_method" { refused 3 bitsandbytes_label quantize_config.json bitsandbytes $AGAIN; }
-@test "bitsandbytes 8-bit by its tensors" { refused 3 bitsandbytes_tensors $Q.SCB bitsandbytes $AGAIN; }
-
-@test "bitsandbytes 4-bit by its tensors" {
-	refused 3 bitsandbytes4_tensors $Q.weight bitsandbytes $AGAIN
-}
-
 @test "HQQ by quant_method" { refused 3 hqq_label quantize_config.json hqq HQQ $AGAIN; }
 @test "HQQ by its tensors" { refused 3 hqq_tensors $Q.W_q HQQ $AGAIN; }
 @test "EXL2 by quant_method" { refused 3 exl2_label quantize_config.json exl2 EXL2 convert; }

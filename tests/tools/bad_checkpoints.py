@@ -497,7 +497,6 @@ label("bitblas_label", checkpoint_format="bitblas")
 label("awq_label", quant_method="awq", version="gemm")
 label("compressed_tensors_label", quant_method="compressed-tensors", format="pack-quantized")
 label("fp8_label", quant_method="fp8", weight_block_size=[128, 128])
-label("bitsandbytes_label", quant_method="bitsandbytes", load_in_4bit=True)
 label("hqq_label", quant_method="hqq")
 label("exl2_label", quant_method="exl2")
 label("exl3_label", quant_method="exl3")
@@ -528,10 +527,6 @@ foreign("marlin_tensors", B=("I32", [4, 128]), s=("F16", [2, 64]))
 foreign("awq_tensors", qweight=("I32", [64, 8]), qzeros=("I32", [2, 8]), scales=("F16", [2, 64]))
 foreign("compressed_tensors_tensors", weight_packed=("I32", [64, 8]), weight_scale=("F16", [64, 2]),
         weight_shape=("I64", [2]))
-foreign("bitsandbytes_tensors", weight=("I8", [64, 64]), SCB=("F32", [64]))
-foreign("bitsandbytes4_tensors", **{"weight": ("U8", [2048, 1]), "weight.absmax": ("F32", [64]),
-                                    "weight.quant_map": ("F32", [16]),
-                                    "weight.quant_state.bitsandbytes__nf4": ("U8", [80])})
 foreign("hqq_tensors", W_q=("U8", [32, 64]), scale=("F16", [64, 2]), zero=("F16", [64, 2]))
 foreign("exl2_tensors", q_weight=("I32", [8, 64]), q_scale=("I32", [2, 8]), q_perm=("I32", [64]))
 foreign("exl3_tensors", trellis=("I32", [4, 4, 32]), suh=("F16", [64]), svh=("F16", [64]))
