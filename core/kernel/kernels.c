@@ -9,6 +9,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	gptq_init(&k->gptq);
 	fp8_init(&k->fp8);
 	bnb_init(&k->bnb);
+	affine_init(&k->affine);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 #if defined(__x86_64__) || defined(__aarch64__)
 	if (level >= CPU_VECTOR) {

@@ -9,6 +9,7 @@
  */
 
 #include "kernel/bnb.h"
+#include "kernel/affine.h"
 #include "kernel/cast.h"
 #include "kernel/cpu.h"
 #include "kernel/fp8.h"
@@ -23,6 +24,7 @@ struct kernels {
 	struct gptq_dsp gptq;
 	struct fp8_dsp fp8;
 	struct bnb_dsp bnb;
+	struct affine_dsp affine;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

@@ -13,7 +13,7 @@
 #include "tensor/join.h"
 #include "tensor/stack.h"
 
-static const struct family *const families[] = {&gptq_family, &bnb_family, &fp8_family};
+static const struct family *const families[] = {&gptq_family, &bnb_family, &fp8_family, &compressed_family};
 
 /* Marlin's tensors are X.B and X.s; both names alone are too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)
@@ -97,6 +97,15 @@ static int refuse_unquantized(struct opening *o)
 			"%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; use "
 			"the directory as it is",
 			o->c->dir.path);
+}
+
+/* True if any family found something to leave out, although it decodes nothing. */
+static bool is_any_taken(const struct opening *o)
+{
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (o->taken[i])
+			return true;
+	return false;
 }
 
 static void quant_add_stored(struct opening *o)
@@ -191,7 +200,7 @@ static int open_families(struct opening *o)
 		rc = refuse_tensors(o);
 	if (rc == 0)
 		rc = refuse_scaled(o);
-	if (rc == 0 && !o->out->encoded_count)
+	if (rc == 0 && !o->out->encoded_count && !is_any_taken(o))
 		rc = refuse_unquantized(o);
 	if (rc)
 		return rc;

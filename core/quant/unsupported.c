@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Formats that may get a family of their own one day, and those that are of no use outside the program they are for. */
-#define OTHER "this gptqfs serves GPTQ, FP8 and bitsandbytes; fetch one of those versions of the model"
+#define OTHER "fetch the GPTQ version of the model, or one in another format that README lists"
 #define CONVERT "convert the model with the tool that made it, or fetch its GPTQ or unquantized version"
 
 /* A label matches the whole word, or what comes before the first '-', '_' or ':'. */

@@ -56,8 +56,21 @@ def checkpoint(bits, k, n, groups, g_idx, scales, config):
             body = bytes((i * 37 + len(data)) & 255 for i in range(size))
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
         data += body
+    return join(header, config, data)
+
+def join(header, config, data):
     header, config = json.dumps(header).encode(), json.dumps(config).encode()
     return struct.pack("<HH", len(header), len(config)) + header + config + data
+
+# Tensors of one module, name -> (dtype, shape, bytes), beside a norm.
+def module(tensors, config):
+    header, data = {}, b""
+    for name, (dtype, shape, body) in [*tensors.items(), ("norm.weight", ("F32", [7], bytes(28)))]:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(body)]}
+        data += body
+    return join(header, config, data)
+
+some = lambda n: bytes((i * 37) & 255 for i in range(n))
 
 cases = [
     (4, 64, 8, 2, False, "F16", {"bits": 4, "group_size": 32, "sym": True, "model_type": "phi3"}),
@@ -70,6 +83,21 @@ cases = [
 for i, case in enumerate(cases):
     with open(f"{sys.argv[1]}/case{i}", "wb") as f:
         f.write(checkpoint(*case))
+m, int32 = "model.l.mlp.up_proj.", lambda *v: struct.pack(f"<{len(v)}i", *v)
+group = lambda bits, size, target: {"targets": [target], "weights": {"num_bits": bits, "type": "int", "group_size": size}}
+others = {
+    "compressed": ({m + "weight_packed": ("I32", [5, 6], some(120)), m + "weight_scale": ("F16", [5, 2], some(20)),
+                    m + "weight_shape": ("I64", [2], struct.pack("<2q", 5, 60)), m + "weight_zero_point": ("I32", [1, 2], some(8)),
+                    m + "weight_g_idx": ("I32", [60], int32(*[1, 0] * 30))},
+                   {"quant_method": "compressed-tensors", "config_groups": {"a": group(3, 32, "re:.*mlp"), "b": group(3, 40, "Linear")}}),
+    "compressed-bytes": ({m + "weight": ("I8", [5, 9], some(45)), m + "weight_scale": ("BF16", [2, 2], some(8)),
+                          m + "weight_zero_point": ("I8", [2, 2], some(4)), m + "input_scale": ("F32", [1], some(4))},
+                         {"quant_method": "compressed-tensors", "config_groups": {"a": {
+                             "targets": ["Linear"], "weights": {"num_bits": 8, "block_structure": "3x5"}}}}),
+}
+for name, case in others.items():
+    with open(f"{sys.argv[1]}/{name}", "wb") as f:
+        f.write(module(*case))
 EOF
 # The same of synthetic checkpoints.
 tools=$(cd "$(dirname "$0")/../tools" && pwd)

@@ -35,5 +35,6 @@ void bench_casts(struct check *c, struct bench *b);
 void bench_gptq(struct check *c, struct bench *b);
 void bench_fp8(struct check *c, struct bench *b);
 void bench_bnb(struct check *c, struct bench *b);
+void bench_affine(struct check *c, struct bench *b);
 
 #endif

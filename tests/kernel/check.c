@@ -34,6 +34,7 @@ static const struct {
     {"gptq", check_gptq, bench_gptq, true},
     {"fp8", check_fp8, bench_fp8, false},
     {"bnb", check_bnb, bench_bnb, false},
+    {"affine", check_affine, bench_affine, false},
 };
 
 /* --- Chance, memory, results --- */
@@ -297,7 +298,7 @@ static bool choose_family(const char *name, unsigned *chosen)
 static void usage(void)
 {
 	fprintf(stderr, "usage: check_kernel [--seed N] [--cpu=LEVEL] [--accel=PLUGIN [--emulated]] [--stop] [--bench] "
-			"[cast|gptq|fp8|bnb]...\n");
+			"[cast|gptq|fp8|bnb|affine]...\n");
 	exit(1);
 }
 

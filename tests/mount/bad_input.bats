@@ -200,8 +200,8 @@ refused() {
 	refused 3 compressed_tensors_label quantize_config.json compressed-tensors $AGAIN
 }
 
-@test "compressed-tensors by its tensors" {
-	refused 3 compressed_tensors_tensors $Q.weight_packed compressed-tensors $AGAIN
+@test "compressed-tensors whose shape is data, and wrong" {
+	refused 3 compressed_tensors_tensors $Q.weight_shape "[0, 0]" "64 rows" $AGAIN
 }
 
 @test "FP8 by quant_method" { refused 3 fp8_label quantize_config.json fp8 FP8 $AGAIN; }

@@ -56,7 +56,7 @@ fail() {
 find_model() {
 	local base
 
-	for base in "$TESTS/data" "$TESTS/data/float" "$ROOT/../shared" "$ROOT/../shared/float"; do
+	for base in "$TESTS"/data{,/float,/int} "$ROOT"/../shared{,/float,/int}; do
 		source=$base/models/$1
 		expected=$base/expected/$1
 		[[ -d $source ]] && return
@@ -69,6 +69,23 @@ copy_model() {
 	find_model "$1"
 	cp -rL "$source" "$model"
 	chmod -R u+w "$model"
+}
+
+# edit_model: changes $model by the Python on stdin, which sees tensors and config (tools/edit_model.py).
+edit_model() {
+	python3 -S "$TESTS/tools/edit_model.py" "$model"
+}
+
+# refused WORD...: the mount of $model is refused with exit 3, and a message that has these words in this order.
+refused() {
+	local pattern='*' word
+
+	for word; do
+		pattern+=$word*
+	done
+	mkdir -p "$mnt"
+	run -3 "$GPTQFS" "$model" "$mnt"
+	[[ $output = $pattern ]] || fail "$output"
 }
 
 # make_checkpoint KIND: a synthetic one in $model, likewise.

@@ -67,5 +67,7 @@ int main(void)
 	test_codes("tests/data/models/tiny-llama-5b-planar");
 	test_codes("tests/data/models/tiny-llama-4b-g128-ragged");
 	test_codes("tests/data/float/models/f-fp8-experts-3d");
+	test_codes("tests/data/int/models/ct-bits-2to7");
+	test_codes("tests/data/int/models/ct012-actorder-group");
 	return test_done();
 }

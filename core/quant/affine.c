@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include "quant/affine.h"
+
+#include <math.h>
+
+#include "kernel/element.h"
+#include "quant/matrix_rows.h"
+
+static const struct affine_matrix *affine_of(const struct encoded *e)
+{
+	return &((const struct affine_module *)e)->m;
+}
+
+bool affine_is_scale(const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16 || t->dtype == DTYPE_F32;
+}
+
+/* ---- rows ---- */
+
+static void affine_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
+    const struct kernel_rect *r)
+{
+	(void)matrix;
+	k->affine.rows[out](dst, affine_of(e), r);
+}
+
+/* The words of packed zeros that hold those of some rows. */
+static void need_packed_zeros(const struct affine_matrix *m, const struct inputs *in, const struct kernel_rect *r,
+    struct spans *out)
+{
+	const uint32_t per_word = 32 / m->bits, last = r->row0 + r->rows - 1;
+	const bool stream = m->packing == AFFINE_STREAM;
+	const uint64_t from = stream ? (uint64_t)r->row0 * m->bits / 32 : r->row0 / per_word;
+	const uint64_t to = stream ? ((uint64_t)last * m->bits + m->bits - 1) / 32 : last / per_word;
+	const uint64_t row = (uint64_t)m->groups * 4;
+
+	inputs_add_span(in, m->offsets + from * row, (to - from + 1) * row, out);
+}
+
+static void affine_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix, const struct kernel_rect *r,
+    struct spans *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+	const size_t from = affine_scale_index(m, r->row0, 0);
+	const size_t scales = affine_scale_index(m, r->row0 + r->rows - 1, m->groups) - from;
+	const size_t width = dtype_bytes(m->scale_dtype), beside = m->offset == AFFINE_BIASES ? width : 1;
+
+	(void)matrix;
+	inputs_add_span(in, m->scales + from * width, scales * width, out);
+	if (m->offset == AFFINE_ZEROS_PACKED)
+		need_packed_zeros(m, in, r, out);
+	else if (m->offset != AFFINE_MIDDLE)
+		inputs_add_span(in, m->offsets + from * beside, scales * beside, out);
+	inputs_add_span(in, m->codes + (uint64_t)r->row0 * m->row_bytes, (uint64_t)r->rows * m->row_bytes, out);
+}
+
+int affine_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
+    const struct generator **g)
+{
+	static const struct matrix_ops ops = {affine_fill, affine_needs, .cut = MATRIX_CUT};
+
+	return matrix_rows(e, &ops, k, out, arena, g);
+}
+
+/* A signed zero may lie outside of what a byte holds; then both it and the code are moved, by the same amount. */
+void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+	size_t i = 0;
+
+	for (uint32_t n = (uint32_t)r->row0; n < r->row0 + r->rows; n++)
+		for (uint32_t k = (uint32_t)r->column0; k < r->column0 + r->columns; k++, i++) {
+			const uint32_t g = affine_group(m, k);
+			const int32_t zero = affine_zero(m, n, g), move = zero < 0 ? -zero : 0;
+
+			out->code[i] = (uint8_t)((int32_t)affine_code(m, n, k) + move);
+			out->zero[i] = (uint8_t)(zero + move);
+			out->scale[i] = element_load(m->scales, affine_scale_index(m, n, g), m->scale_dtype);
+		}
+}
+
+/* ---- telling ---- */
+
+static const char *packing_name(const struct affine_matrix *m)
+{
+	static const char *const names[] = {"stream", "words", "bytes"};
+
+	return names[m->packing];
+}
+
+void affine_describe(const struct encoded *e, struct facts *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+
+	facts_number(out, "bits", ((const struct affine_module *)e)->bits);
+	facts_word(out, "packing", packing_name(m));
+	facts_number(out, "group_size", m->block_columns);
+	facts_number(out, "groups", m->groups);
+	if (m->block_rows > 1)
+		facts_number(out, "block_rows", m->block_rows);
+	facts_truth(out, "act_order", m->g_idx != NULL);
+	if (m->offset == AFFINE_BIASES)
+		facts_truth(out, "biases", true);
+	else
+		facts_truth(out, "symmetric", m->offset == AFFINE_MIDDLE);
+	facts_word(out, "scale_dtype", dtype_name(m->scale_dtype));
+}
+
+void affine_summarize(const struct encoded *e, struct text *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+
+	text_printf(out, "%u-bit, ", ((const struct affine_module *)e)->bits);
+	if (m->block_rows == 1 && m->groups > 1)
+		text_printf(out, "group size %u", m->block_columns);
+	else
+		text_printf(out, "a scale for each %ux%u", m->block_rows, m->block_columns);
+	text_printf(out, ", %s%s",
+	    m->offset == AFFINE_BIASES   ? "with biases"
+	    : m->offset == AFFINE_MIDDLE ? "symmetric"
+					 : "asymmetric",
+	    m->g_idx ? ", act-order" : "");
+}
+
+static const struct finding scales_read = {.key = "Scales_read"};
+static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
+static const struct finding biases_not_finite = {.key = "Biases_not_finite", .remark = true};
+static const struct finding scales_zero = {
+    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
+
+void affine_examine(const struct encoded *e, struct findings *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+	const uint64_t count = affine_scale_index(m, m->rows - 1, m->groups);
+	uint64_t bad = 0, zero = 0, biases = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		const float scale = element_load(m->scales, i, m->scale_dtype);
+
+		bad += !isfinite(scale);
+		zero += scale == 0;
+		if (m->offset == AFFINE_BIASES)
+			biases += !isfinite(element_load(m->offsets, i, m->scale_dtype));
+	}
+	findings_add(out, &scales_read, count);
+	findings_add(out, &scales_not_finite, bad);
+	if (m->offset == AFFINE_BIASES)
+		findings_add(out, &biases_not_finite, biases);
+	findings_add(out, &scales_zero, zero == count);
+}

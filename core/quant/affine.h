@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_QUANT_AFFINE_H
+#define GPTQFS_QUANT_AFFINE_H
+
+/*
+ * What families have in common whose weights are integer codes along rows (kernel/affine.h): each has a struct encoding
+ * of its own, with its name and the suffixes of its tensors, made of these operations.
+ */
+
+#include "kernel/affine.h"
+#include "quant/family.h"
+
+/* Rows of the output are buffered whole. */
+#define AFFINE_COLUMNS_MAX ((uint64_t)1 << 22)
+#define AFFINE_ROWS_MAX ((uint64_t)1 << 31)
+
+struct affine_module {
+	struct encoded e; /* first */
+	struct affine_matrix m;
+	uint8_t bits; /* that the producer speaks of: of codes in bytes there may be fewer than 8 */
+};
+
+/* struct encoding's. `codes` is for weights with zeros. */
+int affine_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
+    const struct generator **g);
+void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
+void affine_describe(const struct encoded *e, struct facts *out);
+void affine_summarize(const struct encoded *e, struct text *out);
+void affine_examine(const struct encoded *e, struct findings *out);
+
+/* True if the type is one that scales and biases may have. */
+bool affine_is_scale(const struct st_tensor *t);
+
+#endif

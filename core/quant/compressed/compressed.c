@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * compressed-tensors, integers: a module M with M.weight_packed (words) or M.weight (I8), M.weight_scale, and perhaps
+ * M.weight_zero_point and M.weight_g_idx. The size of a packed weight is data, in M.weight_shape. Codes and zeros are
+ * signed numbers, stored with half their range added where they are packed. Sources: compressed-tensors 0.7 to 0.20,
+ * llm-compressor.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/err.h"
+#include "quant/affine.h"
+#include "quant/compressed/schemes.h"
+
+enum { PART_CODES, PART_SCALE, PART_ZERO, PART_SHAPE, PART_G_IDX };
+
+static const char *const packed_suffixes[] = {
+    ".weight_packed", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx", NULL};
+static const char *const bytes_suffixes[] = {
+    ".weight", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx", NULL};
+
+static const struct encoding packed_encoding = {
+    .name = "compressed-tensors",
+    .suffixes = packed_suffixes,
+    .rows = affine_rows,
+    .codes = affine_codes,
+    .describe = affine_describe,
+    .summarize = affine_summarize,
+    .examine = affine_examine,
+};
+
+static const struct encoding bytes_encoding = {
+    .name = "compressed-tensors",
+    .suffixes = bytes_suffixes,
+    .rows = affine_rows,
+    .codes = affine_codes,
+    .describe = affine_describe,
+    .summarize = affine_summarize,
+    .examine = affine_examine,
+};
+
+struct compressed_opener {
+	struct opening *o;
+	struct schemes schemes;
+};
+
+/* The tensors of one module, and how it is stored as far as that has been found out. */
+struct compressed_parts {
+	const char *module;
+	const struct st_tensor *part[PART_G_IDX + 1];
+	uint64_t rows, columns;
+};
+
+/* What a scheme makes of a module. */
+struct compressed_fit {
+	uint8_t bits;
+	enum affine_packing packing;
+	uint32_t block_rows, block_columns;
+};
+
+/* ---- which tensors ---- */
+
+static bool is_packed_weight(const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_I32 && ends_with(t->name, ".weight_packed");
+}
+
+static bool is_bytes_weight(const struct opening *o, const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_I8 && opening_beside(o, t, ".weight", ".weight_scale");
+}
+
+static bool compressed_claims(const struct opening *o)
+{
+	static const char *const suffixes[] = {".weight_packed", ".weight_scale", ".bitmask"};
+
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		for (size_t k = 0; !o->taken[i] && k < sizeof(suffixes) / sizeof(*suffixes); k++)
+			if (ends_with(o->c->tensors[i].name, suffixes[k]))
+				return true;
+	return false;
+}
+
+/* ---- shapes ---- */
+
+/* True for the number of words in a row of this many codes; the packing that fits, of two that do the likelier. */
+static bool fit_words(const struct schemes *s, unsigned bits, uint64_t codes, uint64_t words,
+    enum affine_packing *packing)
+{
+	const bool stream = div_up(codes * bits, 32) == words, whole = div_up(codes, 32 / bits) == words;
+
+	*packing = stream && (s->streams || !whole || 32 % bits == 0) ? AFFINE_STREAM : AFFINE_WORDS;
+	return stream || whole;
+}
+
+static bool is_one_scale(const struct st_tensor *scale)
+{
+	for (int i = 0; i < scale->ndim; i++)
+		if (scale->shape[i] != 1)
+			return false;
+	return true;
+}
+
+/* The grid of scales by a scheme's word for it. Without one, or `loosely`: what divides evenly. */
+static bool fit_grid(const struct compressed_parts *p, const struct scheme *s, bool loosely, struct compressed_fit *fit)
+{
+	const struct st_tensor *scale = p->part[PART_SCALE];
+	const uint64_t rows = scale->ndim ? scale->shape[0] : 1, groups = scale->ndim == 2 ? scale->shape[1] : 1;
+	uint64_t width = groups == 1 ? p->columns : 0;
+
+	fit->block_rows = 1;
+	if (is_one_scale(scale)) {
+		fit->block_rows = (uint32_t)p->rows;
+	} else if (s && s->block[0] && div_up(p->rows, s->block[0]) == rows &&
+		   div_up(p->columns, s->block[1]) == groups) {
+		fit->block_rows = s->block[0];
+		width = s->block[1];
+	} else if (rows != p->rows) {
+		return false;
+	}
+	if (!width && s && s->group_size && div_up(p->columns, s->group_size) == groups)
+		width = s->group_size;
+	if (!width && loosely && groups && p->columns % groups == 0)
+		width = p->columns / groups;
+	if (fit->block_rows == 1 && width > p->columns)
+		width = p->columns;
+	fit->block_columns = (uint32_t)width;
+	return width > 0;
+}
+
+static bool fit_scheme(const struct compressed_opener *o, const struct compressed_parts *p, const struct scheme *s,
+    bool loosely, struct compressed_fit *fit)
+{
+	const struct st_tensor *codes = p->part[PART_CODES];
+
+	fit->bits = s->bits;
+	fit->packing = AFFINE_SIGNED;
+	if (codes->dtype == DTYPE_I32 && !fit_words(&o->schemes, s->bits, p->columns, codes->shape[1], &fit->packing))
+		return false;
+	return fit_grid(p, s, loosely, fit);
+}
+
+static bool fits_alike(const struct compressed_fit *a, const struct compressed_fit *b)
+{
+	return a->bits == b->bits && a->packing == b->packing && a->block_rows == b->block_rows &&
+	       a->block_columns == b->block_columns;
+}
+
+/* Only targets tell: the shapes fit several schemes. */
+static int fit_target(const struct compressed_opener *o, const struct compressed_parts *p, bool loosely,
+    struct compressed_fit *fit)
+{
+	const struct scheme *found = NULL;
+	const char *pattern = NULL;
+	int rc = schemes_find(&o->schemes, p->module, &found, &pattern);
+
+	if (rc)
+		return err_set(o->o->err, rc,
+		    "%s: the shapes of module %.200s fit several config_groups, and which one it belongs to depends on the "
+		    "pattern \"%.200s\", which cannot be evaluated; write the module's name in its place",
+		    o->o->out->labels.configuration, p->module, pattern);
+	if (found && fit_scheme(o, p, found, loosely, fit))
+		return 0;
+	return err_set(o->o->err, -EBADMSG,
+	    "%s: the shapes of module %.200s fit several config_groups, and its name is no target of one of those; add it "
+	    "to the targets of its group",
+	    o->o->out->labels.configuration, p->module);
+}
+
+/* Counts schemes that fit in different ways; of the first that does, how. */
+static size_t count_fits(const struct compressed_opener *o, const struct compressed_parts *p, bool loosely,
+    struct compressed_fit *first)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < o->schemes.count; i++) {
+		struct compressed_fit fit;
+
+		if (!fit_scheme(o, p, &o->schemes.list[i], loosely, &fit))
+			continue;
+		if (!count)
+			*first = fit;
+		count += !count || !fits_alike(first, &fit);
+	}
+	return count;
+}
+
+/* No scheme fits: the width whose words fit, and groups that divide evenly. */
+static bool fit_without_scheme(const struct compressed_opener *o, const struct compressed_parts *p,
+    struct compressed_fit *fit)
+{
+	static const enum affine_packing packings[] = {AFFINE_STREAM, AFFINE_WORDS};
+	const struct st_tensor *codes = p->part[PART_CODES];
+	bool grid = false;
+
+	for (size_t i = 0; !grid && i < o->schemes.count; i++)
+		grid = fit_grid(p, &o->schemes.list[i], false, fit);
+	if (!grid && !fit_grid(p, NULL, true, fit))
+		return false;
+	fit->bits = 8;
+	fit->packing = AFFINE_SIGNED;
+	if (codes->dtype == DTYPE_I8)
+		return true;
+	for (unsigned i = 0; i < 16; i++) {
+		const unsigned bits = i % 8 + 1;
+		enum affine_packing packing;
+
+		fit->bits = (uint8_t)bits;
+		fit->packing = packings[i / 8];
+		if (fit_words(&o->schemes, bits, p->columns, codes->shape[1], &packing) && packing == fit->packing)
+			return true;
+	}
+	return false;
+}
+
+static int fit_module(const struct compressed_opener *o, const struct compressed_parts *p, struct compressed_fit *fit)
+{
+	for (int loosely = 0; loosely < 2; loosely++) {
+		const size_t count = count_fits(o, p, loosely, fit);
+
+		if (count)
+			return count == 1 ? 0 : fit_target(o, p, loosely, fit);
+	}
+	if (fit_without_scheme(o, p, fit))
+		return 0;
+	return opening_bad_tensor(o->o, p->part[PART_SCALE],
+	    "one scale for the weight, for each row, or for each group or block of it");
+}
+
+/* ---- checks ---- */
+
+static int read_shape(const struct compressed_opener *o, struct compressed_parts *p)
+{
+	const struct st_tensor *t = p->part[PART_SHAPE], *codes = p->part[PART_CODES];
+	const size_t width = t && t->dtype == DTYPE_I32 ? 4 : 8;
+	int64_t size[2] = {0};
+	char *bytes;
+	int rc;
+
+	if (!t)
+		return err_set(o->o->err, -EBADMSG,
+		    "%s: tensor %.200s has no %.200s.weight_shape; fetch the model again", opening_file(o->o, codes),
+		    codes->name, p->module);
+	if ((t->dtype != DTYPE_I64 && t->dtype != DTYPE_I32) || t->bytes != 2 * width)
+		return opening_bad_tensor(o->o, t, "I64 [2]");
+	rc = opening_read(o->o, t, t->bytes, (void **)&bytes);
+	if (rc)
+		return rc;
+	for (int i = 0; i < 2; i++)
+		memcpy(&size[i], bytes + (size_t)i * width, width);
+	free(bytes);
+	if (size[0] < 1 || size[1] < 1 || (uint64_t)size[0] != codes->shape[0])
+		return err_set(o->o->err, -EBADMSG,
+		    "%s: tensor %.200s says [%lld, %lld], but there are %llu rows of codes; fetch the model again",
+		    opening_file(o->o, t), t->name, (long long)size[0], (long long)size[1],
+		    (unsigned long long)codes->shape[0]);
+	p->rows = (uint64_t)size[0];
+	p->columns = (uint64_t)size[1];
+	return 0;
+}
+
+static int check_codes(const struct compressed_opener *o, struct compressed_parts *p)
+{
+	const struct st_tensor *t = p->part[PART_CODES];
+	int rc = 0;
+
+	if (t->ndim == 3)
+		return err_set(o->o->err, -ENOTSUP,
+		    "%s: tensor %.200s has three dimensions: experts in one tensor of compressed-tensors are not served; "
+		    "fetch a version of the model with a tensor for each expert",
+		    opening_file(o->o, t), t->name);
+	if (t->ndim != 2 || !t->bytes)
+		return opening_bad_tensor(o->o, t, "[out_features, in_features] or the words of that");
+	p->rows = t->shape[0];
+	p->columns = t->shape[1];
+	if (t->dtype == DTYPE_I32)
+		rc = read_shape(o, p);
+	if (rc == 0 && (p->rows > AFFINE_ROWS_MAX || p->columns > AFFINE_COLUMNS_MAX))
+		rc = opening_bad_tensor(o->o, t, "at most 2147483648 rows and 4194304 columns");
+	return rc;
+}
+
+static int compressed_check_scale(const struct compressed_opener *o, const struct compressed_parts *p)
+{
+	const struct st_tensor *t = p->part[PART_SCALE];
+
+	if (!t)
+		return err_set(o->o->err, -EBADMSG,
+		    "%s: tensor %.200s has no %.200s.weight_scale; fetch the model again",
+		    opening_file(o->o, p->part[PART_CODES]), p->part[PART_CODES]->name, p->module);
+	if (!affine_is_scale(t) || t->ndim > 2 || !t->bytes)
+		return opening_bad_tensor(o->o, t, "scales of type F16, BF16 or F32 in at most two dimensions");
+	return 0;
+}
+
+static bool same_shape(const struct st_tensor *a, const struct st_tensor *b)
+{
+	return a->ndim == b->ndim && memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)) == 0;
+}
+
+/* Zeros: a signed byte for each scale; or packed down the columns, as wide as the codes and in the same way. */
+static int check_zeros(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_matrix *m)
+{
+	const struct st_tensor *t = p->part[PART_ZERO], *scale = p->part[PART_SCALE];
+	uint64_t words;
+
+	m->offset = AFFINE_MIDDLE;
+	if (!t)
+		return 0;
+	m->offsets = checkpoint_data(o->o->c, t);
+	if (t->dtype == DTYPE_I8 && same_shape(t, scale)) {
+		m->offset = AFFINE_ZEROS_SIGNED;
+		return 0;
+	}
+	if (m->packing == AFFINE_SIGNED)
+		return opening_bad_tensor(o->o, t, "I8 of the shape of the scales");
+	words = m->packing == AFFINE_STREAM ? div_up((uint64_t)m->rows * m->bits, 32) : div_up(m->rows, 32u / m->bits);
+	if (t->dtype != DTYPE_I32 || t->ndim != 2 || scale->ndim != 2 || m->block_rows != 1 || t->shape[0] != words ||
+	    t->shape[1] != m->groups)
+		return opening_bad_tensor(o->o, t,
+		    "I8 of the shape of the scales, or I32 words of as many bits as the weight's down the columns");
+	m->offset = AFFINE_ZEROS_PACKED;
+	return 0;
+}
+
+/* Groups of columns. -1 anywhere says that they are in order, and so do those that are. */
+static int read_g_idx(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_matrix *m)
+{
+	const struct st_tensor *t = p->part[PART_G_IDX];
+	bool ordered = true;
+	uint32_t *g_idx;
+	void *bytes;
+	int rc;
+
+	if (!t)
+		return 0;
+	if (t->dtype != DTYPE_I32 || t->ndim != 1 || t->shape[0] != m->columns)
+		return opening_bad_tensor(o->o, t, "I32 [in_features]");
+	rc = opening_read(o->o, t, t->bytes, &bytes);
+	if (rc)
+		return rc;
+	g_idx = bytes;
+	for (uint32_t k = 0; k < m->columns; k++) {
+		if (g_idx[k] == UINT32_MAX) {
+			ordered = true;
+			break;
+		}
+		if (g_idx[k] >= m->groups)
+			rc = -EBADMSG;
+		ordered = ordered && g_idx[k] == k / m->block_columns;
+	}
+	if (!ordered && rc == 0) {
+		m->g_idx = g_idx = arena_alloc(&o->o->c->arena, m->columns, sizeof(*g_idx));
+		if (g_idx)
+			memcpy(g_idx, bytes, t->bytes);
+		else
+			rc = err_memory(o->o->err);
+	} else if (ordered) {
+		rc = 0;
+	} else {
+		rc = err_set(o->o->err, rc,
+		    "%s: tensor %.200s names a group that is not one of %u; fetch the model again",
+		    opening_file(o->o, t), t->name, m->groups);
+	}
+	free(bytes);
+	return rc;
+}
+
+/* ---- modules ---- */
+
+static int find_parts(const struct compressed_opener *o, const struct st_tensor *codes, struct compressed_parts *p)
+{
+	const bool bytes = codes->dtype == DTYPE_I8;
+	const char *const *suffixes = bytes ? bytes_suffixes : packed_suffixes;
+
+	*p = (struct compressed_parts){.module = opening_module(o->o, codes, suffixes[PART_CODES])};
+	if (!p->module)
+		return err_memory(o->o->err);
+	for (int i = PART_CODES; i <= PART_G_IDX; i++)
+		p->part[i] = opening_find(o->o, p->module, suffixes[i]);
+	return 0;
+}
+
+static int fill_matrix_of(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_module *m)
+{
+	const struct st_tensor *codes = p->part[PART_CODES], *scale = p->part[PART_SCALE];
+	struct compressed_fit fit;
+	int rc = fit_module(o, p, &fit);
+
+	if (rc)
+		return rc;
+	m->bits = fit.bits;
+	m->m = (struct affine_matrix){
+	    .rows = (uint32_t)p->rows,
+	    .columns = (uint32_t)p->columns,
+	    .block_rows = fit.block_rows,
+	    .block_columns = fit.block_columns,
+	    .groups = scale->ndim == 2 ? (uint32_t)scale->shape[1] : 1,
+	    .bits = fit.packing == AFFINE_SIGNED ? 8 : fit.bits,
+	    .packing = fit.packing,
+	    .scale_dtype = scale->dtype,
+	    .row_bytes = codes->bytes / codes->shape[0],
+	    .codes = checkpoint_data(o->o->c, codes),
+	    .scales = checkpoint_data(o->o->c, scale),
+	};
+	rc = check_zeros(o, p, &m->m);
+	return rc ? rc : read_g_idx(o, p, &m->m);
+}
+
+static int add_compressed(const struct compressed_opener *o, const struct st_tensor *codes)
+{
+	struct checkpoint *c = o->o->c;
+	struct affine_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
+	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
+	const struct st_tensor *global;
+	struct compressed_parts p;
+	int rc;
+
+	if (!m || !shape)
+		return err_memory(o->o->err);
+	rc = find_parts(o, codes, &p);
+	if (rc == 0)
+		rc = check_codes(o, &p);
+	if (rc == 0)
+		rc = compressed_check_scale(o, &p);
+	if (rc == 0)
+		rc = fill_matrix_of(o, &p, m);
+	if (rc)
+		return rc;
+	shape[0] = p.rows;
+	shape[1] = p.columns;
+	m->e.encoding = codes->dtype == DTYPE_I8 ? &bytes_encoding : &packed_encoding;
+	m->e.module = p.module;
+	m->e.shape = shape;
+	m->e.ndim = 2;
+	for (size_t i = 0; i <= PART_G_IDX; i++)
+		if (p.part[i])
+			encoded_add_part(&m->e, i, p.part[i], checkpoint_file(c, p.part[i]));
+	global = opening_find(o->o, p.module, ".weight_global_scale");
+	if (global)
+		opening_take(o->o, global);
+	return opening_add(o->o, arena_printf(&c->arena, "%s.weight", p.module), &m->e);
+}
+
+/* Scales beside a weight that was left as it is: those of training, or of a model that was never compressed. */
+static void hide_parameters(struct compressed_opener *o, const struct st_tensor *scale)
+{
+	static const char *const parameters[] = {
+	    ".weight_scale", ".weight_zero_point", ".weight_g_idx", ".weight_shape", ".weight_global_scale"};
+	const struct st_tensor *weight = opening_beside(o->o, scale, ".weight_scale", ".weight");
+
+	if (!o->schemes.labelled || !weight || !dtype_is_cast(weight->dtype))
+		return;
+	for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++) {
+		const struct st_tensor *t = opening_beside(o->o, scale, ".weight_scale", parameters[i]);
+
+		if (t)
+			opening_take(o->o, t);
+	}
+	opening_tally(o->o, "weights are not compressed, but stored beside the scales that would round them",
+	    "; served as stored, without that rounding", weight->name);
+}
+
+/* Tensors of sparse formats, whatever the configuration says. */
+static int refuse_sparse(const struct compressed_opener *o, const struct st_tensor *t)
+{
+	const bool sparse = opening_beside(o->o, t, ".bitmask", ".compressed") ||
+	                    (opening_beside(o->o, t, ".weight_packed", ".scale_packed") &&
+				opening_beside(o->o, t, ".weight_packed", ".meta"));
+
+	return sparse
+	           ? err_set(o->o->err, -ENOTSUP,
+			 "%s: tensor %.200s belongs to a sparse kind of compressed-tensors that is not served; decompress "
+			 "it with a version of compressed-tensors before 0.14, or fetch a version of the model that is not "
+			 "sparse",
+			 opening_file(o->o, t), t->name)
+	           : 0;
+}
+
+static int open_compressed(struct compressed_opener *o, const struct st_tensor *t)
+{
+	int rc;
+
+	if (opening_is_taken(o->o, t))
+		return 0;
+	rc = refuse_sparse(o, t);
+	if (rc)
+		return rc;
+	if (is_packed_weight(t))
+		return add_compressed(o, t);
+	/* Others store bytes by these names too: under another label they are not taken. */
+	if (is_bytes_weight(o->o, t) && (o->schemes.labelled || !o->schemes.other_label))
+		return add_compressed(o, t);
+	if (ends_with(t->name, ".weight_scale"))
+		hide_parameters(o, t);
+	return 0;
+}
+
+static int compressed_open(struct opening *opening)
+{
+	struct compressed_opener o = {.o = opening};
+	int rc = schemes_read(opening, &o.schemes);
+
+	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
+		rc = open_compressed(&o, &opening->c->tensors[i]);
+	opening->hide_activations |= o.schemes.labelled;
+	return rc;
+}
+
+const struct family compressed_family = {"compressed-tensors", compressed_claims, compressed_open};
