@@ -149,6 +149,16 @@ static inline float float_of_e4m3(uint8_t code)
 	return float_of_bits(sign | (121 - up) << 23 | (man << up & 7) << 20);
 }
 
+/* Sign, 2 bits of exponent with a bias of 1, man_bits of mantissa; no inf, no NaN: E2M1 and E2M3. */
+static inline float float_of_e2(uint32_t code, unsigned man_bits)
+{
+	const uint32_t one = 1u << man_bits, magnitude = code & (4 * one - 1);
+	const uint32_t steps = magnitude < one ? magnitude : (one | magnitude % one) << (magnitude / one - 1);
+	const float value = (float)steps / (float)one;
+
+	return code & 4 * one ? -value : value;
+}
+
 /* The high byte of an fp16. */
 static inline float float_of_e5m2(uint8_t code)
 {

@@ -10,6 +10,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	fp8_init(&k->fp8);
 	bnb_init(&k->bnb);
 	affine_init(&k->affine);
+	fp4_init(&k->fp4);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 #if defined(__x86_64__) || defined(__aarch64__)
 	if (level >= CPU_VECTOR) {

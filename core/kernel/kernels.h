@@ -12,6 +12,7 @@
 #include "kernel/affine.h"
 #include "kernel/cast.h"
 #include "kernel/cpu.h"
+#include "kernel/fp4.h"
 #include "kernel/fp8.h"
 #include "kernel/gptq.h"
 
@@ -25,6 +26,7 @@ struct kernels {
 	struct fp8_dsp fp8;
 	struct bnb_dsp bnb;
 	struct affine_dsp affine;
+	struct fp4_dsp fp4;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

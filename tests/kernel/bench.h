@@ -36,5 +36,6 @@ void bench_gptq(struct check *c, struct bench *b);
 void bench_fp8(struct check *c, struct bench *b);
 void bench_bnb(struct check *c, struct bench *b);
 void bench_affine(struct check *c, struct bench *b);
+void bench_fp4(struct check *c, struct bench *b);
 
 #endif

@@ -35,6 +35,7 @@ static const struct {
     {"fp8", check_fp8, bench_fp8, false},
     {"bnb", check_bnb, bench_bnb, false},
     {"affine", check_affine, bench_affine, false},
+    {"fp4", check_fp4, bench_fp4, false},
 };
 
 /* --- Chance, memory, results --- */
@@ -298,7 +299,7 @@ static bool choose_family(const char *name, unsigned *chosen)
 static void usage(void)
 {
 	fprintf(stderr, "usage: check_kernel [--seed N] [--cpu=LEVEL] [--accel=PLUGIN [--emulated]] [--stop] [--bench] "
-			"[cast|gptq|fp8|bnb|affine]...\n");
+			"[cast|gptq|fp8|bnb|affine|fp4]...\n");
 	exit(1);
 }
 

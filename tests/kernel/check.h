@@ -50,6 +50,7 @@ void check_gptq(struct check *c); /* or the plugin in its place */
 void check_fp8(struct check *c);
 void check_bnb(struct check *c);
 void check_affine(struct check *c);
+void check_fp4(struct check *c);
 
 /* ---- chance, memory ---- */
 

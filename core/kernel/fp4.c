@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The C reference: plain on purpose, since every kernel is compared with it. */
+
+#include "kernel/fp4.h"
+
+#include <string.h>
+
+#include "kernel/element.h"
+
+static float fp4_code(const struct fp4_tensor *t, uint32_t n, uint32_t k)
+{
+	const unsigned bits = dtype_bits(t->code_dtype);
+	const size_t first = ((size_t)n * t->columns + k) * bits;
+	uint32_t code = 0;
+
+	for (unsigned i = 0; i < bits; i++)
+		code |= (t->codes[(first + i) / 8] >> (first + i) % 8 & 1u) << i;
+	return float_of_e2(code, bits - 3);
+}
+
+/* The contract, but for the last rounding. */
+static float fp4_weight(const struct fp4_tensor *t, uint32_t n, uint32_t k)
+{
+	float scale = element_load(t->scales, (size_t)n * (t->columns / t->group) + k / t->group, t->scale_dtype);
+
+	if (t->global && t->divide)
+		scale /= element_load(t->global, 0, DTYPE_F32);
+	else if (t->global)
+		scale *= element_load(t->global, 0, DTYPE_F32);
+	return fp4_code(t, n, k) * scale;
+}
+
+static void fp4_reference(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r, enum dtype out)
+{
+	size_t i = 0;
+
+	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
+		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
+			element_store(dst, i++, fp4_weight(t, n, k), out);
+}
+
+static void fp4_reference_turned(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r, enum dtype out)
+{
+	size_t i = 0;
+
+	for (uint32_t k = r->row0; k < r->row0 + r->rows; k++)
+		for (uint32_t n = r->column0; n < r->column0 + r->columns; n++)
+			element_store(dst, i++, fp4_weight(t, n, k), out);
+}
+
+#define DEFINE_FP4(name, reference, type)                                                    \
+	static void name(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r) \
+	{                                                                                    \
+		reference(dst, t, r, type);                                                  \
+	}
+
+DEFINE_FP4(fp4_f16, fp4_reference, DTYPE_F16)
+DEFINE_FP4(fp4_bf16, fp4_reference, DTYPE_BF16)
+DEFINE_FP4(fp4_f32, fp4_reference, DTYPE_F32)
+DEFINE_FP4(fp4_turned_f16, fp4_reference_turned, DTYPE_F16)
+DEFINE_FP4(fp4_turned_bf16, fp4_reference_turned, DTYPE_BF16)
+DEFINE_FP4(fp4_turned_f32, fp4_reference_turned, DTYPE_F32)
+
+void fp4_init(struct fp4_dsp *dsp)
+{
+	static const struct fp4_dsp reference = {
+	    .rows = {fp4_f16, fp4_bf16, fp4_f32},
+	    .turned = {fp4_turned_f16, fp4_turned_bf16, fp4_turned_f32},
+	};
+
+	*dsp = reference;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * MXFP4, MXFP6 and NVFP4: kernels against the reference, and the reference against an exact product of doubles that is
+ * rounded to fp32 and then to the output. Every code meets every scale, and global scales of any kind.
+ */
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+static const struct fp4_tensor fp4_kinds[] = {
+    {.code_dtype = DTYPE_F4, .scale_dtype = DTYPE_F8_E8M0, .group = 32},
+    {.code_dtype = DTYPE_F6_E2M3, .scale_dtype = DTYPE_F8_E8M0, .group = 32},
+    {.code_dtype = DTYPE_F4, .scale_dtype = DTYPE_F8_E4M3, .group = 16},
+    {.code_dtype = DTYPE_F4, .scale_dtype = DTYPE_F8_E4M3, .group = 16, .divide = true},
+};
+
+/* ---- the second implementation ---- */
+
+/* The values of E2M1 without a sign, by code, and those of E2M3 in eighths. */
+static const double e2m1[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+static const unsigned char e2m3[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 22, 24, 26, 28,
+    30, 32, 36, 40, 44, 48, 52, 56, 60};
+
+static double fp4_code_at(const struct fp4_tensor *t, uint32_t n, uint32_t k)
+{
+	const unsigned char *row;
+	uint32_t three;
+
+	if (t->code_dtype == DTYPE_F4) {
+		row = t->codes + (size_t)n * (t->columns / 2);
+		three = k % 2 ? row[k / 2] / 16 : row[k / 2] % 16;
+		return three < 8 ? e2m1[three] : -e2m1[three - 8];
+	}
+	row = t->codes + (size_t)n * (t->columns / 4 * 3) + k / 4 * 3;
+	three = (row[0] + row[1] * 256u + row[2] * 65536u) / (1u << k % 4 * 6) % 64;
+	return three < 32 ? e2m3[three] / 8.0 : -(e2m3[three - 32] / 8.0);
+}
+
+static double fp4_round32(double value)
+{
+	return number_decode(number_encode(value, DTYPE_F32), DTYPE_F32);
+}
+
+/* The quotient of two floats is never so near what halves a step of fp32 that a double would not tell. */
+static uint64_t naive_fp4(const struct fp4_tensor *t, uint32_t n, uint32_t k, enum dtype out)
+{
+	double scale = number_decode(t->scales[(size_t)n * (t->columns / t->group) + k / t->group], t->scale_dtype);
+	uint32_t bits;
+
+	if (t->global) {
+		memcpy(&bits, t->global, sizeof(bits));
+		scale = t->divide ? scale / number_decode(bits, DTYPE_F32) : scale * number_decode(bits, DTYPE_F32);
+		scale = fp4_round32(scale);
+	}
+	return number_encode(fp4_round32(fp4_code_at(t, n, k) * scale), out);
+}
+
+/* ---- comparisons ---- */
+
+static fp4_fn *fp4_kernel(const struct check *c, enum cpu_level level, bool turned, enum dtype out)
+{
+	const struct fp4_dsp *dsp = &c->kernels[level].fp4;
+
+	return turned ? dsp->turned[out] : dsp->rows[out];
+}
+
+static void fp4_say(char *text, size_t size, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned)
+{
+	snprintf(text, size, "%s scales=%s%s groups of %u%s, %ux%u, rows %u+%u, columns %u+%u",
+	    dtype_name(t->code_dtype), dtype_name(t->scale_dtype), t->divide ? " divided" : "", t->group,
+	    turned ? " turned" : "", t->rows, t->columns, r->row0, r->rows, r->column0, r->columns);
+}
+
+static void check_fp4_reference(struct check *c, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned,
+    enum dtype out)
+{
+	const size_t bytes = dtype_bytes(out);
+	unsigned char *p = c->arena[EXPECTED].start;
+	char text[256], what[320];
+
+	for (uint32_t i = r->row0; i < r->row0 + r->rows; i++) {
+		for (uint32_t j = r->column0; j < r->column0 + r->columns; j++, p += bytes) {
+			const uint64_t expected = turned ? naive_fp4(t, j, i, out) : naive_fp4(t, i, j, out);
+
+			if (!memcmp(p, &expected, bytes))
+				continue;
+			fp4_say(text, sizeof(text), t, r, turned);
+			snprintf(what, sizeof(what), "reference %s %s: [%u][%u] is not %llx", dtype_name(out), text, i,
+			    j, (unsigned long long)expected);
+			tell(c, false, what);
+			return;
+		}
+	}
+	tell(c, true, "");
+}
+
+/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
+static void check_fp4_levels(struct check *c, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned,
+    enum dtype out)
+{
+	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
+	unsigned char *expected = c->arena[EXPECTED].start;
+	char text[256], what[320];
+
+	fp4_kernel(c, CPU_C, turned, out)(expected, t, r);
+	fp4_say(text, sizeof(text), t, r, turned);
+	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
+		fp4_fn *kernel = fp4_kernel(c, level, turned, out);
+		unsigned char *dst;
+
+		if (level && kernel == fp4_kernel(c, level - 1, turned, out))
+			continue;
+		dst = place_output(c, bytes);
+		kernel(dst, t, r);
+		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), text);
+		compare(c, dst, expected, bytes, what);
+	}
+}
+
+/* ---- random shapes ---- */
+
+static void fp4_scales_fill(struct check *c, const struct fp4_tensor *t, unsigned char *scales, size_t n)
+{
+	static const unsigned char odd[] = {
+	    0, 1, 2, 8, 104, 113, 114, 126, 127, 128, 142, 143, 247, 252, 253, 254, 255};
+	const bool usual = below(c, 2); /* NaN, inf and the like slow kernels down; most tensors have none */
+
+	for (size_t i = 0; i < n; i++) {
+		if (usual)
+			scales[i] = t->scale_dtype == DTYPE_F8_E8M0 ? 115 + below(c, 8) : below(c, 0x7f);
+		else
+			scales[i] = below(c, 2) ? odd[below(c, ARRAY_SIZE(odd))] : rnd(c);
+	}
+}
+
+static uint32_t random_global(struct check *c, bool divide)
+{
+	static const uint32_t odd[] = {0, 0x80000000, 1, 0x7fffff, 0x800000, 0x00800001, 0x7f7fffff, 0x7f800000,
+	    0xff800000, 0x7fc00000, 0xffc00001, 0x3f800000, 0xbf800000};
+
+	if (below(c, 4) == 0)
+		return odd[below(c, ARRAY_SIZE(odd))];
+	if (below(c, 3) == 0)
+		return rnd(c);
+	return number_encode((1 + rnd(c) * 0x1p-32) * (divide ? 4096 : 0x1p-13), DTYPE_F32);
+}
+
+static void random_fp4(struct check *c, struct fp4_tensor *t)
+{
+	static const uint16_t groups[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 90};
+	static const uint16_t rows[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 160};
+	unsigned char *codes, *scales, *global = NULL;
+	size_t bytes;
+
+	t->rows = pick(c, rows, ARRAY_SIZE(rows), 200);
+	t->columns = pick(c, groups, ARRAY_SIZE(groups), 40) * t->group;
+	bytes = (size_t)t->rows * (t->columns / 8 * dtype_bits(t->code_dtype));
+	codes = place(c, CODES, bytes, 1);
+	scales = place(c, SCALES, (size_t)t->rows * (t->columns / t->group), 1);
+	fill(c, codes, bytes);
+	fp4_scales_fill(c, t, scales, (size_t)t->rows * (t->columns / t->group));
+	if (t->scale_dtype == DTYPE_F8_E4M3) {
+		const uint32_t bits = random_global(c, t->divide);
+
+		global = place(c, ZEROS, sizeof(bits), 1);
+		memcpy(global, &bits, sizeof(bits));
+	}
+	t->codes = codes;
+	t->scales = scales;
+	t->global = global;
+}
+
+/* The whole, or a part of it, in steps of so many rows and columns. */
+static struct kernel_rect random_part(struct check *c, uint32_t rows, uint32_t columns, uint32_t step)
+{
+	struct kernel_rect r = {0, rows, 0, columns / step};
+
+	if (below(c, 2)) {
+		r.row0 = below(c, rows);
+		r.rows = 1 + below(c, rows - r.row0);
+	}
+	if (below(c, 2)) {
+		r.column0 = below(c, columns / step);
+		r.columns = 1 + below(c, columns / step - r.column0);
+	}
+	r.column0 *= step;
+	r.columns *= step;
+	return r;
+}
+
+static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, bool turned)
+{
+	char name[64];
+
+	for (int i = 0; i < 200; i++) {
+		struct fp4_tensor t = *kind;
+		struct kernel_rect r;
+
+		random_fp4(c, &t);
+		r = turned ? random_part(c, t.columns, t.rows, 1) : random_part(c, t.rows, t.columns, t.group);
+		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
+			check_fp4_levels(c, &t, &r, turned, out);
+			if ((size_t)r.rows * r.columns < 20000)
+				check_fp4_reference(c, &t, &r, turned, out);
+		}
+	}
+	snprintf(name, sizeof(name), "%s, scales %s%s%s", dtype_name(kind->code_dtype), dtype_name(kind->scale_dtype),
+	    kind->divide ? ", divided" : "", turned ? ", turned" : "");
+	group_end(c, name);
+}
+
+/* ---- every code and scale ---- */
+
+/* A row for each of 256 scales, with all codes in it, and some global scale. */
+static void check_fp4_all(struct check *c, struct fp4_tensor t)
+{
+	const bool turned = below(c, 2);
+	struct kernel_rect all = {0, 256, 0, 64};
+	const uint32_t bits = random_global(c, t.divide);
+	const size_t row = 8 * dtype_bits(t.code_dtype), groups = 64 / t.group;
+	unsigned char *codes = place(c, CODES, 256 * row, 1), *scales = place(c, SCALES, 256 * groups, 1);
+	unsigned char *global = place(c, ZEROS, sizeof(bits), 1);
+
+	if (turned)
+		all = (struct kernel_rect){0, 64, 0, 256};
+	memset(codes, 0, 256 * row);
+	for (size_t i = 0; i < 256 * 64 * dtype_bits(t.code_dtype); i++) {
+		const unsigned code = i / dtype_bits(t.code_dtype) % 64;
+
+		codes[i / 8] |= (code >> i % dtype_bits(t.code_dtype) & 1) << i % 8;
+	}
+	for (size_t i = 0; i < 256 * groups; i++)
+		scales[i] = i / groups;
+	memcpy(global, &bits, sizeof(bits));
+	t.rows = 256;
+	t.columns = 64;
+	t.codes = codes;
+	t.scales = scales;
+	t.global = t.scale_dtype == DTYPE_F8_E4M3 ? global : NULL;
+	for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
+		check_fp4_levels(c, &t, &all, turned, out);
+		check_fp4_reference(c, &t, &all, turned, out);
+	}
+}
+
+void check_fp4(struct check *c)
+{
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(fp4_kinds); i++)
+		check_fp4_shapes(c, &fp4_kinds[i / 2], i % 2);
+	for (unsigned i = 0; i < 40 * ARRAY_SIZE(fp4_kinds); i++)
+		check_fp4_all(c, fp4_kinds[i % ARRAY_SIZE(fp4_kinds)]);
+	group_end(c, "every FP4 and FP6 code and scale");
+}
