@@ -49,8 +49,9 @@ enum companion companion_of(const char *name)
 {
 	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
 
-	/* The weights as their author published them; and complete models in one file. */
-	if (begins_with(base, "consolidated") || (!slash && ends_with(base, ".gguf")))
+	/* The weights as their author published them, and for Apple's GPUs; and complete models in one file. */
+	if (begins_with(name, "original/") || begins_with(name, "metal/") || begins_with(base, "consolidated") ||
+	    (!slash && ends_with(base, ".gguf")))
 		return COMPANION_HIDDEN;
 	if (begins_with(name, "onnx/"))
 		return is_another_set(base) ? COMPANION_HIDDEN : COMPANION_PASSES;

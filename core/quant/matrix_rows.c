@@ -82,7 +82,8 @@ int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct ke
 {
 	static const struct generator_ops generator_ops = {fill_matrix, matrix_needs};
 	const uint64_t *shape = e->shape + e->ndim - 2;
-	const uint64_t rows = shape[e->transposed], columns = shape[!e->transposed];
+	const bool turn = e->transposed && !ops->turned;
+	const uint64_t rows = shape[turn], columns = shape[!turn];
 	const uint64_t width = dtype_bytes(out), row_bytes = columns * width;
 	struct matrix_rows *m = arena_alloc(arena, 1, sizeof(*m));
 
@@ -101,5 +102,5 @@ int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct ke
 	for (int i = 0; i + 2 < e->ndim; i++)
 		m->g.rows *= e->shape[i];
 	*g = &m->g;
-	return e->transposed ? turn_matrix(arena, out, g) : 0;
+	return turn ? turn_matrix(arena, out, g) : 0;
 }

@@ -26,11 +26,13 @@ struct matrix_ops {
 	    struct spans *out);
 	uint32_t cut; /* columns: rectangles begin at multiples of it, and end there or with the row; 0: whole rows */
 	uint32_t run_rows; /* rows are computed in runs of this many, from multiples of it; 0: one by one */
+	bool turned;       /* fill takes rectangles of what is served even where that is the other way round */
 	bool scattered;    /* any row is computed from pages that all rows share: see struct inputs, resident */
 };
 
 /* Makes the generator, in the arena. Rows and columns must fit 32 bits. A matrix that e->transposed says is served the
- * other way round is filled as stored, and turned here; only single ones are. Returns 0 or -ENOMEM. */
+ * other way round is filled as stored and turned here, unless fill does that; only single ones are. Returns 0 or
+ * -ENOMEM. */
 int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct kernels *k, enum dtype out,
     struct arena *arena, const struct generator **g);
 

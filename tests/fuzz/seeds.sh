@@ -37,6 +37,15 @@ printf '.%%.0s' {1..40} >"$out/escape/deep"
 python3 - "$out/checkpoint" <<'EOF'
 import json, struct, sys
 
+def pack(parts, config):
+    """A module of another family: (name, dtype, shape, size) of each tensor."""
+    header, data = {}, b""
+    for name, dtype, shape, size in parts:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
+        data += bytes((i * 37 + len(data)) & 255 for i in range(size))
+    header, config = json.dumps(header).encode(), json.dumps(config).encode()
+    return struct.pack("<HH", len(header), len(config)) + header + config + data
+
 def checkpoint(bits, k, n, groups, g_idx, scales, config):
     words = lambda count: -(-count * bits // 32)
     sizes = {"F16": 2, "BF16": 2, "F32": 4, "I32": 4}
@@ -80,6 +89,19 @@ cases = [
     (5, 32, 32, 1, True, "F16", {"bits": 5, "format": "gptq_p", "sym": False}),
     (2, 48, 16, 3, True, "F16", {"bits": 2, "group_size": 16, "quant_method": "auto-round"}),
 ]
+families = {
+    "mxfp4": ([("l.q.weight_packed", "U8", [3, 32], 96), ("l.q.weight_scale", "U8", [3, 2], 6)], {}),
+    "mxfp6": ([("l.q.weight_packed", "U8", [3, 24], 72), ("l.q.weight_scale", "U8", [3, 1], 3)], {}),
+    "nvfp4": ([("l.q.weight", "U8", [3, 16], 48), ("l.q.weight_scale", "F8_E4M3", [3, 2], 6),
+               ("l.q.weight_scale_2", "F32", [], 4), ("l.q.input_scale", "F32", [], 4)], {}),
+    "nvfp4-ct": ([("l.q.weight_packed", "U8", [3, 8], 24), ("l.q.weight_scale", "F8_E4M3", [3, 1], 3),
+                  ("l.q.weight_global_scale", "F32", [1], 4)], {"transform_config": {"config_groups": {}}}),
+    "fp4-v4": ([("l.q.weight", "I8", [3, 16], 48), ("l.q.scale", "F8_E8M0", [3, 1], 3)], {}),
+    "gptoss": ([("e.up_blocks", "U8", [2, 3, 1, 16], 96), ("e.up_scales", "U8", [2, 3, 1], 6)], {"quant_method": "mxfp4"}),
+}
+for name, (parts, config) in families.items():
+    with open(f"{sys.argv[1]}/{name}", "wb") as f:
+        f.write(pack(parts, config))
 for i, case in enumerate(cases):
     with open(f"{sys.argv[1]}/case{i}", "wb") as f:
         f.write(checkpoint(*case))

@@ -218,7 +218,6 @@ refused() {
 @test "a scaled weight in a GPTQ model, its scale in another shard" {
 	refused 3 scaled_elsewhere model-00001 mlp.up_proj.weight I8 zz_scales/ $AGAIN
 }
-@test "MXFP4" { refused 3 mxfp4_label quantize_config.json mxfp4 MXFP4 $AGAIN; }
 @test "an unknown method" { refused 3 unknown_method quantize_config.json zipweights expected gptq; }
 @test "an unknown format" { refused 3 unknown_format quantize_config.json gptq_v9 expected gptq; }
 @test "rotated weights" { refused 3 rotated quantize_config.json rotation $AGAIN; }

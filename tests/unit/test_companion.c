@@ -14,6 +14,7 @@ static const char *const weights[] = {"mtp.safetensors", "model-00001-of-00002.s
 static const char *const hidden[] = {"pytorch_model.bin", "pytorch_model-00001-of-00002.bin",
     "pytorch_model.bin.index.json", "model.safetensors.index.json", "tf_model.h5", "flax_model.msgpack",
     "rust_model.ot", "consolidated.00.pth", "consolidated.safetensors", "original/consolidated.00.pth",
+    "original/model.safetensors", "original/dtypes.json", "original/config.json", "metal/model.bin",
     "model-q4_k_m.gguf", "llama.gguf", "model.onnx", "onnx/model.onnx", "onnx/decoder_model_merged.onnx_data",
     "onnx/model_q4.onnx", "model.pt", "adapter_config.json", "adapter_model.bin", "adapter_model.safetensors",
     "quantize_config.json", "quant_config.json", "quantization_config.json", "hf_quant_config.json", "quant_log.csv",

@@ -331,7 +331,6 @@ static void test_refused(void)
 	    {"{\"quant_method\":\"exl3\"}", "EXL3"},
 	    {"{\"quant_method\":\"marlin\"}", "Marlin"},
 	    {"{\"quant_method\":\"gptq_marlin_24\"}", "not known"},
-	    {"{\"quant_method\":\"mxfp4\"}", "MXFP4"},
 	    {"{\"quant_method\":\"something\"}", "not known"},
 	    {"{\"quant_method\":\"gptq\",\"checkpoint_format\":\"marlin\"}", "Marlin"},
 	    {"{\"checkpoint_format\":\"bitblas\"}", "BitBLAS"},
