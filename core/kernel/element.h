@@ -11,13 +11,19 @@
 #include "base/dtype.h"
 #include "base/half.h"
 
+/* As dtype_bytes, for the types below; inline, since kernels load scales one by one. */
+static inline size_t element_bytes(enum dtype dtype)
+{
+	return dtype == DTYPE_F32 ? 4 : dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? 2 : 1;
+}
+
 /* Element i of an array of F32, F16, BF16, F8_E4M3, F8_E5M2 or F8_E8M0 as a float, which is exact. */
 static inline float element_load(const void *array, size_t i, enum dtype dtype)
 {
-	const unsigned char *at = (const unsigned char *)array + i * dtype_bytes(dtype);
+	const size_t bytes = element_bytes(dtype);
 	uint32_t bits = 0;
 
-	memcpy(&bits, at, dtype_bytes(dtype));
+	memcpy(&bits, (const unsigned char *)array + i * bytes, bytes);
 	switch (dtype) {
 	case DTYPE_F16:
 		return float_of_half((uint16_t)bits);
