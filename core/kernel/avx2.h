@@ -39,6 +39,32 @@ ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
 	return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
 
+/* Of 16 elements those with even and with odd numbers. */
+struct floats16 {
+	__m256 even, odd;
+};
+
+/* 16 elements in their order. NaNs are canonical. */
+ALWAYS_INLINE void floats16_store(char *dst, struct floats16 value, enum dtype out)
+{
+	if (out == DTYPE_BF16) {
+		const __m256i even = _mm256_srli_epi32(round_bf16(value.even), 16), odd = round_bf16(value.odd);
+
+		_mm256_storeu_si256((__m256i_u *)dst, _mm256_blend_epi16(even, odd, 0xaa));
+	} else if (out == DTYPE_F16) {
+		const __m128i even = round16(value.even, out), odd = round16(value.odd, out);
+
+		_mm_storeu_si128((__m128i_u *)dst, _mm_unpacklo_epi16(even, odd));
+		_mm_storeu_si128((__m128i_u *)(dst + 16), _mm_unpackhi_epi16(even, odd));
+	} else {
+		const __m256 low = _mm256_unpacklo_ps(value.even, value.odd);
+		const __m256 high = _mm256_unpackhi_ps(value.even, value.odd);
+
+		_mm256_storeu_ps((float *)dst, _mm256_permute2f128_ps(low, high, 0x20));
+		_mm256_storeu_ps((float *)(dst + 32), _mm256_permute2f128_ps(low, high, 0x31));
+	}
+}
+
 #endif
 
 #endif

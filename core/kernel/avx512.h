@@ -48,6 +48,21 @@ ALWAYS_INLINE __m512i round16x2(__m512 low, __m512 high, enum dtype out)
 	return _mm512_permutex2var_epi16(round_bf16(low), _mm512_load_si512(odd), round_bf16(high));
 }
 
+struct floats32 {
+	__m512 low, high;
+};
+
+/* Stores those of 32 elements that are in the mask, all of them as a whole line. */
+ALWAYS_INLINE void floats32_store(char *dst, struct floats32 value, __mmask32 there, enum dtype out)
+{
+	if (out != DTYPE_F32) {
+		_mm512_mask_storeu_epi16(dst, there, round16x2(value.low, value.high, out));
+		return;
+	}
+	_mm512_mask_storeu_ps(dst, (__mmask16)there, value.low);
+	_mm512_mask_storeu_ps(dst + 64, (__mmask16)(there >> 16), value.high);
+}
+
 #endif
 
 #endif

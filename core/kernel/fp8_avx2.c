@@ -15,11 +15,6 @@
 
 #include "kernel/fp8_blocks.h"
 
-/* Of 16 elements those with even and with odd numbers. */
-struct floats16 {
-	__m256 even, odd;
-};
-
 /* 16 codes as fp16 of the same bits, or the byte as the upper one of it; even numbers in the lower half. */
 ALWAYS_INLINE __m256i fp8_halves(__m128i codes, enum dtype code)
 {
@@ -53,27 +48,6 @@ ALWAYS_INLINE struct floats16 fp8_values(__m128i codes, enum dtype code)
 	return (struct floats16){_mm256_mul_ps(value.even, unfold), _mm256_mul_ps(value.odd, unfold)};
 }
 
-/* 16 elements in their order. NaNs are canonical. */
-ALWAYS_INLINE void fp8_store(char *dst, struct floats16 value, enum dtype out)
-{
-	if (out == DTYPE_BF16) {
-		const __m256i even = _mm256_srli_epi32(round_bf16(value.even), 16), odd = round_bf16(value.odd);
-
-		_mm256_storeu_si256((__m256i_u *)dst, _mm256_blend_epi16(even, odd, 0xaa));
-	} else if (out == DTYPE_F16) {
-		const __m128i even = round16(value.even, out), odd = round16(value.odd, out);
-
-		_mm_storeu_si128((__m128i_u *)dst, _mm_unpacklo_epi16(even, odd));
-		_mm_storeu_si128((__m128i_u *)(dst + 16), _mm_unpackhi_epi16(even, odd));
-	} else {
-		const __m256 low = _mm256_unpacklo_ps(value.even, value.odd);
-		const __m256 high = _mm256_unpackhi_ps(value.even, value.odd);
-
-		_mm256_storeu_ps((float *)dst, _mm256_permute2f128_ps(low, high, 0x20));
-		_mm256_storeu_ps((float *)(dst + 32), _mm256_permute2f128_ps(low, high, 0x31));
-	}
-}
-
 /* One scale for all, or those of 16 codes. */
 ALWAYS_INLINE struct floats16 load_scales(const float *scales, bool each)
 {
@@ -99,7 +73,7 @@ ALWAYS_INLINE void fp8_decode16(char *dst, __m128i codes, struct floats16 scale,
 		value = (struct floats16){_mm256_mul_ps(value.even, scale.even), _mm256_mul_ps(value.odd, scale.odd)};
 	if (!v.plain)
 		value = (struct floats16){canonical_nan(value.even), canonical_nan(value.odd)};
-	fp8_store(dst, value, v.out);
+	floats16_store(dst, value, v.out);
 }
 
 /* Up to 16 codes of any kind; both pointers may end with them. */

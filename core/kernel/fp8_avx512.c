@@ -14,10 +14,6 @@
 
 enum { AT_ONCE = 32 };
 
-struct floats32 {
-	__m512 low, high;
-};
-
 ALWAYS_INLINE struct floats32 floats_of_halves(__m512i halves)
 {
 	return (struct floats32){
@@ -48,17 +44,6 @@ ALWAYS_INLINE struct floats32 fp8_values(__m256i codes, enum dtype code)
 	value = floats_of_halves(_mm512_mask_mov_epi16(halves_of_e4m3(codes), nans_of_e4m3(codes),
 	    _mm512_set1_epi16(0x7e00)));
 	return (struct floats32){_mm512_mul_ps(value.low, unfold), _mm512_mul_ps(value.high, unfold)};
-}
-
-/* Stores `there` elements of 32, all of them as a whole line. */
-ALWAYS_INLINE void fp8_store(char *dst, struct floats32 value, __mmask32 there, enum dtype out)
-{
-	if (out != DTYPE_F32) {
-		_mm512_mask_storeu_epi16(dst, there, round16x2(value.low, value.high, out));
-		return;
-	}
-	_mm512_mask_storeu_ps(dst, (__mmask16)there, value.low);
-	_mm512_mask_storeu_ps(dst + 64, (__mmask16)(there >> 16), value.high);
 }
 
 ALWAYS_INLINE struct floats32 fp8_product(struct floats32 value, struct floats32 scale, bool divide)
@@ -101,7 +86,7 @@ ALWAYS_INLINE void fp8_decode32(char *dst, const unsigned char *src, struct floa
 		value = fp8_product(fp8_values(codes, v.code), scale, v.divide);
 		value = (struct floats32){canonical_nan(value.low), canonical_nan(value.high)};
 	}
-	fp8_store(dst, value, there, v.out);
+	floats32_store(dst, value, there, v.out);
 }
 
 ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, const float *scales,

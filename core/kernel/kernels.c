@@ -23,12 +23,14 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		gptq_init_avx2(&k->gptq);
 		cast_init_avx2(k->cast);
 		fp8_init_avx2(&k->fp8);
+		bnb_init_avx2(&k->bnb);
 		fp8_cast_init_avx2(k->cast);
 	}
 	if (level >= CPU_AVX512) {
 		gptq_init_avx512(&k->gptq);
 		cast_init_avx512(k->cast);
 		fp8_init_avx512(&k->fp8);
+		bnb_init_avx512(&k->bnb);
 		fp8_cast_init_avx512(k->cast);
 	}
 #endif
