@@ -16,8 +16,7 @@
 #include "gptqfs.h"
 #include "../test.h"
 
-#define TENSORS_MAX 96
-#define MODULES_MAX 7
+#define TENSORS_MAX 160
 #define PARTS_MAX 3
 #define FAMILIES_MAX 2
 #define SHARDS_MAX 5

@@ -67,6 +67,24 @@ double e8m0(unsigned code)
 	return code == 255 ? (double)NAN : ldexp(1, (int)code - 127);
 }
 
+void put_bits(unsigned char *data, uint64_t at, unsigned bits, unsigned value)
+{
+	for (unsigned i = 0; i < bits; i++, at++) {
+		const unsigned char mask = (unsigned char)(1u << at % 8);
+
+		data[at / 8] = (unsigned char)((data[at / 8] & ~mask) | (value >> i & 1 ? mask : 0));
+	}
+}
+
+unsigned get_bits(const unsigned char *data, uint64_t at, unsigned bits)
+{
+	unsigned value = 0;
+
+	for (unsigned i = 0; i < bits; i++, at++)
+		value |= (data[at / 8] >> at % 8 & 1u) << i;
+	return value;
+}
+
 /* ---- tensors ---- */
 
 static unsigned bits_of(const char *dtype)
@@ -88,6 +106,14 @@ struct stored *add_bytes(struct mixture *x, const char *name, const char *dtype,
 	s->name = name;
 	s->data = take(s->bytes);
 	return s;
+}
+
+/* What lies beside the fields means nothing. */
+void fill_any(struct stored *s)
+{
+	if (chance(50))
+		for (uint64_t i = 0; i < s->bytes; i++)
+			s->data[i] = (unsigned char)any();
 }
 
 struct scales draw_scales(const char *const *dtypes, size_t count)

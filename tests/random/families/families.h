@@ -9,6 +9,7 @@
 
 #include "../random.h"
 
+#define MODULES_MAX 8
 #define SETTINGS_MAX 24
 #define NOTES_MAX 16
 
@@ -21,24 +22,32 @@ struct mixture {
 	unsigned top_count;
 	const char *notes[NOTES_MAX]; /* the modules, for the report of a failure */
 	unsigned note_count;
-	const char *method; /* the first packer's name for itself, or NULL */
+	const char *method;     /* quant_method, or NULL if there is no such configuration */
+	bool has_config_groups; /* whose blocks may be taken for those of FP8 */
 };
 
 /* A family as this test knows it. */
 struct packer {
 	const char *name;
 	bool linear; /* makes MODULE.weight of [out, in], which fused views may join */
-	bool alone;  /* cannot be told from others, or changes what others mean: has a checkpoint for itself */
-	/* What all its modules in one checkpoint share, and what the configuration says of that. */
+	/*
+	 * The quant_method by which it is known; NULL if its tensors say all, under any label; "" if there must be
+	 * none. Those with a label do not go together unless it is the same packer's.
+	 */
+	const char *label;
+	/* What all its modules in one checkpoint share; may be NULL. */
 	void (*begin)(struct mixture *x);
 	/*
 	 * Adds the tensors of one module and what the views must show for it, and returns its weight. `in` is 0, or the
 	 * in_features of siblings, which it may have to round up.
 	 */
 	const struct weight *(*add)(struct mixture *x, const char *module, uint64_t in);
+	/* What the configuration says, once all modules are there; may be NULL. */
+	void (*end)(struct mixture *x);
 };
 
-extern const struct packer fp8, fp8_experts;
+extern const struct packer awq, awq_gemv, awq_fast, bnb_4bit, bnb_int8, ct, fp8, fp8_experts, gemma, gemma_embedding,
+    gptoss, hqq, mlx, mlx_metal, mxfp4, mxfp6, nvfp4;
 
 /* ---- common.c ---- */
 
@@ -53,6 +62,10 @@ double e4m3(unsigned code);
 double e5m2(unsigned code);
 double e8m0(unsigned code);
 
+/* A field of bits from bit `at` on, the lowest of the first byte being bit 0. */
+void put_bits(unsigned char *data, uint64_t at, unsigned bits, unsigned value);
+unsigned get_bits(const unsigned char *data, uint64_t at, unsigned bits);
+
 /* The type of a scale: a format, or NULL for an exponent in one byte. */
 struct scales {
 	const char *dtype;
@@ -62,6 +75,7 @@ struct scales {
 
 struct scales draw_scales(const char *const *dtypes, size_t count);
 struct stored *add_bytes(struct mixture *x, const char *name, const char *dtype, int ndim, const uint64_t *shape);
+void fill_any(struct stored *s);
 struct stored *add_scales(struct mixture *x, const char *name, const struct scales *s, int ndim, const uint64_t *shape);
 double scale_at(const struct stored *s, uint64_t i);
 struct weight *add_weight(struct mixture *x, const char *name, int ndim, const uint64_t *shape);

@@ -21,7 +21,7 @@ static void begin(struct mixture *x)
 	inverse = chance(10);
 	if (inverse)
 		say_setting(x, "\"weight_scale_semantics\": \"inverse\"");
-	if (chance(60)) {
+	if (x->has_config_groups || chance(60)) {
 		const uint64_t rows = PICK(usual), columns = chance(70) ? rows : PICK(usual);
 
 		block[0] = rows;
@@ -227,5 +227,5 @@ static const struct weight *add_experts(struct mixture *x, const char *module, u
 	return weight;
 }
 
-const struct packer fp8 = {"fp8", true, false, begin, add};
-const struct packer fp8_experts = {"fp8", false, false, begin, add_experts};
+const struct packer fp8 = {"fp8", true, NULL, begin, add, NULL};
+const struct packer fp8_experts = {"fp8", false, NULL, begin, add_experts, NULL};

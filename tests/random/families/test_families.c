@@ -6,7 +6,29 @@
 
 #include "families.h"
 
-static const struct packer *const packers[] = {&fp8, &fp8_experts};
+/* FAMILY=NAME draws also what is not served yet. */
+static const struct {
+	const struct packer *packer;
+	bool served;
+} packers[] = {
+    {&fp8, true},
+    {&fp8_experts, true},
+    {&ct, false},
+    {&awq, false},
+    {&awq_gemv, false},
+    {&awq_fast, false},
+    {&bnb_4bit, false},
+    {&bnb_int8, false},
+    {&mxfp4, false},
+    {&mxfp6, false},
+    {&gptoss, false},
+    {&nvfp4, false},
+    {&mlx, false},
+    {&mlx_metal, false},
+    {&hqq, false},
+    {&gemma, false},
+    {&gemma_embedding, false},
+};
 
 #define PALETTE_MAX 4
 
@@ -16,22 +38,37 @@ struct palette {
 	unsigned count;
 };
 
-static void draw_palette(struct palette *p)
+static const struct packer *draw_first(void)
 {
 	const char *wanted = getenv("FAMILY");
-	unsigned tries = 0;
 
-	do
-		p->of[0] = PICK(packers);
-	while (wanted && strcmp(p->of[0]->name, wanted) != 0 && ++tries < 10000);
+	for (;;) {
+		const size_t i = below(COUNT(packers));
+
+		if (wanted ? strcmp(packers[i].packer->name, wanted) == 0 : packers[i].served)
+			return packers[i].packer;
+	}
+}
+
+static bool go_together(const struct packer *a, const struct packer *b)
+{
+	return !a->label || !b->label || a == b || (a->begin == b->begin && a->end == b->end);
+}
+
+static void draw_palette(struct palette *p)
+{
+	const uint64_t more = chance(50) ? 1 + below(PALETTE_MAX - 1) : 0;
+
+	p->of[0] = draw_first();
 	p->count = 1;
-	if (p->of[0]->alone || chance(50))
-		return;
-	for (uint64_t i = 1 + below(PALETTE_MAX - 1); i > 0; i--) {
-		const struct packer *more = PICK(packers);
+	for (uint64_t i = 0; i < more; i++) {
+		const size_t at = below(COUNT(packers));
+		bool fits = packers[at].served;
 
-		if (!more->alone)
-			p->of[p->count++] = more;
+		for (unsigned k = 0; k < p->count; k++)
+			fits &= go_together(packers[at].packer, p->of[k]);
+		if (fits)
+			p->of[p->count++] = packers[at].packer;
 	}
 }
 
@@ -40,16 +77,35 @@ static const struct packer *any_of(const struct palette *p)
 	return p->of[below(p->count)];
 }
 
+static bool is_first(const struct palette *p, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (p->of[k]->begin == p->of[i]->begin && p->of[k]->end == p->of[i]->end)
+			return false;
+	return true;
+}
+
+/* Those with a label come first: what they say limits what others may leave unsaid. */
 static void begin_all(struct mixture *x, const struct palette *p)
 {
-	for (unsigned i = 0; i < p->count; i++) {
-		bool again = false;
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < p->count; i++) {
+			const bool labelled = p->of[i]->label != NULL;
 
-		for (unsigned k = 0; k < i; k++)
-			again |= p->of[k]->begin == p->of[i]->begin;
-		if (p->of[i]->begin && !again)
-			p->of[i]->begin(x);
-	}
+			if (labelled != (pass == 0) || !is_first(p, i))
+				continue;
+			if (labelled)
+				x->method = p->of[i]->label;
+			if (p->of[i]->begin)
+				p->of[i]->begin(x);
+		}
+}
+
+static void end_all(struct mixture *x, const struct palette *p)
+{
+	for (unsigned i = 0; i < p->count; i++)
+		if (p->of[i]->end && is_first(p, i))
+			p->of[i]->end(x);
 }
 
 static const char *draw_name(unsigned number)
@@ -109,7 +165,7 @@ static void add_configs(struct mixture *x)
 	fprintf(memo.out, "{\"model_type\": \"llama\", \"rope_theta\": 10000.0");
 	for (unsigned i = 0; i < x->top_count; i++)
 		fprintf(memo.out, ", %s", x->tops[i]);
-	if (x->method) {
+	if (x->method && *x->method) {
 		fprintf(memo.out, ", \"quantization_config\": {\"quant_method\": \"%s\"", x->method);
 		for (unsigned i = 0; i < x->setting_count; i++)
 			fprintf(memo.out, ", %s", x->settings[i]);
@@ -133,6 +189,7 @@ static struct checkpoint *draw(void)
 		add_joined(&x, &p);
 	for (unsigned i = 0, count = 1 + (unsigned)below(3); i < count; i++)
 		add_module(&x, &p, i);
+	end_all(&x, &p);
 	add_others(&x.base);
 	expect_views(&x.base);
 	add_configs(&x);
