@@ -13,7 +13,7 @@ static const struct {
 } packers[] = {
     {&fp8, true},
     {&fp8_experts, true},
-    {&ct, false},
+    {&ct, true},
     {&awq, false},
     {&awq_gemv, false},
     {&awq_fast, false},
