@@ -6,9 +6,12 @@
     make_model.py llama --layers 80 --hidden 8192 --inter 28672 --kv 1024 --sparse DIR     a 70B
     make_model.py moe [--tensors 100000] DIR   experts, until about that many tensors are stored (always sparse)
     make_model.py flat [--tensors 100] [--view-gb 1] DIR     that many equal modules and nothing else
+    make_model.py gpt-oss [--view-gb 3] DIR    layers of gpt-oss, whose experts are MXFP4 in tensors of four dimensions
+    make_model.py deepseek [--layers 61] DIR   DeepSeek-V3 in FP8, 90,000 tensors (always sparse)
 
---fp8 stores FP8 in blocks of 128x128 instead of GPTQ. --sparse leaves holes where codes, scales and zeros would be, so that a file of any size takes no room. DIR is made,
-must not hold a model already, and defaults to a new directory under $TMPDIR; its name is printed.
+--family NAME stores that instead of GPTQ; families.py lists them. --sparse leaves holes where codes, scales and zeros
+would be, so that a file of any size takes no room. DIR is made, must not hold a model already, and defaults to a new
+directory under $TMPDIR; its name is printed.
 """
 
 import argparse
@@ -20,13 +23,17 @@ import struct
 import sys
 import tempfile
 
+from families import FAMILIES
+
 BLOCK = 16 << 20
+SIZES = {"I64": 8, "I32": 4, "U32": 4, "F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "F8_E4M3": 1}
 SHARD = 5_000_000_000
 
 # High bytes of fp16 numbers as in a model: scales of 2^-10 to 2^-8, weights of about +-2^-6.
 SCALES = bytes(0x14 + (b & 7) for b in range(256))
-# FP8 codes without NaN, and F32 scales of 2^-10 to 2^-8.
+# FP8 codes without NaN; exponents of 2^-12 to 2^-5. BF16 and F32 scales are 2^-9 to 2^-7.
 CODES = bytes(b if b & 0x7F != 0x7F else b ^ 1 for b in range(256))
+EXPONENTS = bytes(115 + (b & 7) for b in range(256))
 WEIGHTS = bytes((b & 0x80) | 0x20 + (b & 7) for b in range(256))
 
 
@@ -39,8 +46,11 @@ class Source:
             block[1::2] = block[1::2].translate(SCALES if kind == "scales" else WEIGHTS)
         elif kind == "fp8":
             block = block.translate(CODES)
-        elif kind == "scales32":
-            block[2::4] = block[2::4].translate(bytes(b & 0x7F for b in range(256)))
+        elif kind == "e8m0":
+            block = block.translate(EXPONENTS)
+        elif kind == "bf16":
+            block[1::2] = bytes([0x3B]) * len(block[1::2])
+        elif kind == "f32":
             block[3::4] = bytes([0x3B]) * len(block[3::4])
         self.block = memoryview(bytes(block) * 2)
         self.at = 0
@@ -63,15 +73,15 @@ class Writer:
         self.orders = {}
 
     def add(self, name, dtype, shape, kind):
-        n = {"I32": 4, "F16": 2, "F32": 4, "F8_E4M3": 1}[dtype]
+        n = SIZES[dtype]
         for d in shape:
             n *= d
         self.tensors.append((name, dtype, shape, n, kind))
 
     def module(self, name, k, n, order):
-        if self.args.fp8:
-            self.add(name + ".weight", "F8_E4M3", [n, k], "fp8")
-            self.add(name + ".weight_scale_inv", "F32", [-(-n // 128), -(-k // 128)], "scales32")
+        if self.args.family != "gptq":
+            for suffix, (dtype, shape, kind) in FAMILIES[self.args.family][0](n, k).items():
+                self.add(f"{name}.{suffix}", dtype, shape, kind)
             return
         g, bits = self.args.group, self.args.bits
         groups = -(-k // g)
@@ -97,6 +107,8 @@ class Writer:
     def fill(self, f, n, shape, kind):
         if kind[0] == "g_idx":
             f.write(self.g_idx(shape[0], kind[1]))
+        elif kind[0] == "bytes":
+            f.write(kind[1])
         elif self.args.sparse:
             f.seek(n, os.SEEK_CUR)
         else:
@@ -149,11 +161,15 @@ class Writer:
             "checkpoint_format": "gptq",
             "pack_dtype": "int32",
         }
-        if self.args.fp8:
-            quant = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
-        else:
+        if self.args.family == "gptq":
             write_json(os.path.join(path, "quantize_config.json"), quant)
-        config["quantization_config"] = quant
+        elif self.args.family == "gpt-oss":
+            quant = {"quant_method": "mxfp4"}
+        else:
+            quant, more = FAMILIES[self.args.family][1:]
+            config.update(more)
+        if quant:
+            config["quantization_config"] = quant
         write_json(os.path.join(path, "config.json"), config)
 
 
@@ -205,6 +221,51 @@ def moe(w, a):
     return "Qwen3MoeForCausalLM"
 
 
+def gpt_oss(w, a):
+    a.hidden = a.inter = 2880
+    a.kv, a.vocab, a.family, experts = 512, 32000, "gpt-oss", 32
+    layer = 2 * experts * 3 * a.hidden * a.inter
+    a.layers = a.layers or max(1, round((a.view_gb * 1e9 - 4 * a.hidden * a.vocab) / layer))
+    w.weight("lm_head.weight", [a.vocab, a.hidden])
+    w.weight("model.embed_tokens.weight", [a.vocab, a.hidden])
+    w.weight("model.norm.weight", [a.hidden])
+    for i in range(a.layers):
+        p = f"model.layers.{i}."
+        for name, k, n in ("gate_up_proj", a.hidden, 2 * a.inter), ("down_proj", a.inter, a.hidden):
+            w.add(f"{p}mlp.experts.{name}_blocks", "U8", [experts, n, k // 32, 16], "codes")
+            w.add(f"{p}mlp.experts.{name}_scales", "U8", [experts, n, k // 32], "e8m0")
+            w.weight(f"{p}mlp.experts.{name}_bias", [experts, n])
+        w.weight(p + "mlp.router.weight", [experts, a.hidden])
+        for name, n, k in ("q_proj", 4096, a.hidden), ("k_proj", a.kv, a.hidden), ("v_proj", a.kv, a.hidden), (
+                "o_proj", a.hidden, 4096):
+            w.weight(f"{p}self_attn.{name}.weight", [n, k])
+    return "GptOssForCausalLM"
+
+
+def deepseek(w, a):
+    a.hidden, a.inter, a.vocab, a.family, a.sparse = 7168, 18432, 129280, "fp8", True
+    a.layers = a.layers or 61
+    w.weight("lm_head.weight", [a.vocab, a.hidden])
+    w.weight("model.embed_tokens.weight", [a.vocab, a.hidden])
+    w.weight("model.norm.weight", [a.hidden])
+    for i in range(a.layers):
+        p = f"model.layers.{i}."
+        w.weight(p + "input_layernorm.weight", [a.hidden])
+        w.weight(p + "post_attention_layernorm.weight", [a.hidden])
+        for name, k, n in ("q_a_proj", a.hidden, 1536), ("q_b_proj", 1536, 24576), (
+                "kv_a_proj_with_mqa", a.hidden, 576), ("kv_b_proj", 512, 32768), ("o_proj", 16384, a.hidden):
+            w.module(f"{p}self_attn.{name}", k, n, 0)
+        if i < 3:
+            mlp(w, p + "mlp.", a.hidden, a.inter, 0)
+            continue
+        w.weight(p + "mlp.gate.weight", [256, a.hidden])
+        w.add(p + "mlp.gate.e_score_correction_bias", "F32", [256], "f32")
+        mlp(w, p + "mlp.shared_experts.", a.hidden, 2048, 0)
+        for e in range(256):
+            mlp(w, f"{p}mlp.experts.{e}.", a.hidden, 2048, 0)
+    return "DeepseekV3ForCausalLM"
+
+
 def flat(w, a):
     """Rows of one length whatever the number of tensors, so that only the number differs."""
     k = 1024
@@ -214,9 +275,13 @@ def flat(w, a):
     return "LlamaForCausalLM"
 
 
+SHAPES = {"llama": llama, "moe": moe, "flat": flat, "gpt-oss": gpt_oss, "deepseek": deepseek}
+MODEL_TYPES = {"moe": "qwen3_moe", "gpt-oss": "gpt_oss", "deepseek": "deepseek_v3"}
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("shape", choices=["llama", "moe", "flat"])
+    p.add_argument("shape", choices=list(SHAPES))
     p.add_argument("dir", nargs="?")
     p.add_argument("--view-gb", type=float, default=0)
     p.add_argument("--layers", type=int, default=0)
@@ -229,7 +294,7 @@ def main():
     p.add_argument("--group", type=int, default=128)
     p.add_argument("--act-order", action="store_true")
     p.add_argument("--asym", action="store_true")
-    p.add_argument("--fp8", action="store_true")
+    p.add_argument("--family", default="gptq", choices=["gptq", *FAMILIES])
     p.add_argument("--sparse", action="store_true")
     a = p.parse_intermixed_args()
     a.kv = a.kv or a.hidden
@@ -243,10 +308,10 @@ def main():
     if os.path.exists(os.path.join(a.dir, "config.json")):
         sys.exit(f"make_model.py: {a.dir} holds a model already; remove it or name another directory")
     w = Writer(a)
-    architecture = {"llama": llama, "moe": moe, "flat": flat}[a.shape](w, a)
+    architecture = SHAPES[a.shape](w, a)
     w.write({
         "architectures": [architecture],
-        "model_type": "qwen3_moe" if a.shape == "moe" else "llama",
+        "model_type": MODEL_TYPES.get(a.shape, "llama"),
         "hidden_size": a.hidden,
         "intermediate_size": a.inter,
         "num_hidden_layers": a.layers,
