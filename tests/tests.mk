@@ -27,6 +27,10 @@ $(B)/sweep: $(B)/tests/faults/sweep.o $(B)/tests/faults/image.o $(B)/tests/fault
 $(B)/gptqfs-faulty: $(fs_obj) $(B)/tests/faults/wrap.o $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) $(wrapped:%=-Wl,--wrap=%) -o $@ $^ $(FUSE_LIBS) $(LIBS)
 
+# Every case of every kernel, NEON's under qemu and CUDA's emulated too: an hour, where make check takes a sample.
+kernels: $(needs_kernel) $(needs_cuda)
+	$(Q)B=$(B) SAN=$(SAN) SHARE=100 QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) tests/run.sh kernel cuda
+
 # All faults, not a sample of them.
 faults: $(needs_faults)
 	$(Q)B=$(B) SAN=$(SAN) FAULT_RUNS=0 tests/run.sh faults
@@ -182,6 +186,6 @@ interop: $(B)/gptqfs
 programs: $(foreach t,$(TESTS),$(needs_$(t)))
 check: programs
 
-.PHONY: check programs faults fuzz bench interop
+.PHONY: check programs kernels faults fuzz bench interop
 
 -include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

@@ -11,12 +11,14 @@ caught() {
 	grep -q "$1" <<<"$out" || { echo "$out" && return 1; }
 }
 
+case $SAN in '') share=50 ;; *) share=15 ;; esac
 for cxx in g++ clang; do
 	command -v "$cxx" >/dev/null || continue
 	step "cuda kernels as C++ ($cxx)" "$cxx" -x c++ -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas \
 		-Wno-unused-function -fsyntax-only -include tests/cuda/shim.h -Icuda cuda/dequant.cu
 done
-step "cuda kernels, emulated" env LD_LIBRARY_PATH="$cuda" "$B/check_kernel" --emulated --accel="$cuda/gptqfs-cuda.so"
+step "cuda kernels, emulated" env LD_LIBRARY_PATH="$cuda" "$B/check_kernel" --emulated --accel="$cuda/gptqfs-cuda.so" \
+	--share="${SHARE:-$share}"
 for mutant in tests/cuda/*.sed; do
 	mutant=$(basename "$mutant" .sed)
 	case $mutant,$SAN in

@@ -281,10 +281,12 @@ static void check_bnb8_codes(struct check *c)
 void check_bnb(struct check *c)
 {
 	for (int i = 0; i < 400; i++)
-		check_bnb4_random(c, i % 2, i / 2 % 2);
+		if (sampled(c))
+			check_bnb4_random(c, i % 2, i / 2 % 2);
 	group_end(c, "bitsandbytes nf4, fp4");
 	for (int i = 0; i < 150; i++)
-		check_bnb8_random(c);
+		if (sampled(c))
+			check_bnb8_random(c);
 	group_end(c, "bitsandbytes int8");
 	check_bnb4_codes(c, false);
 	check_bnb4_codes(c, true);

@@ -6,6 +6,7 @@
  * checked, all of them if none is. `--bench` times the same kernels instead. `--accel=PLUGIN` has an accelerator plugin
  * decode the same cases in their place (and timed beside them); with `--emulated`, three times, with the threads of its
  * kernels in another order each. `--stop` ends at the first failure; `--seed` repeats a run.
+ * `--share=PERCENT` runs a sample of the cases, where all of them take too long.
  */
 
 #include "check.h"
@@ -51,6 +52,11 @@ uint32_t rnd(struct check *c)
 uint32_t below(struct check *c, uint32_t limit)
 {
 	return (uint64_t)rnd(c) * limit >> 32;
+}
+
+bool sampled(struct check *c)
+{
+	return below(c, 100) < c->share;
 }
 
 void *need(void *p)
@@ -298,8 +304,11 @@ static bool choose_family(const char *name, unsigned *chosen)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: check_kernel [--seed N] [--cpu=LEVEL] [--accel=PLUGIN [--emulated]] [--stop] [--bench] "
-			"[cast|gptq|fp8|bnb|affine|fp4]...\n");
+	fprintf(stderr, "usage: check_kernel [--seed N] [--cpu=LEVEL] [--accel=PLUGIN [--emulated]] [--stop] "
+			"[--share=PERCENT] [--bench] [FAMILY...]\nfamilies:");
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		fprintf(stderr, " %s", families[i].name);
+	fprintf(stderr, "\n");
 	exit(1);
 }
 
@@ -312,6 +321,7 @@ int main(int argc, char **argv)
 	int failed;
 
 	c->max = cpu_detect();
+	c->share = 100;
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--bench"))
 			timing = true;
@@ -323,11 +333,13 @@ int main(int argc, char **argv)
 			c->emulated = true;
 		else if (!strcmp(argv[i], "--stop"))
 			c->stop = true;
+		else if (!strncmp(argv[i], "--share=", 8))
+			c->share = (unsigned)strtoul(argv[i] + 8, NULL, 10);
 		else if (!choose_family(argv[i], &chosen) &&
 			 (strncmp(argv[i], "--cpu=", 6) || cpu_parse(argv[i] + 6, &c->max)))
 			usage();
 	}
-	printf("check_kernel --seed %llu --cpu=%s\n", seed, cpu_name(c->max));
+	printf("check_kernel --seed %llu --cpu=%s --share=%u\n", seed, cpu_name(c->max), c->share);
 	c->random = seed * 2 + 1;
 	for (enum cpu_level level = CPU_C; level <= c->max; level++)
 		kernels_init(&c->kernels[level], level);

@@ -36,8 +36,9 @@ struct check {
 	struct kernels kernels[CPU_LEVELS];
 	const struct accel_plugin *plugin; /* or NULL */
 	void *plugin_state;
-	bool emulated; /* its device is tests/cuda */
-	bool stop;     /* at the first failure */
+	bool emulated;  /* its device is tests/cuda */
+	bool stop;      /* at the first failure */
+	unsigned share; /* percent of the cases are run */
 	struct arena arena[OPERANDS];
 	unsigned long passed, failed;
 	unsigned long group_passed, group_failed;
@@ -69,6 +70,9 @@ unsigned char *place(struct check *c, enum operand operand, size_t bytes, unsign
 /* Room for an output, with poison around it; and the comparison, which looks at that too. */
 unsigned char *place_output(struct check *c, size_t bytes);
 void compare(struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes, const char *what);
+
+/* True for each case that is to be run: all of them, or a sample. */
+bool sampled(struct check *c);
 
 /* ---- results ---- */
 
