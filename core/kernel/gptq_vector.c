@@ -12,19 +12,9 @@
 #error "compile with -mssse3"
 #endif
 
-#if defined(__x86_64__)
-#include <tmmintrin.h>
-#else
-#include <arm_neon.h>
-#endif
-
-#include <stdint.h>
+#include "kernel/vector.h"
 
 #define COLUMNS 4
-
-typedef uint8_t bytes16 __attribute__((vector_size(16)));
-typedef uint16_t halves8 __attribute__((vector_size(16)));
-typedef uint64_t longs2 __attribute__((vector_size(16)));
 
 /* By column: the low and the high bytes of the outputs of codes 0 to 15, or what they are computed from. */
 struct tables {
@@ -46,81 +36,7 @@ struct values {
 
 #include "kernel/gptq_strip.h"
 
-ALWAYS_INLINE bytes16 look_up(bytes16 table, bytes16 index)
-{
-#if defined(__x86_64__)
-	return (bytes16)_mm_shuffle_epi8((__m128i)table, (__m128i)index);
-#else
-	return (bytes16)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index);
-#endif
-}
-
-ALWAYS_INLINE bytes16 zip_low8(bytes16 a, bytes16 b)
-{
-	return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-ALWAYS_INLINE bytes16 zip_high8(bytes16 a, bytes16 b)
-{
-	return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-}
-
-ALWAYS_INLINE words zip_low32(words a, words b)
-{
-	return __builtin_shufflevector(a, b, 0, 4, 1, 5);
-}
-
-ALWAYS_INLINE words zip_high32(words a, words b)
-{
-	return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-}
-
-ALWAYS_INLINE words zip_low64(words a, words b)
-{
-	return __builtin_shufflevector(a, b, 0, 1, 4, 5);
-}
-
-ALWAYS_INLINE words zip_high64(words a, words b)
-{
-	return __builtin_shufflevector(a, b, 2, 3, 6, 7);
-}
-
-/* --- Floats --- */
-
-ALWAYS_INLINE words choose(ints mask, words yes, words no)
-{
-	return ((words)mask & yes) | (~(words)mask & no);
-}
-
-/* By multiplication, which subnormals survive and which makes them normal; inf and NaN keep their exponent of ones. */
-ALWAYS_INLINE words widen_half(words half)
-{
-	const words man_exp = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16;
-	const words finite = (words)((floats)man_exp * 0x1p112f);
-
-	return sign | choose((ints)man_exp >= 0x0f800000, man_exp | 0x7f800000, finite);
-}
-
-/* fp16 in the low half of each element, to nearest even; a canonical NaN stays one where NaNs are looked for. */
-ALWAYS_INLINE words narrow_half(words bits, bool finite)
-{
-#if defined(__aarch64__)
-	(void)finite;
-	return (words)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
-#else
-	const words sign = bits >> 16 & 0x8000, nan = {0x7e00, 0x7e00, 0x7e00, 0x7e00};
-	/* What is larger than any half is as good as 65536, which becomes inf by the arithmetic of the rest. */
-	const words magnitude = (words)_mm_min_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(65536));
-	/* The last bit of a half below 2^-14 is as large as that of the float 0.5. */
-	const words subnormal = (words)((floats)magnitude + 0.5f) - 0x3f000000;
-	const words normal = (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
-	const words half = sign | choose((ints)magnitude < 0x38800000, subnormal, normal);
-
-	return finite ? half : choose((floats)bits != (floats)bits, nan, half);
-#endif
-}
-
-/* The same for fp16's normal numbers, and 0. */
+/* narrow_half of fp16's normal numbers, and 0. */
 ALWAYS_INLINE words narrow_plain(words bits)
 {
 #if defined(__aarch64__)
@@ -141,24 +57,6 @@ ALWAYS_INLINE bool scale_is_plain(floats scale)
 	const ints plain = ((ints)magnitude >= 0x38800000) & ((ints)magnitude < 0x44800000); /* 2^-14 and 2^10 */
 
 	return (plain[0] & plain[1] & plain[2] & plain[3]) != 0;
-}
-
-ALWAYS_INLINE words canonical_nan(floats value)
-{
-	return choose((ints)(value != value), (words){0} + 0x7fc00000, (words)value);
-}
-
-/* Of floats whose NaNs are canonical, or of which none is NaN: fp16 or bf16 in the low half of each element. */
-ALWAYS_INLINE words round16(words bits, enum dtype out, bool finite)
-{
-	if (out == DTYPE_F16)
-		return narrow_half(bits, finite);
-	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
-ALWAYS_INLINE halves8 narrow_pair(words low, words high)
-{
-	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
 }
 
 /* --- Memory --- */

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_VECTOR_H
+#define GPTQFS_VECTOR_H
+
+/* Vectors of 16 bytes in the compilers' own notation, for SSSE3 and NEON, and rounding as the contracts want it. */
+
+#if defined(__SSSE3__) || defined(__aarch64__)
+
+#if defined(__x86_64__)
+#include <tmmintrin.h>
+#else
+#include <arm_neon.h>
+#endif
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "kernel/inline.h"
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint16_t halves8 __attribute__((vector_size(16)));
+typedef uint64_t longs2 __attribute__((vector_size(16)));
+typedef uint32_t words4 __attribute__((vector_size(16)));
+typedef int32_t ints4 __attribute__((vector_size(16)));
+typedef float floats4 __attribute__((vector_size(16)));
+
+ALWAYS_INLINE bytes16 look_up(bytes16 table, bytes16 index)
+{
+#if defined(__x86_64__)
+	return (bytes16)_mm_shuffle_epi8((__m128i)table, (__m128i)index);
+#else
+	return (bytes16)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index);
+#endif
+}
+
+ALWAYS_INLINE bytes16 zip_low8(bytes16 a, bytes16 b)
+{
+	return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+ALWAYS_INLINE bytes16 zip_high8(bytes16 a, bytes16 b)
+{
+	return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+ALWAYS_INLINE words4 zip_low32(words4 a, words4 b)
+{
+	return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+}
+
+ALWAYS_INLINE words4 zip_high32(words4 a, words4 b)
+{
+	return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+}
+
+ALWAYS_INLINE words4 zip_low64(words4 a, words4 b)
+{
+	return __builtin_shufflevector(a, b, 0, 1, 4, 5);
+}
+
+ALWAYS_INLINE words4 zip_high64(words4 a, words4 b)
+{
+	return __builtin_shufflevector(a, b, 2, 3, 6, 7);
+}
+
+ALWAYS_INLINE words4 choose(ints4 mask, words4 yes, words4 no)
+{
+	return ((words4)mask & yes) | (~(words4)mask & no);
+}
+
+/* By multiplication, which subnormals survive and which makes them normal; inf and NaN keep their exponent of ones. */
+ALWAYS_INLINE words4 widen_half(words4 half)
+{
+	const words4 man_exp = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16;
+	const words4 finite = (words4)((floats4)man_exp * 0x1p112f);
+
+	return sign | choose((ints4)man_exp >= 0x0f800000, man_exp | 0x7f800000, finite);
+}
+
+/* fp16 in the low half of each element, to nearest even; a canonical NaN stays one where NaNs are looked for. */
+ALWAYS_INLINE words4 narrow_half(words4 bits, bool finite)
+{
+#if defined(__aarch64__)
+	(void)finite;
+	return (words4)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
+#else
+	const words4 sign = bits >> 16 & 0x8000, nan = {0x7e00, 0x7e00, 0x7e00, 0x7e00};
+	/* What is larger than any half is as good as 65536, which becomes inf by the arithmetic of the rest. */
+	const words4 magnitude = (words4)_mm_min_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(65536));
+	/* The last bit of a half below 2^-14 is as large as that of the float 0.5. */
+	const words4 subnormal = (words4)((floats4)magnitude + 0.5f) - 0x3f000000;
+	const words4 normal = (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
+	const words4 half = sign | choose((ints4)magnitude < 0x38800000, subnormal, normal);
+
+	return finite ? half : choose((floats4)bits != (floats4)bits, nan, half);
+#endif
+}
+
+ALWAYS_INLINE words4 canonical_nan(floats4 value)
+{
+	return choose((ints4)(value != value), (words4){0} + 0x7fc00000, (words4)value);
+}
+
+/* Of floats whose NaNs are canonical, or of which none is NaN: fp16 or bf16 in the low half of each element. */
+ALWAYS_INLINE words4 round16(words4 bits, enum dtype out, bool finite)
+{
+	if (out == DTYPE_F16)
+		return narrow_half(bits, finite);
+	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+ALWAYS_INLINE halves8 narrow_pair(words4 low, words4 high)
+{
+	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+
+#endif
+
+#endif
