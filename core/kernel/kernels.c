@@ -25,6 +25,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		fp8_init_avx2(&k->fp8);
 		bnb_init_avx2(&k->bnb);
 		fp8_cast_init_avx2(k->cast);
+		affine_init_avx2(&k->affine);
 	}
 	if (level >= CPU_AVX512) {
 		gptq_init_avx512(&k->gptq);
@@ -32,6 +33,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		fp8_init_avx512(&k->fp8);
 		bnb_init_avx512(&k->bnb);
 		fp8_cast_init_avx512(k->cast);
+		affine_init_avx512(&k->affine);
 	}
 #endif
 }
