@@ -36,20 +36,6 @@ struct values {
 
 #include "kernel/gptq_strip.h"
 
-/* narrow_half of fp16's normal numbers, and 0. */
-ALWAYS_INLINE words narrow_plain(words bits)
-{
-#if defined(__aarch64__)
-	return narrow_half(bits, true);
-#else
-	const words sign = bits >> 16 & 0x8000;
-	/* Half of the smallest becomes 0, as 0 does. */
-	const words magnitude = (words)_mm_max_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(0x1p-15f));
-
-	return sign | (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
-#endif
-}
-
 /* True if every code of up to 4 bits less its zero, times a scale, is either 0 or a normal number in fp16. */
 ALWAYS_INLINE bool scale_is_plain(floats scale)
 {

@@ -16,6 +16,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	if (level >= CPU_VECTOR) {
 		gptq_init_vector(&k->gptq);
 		cast_init_vector(k->cast);
+		bnb_init_vector(&k->bnb);
 	}
 #endif
 #if defined(__x86_64__)

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/dtype.h"
 #include "kernel/inline.h"
@@ -42,6 +43,16 @@ ALWAYS_INLINE bytes16 zip_low8(bytes16 a, bytes16 b)
 ALWAYS_INLINE bytes16 zip_high8(bytes16 a, bytes16 b)
 {
 	return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+ALWAYS_INLINE halves8 zip_low16(halves8 a, halves8 b)
+{
+	return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+
+ALWAYS_INLINE halves8 zip_high16(halves8 a, halves8 b)
+{
+	return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
 ALWAYS_INLINE words4 zip_low32(words4 a, words4 b)
@@ -97,6 +108,20 @@ ALWAYS_INLINE words4 narrow_half(words4 bits, bool finite)
 #endif
 }
 
+/* narrow_half of fp16's normal numbers, and 0. */
+ALWAYS_INLINE words4 narrow_plain(words4 bits)
+{
+#if defined(__aarch64__)
+	return narrow_half(bits, true);
+#else
+	const words4 sign = bits >> 16 & 0x8000;
+	/* Half of the smallest becomes 0, as 0 does. */
+	const words4 magnitude = (words4)_mm_max_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(0x1p-15f));
+
+	return sign | (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
+#endif
+}
+
 ALWAYS_INLINE words4 canonical_nan(floats4 value)
 {
 	return choose((ints4)(value != value), (words4){0} + 0x7fc00000, (words4)value);
@@ -113,6 +138,39 @@ ALWAYS_INLINE words4 round16(words4 bits, enum dtype out, bool finite)
 ALWAYS_INLINE halves8 narrow_pair(words4 low, words4 high)
 {
 	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
+}
+
+/* What is known of floats that are to be rounded. */
+enum floats_kind {
+	FLOATS_ANY,
+	FLOATS_NUMBERS, /* none is NaN */
+	FLOATS_PLAIN,   /* all are normal numbers in fp16, or 0 */
+};
+
+/* Four outputs: 32 bits, or 16 in the low half of each element. */
+ALWAYS_INLINE words4 round_floats4(floats4 value, enum dtype out, enum floats_kind kind)
+{
+	const words4 bits = kind == FLOATS_ANY ? canonical_nan(value) : (words4)value;
+
+	if (out == DTYPE_F32)
+		return bits;
+	if (out == DTYPE_F16 && kind == FLOATS_PLAIN)
+		return narrow_plain(bits);
+	return round16(bits, out, kind != FLOATS_ANY);
+}
+
+/* Stores 8 outputs. */
+ALWAYS_INLINE void store_floats8(char *dst, floats4 low, floats4 high, enum dtype out, enum floats_kind kind)
+{
+	const words4 both[2] = {round_floats4(low, out, kind), round_floats4(high, out, kind)};
+	halves8 half;
+
+	if (out == DTYPE_F32) {
+		memcpy(dst, both, sizeof(both));
+		return;
+	}
+	half = narrow_pair(both[0], both[1]);
+	memcpy(dst, &half, sizeof(half));
 }
 
 #endif
