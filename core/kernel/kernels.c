@@ -11,6 +11,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	bnb_init(&k->bnb);
 	affine_init(&k->affine);
 	fp4_init(&k->fp4);
+	awq_init(&k->awq);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 #if defined(__x86_64__) || defined(__aarch64__)
 	if (level >= CPU_VECTOR) {

@@ -10,6 +10,7 @@
 
 #include "kernel/bnb.h"
 #include "kernel/affine.h"
+#include "kernel/awq.h"
 #include "kernel/cast.h"
 #include "kernel/cpu.h"
 #include "kernel/fp4.h"
@@ -27,6 +28,7 @@ struct kernels {
 	struct bnb_dsp bnb;
 	struct affine_dsp affine;
 	struct fp4_dsp fp4;
+	struct awq_dsp awq;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

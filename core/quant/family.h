@@ -39,7 +39,7 @@ struct family {
 	int (*open)(struct opening *o);
 };
 
-extern const struct family gptq_family, bnb_family, fp4_family, fp8_family, compressed_family;
+extern const struct family awq_family, gptq_family, bnb_family, fp4_family, fp8_family, compressed_family;
 
 /* Returns the stored tensor MODULE<suffix>, or NULL. */
 const struct st_tensor *opening_find(const struct opening *o, const char *module, const char *suffix);

@@ -14,7 +14,7 @@
 #include "tensor/stack.h"
 
 static const struct family *const families[] = {
-    &gptq_family, &bnb_family, &fp4_family, &fp8_family, &compressed_family};
+    &awq_family, &gptq_family, &bnb_family, &fp4_family, &fp8_family, &compressed_family};
 
 /* Marlin's tensors are X.B and X.s; both names alone are too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)

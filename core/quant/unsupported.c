@@ -12,9 +12,6 @@ static const struct {
 	const char *label;
 	struct foreign format;
 } labels[] = {
-    {"awq", {"AWQ", OTHER}},
-    {"gemm", {"AWQ (gemm)", OTHER}},
-    {"gemv", {"AWQ (gemv)", OTHER}},
     {"compressed-tensors", {"compressed-tensors", OTHER}},
     {"fp8", {"FP8", OTHER}},
     {"fbgemm", {"FP8 (fbgemm)", OTHER}},

@@ -97,6 +97,12 @@ families = {
     "nvfp4-ct": ([("l.q.weight_packed", "U8", [3, 8], 24), ("l.q.weight_scale", "F8_E4M3", [3, 1], 3),
                   ("l.q.weight_global_scale", "F32", [1], 4)], {"transform_config": {"config_groups": {}}}),
     "fp4-v4": ([("l.q.weight", "I8", [3, 16], 48), ("l.q.scale", "F8_E8M0", [3, 1], 3)], {}),
+    "awq": ([("l.q.qweight", "I32", [40, 2], 320), ("l.q.qzeros", "I32", [2, 2], 16), ("l.q.scales", "F16", [2, 16], 64)],
+            {"quant_method": "awq", "group_size": 32, "version": "gemm"}),
+    "awq-gemv": ([("l.q.qweight", "I32", [3, 8], 96), ("l.q.qzeros", "I32", [3, 4], 48), ("l.q.scales", "F16", [3, 32], 192)],
+                 {"quant_method": "awq", "group_size": 32, "version": "gemv"}),
+    "awq-fast": ([("l.q.qweight", "I16", [2, 64], 256), ("l.q.qzeros", "F16", [8, 8], 128), ("l.q.scales", "F16", [8, 8], 128)],
+                 {"quant_method": "awq", "w_bit": 4, "q_group_size": -1, "version": "gemv_fast"}),
     "gptoss": ([("e.up_blocks", "U8", [2, 3, 1, 16], 96), ("e.up_scales", "U8", [2, 3, 1], 6)], {"quant_method": "mxfp4"}),
 }
 for name, (parts, config) in families.items():

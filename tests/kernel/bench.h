@@ -37,5 +37,6 @@ void bench_fp8(struct check *c, struct bench *b);
 void bench_bnb(struct check *c, struct bench *b);
 void bench_affine(struct check *c, struct bench *b);
 void bench_fp4(struct check *c, struct bench *b);
+void bench_awq(struct check *c, struct bench *b);
 
 #endif

@@ -37,6 +37,7 @@ static const struct {
     {"bnb", check_bnb, bench_bnb, false},
     {"affine", check_affine, bench_affine, false},
     {"fp4", check_fp4, bench_fp4, false},
+    {"awq", check_awq, bench_awq, false},
 };
 
 /* --- Chance, memory, results --- */

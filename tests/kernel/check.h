@@ -52,6 +52,7 @@ void check_fp8(struct check *c);
 void check_bnb(struct check *c);
 void check_affine(struct check *c);
 void check_fp4(struct check *c);
+void check_awq(struct check *c);
 
 /* ---- chance, memory ---- */
 

@@ -188,13 +188,9 @@ refused() {
 @test "Marlin by is_marlin_format" { refused 3 marlin_flag quantize_config.json is_marlin_format Marlin convert; }
 @test "Marlin by its tensors" { refused 3 marlin_tensors $Q.B Marlin convert; }
 @test "BitBLAS" { refused 3 bitblas_label quantize_config.json bitblas BitBLAS expected convert; }
-@test "AWQ by quant_method" { refused 3 awq_label quantize_config.json awq AWQ expected $AGAIN; }
 @test "float zeros of the first GPTQ-for-LLaMa" {
 	refused 3 float_zeros model.safetensors q_proj.zeros GPTQ-for-LLaMa $AGAIN
 }
-
-@test "AWQ by its tensors" { refused 3 awq_tensors model.safetensors $Q.qweight AWQ $AGAIN; }
-@test "AWQ from AutoRound" { refused 3 autoround_awq quantize_config.json packing_format AWQ $AGAIN; }
 
 @test "compressed-tensors by quant_method" {
 	refused 3 compressed_tensors_label quantize_config.json compressed-tensors $AGAIN

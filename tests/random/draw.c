@@ -72,12 +72,15 @@ static void add_passing(struct checkpoint *c)
 	    "model.rotary.inv_freq", "~last"};
 	const struct format *f = chance(65) ? PICK(formats) : NULL;
 	const size_t other = below(COUNT(other_dtypes));
-	const char *name = PICK(names), *before = chance(50) ? "t" : "", *after = chance(50) ? "." : "";
+	const char *name, *before = chance(50) ? "t" : "", *after = chance(50) ? "." : "";
 	uint64_t shape[3];
 	const int ndim = draw_dims(shape);
 	struct stored *s = add_stored(c, f ? f->name : other_dtypes[other].name,
 	    f ? format_bytes(f) * 8 : other_dtypes[other].bits, ndim, shape);
 
+	do
+		name = PICK(names);
+	while (c->shunned && strcmp(name, c->shunned) == 0);
 	/* A number before the name keeps names apart, whatever they end in. */
 	s->name = say("%s%u%s%s", before, c->stored_count * 7, after, name);
 	s->passes = true;

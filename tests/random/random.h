@@ -118,7 +118,8 @@ struct checkpoint {
 		const char *name, *text;
 	} configs[CONFIGS_MAX];
 	unsigned config_count;
-	bool has_config; /* a config.json among them */
+	bool has_config;     /* a config.json among them */
+	const char *shunned; /* no tensor that passes is called this: a family would refuse it */
 	char dir[256];
 };
 

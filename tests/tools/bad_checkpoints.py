@@ -494,7 +494,6 @@ label("marlin_label", checkpoint_format="marlin")
 label("marlin_method", quant_method="marlin")
 label("marlin_flag", is_marlin_format=True)
 label("bitblas_label", checkpoint_format="bitblas")
-label("awq_label", quant_method="awq", version="gemm")
 label("compressed_tensors_label", quant_method="compressed-tensors", format="pack-quantized")
 label("fp8_label", quant_method="fp8", weight_block_size=[128, 128])
 label("hqq_label", quant_method="hqq")
@@ -503,7 +502,6 @@ label("exl3_label", quant_method="exl3")
 label("unknown_method", quant_method="zipweights")
 label("unknown_format", checkpoint_format="gptq_v9")
 label("rotated", rotation="hadamard")
-label("autoround_awq", quant_method="auto-round", packing_format="auto_round:auto_awq")
 
 
 def foreign(name, **tensors):
@@ -523,7 +521,6 @@ def foreign(name, **tensors):
 
 
 foreign("marlin_tensors", B=("I32", [4, 128]), s=("F16", [2, 64]))
-foreign("awq_tensors", qweight=("I32", [64, 8]), qzeros=("I32", [2, 8]), scales=("F16", [2, 64]))
 foreign("compressed_tensors_tensors", weight_packed=("I32", [64, 8]), weight_scale=("F16", [64, 2]),
         weight_shape=("I64", [2]))
 foreign("hqq_tensors", W_q=("U8", [32, 64]), scale=("F16", [64, 2]), zero=("F16", [64, 2]))

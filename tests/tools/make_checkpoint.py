@@ -12,7 +12,7 @@ config.json what that file should be in each view, DIR.config.VIEW.json.
 import os
 import sys
 
-import bad_checkpoints, bnb_checkpoints, config_checkpoints, fp4_checkpoints, good_checkpoints
+import awq_checkpoints, bad_checkpoints, bnb_checkpoints, config_checkpoints, fp4_checkpoints, good_checkpoints
 import moe_checkpoints  # they register their kinds
 from checkpoint import KINDS
 

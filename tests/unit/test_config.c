@@ -323,7 +323,7 @@ static void test_refused(void)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-	    {"{\"quant_method\":\"awq\"}", "AWQ"},
+	    {"{\"quant_method\":\"awq\"}", "\"awq\" is not known"},
 	    {"{\"quant_method\":\"compressed-tensors\"}", "compressed-tensors"},
 	    {"{\"quant_method\":\"fp8\"}", "FP8"},
 	    {"{\"quant_method\":\"bitsandbytes\"}", "bitsandbytes"},
@@ -337,8 +337,9 @@ static void test_refused(void)
 	    {"{\"format\":\"qqq\"}", "QQQ"},
 	    {"{\"format\":\"newer\"}", "not known"},
 	    {"{\"is_marlin_format\":true}", "Marlin"},
-	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}", "AWQ"},
-	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:awq:gemm\"}", "AWQ"},
+	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}",
+		"\"auto_awq\" is not known"},
+	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:awq:gemm\"}", "\"awq:gemm\" is not known"},
 	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:newer\"}", "\"newer\" is not known"},
 	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\"}", "not known"},
 	    {"{\"rotation\":\"hadamard\"}", "rotated"},

@@ -128,7 +128,7 @@ static int read_autoround(const struct quant_config_input *in, struct arena *are
 			out->zeros = autoround_layouts[i].zeros;
 			return 0;
 		}
-	return refuse_word(in->file, key, strstr(layout, "awq") ? "awq" : layout, err);
+	return refuse_word(in->file, key, layout, err);
 }
 
 /* True for the formats whose zeros are stored as they are. */

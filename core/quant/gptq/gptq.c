@@ -163,8 +163,8 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 		return bad_shape(o, s, "F16, BF16 or F32 [groups, out_features]");
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: tensor %.200s is packed along out_features: this is AWQ, which is not served; fetch the GPTQ version of "
-		    "the model",
+		    "%s: tensor %.200s is packed along out_features, as AWQ does, but the configuration says GPTQ; correct it, or "
+		    "fetch the model again",
 		    opening_file(o->o, w), w->name);
 	if (s->shape[1] != w->shape[1])
 		return err_set(o->o->err, -EBADMSG,

@@ -14,6 +14,7 @@ static void say_config(struct mixture *x, const char *version)
 	static const char *const bits[] = {"bits", "w_bit"}, *const sizes[] = {"group_size", "q_group_size"};
 	static const char *const keys[] = {"version", "version", "format", "checkpoint_format"};
 
+	x->base.shunned = "act.scales";
 	zeros_said = chance(70);
 	say_setting(x, say("\"%s\": 4, \"%s\": %" PRId64, PICK(bits), PICK(sizes), size ? (int64_t)size : -1));
 	say_setting(x, say("\"zero_point\": %s", zeros_said ? "true" : "false"));

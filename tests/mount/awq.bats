@@ -1,0 +1,89 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# AWQ checkpoints: every tensor has the expected SHA-256 in all three types, read through a mount.
+
+load lib
+
+Q=model.layers.0.self_attn.q_proj
+
+# real NAME: a checkpoint made by a real quantizer.
+real() {
+	find_model "$1"
+	mount_model "$source" "$mnt"
+	compare_views "$mnt"
+	compare_fused "$mnt"
+}
+
+# made KIND: one of tests/tools/awq_checkpoints.py.
+made() {
+	make_checkpoint "$1"
+	mount_model "$model" "$mnt"
+	compare_views "$mnt"
+}
+
+# refused KIND WORD...: exit 3, and a line that has all the words.
+refused() {
+	local word
+
+	make_checkpoint "$1"
+	mkdir -p "$mnt"
+	shift
+	run -3 --separate-stderr "$GPTQFS" "$model" "$mnt"
+	[[ ${#stderr_lines[@]} = 1 ]] || fail "$stderr"
+	for word; do
+		[[ $stderr = *"$word"* ]] || fail "\"$word\" is not in: $stderr"
+	done
+	not_mounted "$mnt"
+}
+
+@test "AutoAWQ: GEMM" { real awq-gemm-g32; }
+@test "AutoRound: symmetric, with zeros all the same" { real awq-gemm-sym-autoround; }
+@test "GPTQModel: experts one by one, BF16 scales" { real awq-gemm-moe-gptqmodel; }
+@test "AutoAWQ: GEMV fast" { real awq-gemvfast-g128; }
+
+@test "no AWQ checkpoint is forgotten here" {
+	for dir in "$TESTS"/data/int/models/awq-*/ "$ROOT"/../shared/int/models/awq-*/; do
+		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
+	done
+}
+
+@test "GEMV: groups of 64, in the shapes of a GPTQ matrix" { made awq_gemv; }
+@test "GEMV: groups of 32, which are padded most" { made awq_gemv_g32; }
+@test "GEMV: groups of 128" { made awq_gemv_g128; }
+@test "quant_config.json of the first AutoAWQ" { made awq_old; }
+@test "no zeros: all are 8" { made awq_no_zeros; }
+@test "BF16 scales" { made awq_bf16; }
+@test "a last group that is short" { made awq_ragged; }
+@test "one group for each output" { made awq_one_group; }
+@test "no configuration: the shapes tell GEMM" { made awq_unlabelled; }
+@test "AutoRound's own label" { made awq_autoround; }
+@test "a Conv1D keeps its orientation" { made awq_gpt2; }
+
+@test "the plain C code gives the same" {
+	GPTQFS_CPU=c real awq-gemm-g32
+	GPTQFS_CPU=c made awq_gemv
+}
+
+@test "info names the format and its layout" {
+	find_model awq-gemm-g32
+	mount_model "$source" "$mnt"
+	grep -qx 'Format: *AWQ' "$mnt/info" || fail "$(cat "$mnt/info")"
+	grep -qx 'Bits: *4 (14 modules)' "$mnt/info" || fail "$(cat "$mnt/info")"
+	jq -e 'all(.modules[]; .format == "AWQ" and .bits == 4 and .group_size == 32 and .layout == "gemm" and
+		.scale_dtype == "F16" and .symmetric == false)' "$mnt/info.json"
+	head -1 "$mnt/tensors/${Q//.//}.info" | grep -q '4-bit, group size 32, asymmetric, gemm'
+	[[ $(jq 'has("quantization_config")' "$mnt/fp16/config.json") = false ]]
+}
+
+@test "version marlin" { refused awq_marlin quantize_config.json marlin expected gemm; }
+@test "other than 4 bits" { refused awq_8_bits quantize_config.json "8 bits" expected 4; }
+@test "scales of an activation" { refused awq_activation model.safetensors act.scales activation; }
+@test "no scales" { refused awq_no_scales $Q.qweight .scales fetch; }
+@test "no codes" { refused awq_no_qweight $Q.qzeros .qweight fetch; }
+@test "codes beside a weight" { refused awq_both $Q .qweight .weight remove; }
+@test "zeros of another shape" { refused awq_zeros_shape $Q.qzeros "[2, 8]" expected; }
+@test "scales of another type" { refused awq_scales_type $Q.scales I16 expected F16; }
+@test "groups that no group size makes" { refused awq_groups $Q.scales group_size; }
+@test "GEMV: room for other groups than there are" { refused awq_gemv_slots down_proj.scales group_size 128; }
+@test "called AWQ, packed as GPTQ" { refused awq_shape_of_gptq down_proj.qweight expected AWQ; }
+@test "called GPTQ, packed as AWQ" { refused gptq_shape_of_awq down_proj.qweight AWQ GPTQ; }
