@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The SHA-256 of every tensor, so that a copy can be verified without a mount. They are those of the bytes that are
- * served: the files are found by name, their headers parsed, and all is read by gptqfs_read as a mount reads it.
+ * The SHA-256 of every tensor, so that a copy can be verified without a mount. Hashes the bytes as served: finds the
+ * safetensors files by name, parses their headers, and reads through gptqfs_read as a mount does.
  */
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #define THREADS_MAX 64
 
 struct hashed {
-	struct st_tensor t; /* begin is the offset in the file */
+	struct st_tensor t; /* begin is an offset in the file */
 	uint64_t ino;
 	unsigned char hash[SHA256_DIGEST_SIZE];
 };
@@ -31,7 +31,7 @@ struct hashes {
 	struct hashed *list;
 	size_t count, room;
 	atomic_size_t next; /* to be hashed */
-	atomic_int failed;  /* 0, or why the first of those that failed did */
+	atomic_int failed;  /* 0, or the error of the first failure */
 };
 
 /* ---- finding the tensors ---- */
@@ -125,7 +125,7 @@ static int hashes_add_directory(struct hashes *h, uint64_t dir)
 	return rc;
 }
 
-/* Inode by inode, because names from strangers can nest as deep as they like. */
+/* By inode number, not by recursion: names in a file can nest arbitrarily deep. */
 static int add_all(struct hashes *h)
 {
 	struct stat st;
@@ -162,7 +162,7 @@ static int hash_tensor(struct hashes *h, struct hashed *t)
 	return 0;
 }
 
-/* A tensor at a time, in the order in which they lie, so that the source is read from front to back. */
+/* Takes one tensor at a time in file order, so that the source is read from front to back. */
 static void *hash_some(void *arg)
 {
 	struct hashes *h = arg;
@@ -177,7 +177,7 @@ static void *hash_some(void *arg)
 	return NULL;
 }
 
-/* By all processors; this thread is one of those that hash, so it goes on where no other can be had. */
+/* Uses all CPUs. This thread hashes too, so the work gets done even if no other can be started. */
 static int hash_all(struct hashes *h)
 {
 	pthread_t threads[THREADS_MAX];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A model: what gptqfs.h promises. Opens the checkpoint, has families turn it into tensors and views plan files from
- * those, and serves them.
+ * Implements gptqfs.h: opens the checkpoint, lets families turn it into tensors and views plan files from those, and
+ * serves the files.
  */
 
 #include <errno.h>
@@ -32,7 +32,7 @@ struct gptqfs {
 	struct kernels kernels;
 	struct accel *accel;
 	struct tree tree;
-	const struct view *root; /* shown as the root, or NULL for all views */
+	const struct view *root; /* the view shown as the root, or NULL for all of them */
 	uint32_t status;         /* its inode, 0 if there is none */
 	struct reader reader;
 	struct ahead *ahead;
@@ -48,7 +48,7 @@ struct gptqfs {
 
 /* ---- opening ---- */
 
-/* What computed files show: the newest shard's time, and the rights that all shards allow. */
+/* Computed files show the newest shard's mtime, and the permissions common to all shards. */
 static void weights_stat(const struct checkpoint *c, struct stat *out)
 {
 	*out = c->shards[0].stat;
@@ -80,7 +80,7 @@ static int plan_views(const struct plan *p)
 	return rc;
 }
 
-/* README, info, info.json: after the views, whose plans may add warnings. */
+/* README, info, info.json. Planned last, because planning views may add warnings. */
 static int plan_texts(const struct gptqfs *m)
 {
 	const struct report r = {&m->plan, &m->refusals, NULL};
@@ -102,7 +102,7 @@ static int plan_texts(const struct gptqfs *m)
 	return rc;
 }
 
-/* All views, each in its directory, and what describes them. */
+/* All views, each in its directory, and the files that describe them. */
 static int plan_root(struct gptqfs *m)
 {
 	static const struct layout empty;
@@ -117,7 +117,7 @@ static int plan_root(struct gptqfs *m)
 	return m->status ? 0 : -ENOMEM;
 }
 
-/* The view that is asked for must be one that this model can have. */
+/* Refuses a requested view that this model cannot have. */
 static int check_root(const struct gptqfs *m, struct gptqfs_error *err)
 {
 	const char *reason;
@@ -189,7 +189,7 @@ static unsigned ahead_depth(unsigned wanted)
 	return wanted < 1 ? 1 : wanted < GPTQFS_AHEAD_MAX ? wanted : GPTQFS_AHEAD_MAX;
 }
 
-/* The lists of tensors that views show, besides that of the ordinary model. */
+/* Makes the other lists of tensors that views show. */
 static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct arena *arena = &m->checkpoint.arena;
@@ -310,7 +310,7 @@ static const struct node *find_node(const struct gptqfs *m, uint64_t ino)
 	return ino >= GPTQFS_ROOT && ino < m->tree.count ? &m->tree.nodes[ino] : NULL;
 }
 
-/* What the options say comes before what the source allows. */
+/* Options override the attributes of the source. */
 static mode_t shown_mode(const struct gptqfs *m, const struct node *n)
 {
 	const mode_t all = n->layout ? 0444 : 0555;
@@ -342,7 +342,7 @@ int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 		out->st_blocks = (blkcnt_t)((n->layout->size + 511) / 512);
 		return 0;
 	}
-	/* As directories have it: ".", the name in the parent, and ".." of each sub-directory. */
+	/* The usual links of a directory: ".", its name in the parent, and ".." of each sub-directory. */
 	out->st_nlink = 2;
 	for (uint32_t i = 0; i < n->child_count; i++)
 		out->st_nlink += !m->tree.nodes[n->children[i]].layout;
@@ -489,7 +489,7 @@ void gptqfs_counters(const struct gptqfs *m, struct gptqfs_counters *out)
 	};
 }
 
-/* The one list of counters: `status`, the attributes of the root and the log all have it from here. */
+/* The only list of counters: `status`, the attributes of the root and the log all use it. */
 static const struct {
 	const char *key;
 	size_t offset;
@@ -550,7 +550,7 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
 	return 0;
 }
 
-/* After the report, which counts them: a damaged blob is damaged weights. */
+/* Checked after the report, which counts damaged blobs: they fail the check as damaged weights do. */
 static int check_blobs(const struct blobs *b, struct gptqfs_error *err)
 {
 	if (!b->damaged)

@@ -29,7 +29,7 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 		return NULL;
 	arena->bytes += size;
 	chunk->size = size;
-	/* A chunk made for one large object is full: keep the current one in front, it has room left. */
+	/* A chunk made for one large object is full: keep the current one in front, as it has room left. */
 	if (arena->chunks && size != CHUNK_BYTES) {
 		chunk->next = arena->chunks->next;
 		arena->chunks->next = chunk;
@@ -40,7 +40,7 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 	return chunk;
 }
 
-/* Room in the current chunk, behind what is used, or in a new one. */
+/* Returns room at the end of the current chunk, or in a new one. */
 static void *arena_take(struct arena *arena, size_t bytes, size_t align)
 {
 	struct arena_chunk *chunk = arena->chunks;

@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 /*
- * Element types of the safetensors format (its README, "Format", and the Dtype enum of its tensor.rs).
- * The three types a view can have come first, so that they index small tables.
+ * Element types of the safetensors format (its README, "Format", and enum Dtype of its tensor.rs). The three types a
+ * view can have come first, so that they index small tables.
  */
 enum dtype {
 	DTYPE_F16,
@@ -35,31 +35,31 @@ enum dtype {
 	DTYPE_COUNT,
 };
 
-#define DTYPE_VIEWS 3 /* F16, BF16, F32: what a dense view may consist of */
-#define DTYPE_CASTS 6 /* those, F64, F8_E4M3 and F8_E5M2: what there are casts of */
+#define DTYPE_VIEWS 3 /* F16, BF16, F32: the types of dense views */
+#define DTYPE_CASTS 6 /* those, F64, F8_E4M3 and F8_E5M2: the types with casts */
 
-/* The name as a safetensors header spells it ("BF16"). */
+/* Returns the name in safetensors headers ("BF16"). */
 const char *dtype_name(enum dtype dtype);
 
-/* The name as config.json and torch spell it ("bfloat16"); only for the DTYPE_VIEWS types. */
+/* Returns the name in config.json and torch ("bfloat16"); only for the DTYPE_VIEWS types. */
 const char *dtype_torch_name(enum dtype dtype);
 
-/* The name as views and options spell it ("bf16"); only for the DTYPE_VIEWS types. */
+/* Returns the name in views and options ("bf16"); only for the DTYPE_VIEWS types. */
 const char *dtype_view_name(enum dtype dtype);
 
-/* Bits of one element: 4 to 64. */
+/* Returns the bits of one element, 4 to 64. */
 unsigned dtype_bits(enum dtype dtype);
 
-/* The type with that name (`len` bytes, no terminator needed), or DTYPE_COUNT if there is none. */
+/* Returns the type with that name (`len` bytes, not necessarily terminated), or DTYPE_COUNT. */
 enum dtype dtype_parse(const char *name, size_t len);
 
-/* Bytes of one element of a type of whole bytes. */
+/* Returns the bytes of one element; only for types of whole bytes. */
 static inline size_t dtype_bytes(enum dtype dtype)
 {
 	return dtype_bits(dtype) / 8;
 }
 
-/* True for F16, BF16, F32 and F64, which views cast to their type. An F8 tensor is one only where nothing scales it. */
+/* True for F16, BF16, F32 and F64, which views cast. Not for F8: it may have scales. */
 static inline bool dtype_is_cast(enum dtype dtype)
 {
 	return dtype <= DTYPE_F64;

@@ -7,18 +7,17 @@
 /*
  * Sets the text of *err (err may be NULL) and returns rc, so that a check and its message are one statement:
  *     return err_set(err, -EBADMSG, "%s: header of %llu bytes ...", name, n);
- * Names in a model file may hold anything, so what is not printable becomes '?' (text_disarm).
+ * Names in a model file may hold anything, so unprintable characters become '?' (text_disarm).
  */
 __attribute__((format(printf, 3, 4))) int err_set(struct gptqfs_error *err, int rc, const char *fmt, ...);
 
-/* The same for memory that could not be had. Returns -ENOMEM. */
+/* Reports lack of memory. Returns -ENOMEM. */
 int err_memory(struct gptqfs_error *err);
 
 /*
- * The same for a system call that failed with errno `error`. The text begins with the reason, so that a long path
- * cannot push it out, and ends with the remedy where there is one. Returns -ENOENT, -ENOTDIR or -EACCES for what lies
- * in the files; for what lies in the machine -ENOMEM, -EMFILE, -ENFILE, or -EIO, for all other numbers:
- * some of those would mean something else to the caller of gptqfs_open.
+ * Reports a system call that failed with errno `error`. The text begins with the reason, so that a long path cannot
+ * push it out, and ends with the remedy, if there is one. Returns -ENOENT, -ENOTDIR, -EACCES, -ENOMEM, -EMFILE or
+ * -ENFILE for the same errno, and -EIO for any other: some would mean something else to the caller of gptqfs_open.
  */
 __attribute__((format(printf, 3, 4))) int err_system(struct gptqfs_error *err, int error, const char *fmt, ...);
 

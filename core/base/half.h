@@ -3,9 +3,9 @@
 #define GPTQFS_HALF_H
 
 /*
- * Conversions between fp16, bf16, fp32 and fp64, and from the 8-bit floats, with integers only: exact, subnormals
- * included, one rounding to nearest even, whatever the processor or its modes. A NaN always becomes the canonical one
- * of the type converted to.
+ * Conversions between fp16, bf16, fp32 and fp64, and from the 8-bit floats, in integer arithmetic: exact, subnormals
+ * included, with one rounding to nearest even, independent of the CPU and its modes. NaN becomes the canonical NaN of
+ * the target type.
  */
 
 #include <stdbool.h>
@@ -41,7 +41,7 @@ struct float_format {
 static const struct float_format format_half = {5, 10}, format_bf16 = {8, 7}, format_float = {8, 23},
 				 format_double = {11, 52};
 
-/* Rounds a value of one format to another that has fewer mantissa bits and no more exponent bits. */
+/* Rounds a value to a format with fewer mantissa bits and no more exponent bits. */
 static inline uint64_t float_narrow(uint64_t bits, struct float_format from, struct float_format to)
 {
 	const int bias_change = (1 << (from.exp_bits - 1)) - (1 << (to.exp_bits - 1));
@@ -65,8 +65,7 @@ static inline uint64_t float_narrow(uint64_t bits, struct float_format from, str
 	kept = man >> shift;
 	lost = man & ((half << 1) - 1);
 	kept += lost > half || (lost == half && (kept & 1));
-	/* The leading one, where there is one, makes up for the 1 taken off; a carry moves into the exponent by itself.
-	 */
+	/* The leading one, if any, makes up for the 1 subtracted; a carry goes into the exponent as it should. */
 	kept += (uint64_t)(exp - 1) << to.man_bits;
 	return sign | (kept < infinity ? kept : infinity);
 }
@@ -105,7 +104,7 @@ static inline uint32_t float_bits_of_double(double value)
 	return float_narrow(bits, format_double, format_float);
 }
 
-/* The bits of a float, a NaN made canonical. */
+/* Returns the bits of a float, NaN made canonical. */
 static inline uint32_t float_canonical(uint32_t bits)
 {
 	return (bits & 0x7fffffff) > 0x7f800000 ? FLOAT_NAN : bits;
@@ -145,11 +144,11 @@ static inline float float_of_e4m3(uint8_t code)
 		return float_of_bits(sign | (exp + 120) << 23 | man << 20);
 	if (man == 0)
 		return float_of_bits(sign);
-	up = __builtin_clz(man) - 28; /* to where the leading one of a normal number is */
+	up = __builtin_clz(man) - 28; /* until the leading one is where normal numbers have it */
 	return float_of_bits(sign | (121 - up) << 23 | (man << up & 7) << 20);
 }
 
-/* Sign, 2 bits of exponent with a bias of 1, man_bits of mantissa; no inf, no NaN: E2M1 and E2M3. */
+/* Sign, 2 exponent bits with bias 1, man_bits of mantissa; no inf, no NaN: E2M1 and E2M3. */
 static inline float float_of_e2(uint32_t code, unsigned man_bits)
 {
 	const uint32_t one = 1u << man_bits, magnitude = code & (4 * one - 1);
@@ -165,7 +164,7 @@ static inline float float_of_e5m2(uint8_t code)
 	return float_of_half((uint16_t)(code << 8));
 }
 
-/* An exponent alone, 2^(code - 127); 255 is NaN. */
+/* An exponent only: 2^(code - 127); 255 is NaN. */
 static inline float float_of_e8m0(uint8_t code)
 {
 	return float_of_bits(code == 255 ? FLOAT_NAN : code ? (uint32_t)code << 23 : 1u << 22);

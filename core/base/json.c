@@ -89,7 +89,7 @@ static bool scan_utf8(struct scan *s)
 	return true;
 }
 
-/* What four hexadecimal digits say, or -1 if there are not four. */
+/* Returns the value of four hexadecimal digits, or -1 if there are not four. */
 static long hex4(const unsigned char *at, const unsigned char *end)
 {
 	long value = 0;
@@ -253,7 +253,7 @@ static const char *skip_string(const char *at, const char *end)
 	return at < end ? at + 1 : end;
 }
 
-/* Past one value of a checked text: brackets balance and strings close. */
+/* Skips one value of a checked text, in which brackets balance and strings close. */
 static const char *skip_value(const char *at, const char *end)
 {
 	int depth = 0;
@@ -335,7 +335,7 @@ bool json_next_element(struct json_walk *walk, struct json_text *element)
 	return true;
 }
 
-/* The next character of a checked string if it is ASCII; at least 0x80 if not. */
+/* Returns the next character of a checked string if it is ASCII, else a value of at least 0x80. */
 static long next_ascii(const char **at)
 {
 	static const char escapes[] = "b\bf\fn\nr\rt\t";
@@ -440,7 +440,7 @@ static int json_compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A key that occurs twice: readers disagree on which one counts, so none does. Returns 0, -EBADMSG or -ENOMEM. */
+/* Refuses duplicate keys, since parsers disagree on which one counts. Returns 0, -EBADMSG or -ENOMEM. */
 static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *err)
 {
 	size_t n = (size_t)cJSON_GetArraySize(item), i = 0;
@@ -467,10 +467,10 @@ static int check_keys(const cJSON *item, const char *name, struct gptqfs_error *
 	return rc;
 }
 
-/* What a text holds outside of its strings. */
+/* Contents of a text outside of its strings. */
 struct census {
-	size_t values; /* no fewer than there are */
-	bool words;    /* there may be a NaN or an Infinity */
+	size_t values; /* upper bound of the number of values */
+	bool words;    /* may contain NaN or Infinity */
 };
 
 static struct census take_census(struct json_text text)
@@ -490,7 +490,7 @@ static struct census take_census(struct json_text text)
 	return census;
 }
 
-/* Spells what only Python writes so that cJSON reads it: Infinity as a number beyond all, NaN as no number at all. */
+/* Respells what only Python writes for cJSON: Infinity as a number beyond the range of double, NaN as a non-number. */
 static void spell_out(char *at, const char *end)
 {
 	while (at < end) {
@@ -537,10 +537,10 @@ int json_parse(struct json_text text, const char *name, struct json **out, struc
 	if (census.values > JSON_VALUES_MAX)
 		return err_set(err, -EBADMSG, "%s: some %zu values, expected at most %d; this is no file of a model",
 		    name, census.values, JSON_VALUES_MAX);
-	/* cJSON would end the string there and go on, with half a value. */
+	/* cJSON would silently truncate the string there. */
 	if (has_nul(text))
 		return err_set(err, -EBADMSG, "%s: a string contains \\u0000; no program can use it, remove it", name);
-	errno = 0; /* cJSON does not tell, but malloc does */
+	errno = 0; /* cJSON does not say why, but malloc does */
 	root = parse_tree(text, census.words);
 	if (!root && errno == ENOMEM)
 		return err_memory(err);

@@ -6,28 +6,28 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Of one pattern and of one name; both are far above what real ones have. */
+/* Limits of one pattern and of one name, both far above real ones. */
 #define TEXT_MAX 4096
 #define NAME_MAX_BYTES 4096
 #define NEST_MAX 100
 
-/* Of a whole set: compiled code, and items of patterns that are tried, some 50 ns each. */
+/* Limits of a whole set: compiled code, and pattern items tried, some 50 ns each. */
 #define CODE_BYTES_MAX ((size_t)16 << 20)
 #define STEPS_MAX 20000000
 
-/* Of one match. */
+/* Limits of one match. */
 #define MATCH_STEPS_MAX 1000000
 #define MATCH_HEAP_KIB 4096
 
 struct patterns {
 	struct arena *arena;
 	size_t code_bytes;
-	uint64_t steps; /* what matching took so far */
+	uint64_t steps; /* spent on matching so far */
 	pcre2_compile_context *compile;
 	pcre2_match_context *match;
 };
 
-/* Compiled patterns lie in the arena, which frees them all at once. */
+/* Compiled patterns are allocated in the arena, which frees them all at once. */
 static void *allocate(size_t bytes, void *set_)
 {
 	struct patterns *set = set_;
@@ -44,7 +44,7 @@ static void forget(void *p, void *set)
 	(void)set;
 }
 
-/* Called before each item of a pattern is tried: a count that, unlike time, is the same everywhere. */
+/* Called before each item of a pattern is tried. Unlike time, the count is the same on every machine. */
 static int count_step(pcre2_callout_block *block, void *set_)
 {
 	struct patterns *set = set_;

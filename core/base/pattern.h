@@ -3,9 +3,9 @@
 #define GPTQFS_PATTERN_H
 
 /*
- * Patterns from strangers. They are PCRE2's, and this is the only part that knows it. All patterns of a set share
- * bounds on what they may cost to compile and to match, so that no configuration can stop or bloat the program: twenty
- * bytes suffice for a pattern that would run for ever.
+ * Untrusted regular expressions. They are PCRE2's, which only this file knows. All patterns of a set share bounds on
+ * the cost of compiling and matching, so that no configuration can hang or bloat the program: a pattern that runs
+ * forever takes only twenty bytes.
  */
 
 #include <stdbool.h>
@@ -16,15 +16,15 @@
 struct patterns;
 struct pattern;
 
-/* An empty set, which lives in the arena; NULL if there is no memory. */
+/* Returns an empty set, which lives in the arena; NULL if out of memory. */
 struct patterns *patterns_new(struct arena *arena);
 
-/* Compiles a pattern, which lives as long as the set. Returns NULL, and why in *fault, if that cannot be done. */
+/* Compiles a pattern, which lives as long as the set. On failure returns NULL, with the reason in *fault. */
 const struct pattern *pattern_compile(struct patterns *set, const char *text, const char **fault);
 
 /*
- * Looks for the pattern in a name: at its start if `anchored`, anywhere otherwise. Returns 1 if it is there, 0 if not;
- * -1, and why in *fault, if that cannot be said.
+ * Searches a name for the pattern: at its start if `anchored`, else anywhere. Returns 1 if found, 0 if not, and -1 with
+ * the reason in *fault if the bounds do not allow an answer.
  */
 int pattern_match(struct patterns *set, const struct pattern *pattern, const char *name, bool anchored,
     const char **fault);

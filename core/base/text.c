@@ -85,7 +85,7 @@ void text_json_string(struct text *t, const char *s)
 	text_put(t, "\"", 1);
 }
 
-/* Takes one character off the text. A byte that begins none is itself, at 0xdc00. */
+/* Takes one character off the text. A byte that is not UTF-8 counts as one, 0xdc00 plus its value. */
 static uint32_t next_character(const unsigned char **at)
 {
 	static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
@@ -141,7 +141,7 @@ void text_ascii(struct text *t, const char *s)
 	}
 }
 
-/* Characters that show as nothing or change how others show, and so can make a line look like another. */
+/* True for control characters, invalid bytes, and characters that are invisible or change how others are shown. */
 static bool is_armed(uint32_t c)
 {
 	static const uint32_t ranges[][2] = {{0, 0x1f}, {0x7f, 0x9f}, {0xad, 0xad}, {0x61c, 0x61c}, {0x180e, 0x180e},
@@ -172,7 +172,7 @@ void text_disarm(char *line)
 	*to = 0;
 }
 
-/* The power of 1000 by which a number has at most three digits before the point. */
+/* Returns the power of 1000 that leaves at most three digits before the point. */
 static double scale(uint64_t n, size_t *power)
 {
 	double scaled = (double)n;
