@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-/* The one variable of the program that is not constant: a signal handler has no other way to know its thread. */
+/* The program's only mutable global: a signal handler has no other way to find its thread's state. */
 static _Thread_local sigjmp_buf *volatile guard;
 
 static void on_sigbus(int sig)

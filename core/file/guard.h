@@ -2,15 +2,15 @@
 #ifndef GPTQFS_GUARD_H
 #define GPTQFS_GUARD_H
 
-/* Turns SIGBUS, raised when a page of a mapped file cannot be had, into an error. */
+/* Turns SIGBUS, raised when a page of a mapped file cannot be read, into an error. */
 
 /*
- * Calls fn(ctx), which may read mapped files. 0, or -EIO if a page could not be had; fn was then left in the middle,
- * so it must not hold locks or memory.
+ * Calls fn(ctx), which may read mapped files. Returns 0, or -EIO if a page could not be read. fn is then abandoned
+ * midway, so it must not hold locks or memory.
  */
 int source_guard(void (*fn)(void *ctx), void *ctx);
 
-/* Catches SIGBUS for the whole process, for source_guard. Any other SIGBUS still kills. */
+/* Installs the process-wide SIGBUS handler that source_guard needs. Any other SIGBUS still kills. */
 void source_guard_install(void);
 
 #endif

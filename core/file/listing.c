@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "file/rights.h"
 
-/* How often a listing is begun anew because entries vanished under it. */
+/* How often a listing is restarted because entries vanished. */
 #define TRIES_MAX 5
 
 struct lister {
@@ -19,13 +19,13 @@ struct lister {
 	struct arena *arena;
 	struct listing *out;
 	size_t room, dir_room, odd_room;
-	bool vanished; /* an entry was gone before it could be looked at */
+	bool vanished; /* an entry vanished before it could be examined */
 	struct gptqfs_error *err;
 };
 
 static int list_directory(struct lister *l, int fd, const char *prefix, int depth);
 
-/* Room for one more of `count` elements. Returns the array, or NULL for lack of memory. */
+/* Makes room for one more than `count` elements. Returns the array, or NULL if out of memory. */
 static void *grow(struct lister *l, void *array, size_t count, size_t *room, size_t size)
 {
 	void *grown;
@@ -85,7 +85,7 @@ static int add_dir(struct lister *l, int fd, const char *name)
 	return 0;
 }
 
-/* What has just been read from a directory cannot be looked at. If it is gone, everything is looked at again. */
+/* Handles an entry that was listed but cannot be examined. If it has vanished, the listing is restarted. */
 static int listing_failed(struct lister *l, const char *name, int error)
 {
 	l->vanished = error == ENOENT || error == ESTALE;
@@ -147,7 +147,7 @@ static int listing_add_entry(struct lister *l, int fd, const char *base, const c
 	                           : add_odd(l, name, "not a regular file", true);
 }
 
-/* The next entry that is no dot file; NULL at the end, or with errno set. */
+/* Returns the next entry that is not a dot file; NULL at the end, or with errno set on failure. */
 static const struct dirent *next_entry(DIR *stream)
 {
 	const struct dirent *entry;
@@ -159,7 +159,7 @@ static const struct dirent *next_entry(DIR *stream)
 	return entry;
 }
 
-/* Takes the descriptor. */
+/* Takes ownership of the descriptor. */
 static int list_directory(struct lister *l, int fd, const char *prefix, int depth)
 {
 	DIR *stream = fdopendir(fd);

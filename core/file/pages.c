@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "file/guard.h"
 
-/* What is asked of the disk at once: a request longer than the kernel's reading ahead is answered whole. */
+/* Bytes per request: one longer than the kernel's readahead is still read as a whole. */
 #define FETCH_BYTES ((size_t)1 << 20)
 #define RESIDENT_PAGES 1024
 /* A fault maps this many resident bytes around it (the kernel's default of fault_around_bytes). */
@@ -26,8 +26,10 @@ int source_file_map(struct source_file *f, struct gptqfs_error *err)
 		map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, f->fd, 0);
 	if (map == MAP_FAILED)
 		return err_system(err, errno, "%s cannot be mapped", f->name);
-	/* Most readers come by once. The kernel then does not keep pages for having been read here, neither when it
-	 * looks for memory nor when they are unmapped. */
+	/*
+	 * Most files are read once. With this the kernel does not count our accesses as use of a page, either when it
+	 * reclaims memory or when the page is unmapped.
+	 */
 	madvise(map, size, MADV_SEQUENTIAL);
 	f->map = map;
 	return 0;
@@ -40,7 +42,7 @@ void source_file_advise(const struct source_file *f, uint64_t offset, uint64_t l
 	posix_fadvise(f->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
 }
 
-/* Of cachestat, Linux 6.5: older headers lack it. Its number is the same everywhere. */
+/* cachestat, Linux 6.5: older headers lack it. The number is the same on all architectures. */
 #define CACHESTAT 451
 struct cachestat_range {
 	uint64_t offset, length;
@@ -49,7 +51,7 @@ struct cachestat_counts {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 
-/* How many pages of them are in memory; -1 where the kernel cannot, or will not, tell. */
+/* Returns the number of pages in memory, or -1 if the kernel cannot or will not say. */
 static int64_t count_resident(const struct source_file *f, uint64_t offset, uint64_t len)
 {
 	struct cachestat_range range = {offset, len};
@@ -58,8 +60,7 @@ static int64_t count_resident(const struct source_file *f, uint64_t offset, uint
 	return syscall(CACHESTAT, f->fd, &range, &counts, 0) ? -1 : (int64_t)counts.cached;
 }
 
-/* Page by page, which takes three times as long. Of another user's file the kernel says that all of it is.
- */
+/* Checks page by page, which takes three times as long. For another user's file the kernel claims all are resident. */
 static bool is_each_resident(const struct source_file *f, uint64_t from, uint64_t end, uint64_t page)
 {
 	unsigned char resident[RESIDENT_PAGES];
@@ -86,7 +87,7 @@ bool source_file_resident(const struct source_file *f, uint64_t offset, uint64_t
 	return count >= 0 ? (uint64_t)count * page >= end - from || !len : is_each_resident(f, from, end, page);
 }
 
-/* Reads it in requests of FETCH_BYTES, and has the pages go by without a copy. */
+/* Reads in requests of FETCH_BYTES, splicing the pages to /dev/null without a copy. */
 static void read_by(const struct source_file *f, uint64_t offset, uint64_t len, const int pipe_fd[2], int null_fd)
 {
 	loff_t at = (loff_t)offset;
@@ -107,7 +108,7 @@ static void read_by(const struct source_file *f, uint64_t offset, uint64_t len, 
 	}
 }
 
-/* All of it: where pages that are there are passed over, the kernel does not see a sequential reader. */
+/* Reads all of it: if resident pages were skipped, the kernel would not detect a sequential reader. */
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
 {
 	int pipe_fd[2], null_fd;
@@ -139,8 +140,10 @@ static void touch(void *ctx)
 		(void)*(const volatile unsigned char *)(p->at + k);
 }
 
-/* MADV_POPULATE_READ would do the same, but count as a use of every page, and after two uses the kernel keeps pages at
- * others' expense. */
+/*
+ * MADV_POPULATE_READ would do the same, but counts as a use of every page; after two uses the kernel keeps pages at the
+ * expense of others.
+ */
 void source_file_populate(const struct source_file *f, uint64_t offset, uint64_t len)
 {
 	struct pages pages = {f->map + offset, len};

@@ -13,7 +13,7 @@
 
 #define ACL "system.posix_acl_access"
 
-/* A list may give others less than the mode says, to users and groups by name, so only the owner's bits are certain. */
+/* A list may give named users and groups less than the mode says, so only the owner's bits are reliable. */
 static void heed_acl(struct stat *st, ssize_t len)
 {
 	if (len >= 0 || (errno != ENODATA && errno != ENOTSUP))
@@ -25,7 +25,7 @@ void rights_heed_acl(int fd, struct stat *st)
 	heed_acl(st, fgetxattr(fd, ACL, NULL, 0));
 }
 
-/* What one class of users may: `bit` is 0400 to read, 0100 to pass. */
+/* Which classes have a permission: `bit` is 0400 for reading, 0100 for search. */
 struct classes {
 	bool user, group, other;
 };
@@ -36,8 +36,8 @@ static struct classes classes_of(const struct stat *st, mode_t bit)
 }
 
 /*
- * Of the classes of `st`, those all members of which are let through by `gate`, where they may be of another class. Its
- * owner may be anybody who is not st's, and so on; but what the server's own user has opened, it can read.
+ * Keeps the classes of `st` all of whose members pass `gate`, where they may be in a different class: any user but the
+ * owner of `st` may own it, and so on. The server's own user passes: it has opened the file.
  */
 static void restrict_to(struct stat *st, const struct stat *gate, mode_t bit)
 {
@@ -84,7 +84,7 @@ int rights_reach(struct stat *st, int fd, const char *base, struct gptqfs_error 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	len = readlink(link, path, sizeof(path));
 	if (len <= 0 || len == sizeof(path) || path[0] != '/') {
-		/* Its place is unknown. */
+		/* The path is unknown. */
 		st->st_mode &= ~(mode_t)0777;
 		return 0;
 	}
@@ -114,7 +114,7 @@ void rights_settle(struct stat *st)
 {
 	const struct classes may = classes_of(st, 0400);
 
-	/* Root needs no bit; but with none left, no user should appear to own it. */
+	/* Root needs no bits, but if none is left the file should not appear to belong to another user. */
 	if (geteuid() == 0            ? may.user || may.group || may.other
 	    : st->st_uid == geteuid() ? may.user
 	    : is_member(st->st_gid)   ? may.group

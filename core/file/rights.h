@@ -3,12 +3,12 @@
 #define GPTQFS_RIGHTS_H
 
 /*
- * Who may read what. With allow_other a mount is open to users who have no access to the source, or to other parts of
- * it. So the attributes shown give a file to no user who could not read it at the source: neither because it is
- * computed from several files, nor because a directory or a link on the way to it is not there in the mount. Where
- * owner, group and mode cannot say that exactly, they say less; only the server's own user always keeps access.
+ * Who may read what. With allow_other, a mount is open to users who may lack access to the source, or to parts of it.
+ * So the attributes shown never let a user read what that user could not read at the source, even if a file is computed
+ * from several files, or a directory or link on the path to the source has no counterpart in the mount. If owner, group
+ * and mode cannot express that exactly, they grant less; only the server's own user always keeps access.
  *
- * Rights are those of the moment when the source was opened.
+ * Permissions are those at the time the source was opened.
  */
 
 #include <sys/stat.h>
@@ -16,22 +16,22 @@
 #include "gptqfs.h"
 
 /*
- * Takes from the mode of `st` whatever its access control list may deny: of the list, the mode tells only the owner's
- * part and an upper bound for the rest.
+ * Clears the bits of st->st_mode that an access control list may deny: with a list, the mode is exact only for the
+ * owner and an upper bound for everyone else.
  */
 void rights_heed_acl(int fd, struct stat *st);
 
-/* Leaves to `st` the reading that `other`, one more file of which it shows something, allows as well. */
+/* Restricts the read permission of `st` to what `other`, another file whose contents it shows, also allows. */
 void rights_meet(struct stat *st, const struct stat *other);
 
 /*
- * Leaves to `st`, of the open file or directory fd, the reading that directories on the way to it allow, links
- * followed. Those that are `base` or lead to it are left out: the mount shows them, or its root answers for them. NULL
- * leaves out none. Returns 0 or the code of err_system.
+ * Restricts the read permission of `st`, the attributes of fd, to what the directories on its real path allow. `base`
+ * and the directories above it are skipped: the mount shows them, or its root stands for them. NULL skips none. Returns
+ * 0 or the code of err_system.
  */
 int rights_reach(struct stat *st, int fd, const char *base, struct gptqfs_error *err);
 
-/* Gives it to the server's user alone, if that user would have no access otherwise. */
+/* Makes it accessible to the server's user only, if that user would otherwise have no access. */
 void rights_settle(struct stat *st);
 
 #endif

@@ -16,18 +16,18 @@
 #include "base/err.h"
 #include "file/rights.h"
 
-/* How a name inside the model, or inside a cache entry, is resolved. */
+/* Resolution of names inside the model, or inside a cache entry. */
 #define INSIDE (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
 #define INSIDE_PLAIN (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 #define AGAIN_MAX 100
 
 /*
- * openat2 for reading, or for what `flags` say. Begun again after a signal, and, for a second, when the kernel cannot
- * tell for a rename going on elsewhere, or a lease on the file (EAGAIN).
+ * openat2, for reading plus `flags`. Retried after a signal, and for a second on EAGAIN, which a concurrent rename
+ * elsewhere or a lease on the file may cause.
  */
 static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
 {
-	/* O_NONBLOCK: a FIFO must not stop us; it is refused a moment later. */
+	/* O_NONBLOCK: a FIFO must not block; it is refused later. */
 	struct open_how how = {.flags = flags | O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, .resolve = resolve};
 	const struct timespec pause = {.tv_nsec = 10000000};
 	int fd = -1;
@@ -66,7 +66,7 @@ static int refuse_link(const char *path, const char *what, struct gptqfs_error *
 	    what, path);
 }
 
-/* Reads the name of the snapshot from refs/main: a word. -ENOENT if there is none. */
+/* Reads the name of the snapshot, a single word, from refs/main. -ENOENT if there is none. */
 static int read_ref(int entry, uint64_t resolve, const char *path, char hash[128], struct gptqfs_error *err)
 {
 	int fd = open_resolved(entry, "refs/main", 0, resolve), error = errno;
@@ -94,7 +94,7 @@ static int read_ref(int entry, uint64_t resolve, const char *path, char hash[128
 	return hash[0] && hash[0] != '.' ? 0 : -ENOENT;
 }
 
-/* From a cache entry to the snapshot that its refs/main names: dir->fd and dir->path are of that one then. */
+/* Moves dir->fd and dir->path from a cache entry to the snapshot that its refs/main names. */
 static int enter_snapshot(struct source_dir *dir, struct gptqfs_error *err)
 {
 	const uint64_t resolve = dir->follow_symlinks ? 0 : INSIDE_PLAIN;
@@ -146,8 +146,8 @@ static int is_cache_entry(const struct source_dir *dir, struct gptqfs_error *err
 }
 
 /*
- * Of a snapshot, the blobs of its entry. A link in their place may lead anywhere: then they are no part of the
- * model, and links to them lead out of it.
+ * Opens the blobs directory of a snapshot's entry. If that is itself a link, it and what it holds are outside of the
+ * model.
  */
 static int open_blobs(struct source_dir *dir, struct gptqfs_error *err)
 {
@@ -168,7 +168,7 @@ static int open_blobs(struct source_dir *dir, struct gptqfs_error *err)
 	return err_system(err, error, "%s/../../blobs", dir->path);
 }
 
-/* realpath gives up when a signal comes. */
+/* realpath fails when interrupted by a signal. */
 static char *canonical(const char *path)
 {
 	char *out;
@@ -222,7 +222,7 @@ void source_dir_close(struct source_dir *dir)
 
 /* ---- its files ---- */
 
-/* A snapshot's files are links ../../blobs/HASH, with more ../ in sub-directories. errno EXDEV if this one is not. */
+/* Files of a snapshot are links ../../blobs/HASH, with more ../ in sub-directories. EXDEV for any other link. */
 static int open_blob(const struct source_dir *dir, const char *name)
 {
 	char target[PATH_MAX];

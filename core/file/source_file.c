@@ -14,14 +14,14 @@
 #include "base/err.h"
 #include "file/rights.h"
 
-/* What changes ctime and not the bytes. */
+/* Attributes whose changes affect ctime but not the contents. */
 struct source_traits {
 	pthread_mutex_t lock;
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
 	nlink_t links;
-	uint64_t path; /* a hash of it */
+	uint64_t path; /* hash of the name */
 };
 
 static uint64_t nanoseconds(const struct timespec *t)
@@ -42,7 +42,7 @@ static uint64_t hash_path(int fd)
 	return hash;
 }
 
-/* Notes what is there now. Returns whether it differs from what was noted before. */
+/* Records the current attributes. Returns true if they differ from those recorded before. */
 static bool note_traits(struct source_file *f, const struct stat *now)
 {
 	struct source_traits *t = f->traits;
@@ -60,7 +60,7 @@ static bool note_traits(struct source_file *f, const struct stat *now)
 	if (other)
 		atomic_store(&f->ctime, nanoseconds(&now->st_ctim));
 	pthread_mutex_unlock(&t->lock);
-	/* Another thread may have noted them a moment ago. */
+	/* Another thread may just have recorded them. */
 	return other || atomic_load(&f->ctime) == nanoseconds(&now->st_ctim);
 }
 
@@ -86,7 +86,7 @@ static int source_file_open_failed(const struct source_dir *dir, const char *nam
 	return err_system(err, error, "%s/%s", dir->path, name);
 }
 
-/* Directories between the model's and a file that is no link are in the mount as well. */
+/* If the file is not a link, the mount shows the directories between the model's and the file. */
 static int source_file_read_rights(const struct source_dir *dir, struct source_file *f, struct gptqfs_error *err)
 {
 	const char *slash = strrchr(f->name, '/');
@@ -150,7 +150,7 @@ int source_file_fail(struct source_file *f, const char *what)
 
 bool source_file_has_writer(const struct source_file *f)
 {
-	/* The lease is asked back by a signal if a writer comes just now: one that is ignored by default. */
+	/* If a writer opens the file right now, the lease is broken by a signal that is ignored by default. */
 	if (fcntl(f->fd, F_SETSIG, SIGURG) < 0)
 		return false;
 	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) < 0)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "file/span.h"
 
-/* What lies between two pieces is taken along if it is no more than this: every piece costs a system call, and to unmap
- * it interrupts every other processor. */
+/* Gaps of up to this many bytes are included: every piece costs a system call, and unmapping interrupts all CPUs. */
 #define GAP_MAX 65536
 
 static uint64_t span_end_of(const struct span *s)
@@ -30,7 +29,7 @@ void spans_add(struct spans *s, const struct source_file *f, const unsigned char
 
 	if (!bytes)
 		return;
-	/* It may close the gap between two others. */
+	/* The new piece may close the gap between two others. */
 	while (i < s->count)
 		if (adjoin(&s->span[i], &added)) {
 			added = join(&s->span[i], &added);

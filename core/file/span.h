@@ -2,7 +2,7 @@
 #ifndef GPTQFS_SPAN_H
 #define GPTQFS_SPAN_H
 
-/* Pieces of mapped source files: the bytes that something is computed from. */
+/* Pieces of mapped source files: the input of a computation. */
 
 #include <stdatomic.h>
 
@@ -15,24 +15,24 @@ struct span {
 
 #define SPANS_MAX 8
 
-/* In no order; pieces of one file that lie next to one another are one. A zeroed struct has none. */
+/* Unordered; adjacent pieces of a file are merged. A zeroed struct is empty. */
 struct spans {
 	int count;
 	struct span span[SPANS_MAX];
 };
 
-/* Adds bytes at an address within a file's map. Zero bytes are ignored, and so are pieces beyond SPANS_MAX. */
+/* Adds bytes at an address within a file's map. Empty pieces and those beyond SPANS_MAX are ignored. */
 void spans_add(struct spans *s, const struct source_file *f, const unsigned char *at, uint64_t bytes);
 
 uint64_t spans_bytes(const struct spans *s);
 
-/* At most `bytes` of them, beginning `from` bytes after the start of the first. */
+/* Returns at most `bytes` bytes of the spans, starting `from` bytes into them. */
 struct spans spans_cut(const struct spans *s, uint64_t from, uint64_t bytes);
 
-/* What a piece of a virtual file is computed from. */
+/* The input of a piece of a virtual file. */
 struct needs {
 	struct spans spans;
-	bool mapped;           /* it is read through the map, not by pread */
+	bool mapped;           /* read through the map, not by pread */
 	atomic_bool *resident; /* see struct inputs; NULL if the spans belong to this piece alone */
 };
 
