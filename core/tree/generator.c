@@ -6,7 +6,7 @@
 
 #include "file/guard.h"
 
-/* Rows that could only be cut into longer parts are computed whole. */
+/* Rows that could only be cut into larger parts are computed whole. */
 #define STEP_MAX 4096
 
 int generator_fill(const struct generator *g, void *dst, uint64_t row0, uint64_t nrows)
@@ -39,8 +39,7 @@ int inputs_check(const struct inputs *in)
 	return rc;
 }
 
-/* Checked before, so that nothing is computed from a changed file, and after, so that nothing computed from one is
- * used. */
+/* Checks before, so that nothing is computed from a changed file, and after, so that no such result is used. */
 int inputs_guard(const struct inputs *in, void (*fn)(void *ctx), void *ctx)
 {
 	int rc = inputs_check(in), failed;
@@ -48,7 +47,7 @@ int inputs_guard(const struct inputs *in, void (*fn)(void *ctx), void *ctx)
 	if (rc)
 		return rc;
 	failed = source_guard(fn, ctx);
-	/* After a failure most likely the file shrank, and the check says so; else the disk failed. */
+	/* After a failure the file has most likely shrunk, and the check says so; else the disk failed. */
 	rc = inputs_check(in);
 	return rc || !failed ? rc : source_file_fail(in->files[0], "cannot be read (I/O error)");
 }

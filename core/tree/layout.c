@@ -6,7 +6,7 @@
 
 #include "base/checked.h"
 
-/* A read of a text writes all of it, unless it is cached: 16 MiB take about 50 ms. */
+/* A read of a text generates all of it, unless it is cached: 16 MiB take about 50 ms. */
 #define TEXT_MAX ((size_t)16 << 20)
 
 int layout_reserve(struct layout *layout, struct arena *arena, size_t count)

@@ -3,7 +3,7 @@
 #define GPTQFS_LAYOUT_H
 
 /*
- * What a virtual file consists of: extents, sorted, without gap or overlap. A new kind of file is a new list of
+ * The contents of a virtual file: extents, sorted, without gaps or overlap. A new kind of file is a new list of
  * extents; reading does not change.
  */
 
@@ -12,7 +12,7 @@
 
 enum extent_kind {
 	EXTENT_BYTES,     /* memory: a header, JSON, text */
-	EXTENT_SOURCE,    /* bytes of a source file as they are */
+	EXTENT_SOURCE,    /* bytes of a source file, unchanged */
 	EXTENT_GENERATED, /* all rows of a generator */
 };
 
@@ -35,32 +35,32 @@ struct layout {
 	struct extent *extents; /* arena */
 	size_t count, room;
 	uint64_t size;
-	struct contents *contents; /* what a file of weights holds: tensor/contents.h. NULL for other files */
+	struct contents *contents; /* tensors of a file of weights, see tensor/contents.h; NULL for other files */
 };
 
 /* Makes room for `count` extents in all. Returns 0 or -ENOMEM. */
 int layout_reserve(struct layout *layout, struct arena *arena, size_t count);
 
-/* Append to the end; room must have been reserved. Empty extents are left out. What they point at must outlive the
- * layout. */
+/* Append an extent to reserved room. Empty extents are left out. What they point to must outlive the layout. */
 void layout_add_bytes(struct layout *layout, const char *bytes, uint64_t length);
 void layout_add_source(struct layout *layout, struct source_file *file, uint64_t position, uint64_t length);
 void layout_add_generator(struct layout *layout, const struct generator *generator);
 
 /*
- * The text about a subject, which must outlive the layout: it is written once here, for its length, and again whenever
- * it is read. Only one that is so long that this would take too long is kept. 0 or -ENOMEM.
+ * Appends the text about a subject, which must outlive the layout. The text is generated once here, for its length, and
+ * again on every read; it is kept only if it is so long that this would be slow. Returns 0 or -ENOMEM.
  */
 int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, const void *subject);
 
-/* The same extents once more: what a file consists of may be a part of another. */
+/* Appends all extents of another layout. */
 void layout_add_layout(struct layout *layout, const struct layout *other);
 
-/* The extent that holds a byte of the file; offset must be below size. */
+/* Returns the extent that holds a byte of the file; offset must be below size. */
 const struct extent *layout_find(const struct layout *layout, uint64_t offset);
 
-/* What the bytes [from, from + length) of an extent are computed from, or all of it if its source is resident as a
- * whole. */
+/*
+ * Returns the input of bytes [from, from + length) of an extent, or of all of it if its source is resident as a whole.
+ */
 struct needs extent_needs(const struct extent *e, uint64_t from, uint64_t length);
 
 #endif

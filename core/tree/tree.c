@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* FNV-1a of a name and of the directory it is in, begun with a secret, lest names be chosen to collide. */
+/* FNV-1a of a name and its directory, seeded with a secret, so that names cannot be made to collide. */
 static uint32_t hash_name(const struct tree *tree, uint32_t parent, const char *name, size_t len)
 {
 	uint32_t hash = (tree->seed ^ parent) * 16777619u;
@@ -16,7 +16,7 @@ static uint32_t hash_name(const struct tree *tree, uint32_t parent, const char *
 	return hash ^ hash >> 15;
 }
 
-/* Where a name is in the table, or where it would be. The table has free slots. */
+/* Returns the slot of a name, or the free slot where it would go. The table always has free slots. */
 static uint32_t *find_slot(const struct tree *tree, uint32_t parent, const char *name, size_t len)
 {
 	const uint32_t mask = tree->slot_count - 1;
@@ -74,7 +74,7 @@ static uint32_t add_node(struct tree *tree, struct node node)
 static struct node like_source(const struct stat *like, bool directory)
 {
 	const mode_t read = like->st_mode & 0444;
-	/* A directory of computed files may be passed by every user who may read them. */
+	/* A directory of computed files is searchable by every user who may read them. */
 	const mode_t pass = S_ISDIR(like->st_mode) ? like->st_mode & 0111 : read >> 2;
 
 	return (struct node){
@@ -91,7 +91,7 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like)
 
 	*tree = (struct tree){.arena = arena, .seed = 2166136261u};
 	if (getrandom(&tree->seed, sizeof(tree->seed), GRND_NONBLOCK) < 0)
-		tree->seed ^= (uint32_t)(uintptr_t)tree; /* early in the boot */
+		tree->seed ^= (uint32_t)(uintptr_t)tree; /* early in boot */
 	add_node(tree, (struct node){0});
 	root.name = "";
 	root.parent = GPTQFS_ROOT;

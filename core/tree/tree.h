@@ -4,7 +4,7 @@
 
 /*
  * The directories and files of a mount. A node's index is its inode number; 0 is none, 1 is the root. Nodes are
- * numbered in the order in which they are added, which depends on nothing but the model and the options.
+ * numbered in the order they are added, which depends only on the model and the options.
  */
 
 #include <sys/stat.h>
@@ -17,7 +17,7 @@ struct node {
 	const struct layout *layout; /* of a file; NULL for a directory */
 	uint32_t parent;
 	uint32_t child_count; /* of a directory */
-	uint32_t *children;   /* by name, bytewise; after tree_seal */
+	uint32_t *children;   /* sorted by name, bytewise, after tree_seal */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
@@ -26,40 +26,39 @@ struct node {
 
 struct tree {
 	struct arena *arena;
-	struct node *nodes; /* of tree_free; all else is the arena's */
+	struct node *nodes; /* freed by tree_free; the rest is in the arena */
 	uint32_t count, room;
 	uint64_t bytes;  /* of all files */
-	uint32_t *slots; /* until tree_seal: nodes by parent and name, a hash table at most half full; 0 is free */
+	uint32_t *slots; /* until tree_seal: hash table of nodes by parent and name, at most half full; 0 is free */
 	uint32_t slot_count, seed;
 };
 
-/* Makes the root, with the attributes of a source directory. Returns 0 or -ENOMEM; tree_free is for both cases. */
+/* Makes the root, with the attributes of a source directory. Returns 0 or -ENOMEM; call tree_free in either case. */
 int tree_init(struct tree *tree, struct arena *arena, const struct stat *like);
 void tree_free(struct tree *tree);
 
 /*
- * Adds a file or a directory (layout == NULL) with owner, permissions and times of `like`: files have its r,
- * directories its r and x, or x wherever it has r if it is a file. `path` is below `parent` and is kept, not copied;
- * directories on the way are made. Returns the inode number, or 0 for lack of memory. An existing directory is found,
- * not made again; what is there must not be in the way, see tree_admits.
+ * Adds a file or a directory (layout == NULL) with owner, permissions and times of `like`: files get its r, directories
+ * its r and x, or x wherever it has r if it is a file. `path` is relative to `parent` and is kept, not copied; missing
+ * directories are added, existing ones reused. The path must not clash with existing nodes, see tree_admits. Returns
+ * the inode number, or 0 if out of memory.
  */
 uint32_t tree_add(struct tree *tree, uint32_t parent, const char *path, const struct layout *layout,
     const struct stat *like);
 
-/* Whether a path can be added below `parent`: nothing has its name, and no file the name of a directory on the way. */
+/* True if a path can be added below `parent`: nothing has its name, and no directory on it is a file. */
 bool tree_admits(const struct tree *tree, uint32_t parent, const char *path);
 
-/* Adds a directory that is known not to be there yet, without looking for it, for adding very many. */
+/* Adds a directory known not to exist, without a lookup: for adding very many. */
 uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like);
 
-/* Adds a file that consists of a text, which is taken over and freed. Returns 0 or -ENOMEM (the text may have failed).
- */
+/* Adds a file with the given text, which is consumed. Returns 0 or -ENOMEM (the text may have failed). */
 int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like);
 
-/* Sorts every directory; nothing can be added afterwards. Returns 0 or -ENOMEM. */
+/* Sorts every directory; nothing can be added after that. Returns 0 or -ENOMEM. */
 int tree_seal(struct tree *tree);
 
-/* The child with that name, or 0. Only after tree_seal. */
+/* Returns the child of that name, or 0. Only after tree_seal. */
 uint32_t tree_lookup(const struct tree *tree, uint32_t parent, const char *name);
 
 #endif

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes of the pieces that are turned: source and target lines stay in the first cache. */
+/* Size of the pieces transposed at a time: source and target lines stay in the L1 cache. */
 #define PIECE_BYTES ((size_t)16 << 10)
-/* Tiles are larger than usual, because a run of a few rows asks for a piece of every row of the other generators. */
+/* Tiles are larger than usual, because even a few rows need a piece of every row of the other generators. */
 #define TILE_BYTES ((size_t)1 << 20)
 #define TILE_ROWS 64
 
@@ -17,14 +17,14 @@ struct turned_rows {
 	atomic_bool resident;
 };
 
-/* A piece of one of the generators, turned into place. */
+/* A piece of one of the generators, transposed into place. */
 struct piece {
 	unsigned char *scratch; /* [rows][columns] elements */
 	uint64_t row0, rows;    /* of the other generator */
-	uint64_t skip, columns; /* of each row: unused ones, and all */
+	uint64_t skip, columns; /* of each row: unused elements at its start, and all elements */
 	unsigned char *dst;     /* where element (row0, skip) goes */
-	size_t dst_row;         /* bytes from one row of the result to the next */
-	size_t apart;           /* elements from one of a row to the next */
+	size_t dst_row;         /* bytes between rows of the result */
+	size_t apart;           /* distance between elements of a row */
 };
 
 static inline void turn_elements(const struct piece *p, uint64_t rows, size_t element)
@@ -38,7 +38,7 @@ static inline void turn_elements(const struct piece *p, uint64_t rows, size_t el
 	}
 }
 
-/* The size is a constant in each call, so that elements are copied by single instructions. */
+/* The size is constant in each call, so that an element is copied by one instruction. */
 static void turn_piece(const struct piece *p, uint64_t rows, size_t element)
 {
 	if (element == 2)
@@ -47,7 +47,7 @@ static void turn_piece(const struct piece *p, uint64_t rows, size_t element)
 		turn_elements(p, rows, 4);
 }
 
-/* All rows of one generator, the elements [r->row0, r->row0 + r->nrows) of each. */
+/* Transposes elements [r->row0, r->row0 + r->nrows) of all rows of one generator. */
 static int turn_one(const struct turned_rows *rows, size_t i, const struct rect *r, struct piece p)
 {
 	const struct turn *t = &rows->turn;
@@ -74,7 +74,7 @@ static int turn_one(const struct turned_rows *rows, size_t i, const struct rect 
 	return rc;
 }
 
-/* Whole rows: they are never cut. */
+/* Rows are never cut. */
 static int fill_turned(const struct generator *g, void *dst, const struct rect *r)
 {
 	const struct turned_rows *rows = (const struct turned_rows *)g;
@@ -95,7 +95,7 @@ static int fill_turned(const struct generator *g, void *dst, const struct rect *
 	return rc;
 }
 
-/* Any row takes an element of every row of the others. */
+/* Any row takes an element from every row of the other generators. */
 static void needs_of_turned(const struct generator *g, const struct rect *r, struct spans *out)
 {
 	const struct turn *t = &((const struct turned_rows *)g)->turn;
@@ -109,7 +109,7 @@ static void needs_of_turned(const struct generator *g, const struct rect *r, str
 	}
 }
 
-/* Rows that can be computed together without computing others: whole steps of all generators. */
+/* Returns the number of rows that can be computed together without waste: whole steps of all generators. */
 static uint32_t run_of(const struct turn *t)
 {
 	uint32_t step = t->element;

@@ -3,8 +3,8 @@
 #define GPTQFS_TURN_H
 
 /*
- * Matrices turned: row k is made of element k of every row of another generator. Two generators may share the rows,
- * side by side or their elements in turns.
+ * Transposed matrices: row k consists of element k of every row of another generator. With two generators, each row
+ * holds the elements of both, side by side or alternating.
  */
 
 #include "base/arena.h"
@@ -13,9 +13,9 @@
 #define TURN_MAX 2
 
 struct turn {
-	const struct generator *of[TURN_MAX]; /* [count] their rows are equally long */
+	const struct generator *of[TURN_MAX]; /* [count] with rows of equal length */
 	size_t count;
-	bool in_turns;    /* element i of a row is from of[i % count], and all have as many rows; else side by side */
+	bool in_turns;    /* element i of a row is from of[i % count], all with as many rows; else side by side */
 	uint32_t element; /* bytes: 2 or 4 */
 };
 
