@@ -7,23 +7,25 @@
 #include "read/stream.h"
 #include "tree/layout.h"
 
-/* Readers that are told from one another; with one more, the one that has been idle longest is forgotten. */
+/* Readers that are told apart; beyond that, the one idle for longest is forgotten. */
 #define STREAMS 8
-/* Requests of one size that must have followed one another before the next is computed. */
+/* Consecutive requests of one size before the next is computed ahead. */
 #define FOLLOWED_MIN 2
-/* Below this, asking and waiting cost more than computing. */
+/* For smaller requests, handing over costs more than computing. */
 #define AHEAD_MIN ((size_t)16 << 10)
-/* Requests that must have followed one another, with no others between, to be taken for those of the only reader. */
+/* Consecutive requests, with no others in between, after which their reader is taken for the only one. */
 #define ALONE_MIN 8
 
-/* How far ahead of a stream, in bytes of the file, pages of the source are fetched: 32 MiB of 4-bit weights, which is
- * more than one tensor, and what a disk brings in the time a stream takes for it; and in steps of what size. */
+/*
+ * How far ahead of a stream source pages are fetched, in bytes of the virtual file, and in steps of what size. This is
+ * 32 MiB of 4-bit weights: more than one tensor, and what a disk delivers in the time the stream takes to get there.
+ */
 #define FETCH_AHEAD ((uint64_t)128 << 20)
 #define FETCH_STEP ((uint64_t)8 << 20)
-/* How far behind it pages are given back. */
+/* How far behind a stream pages are released. */
 #define RELEASE_BEHIND ((uint64_t)32 << 20)
 
-/* What was computed ahead: one request. */
+/* One request computed ahead. */
 struct block {
 	enum { EMPTY, FILLING, READY } state;
 	unsigned age;
@@ -33,11 +35,11 @@ struct block {
 
 /* A sequential reader of one file. */
 struct ahead_stream {
-	const struct layout *layout; /* NULL: a free place */
-	struct stream stream;        /* of requests of one size */
+	const struct layout *layout; /* NULL: a free slot */
+	struct stream stream;        /* consecutive requests of one size */
 	size_t size;                 /* of the last request */
-	uint64_t used;               /* when, counted in requests */
-	uint64_t fetched, released;  /* up to where in the file pages of the source were */
+	uint64_t used;               /* last use, counted in requests */
+	uint64_t fetched, released;  /* offsets in the file up to which source pages were */
 	struct block blocks[GPTQFS_AHEAD_MAX];
 };
 
@@ -48,7 +50,7 @@ struct ahead {
 	pthread_cond_t filled;
 	uint64_t requests;
 	struct ahead_stream streams[STREAMS];
-	struct stream all; /* requests of any size, as if there were one reader */
+	struct stream all; /* requests of any size, as if from a single reader */
 };
 
 struct ahead *ahead_new(struct reader *reader, unsigned depth)
@@ -88,7 +90,7 @@ static bool is_filling(const struct ahead *a, const struct ahead_stream *s)
 	return false;
 }
 
-/* The stream that a request at `at` continues, or if `apart` is not 0, nearly. */
+/* Returns the stream that a request at `at` continues, exactly or within `apart` bytes. */
 static struct ahead_stream *ahead_find(struct ahead *a, const struct layout *layout, uint64_t at, uint64_t apart)
 {
 	for (struct ahead_stream *s = a->streams; s < a->streams + STREAMS; s++)
@@ -97,7 +99,7 @@ static struct ahead_stream *ahead_find(struct ahead *a, const struct layout *lay
 	return NULL;
 }
 
-/* A place for a new stream; NULL if something is being computed for every one. */
+/* Returns a slot for a new stream; NULL if something is being computed for every stream. */
 static struct ahead_stream *replace(struct ahead *a)
 {
 	struct ahead_stream *oldest = NULL;
@@ -112,7 +114,7 @@ static struct ahead_stream *replace(struct ahead *a)
 	return oldest;
 }
 
-/* Finds the stream this request belongs to, or begins one, and notes the request. */
+/* Finds the stream of a request, or starts one, and records the request. */
 static struct ahead_stream *note(struct ahead *a, const struct range *range)
 {
 	struct ahead_stream *s = ahead_find(a, range->layout, range->offset, 0);
@@ -175,7 +177,7 @@ static void release_behind(const struct ahead *a, struct ahead_stream *s)
 	}
 }
 
-/* The block that holds these bytes, or will; NULL if none does. */
+/* Returns the block that holds these bytes or will hold them, or NULL. */
 static struct block *block_for(const struct ahead *a, struct ahead_stream *s, const struct range *range)
 {
 	for (struct block *b = s->blocks; b < s->blocks + a->depth; b++)
@@ -185,7 +187,7 @@ static struct block *block_for(const struct ahead *a, struct ahead_stream *s, co
 	return NULL;
 }
 
-/* One that can be filled, whose bytes are not among the next ones; NULL if there is none. */
+/* Returns a block that can be filled and holds none of the next requests, or NULL. */
 static struct block *spare_block(struct ahead *a, struct ahead_stream *s)
 {
 	const uint64_t end = s->stream.next + (uint64_t)a->depth * s->size;
@@ -240,7 +242,7 @@ int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *
 	return reader_read(a->reader, range, reply);
 }
 
-/* The first of the next requests of this stream that is not being computed. False if there is none. */
+/* Finds the first of the stream's next requests that is not being computed. Returns false if there is none. */
 static bool foresee(const struct ahead *a, struct ahead_stream *s, struct range *range)
 {
 	for (unsigned i = 0; i < a->depth; i++) {
@@ -257,8 +259,10 @@ static bool foresee(const struct ahead *a, struct ahead_stream *s, struct range 
 	return false;
 }
 
-/* The block to fill after this request was answered, or NULL. While other threads serve the same reader too, it may
- * have asked for more already. */
+/*
+ * Returns the block to fill after this request was answered, or NULL. If other threads serve the same reader, it may
+ * already have issued further requests.
+ */
 static struct block *begin(struct ahead *a, const struct range *range)
 {
 	const uint64_t end = range->offset + range->size;

@@ -3,31 +3,35 @@
 #define GPTQFS_AHEAD_H
 
 /*
- * Reads of a file from front to back, a few requests ahead: once a reply is on its way, the thread that sent it
- * computes what will be asked for next and is not being computed yet, while the reader still copies. The kernel's own
- * readahead asks for one request at a time too, and with O_DIRECT nothing else reads ahead. Any number of threads.
+ * Computes a few requests ahead of sequential readers: after sending a reply, a thread computes the next request that
+ * no thread computes yet, while the reader is still copying. The kernel's own readahead issues one request at a time,
+ * and with O_DIRECT nothing else reads ahead. Any number of threads.
  */
 
 #include "read/reader.h"
 
 struct ahead;
 
-/* Computes at most `depth` requests of each reader ahead, 1 to GPTQFS_AHEAD_MAX: one for each thread that serves it,
- * or some would find nothing to compute. NULL for lack of memory. */
+/*
+ * Computes at most `depth` requests ahead of each reader, 1 to GPTQFS_AHEAD_MAX: one per serving thread, or some would
+ * find nothing to compute. Returns NULL if out of memory.
+ */
 struct ahead *ahead_new(struct reader *reader, unsigned depth);
 void ahead_free(struct ahead *a); /* no read may be in progress; NULL is allowed */
 
-/* Notes a request that is about to be read. True if those of late come from one sequential reader. */
+/* Announces a request. Returns true if recent requests came from one sequential reader. */
 bool ahead_note(struct ahead *a, const struct range *range);
 
-/* As reader_read: from what was computed ahead, if that is this range, else computed now. */
+/* As reader_read, but uses a block computed ahead if there is one for exactly this range. */
 int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *reply);
 
-/* Call after the reply to `range` has been sent and done with. If ranges of its file have followed one another,
- * computes the first of the next ones that is neither asked for nor being computed. */
+/*
+ * Call after the reply to `range` was sent and freed. If the file is read sequentially, computes the next range that is
+ * neither requested nor being computed yet.
+ */
 void ahead_continue(struct ahead *a, const struct range *range);
 
-/* Frees blocks unused for two calls. True while any is left. */
+/* Frees blocks unused for two calls. Returns true while any is left. */
 bool ahead_trim(struct ahead *a);
 
 #endif

@@ -28,8 +28,7 @@ static struct buffer *create(void)
 
 	if (!buffer)
 		return NULL;
-	/* Aligned to its size, so that it can be one huge page: the kernel then finds its pages faster when it copies.
-	 */
+	/* Aligned to its size, so that it can be one huge page, which the kernel copies from faster. */
 	whole = mmap(NULL, 2 * BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (whole == MAP_FAILED) {
 		free(buffer);

@@ -45,7 +45,7 @@ struct cache *cache_new(size_t budget)
 
 /* ---- entries; the lock is held, except where entries are not in the table ---- */
 
-/* Mapped, not malloc'ed: what is freed goes back to the system at once. */
+/* Mapped, not malloc'ed, so that freed memory goes back to the system at once. */
 static struct cache_entry *entry_new(size_t bytes)
 {
 	struct cache_entry *e = calloc(1, sizeof(*e));
@@ -102,7 +102,7 @@ static struct cache_entry *cache_find(struct cache *c, struct cache_key key)
 	return e;
 }
 
-/* Takes the oldest unpinned entries out until `bytes` more fit. They come back as a list for freeing or reuse. */
+/* Removes the oldest unpinned entries until `bytes` more fit. Returns them as a list, to be freed or reused. */
 static struct cache_entry *evict(struct cache *c, size_t bytes)
 {
 	struct cache_entry *e = c->oldest, *newer, *gone = NULL;
@@ -119,7 +119,7 @@ static struct cache_entry *evict(struct cache *c, size_t bytes)
 	return gone;
 }
 
-/* One of the evicted entries of the right size saves the page faults of a fresh one; the others are freed. */
+/* Reuses an evicted entry of the right size, which saves the page faults of a new one, and frees the others. */
 static struct cache_entry *reuse(struct cache_entry *gone, size_t bytes)
 {
 	struct cache_entry *kept = NULL, *next;
@@ -136,7 +136,7 @@ static struct cache_entry *reuse(struct cache_entry *gone, size_t bytes)
 
 /* ---- getting ---- */
 
-/* Waits for another thread's entry. Drops the pin again if it failed. */
+/* Waits for another thread to fill an entry. Drops the pin if that failed. */
 static int wait_filled(struct cache *c, struct cache_entry *e)
 {
 	int rc;
@@ -160,12 +160,12 @@ static int use_found(struct cache *c, struct cache_entry *e)
 	return 0;
 }
 
-/* Puts a FILLING entry into the table. Called and left with the lock held, dropped between for memory. */
+/* Adds a FILLING entry to the table. The lock is held on entry and exit, but dropped while memory is allocated. */
 static struct cache_entry *cache_insert(struct cache *c, const struct cache_request *r)
 {
 	struct cache_entry *gone = evict(c, r->bytes), *e, **at;
 
-	/* Counted now, so that others see the budget as spent while memory is fetched without the lock. */
+	/* Counted now, so that other threads see the budget as spent while memory is allocated without the lock. */
 	c->bytes += r->bytes;
 	pthread_mutex_unlock(&c->lock);
 	e = reuse(gone, r->bytes);
@@ -217,7 +217,7 @@ int cache_get(struct cache *c, const struct cache_request *r, struct cache_entry
 			pthread_mutex_lock(&c->lock);
 			rc = finish(c, e, rc);
 		} else {
-			/* Either there is no memory, or another thread was faster. */
+			/* Out of memory, or another thread was faster. */
 			e = cache_find(c, r->key);
 			rc = e ? use_found(c, e) : -ENOMEM;
 		}
@@ -235,7 +235,7 @@ void cache_unpin(struct cache *c, struct cache_entry *e)
 
 	pthread_mutex_lock(&c->lock);
 	e->pins--;
-	/* With the budget overdrawn by pinned entries, the last pin is the time to get back below it. */
+	/* If pinned entries exceeded the budget, the last unpin is the time to get back below it. */
 	if (c->bytes > c->budget)
 		gone = evict(c, 0);
 	pthread_mutex_unlock(&c->lock);

@@ -3,12 +3,12 @@
 #define GPTQFS_CACHE_H
 
 /*
- * key -> bytes, computed once. The second level: the first is the kernel's page cache, which serves every repeated
- * read. This one bridges small reads that fall into one tile, and lets readers that want the same tile at the same
- * time wait for one of them to compute it (single flight).
+ * A cache of computed bytes by key. It is the second level: repeated reads are served by the kernel's page cache. This
+ * one lets small reads share a tile, and lets concurrent readers of a tile wait for one of them to compute it (single
+ * flight).
  *
- * Knows nothing of tensors. Any number of threads; no lock is held while an entry is filled. A filler waits for
- * nothing, so pins held while waiting cannot deadlock.
+ * Any number of threads; no lock is held while an entry is filled. A thread that fills an entry never waits for
+ * another, so holding pins while waiting cannot deadlock.
  */
 
 #include <stdbool.h>
@@ -26,9 +26,9 @@ struct cache_key {
 struct cache_entry {
 	unsigned char *data;
 	size_t bytes;
-	/* the rest is cache.c's */
+	/* the rest is private to cache.c */
 	struct cache_key key;
-	struct cache_entry *next;          /* in the bucket */
+	struct cache_entry *next;          /* of the bucket */
 	struct cache_entry *newer, *older; /* by last use */
 	unsigned pins;
 	unsigned age; /* calls of cache_trim since it was used */
@@ -36,10 +36,10 @@ struct cache_entry {
 	int error;
 };
 
-/* Computes `bytes` bytes of a key. 0 or -errno, which goes to all waiters; a failure is never cached. */
+/* Computes `bytes` bytes of a key. Returns 0 or -errno, which all waiters get; failures are not cached. */
 typedef int cache_fill_fn(void *ctx, void *dst);
 
-/* A request: fill is called with ctx if the entry is not there. */
+/* A request: fill is called with ctx if there is no entry. */
 struct cache_request {
 	struct cache_key key;
 	size_t bytes;
@@ -48,19 +48,19 @@ struct cache_request {
 };
 
 /*
- * `budget` bounds the bytes of entries, pinned ones included as far as possible: when all are pinned, a request gets
- * an entry beyond the budget that is freed with its last pin. NULL for lack of memory.
+ * `budget` bounds the bytes of all entries. If all are pinned, a request gets an entry beyond the budget, which is
+ * freed with its last pin. Returns NULL if out of memory.
  */
 struct cache *cache_new(size_t budget);
 
 /* No entry may be pinned. NULL is allowed. */
 void cache_free(struct cache *c);
 
-/* Gets an entry, pinned. 0, the error of fill, or -ENOMEM. */
+/* Gets an entry, pinned. Returns 0, the error of fill, or -ENOMEM. */
 int cache_get(struct cache *c, const struct cache_request *request, struct cache_entry **out);
 void cache_unpin(struct cache *c, struct cache_entry *e);
 
-/* Frees entries not used since the call before last. True while any are left. */
+/* Frees entries unused for two calls. Returns true while any is left. */
 bool cache_trim(struct cache *c);
 
 struct cache_stats {

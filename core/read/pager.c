@@ -10,15 +10,15 @@
 #define JOBS 64
 /* Step of the thread; bounds the delay of a waiter. */
 #define PIECE ((uint64_t)4 << 20)
-/* Step of a helper: the next request may come at any moment. */
+/* Step of pager_work: the next request may come at any moment. */
 #define MORSEL ((uint64_t)512 << 10)
-/* How long planned work waits for a helper. A stream is given much more time than that: see ahead.c. */
+/* How long planned work waits for pager_work. Streams plan much further ahead than that: see ahead.c. */
 #define LATE_NS ((uint64_t)8 * 1000 * 1000)
 /* Smaller matrices stay mapped: unmapping them is not worth the interrupts. */
 #define RELEASE_MIN ((uint64_t)512 << 10)
 
 enum job_kind {
-	JOB_FETCH, /* read from disk; a reader of few pages maps them faster than all are mapped */
+	JOB_FETCH, /* read from disk, but not map: a reader of few pages is faster mapping them itself */
 	JOB_PLAN,  /* and map */
 	JOB_RELEASE,
 };
@@ -27,11 +27,11 @@ struct page_job {
 	enum job_kind kind;
 	struct needs needs;
 	uint64_t done;   /* bytes of the spans */
-	uint64_t wanted; /* likewise: a reader waits until this much is done */
+	uint64_t wanted; /* of these, a reader waits for this many */
 	uint64_t due;    /* nanoseconds */
 };
 
-/* What is done at a time, of one job. */
+/* A step of a job. */
 struct step {
 	const struct page_job *job; /* a copy */
 	struct spans spans;
@@ -45,8 +45,8 @@ struct pager {
 	pthread_cond_t wanted, done;
 	pthread_t thread;
 	bool running, leaving;
-	bool hurry; /* the thread does all there is */
-	bool busy;  /* a step is under way */
+	bool hurry; /* the thread does everything */
+	bool busy;  /* a step is in progress */
 	unsigned first, count;
 	struct page_job jobs[JOBS]; /* a ring */
 };
@@ -111,8 +111,10 @@ static void run_step(const struct pager *p, const struct step *step)
 		const struct span *s = &step->spans.span[i];
 
 		if (job->kind == JOB_RELEASE) {
-			/* For the resident size of the process and its page tables. In the page cache they count as no
-			 * more used for having been mapped here: see source_file_map. */
+			/*
+			 * Keeps resident size and page tables small. The page cache does not count the mapping as use:
+			 * see source_file_map.
+			 */
 			p->io.unpopulate(s->file, s->offset, s->bytes);
 			continue;
 		}
@@ -129,7 +131,7 @@ static struct page_job *job_at(struct pager *p, unsigned i)
 	return &p->jobs[(p->first + i) % JOBS];
 }
 
-/* The first with a waiter, if there is one: planned readahead is large and not urgent. */
+/* Returns the first job with a waiter, if any: planned readahead is large and not urgent. */
 static unsigned first_wanted(struct pager *p)
 {
 	for (unsigned i = 0; i < p->count; i++)
@@ -146,8 +148,10 @@ static void remove_job(struct pager *p, unsigned i)
 	p->count--;
 }
 
-/* Called with the lock held, which it drops meanwhile; jobs may be added then. False if nothing was done, because pages
- * are not in memory. */
+/*
+ * Called with the lock held, and drops it meanwhile; jobs may be added then. Returns false if nothing was done because
+ * pages are not in memory.
+ */
 static bool do_step(struct pager *p, uint64_t most, bool may_wait)
 {
 	const unsigned chosen = first_wanted(p);
@@ -187,7 +191,7 @@ static void *pager_thread(void *arg)
 			p->hurry = false;
 			pthread_cond_wait(&p->wanted, &p->lock);
 		} else if (p->hurry || due <= now()) {
-			p->hurry = true; /* helpers are too slow, or absent */
+			p->hurry = true; /* pager_work is too slow, or not called */
 			do_step(p, PIECE, true);
 		} else {
 			const struct timespec t = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
@@ -233,7 +237,7 @@ static bool push_job(struct pager *p, enum job_kind kind, const struct needs *ne
 	bool room;
 
 	pthread_mutex_lock(&p->lock);
-	/* Not started earlier: a thread would not outlive the fork into the background. */
+	/* Not started earlier: a thread would not survive the fork into the background. */
 	if (!p->running)
 		p->running = pthread_create(&p->thread, NULL, pager_thread, p) == 0;
 	room = p->running && p->count < JOBS;
@@ -242,7 +246,7 @@ static bool push_job(struct pager *p, enum job_kind kind, const struct needs *ne
 	if (kind == JOB_FETCH)
 		hurry(p);
 	else if (p->count == 1)
-		pthread_cond_signal(&p->wanted); /* to note when it will be late */
+		pthread_cond_signal(&p->wanted); /* so that it notes when the job becomes overdue */
 	pthread_mutex_unlock(&p->lock);
 	return room;
 }
@@ -302,7 +306,7 @@ bool pager_release(struct pager *p, const struct needs *needs)
 	return push_job(p, JOB_RELEASE, needs);
 }
 
-/* Bytes of a job up to the end of what it shares with these spans; 0 if they share nothing. */
+/* Returns the bytes of a job up to the end of its overlap with these spans; 0 if there is none. */
 static uint64_t shared_until(const struct page_job *job, const struct spans *spans)
 {
 	uint64_t before = 0, until = 0;
@@ -323,7 +327,7 @@ static uint64_t shared_until(const struct page_job *job, const struct spans *spa
 	return until;
 }
 
-/* True if some of these bytes are still to be fetched; they come next then. */
+/* True if some of these bytes have yet to be fetched; they are then next. */
 static bool want(struct pager *p, const struct needs *needs)
 {
 	bool any = false;

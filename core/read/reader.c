@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * One read is one loop over extents. The reply points at memory where the bytes are in memory already, and at a reply
- * buffer for those that are computed.
+ * A read is a loop over extents. The reply points to bytes that are in memory already, and to a reply buffer for
+ * computed ones.
  */
 
 #include "read/reader.h"
@@ -14,19 +14,21 @@
 
 /* Up to this many partial rows are decoded in part; beyond, whole rows are faster. */
 #define CUT_MAX 2
-/* Bytes a read may decode and discard: one row of common size, a few microseconds. Beyond it, tiles are cached. */
+/* Bytes a read may decode and discard: a row of common size, a few microseconds. Beyond it, tiles are cached. */
 #define WASTE_MAX ((size_t)16 << 10)
 /* Pieces of rows at least this long get aligned addresses. */
 #define ALIGN_MIN ((size_t)64 << 10)
 /* Reads this large wait for the pager. */
 #define FETCH_MIN ((size_t)64 << 10)
-/* Pieces of memory shorter than this are copied, not pointed at. */
+/* Pieces of memory shorter than this are copied, not referenced. */
 #define COPY_MAX 4096
-/* The rest of the reply's pieces is kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and
- * what lies between them. */
+/*
+ * The remaining pieces of a reply are kept for decoded rows, of which there are at most READ_MAX / ALIGN_MIN, and for
+ * what is between them.
+ */
 #define POINT_MAX (GPTQFS_IOV_MAX - 2 * (int)(GPTQFS_READ_MAX / ALIGN_MIN) - 2 - 2 * CUT_MAX)
 
-/* A reply in the making: what it needs besides struct gptqfs_reply. */
+/* A reply under construction. */
 struct reply {
 	struct reader *reader;
 	struct gptqfs_reply *out;
@@ -46,7 +48,7 @@ static void point_at(struct reply *r, const void *bytes, size_t len)
 		out->iov[out->count++] = (struct iovec){(void *)bytes, len};
 }
 
-/* Room for len bytes in the reply buffer, or NULL. Every read fits: see BUFFER_BYTES. */
+/* Returns room for len bytes in the reply buffer, or NULL. Every read fits: see BUFFER_BYTES. */
 static unsigned char *reserve(struct reply *r, size_t len)
 {
 	unsigned char *at;
@@ -90,7 +92,7 @@ static int read_source(struct reply *r, const struct extent *e, uint64_t from, s
 	return rc;
 }
 
-/* The first reader of a tensor whose rows touch all of its source has that fetched. Large reads wait for it. */
+/* If rows touch all of their source, the tensor's first reader has all of it fetched. Large reads wait for it. */
 static void fetch_first(const struct reader *reader, const struct extent *e, uint64_t from, size_t len)
 {
 	const struct needs needs = extent_needs(e, from, len);
@@ -102,9 +104,9 @@ static void fetch_first(const struct reader *reader, const struct extent *e, uin
 }
 
 /*
- * Decodes the rows around [from, from + len) into the buffer and discards what the read did not ask for of the first
- * and the last. Rows of a long piece get addresses that are, modulo 64, their offsets in the file: kernels write whole
- * cache lines faster.
+ * Decodes the rows around [from, from + len) into the buffer and discards the unwanted parts of the first and the last.
+ * Rows of long pieces get addresses equal, modulo 64, to their offsets in the file: kernels write whole cache lines
+ * faster.
  */
 static int read_rows(struct reply *r, const struct extent *e, uint64_t from, size_t len)
 {
@@ -126,7 +128,7 @@ static int read_rows(struct reply *r, const struct extent *e, uint64_t from, siz
 	return rc;
 }
 
-/* A part of one row, and what is around it up to where rows can be cut. */
+/* Decodes a part of one row, extended to where rows can be cut. */
 static int read_part(struct reply *r, const struct generator *g, uint64_t from, size_t len)
 {
 	const uint64_t begin = from % g->row_bytes, before = begin % g->step,
@@ -174,7 +176,7 @@ static int fill_tile(void *ctx, void *dst)
 	return generator_fill(t->g, dst, t->row0, t->nrows);
 }
 
-/* The part of one tile that a read wants: pointed at while it is pinned, or copied. */
+/* Adds a part of one tile to the reply: by reference, with the tile pinned, or copied. */
 static int read_tile(struct reply *r, const struct generator *g, uint64_t from, size_t len)
 {
 	const uint64_t index = from / g->row_bytes / g->tile_rows, first = index * g->tile_rows;
@@ -202,7 +204,7 @@ static int read_tile(struct reply *r, const struct generator *g, uint64_t from, 
 	return at ? 0 : -ENOMEM;
 }
 
-/* The rows that a piece has a generator compute: whole runs. */
+/* Returns the rows that are computed for a piece: whole runs. */
 static uint64_t computed_rows(const struct generator *g, uint64_t from, size_t len)
 {
 	const uint64_t run = g->run_rows ? g->run_rows : 1;

@@ -3,7 +3,7 @@
 #define GPTQFS_READER_H
 
 /*
- * Reads a range of a virtual file: the bytes of its extents, computed where need be. Any number of threads; no lock is
+ * Reads a range of a virtual file: the bytes of its extents, computed if need be. Any number of threads; no lock is
  * held while bytes are computed.
  */
 
@@ -14,12 +14,12 @@
 #include "read/cache.h"
 #include "read/pager.h"
 
-/* What all reads share. */
+/* Shared by all reads. */
 struct reader {
 	struct cache *cache;
 	struct buffers *buffers;
 	struct pager *pager;
-	atomic_uint_fast64_t computed; /* bytes decoded or cast, discarded ones too */
+	atomic_uint_fast64_t computed; /* bytes decoded or cast, including discarded ones */
 };
 
 struct layout;
@@ -30,10 +30,10 @@ struct range {
 	size_t size; /* at most GPTQFS_READ_MAX, and within the file */
 };
 
-/* 0, -EIO or -ENOMEM; after success the reply must go to reader_done, after failure it must not. */
+/* Returns 0, -EIO or -ENOMEM. After success the reply must go to reader_done; after failure it must not. */
 int reader_read(struct reader *reader, const struct range *range, struct gptqfs_reply *reply);
 
-/* Frees what the reply is held by. Returns the range that was read, of size 0 if it was empty. */
+/* Frees the reply. Returns the range that was read, of size 0 if the reply was empty. */
 struct range reader_done(struct reader *reader, struct gptqfs_reply *reply);
 
 #endif
