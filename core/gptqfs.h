@@ -78,10 +78,7 @@ struct gptqfs_options {
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
 	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for that of the source */
 	gid_t gid;            /* group shown; (gid_t)-1 for that of the source */
-	/*
-	 * Permission bits to clear from 0444 (directories: 0555) for every inode; (mode_t)-1 for the modes of the
-	 * source.
-	 */
+	/* Permission bits to clear from 0444 (directories: 0555) everywhere; (mode_t)-1 for those of the source. */
 	mode_t umask;
 	bool blobs;        /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
 	const char *accel; /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
@@ -188,7 +185,7 @@ bool gptqfs_note_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t si
  */
 bool gptqfs_work(struct gptqfs *m);
 
-/* Frees memory unused since the last call. Call it every few seconds. Returns true while any is held. */
+/* Frees memory unused for two calls. Call it every few seconds. Returns true while any is held. */
 bool gptqfs_trim(struct gptqfs *m);
 
 /* ---- the accelerator ---- */

@@ -33,10 +33,7 @@ int json_check_python(struct json_text text, const char *name, struct gptqfs_err
 /* A tree takes some 80 bytes per value, however short its text. */
 #define JSON_VALUES_MAX 500000
 
-/*
- * Parses a text that was checked in either way. Returns 0, -EBADMSG (a duplicate key, a NUL, too many values) or
- * -ENOMEM.
- */
+/* Parses a checked text of either kind. Returns 0, -EBADMSG (duplicate key, NUL, too many values) or -ENOMEM. */
 int json_parse(struct json_text text, const char *name, struct json **out, struct gptqfs_error *err);
 void json_free(struct json *json);
 
