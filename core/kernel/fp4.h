@@ -58,4 +58,7 @@ struct fp4_dsp {
 /* Fills the table with the C reference. */
 void fp4_init(struct fp4_dsp *dsp);
 
+/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+void fp4_init_vector(struct fp4_dsp *dsp);
+
 #endif

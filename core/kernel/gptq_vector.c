@@ -170,17 +170,6 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 
 /* --- Codes to outputs --- */
 
-ALWAYS_INLINE void transpose4(words to[4], words a, words b, words c, words d)
-{
-	const words ab_low = zip_low32(a, b), ab_high = zip_high32(a, b);
-	const words cd_low = zip_low32(c, d), cd_high = zip_high32(c, d);
-
-	to[0] = zip_low64(ab_low, cd_low);
-	to[1] = zip_high64(ab_low, cd_low);
-	to[2] = zip_low64(ab_high, cd_high);
-	to[3] = zip_high64(ab_high, cd_high);
-}
-
 /* 16 nibbles of each column. */
 ALWAYS_INLINE void codes_build4(struct codes *to, unsigned half, words a, words b)
 {

@@ -18,6 +18,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		gptq_init_vector(&k->gptq);
 		cast_init_vector(k->cast);
 		bnb_init_vector(&k->bnb);
+		fp4_init_vector(&k->fp4);
 	}
 #endif
 #if defined(__x86_64__)

@@ -75,6 +75,17 @@ ALWAYS_INLINE words4 zip_high64(words4 a, words4 b)
 	return __builtin_shufflevector(a, b, 2, 3, 6, 7);
 }
 
+ALWAYS_INLINE void transpose4(words4 to[4], words4 a, words4 b, words4 c, words4 d)
+{
+	const words4 ab_low = zip_low32(a, b), ab_high = zip_high32(a, b);
+	const words4 cd_low = zip_low32(c, d), cd_high = zip_high32(c, d);
+
+	to[0] = zip_low64(ab_low, cd_low);
+	to[1] = zip_high64(ab_low, cd_low);
+	to[2] = zip_low64(ab_high, cd_high);
+	to[3] = zip_high64(ab_high, cd_high);
+}
+
 ALWAYS_INLINE words4 choose(ints4 mask, words4 yes, words4 no)
 {
 	return ((words4)mask & yes) | (~(words4)mask & no);

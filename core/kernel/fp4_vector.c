@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Vectors of 16 bytes: SSSE3 and NEON. Outputs of 16 bits are looked up as two tables of bytes. For fp32 the values of
+ * codes are, whose upper halves are bytes enough, and each is multiplied.
+ */
+
+#if defined(__x86_64__) || defined(__aarch64__)
+
+#if defined(__x86_64__) && !defined(__SSSE3__)
+#error "compile with -mssse3"
+#endif
+
+#include "kernel/vector.h"
+
+/* Low and high bytes of 16-bit outputs; for fp32 of bf16 values, and the scale. */
+struct fp4_outputs {
+	bytes16 low, high;
+	float scale;
+};
+
+#define FP4_LANES 1
+
+#include "kernel/fp4_groups.h"
+
+ALWAYS_INLINE words4 fp4_round(floats4 value, enum dtype out)
+{
+	return round16(canonical_nan(value), out, false);
+}
+
+ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out)
+{
+	const bytes16 even = {0, 2, 4, 6, 8, 10, 12, 14, 128, 128, 128, 128, 128, 128, 128, 128}, odd = even + 1;
+	const float by = out == DTYPE_F32 ? 1 : scale;
+	const enum dtype type = out == DTYPE_F32 ? DTYPE_BF16 : out;
+	const floats4 small = {0, 0.5f, 1, 1.5f}, large = {2, 3, 4, 6};
+	const halves8 plus = narrow_pair(fp4_round(small * by, type), fp4_round(large * by, type));
+	const halves8 minus = narrow_pair(fp4_round(-small * by, type), fp4_round(-large * by, type));
+	const bytes16 a = (bytes16)plus, b = (bytes16)minus;
+
+	return (struct fp4_outputs){.low = (bytes16)zip_low64((words4)look_up(a, even), (words4)look_up(b, even)),
+	    .high = (bytes16)zip_low64((words4)look_up(a, odd), (words4)look_up(b, odd)),
+	    .scale = scale};
+}
+
+/* Four of 8 values, whose upper halves these are, times scale. */
+ALWAYS_INLINE void fp4_store4(char *dst, halves8 upper, unsigned first, float scale)
+{
+	const halves8 none = {0};
+	const words4 bits = (words4)(first ? __builtin_shufflevector(none, upper, 4, 12, 5, 13, 6, 14, 7, 15)
+					   : __builtin_shufflevector(none, upper, 0, 8, 1, 9, 2, 10, 3, 11));
+	const words4 product = canonical_nan((floats4)bits * scale);
+
+	memcpy(dst + first * 4, &product, sizeof(product));
+}
+
+/* 16 codes. */
+ALWAYS_INLINE void fp4_look_up16(char *dst, bytes16 codes, const struct fp4_outputs *outputs, enum dtype out)
+{
+	const bytes16 low = look_up(outputs->low, codes), high = look_up(outputs->high, codes);
+	const bytes16 pair[2] = {zip_low8(low, high), zip_high8(low, high)};
+
+	if (out != DTYPE_F32) {
+		memcpy(dst, pair, sizeof(pair));
+		return;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		fp4_store4(dst + i * 32, (halves8)pair[i], 0, outputs->scale);
+		fp4_store4(dst + i * 32, (halves8)pair[i], 4, outputs->scale);
+	}
+}
+
+ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const struct fp4_outputs *first,
+    const struct fp4_outputs *second, enum dtype out)
+{
+	bytes16 both, even, odd;
+
+	memcpy(&both, codes, sizeof(both));
+	even = both & 15;
+	odd = both >> 4;
+	fp4_look_up16(dst, zip_low8(even, odd), first, out);
+	fp4_look_up16(dst + 16 * fp4_size(out), zip_high8(even, odd), second, out);
+}
+
+ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out)
+{
+	for (unsigned i = 0; i < FP4_UNIT; i += 8) {
+		floats4 value[2];
+		halves8 half;
+
+		memcpy(value, values + i, sizeof(value));
+		if (out == DTYPE_F32) {
+			const words4 product[2] = {canonical_nan(value[0] * scale), canonical_nan(value[1] * scale)};
+
+			memcpy(dst + i * 4, product, sizeof(product));
+			continue;
+		}
+		half = narrow_pair(fp4_round(value[0] * scale, out), fp4_round(value[1] * scale, out));
+		memcpy(dst + i * 2, &half, sizeof(half));
+	}
+}
+
+/* ---- turning ---- */
+
+/* Three times the shuffle that puts row i + 4 between row i and the next. */
+ALWAYS_INLINE void transpose8(halves8 to[8], const halves8 from[8])
+{
+	halves8 a[8], b[8];
+
+	UNROLL
+	for (unsigned i = 0; i < 4; i++) {
+		a[2 * i] = zip_low16(from[i], from[i + 4]);
+		a[2 * i + 1] = zip_high16(from[i], from[i + 4]);
+	}
+	UNROLL
+	for (unsigned i = 0; i < 4; i++) {
+		b[2 * i] = zip_low16(a[i], a[i + 4]);
+		b[2 * i + 1] = zip_high16(a[i], a[i + 4]);
+	}
+	UNROLL
+	for (unsigned i = 0; i < 4; i++) {
+		to[2 * i] = zip_low16(b[i], b[i + 4]);
+		to[2 * i + 1] = zip_high16(b[i], b[i + 4]);
+	}
+}
+
+ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
+{
+	const size_t pitch = FP4_TILE * fp4_size(out);
+
+	for (size_t at = 0; at < pitch; at += 16, pieces += 256 / fp4_size(out)) {
+		halves8 row[8], column[8];
+		words4 four[4], turned[4];
+
+		if (out == DTYPE_F32) {
+			for (unsigned i = 0; i < 4; i++)
+				memcpy(&four[i], rows + i * pitch + at, sizeof(four[i]));
+			transpose4(turned, four[0], four[1], four[2], four[3]);
+			memcpy(pieces, turned, sizeof(turned));
+			continue;
+		}
+		for (unsigned i = 0; i < 8; i++)
+			memcpy(&row[i], rows + i * pitch + at, sizeof(row[i]));
+		transpose8(column, row);
+		memcpy(pieces, column, sizeof(column));
+	}
+}
+
+void fp4_init_vector(struct fp4_dsp *dsp)
+{
+	fp4_install(dsp);
+}
+
+#endif
