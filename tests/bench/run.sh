@@ -15,6 +15,7 @@
 #     PAIRS=7 ROUNDS=3     rounds of the main table, and of the others
 #     LARGE_GB=3           size of the large fp16 view; LARGE_ARGS="--act-order" etc. goes to make_model.py
 #     LIMIT_GB=1           how much of it the smaller tables read
+#     FAMILIES="fp8 nf4"   rows of "families"; tests/bench/families.py has them
 #     BENCH_DIR=DIR        where to put models (below ${TMPDIR:-/tmp}); KEEP=1 leaves them there for the next time
 #     CP_DIR=DIR           where "cp" copies to (below ${TMPDIR:-/tmp}); /dev/shm shows it without the disk's moods
 #     MODEL=DIR            the small real model
@@ -34,6 +35,7 @@ ROUNDS=${ROUNDS:-3}
 LARGE_GB=${LARGE_GB:-3}
 LARGE_ARGS=${LARGE_ARGS:-}
 LIMIT_GB=${LIMIT_GB:-1}
+FAMILIES=${FAMILIES:-awq ct-int4 ct-int8 fp8 fp8-row mxfp4 gpt-oss nvfp4 nf4 int8 mlx4 hqq4}
 KEEP=${KEEP:-}
 TIMEOUT=${TIMEOUT:-300} # seconds, for one command
 export LC_ALL=C
@@ -415,19 +417,45 @@ bench_read() {
 	first_read "Llama-2-7B's shape" "$LARGE" "$PAIRS"
 }
 
-# Families other than GPTQ: the bf16 view, and how long a mount of very many tensors takes.
-bench_families() {
+# family_row LABEL DIR: the first read of the bf16 view beside do-nothing and beside GPTQ, in turn.
+family_row() {
 	local view=bf16/model.safetensors size
-	large source
-	model fp8 llama --view-gb "$LARGE_GB" --fp8
-	serve_gptqfs "$DIR" ""
+	serve_gptqfs "$2" ""
 	size=$(size_of "$MNT/$view")
 	unserve "$MNT"
-	add "null: does nothing" null - "$size" warm "$R" ""
-	add "null again" null - "$size" warm "$R" ""
-	add "gptqfs, GPTQ 4 bits" gptqfs "$LARGE" "$view" warm "$G" ""
-	add "gptqfs, FP8 in blocks of 128x128" gptqfs "$DIR" "$view" warm "$G" ""
-	speeds "families: first sequential read of the bf16 view, Llama-2-7B's shape, $(gb "$size")" "$PAIRS"
+	add "$1" gptqfs "$2" "$view" warm "$G" ""
+	add "null" null - "$size" warm "$R" ""
+	add "GPTQ" gptqfs "$LARGE" "$view" warm "$G" ""
+	run_cases "$PAIRS"
+	labels >"$scratch/labels"
+	awk "$awk_common"'
+	END {
+		t = collect(0, "time")
+		cpu = collect(0, "cpu")
+		m = ratios(0, 1, "time", 1)
+		range = sprintf("(%.2f-%.2f)", ratio[1], ratio[rounds])
+		printf "  %-34s %7.2f  %6.2f %-12s %6.2f  %7.3f %6.2f %8.1f\n", label[0], 1 / t, m, range, ratios(0, 2, "time", 1), cpu,
+		    over(cpu, collect(2, "cpu")), peak[0] / 1024
+	}' "$scratch/labels" "$scratch/results"
+	cases=()
+}
+
+bench_families() {
+	local name
+	large source
+	echo
+	echo "families: first sequential read of the bf16 view, Llama-2-7B's shape, about $LARGE_GB GB ($PAIRS rounds each)"
+	printf '  %-34s %7s  %6s %-12s %6s  %7s %6s %8s\n' "" GB/s "beside" "" "beside" "CPU s" "beside" private
+	printf '  %-34s %7s  %6s %-12s %6s  %7s %6s %8s\n' "" median "null" "(range)" "GPTQ" "per GB" "GPTQ" MiB
+	for name in $FAMILIES; do
+		if [ "$name" = gpt-oss ]; then
+			model gpt-oss gpt-oss --view-gb "$LARGE_GB"
+		else
+			model "$name" llama --view-gb "$LARGE_GB" --family "$name"
+		fi
+		family_row "$name" "$DIR"
+		[ -n "$KEEP" ] || rm -rf "$DIR"
+	done
 }
 
 bench_readahead() {
@@ -609,6 +637,10 @@ bench_mount() {
 	model sparse-moe moe --tensors 100000
 	mount_times "MoE of 100,000 tensors, first time (cold)" "$DIR" "$ROUNDS" cold
 	mount_times "MoE of 100,000 tensors" "$DIR" "$ROUNDS" again
+	drop_model
+	model sparse-deepseek deepseek
+	mount_times "DeepSeek-V3 in FP8, first time (cold)" "$DIR" "$ROUNDS" cold
+	mount_times "DeepSeek-V3 in FP8" "$DIR" "$ROUNDS" again
 	drop_model
 }
 
