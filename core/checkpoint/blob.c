@@ -24,7 +24,7 @@ static bool is_hex(const char *s)
 	return strspn(s, "0123456789abcdef") == strlen(s);
 }
 
-/* The name of the blob that a file of the snapshot is a link to; false if it is none, or not named by a hash. */
+/* Finds the name of the blob that a file of the snapshot links to. Returns false if it is not a link to a hash. */
 static bool find_blob(const struct source_dir *dir, const char *name, char hash[2 * SHA256_DIGEST_SIZE + 1])
 {
 	char target[PATH_MAX];
@@ -69,7 +69,7 @@ static void blob_end(union blob_hash *h, bool git, char hex[2 * SHA256_DIGEST_SI
 		sprintf(hex + 2 * i, "%02x", digest[i]);
 }
 
-/* Sets *good if the file has the hash, in git's way if that is a short one. */
+/* Sets *good if the file has the hash; a short one is git's. */
 static int check_blob(const struct source_file *f, const char *hash, bool *good, struct gptqfs_error *err)
 {
 	const bool git = strlen(hash) == 2 * SHA1_DIGEST_SIZE;

@@ -42,8 +42,10 @@ static void format_warning(struct gptqfs_error *line, const char *fmt, va_list a
 	err_set(line, 0, "%s", text);
 }
 
-/* What is planned from a model may take this much memory, and as much again as its shards take on disk: more than any
- * real model, and little for a small file with a header of half a million tensors. */
+/*
+ * Plans of a model may take this much memory plus the size of its shards on disk: more than any real model needs, but
+ * too little for a small file whose header lists half a million tensors.
+ */
 #define ARENA_FREE ((size_t)128 << 20)
 
 void checkpoint_warn(struct checkpoint *c, const char *fmt, ...)
@@ -74,8 +76,8 @@ void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...)
 /* ---- one shard ---- */
 
 /*
- * A file that may not be complete yet: open for writing, or with a hole, which downloads that write at several places
- * leave when they are interrupted. Its zeros would be taken for weights.
+ * Detects incomplete files: open for writing, or with a hole, which interrupted downloads leave if they write in
+ * several places. The zeros of a hole would be taken for weights.
  */
 static void warn_of_state(struct checkpoint *c, const struct source_file *f)
 {
@@ -105,7 +107,7 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	c->shard_count++;
 	c->disk_bytes += (uint64_t)f->stat.st_blocks * 512;
 	c->arena.limit = ARENA_FREE + (size_t)c->disk_bytes;
-	/* What is computed from it is at the top of the mount, wherever the shard lies. */
+	/* What is computed from it is at the top of the mount, wherever the shard is. */
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)
 		rc = header_read(f, &c->arena, out, err);
@@ -121,7 +123,7 @@ static int checkpoint_by_name(const void *a, const void *b)
 	return strcmp(((const struct st_tensor *)a)->name, ((const struct st_tensor *)b)->name);
 }
 
-/* One warning for what index and shard disagree on: `count` tensors, of which `first` is one. */
+/* Adds one warning for all `count` tensors that index and shard disagree on, of which `first` is one. */
 static void warn_of_index(struct checkpoint *c, uint32_t shard, const char *first, size_t count, const char *what)
 {
 	if (count == 1)
@@ -132,8 +134,8 @@ static void warn_of_index(struct checkpoint *c, uint32_t shard, const char *firs
 }
 
 /*
- * Takes over the tensors of a shard, those aside that the index places in another one. One that the index does not know
- * counts as well: transformers reads all that a listed file holds.
+ * Adds the tensors of a shard, except those that the index places in another one. Tensors unknown to the index are
+ * added: transformers reads everything in a listed file.
  */
 static int checkpoint_add_tensors(struct checkpoint *c, const struct safetensors *st, const struct index *index,
     struct gptqfs_error *err)
@@ -272,13 +274,13 @@ static bool is_config(const char *name)
 	return found;
 }
 
-/* Weights of the top directory, adapters apart. */
+/* True for weights in the top directory, except adapters. */
 static bool checkpoint_is_weights(const char *name)
 {
 	return ends_with(name, ".safetensors") && strncmp(name, "adapter_", 8) != 0 && !strchr(name, '/');
 }
 
-/* A FIFO, a socket or a device where a file should be that decides what the weights are. */
+/* Refuses a FIFO, socket or device in place of a file that determines the weights. */
 static int refuse_odd(const struct checkpoint *c, struct gptqfs_error *err)
 {
 	for (size_t i = 0; i < c->listing.odd_count; i++) {
@@ -306,7 +308,7 @@ static const char *find_index(const struct checkpoint *c)
 	return NULL;
 }
 
-/* Without an index, the numbers in the names tell whether a shard is missing. */
+/* Without an index, the numbers in file names show whether a shard is missing. */
 static int check_numbers(struct checkpoint *c, const char *name, struct gptqfs_error *err)
 {
 	const char *missing;
@@ -356,7 +358,7 @@ static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
 
 /* ---- configuration ---- */
 
-/* Reads one JSON object of the directory; the text goes to the arena. */
+/* Reads a file with a JSON object; the text goes to the arena. */
 static int read_object(struct checkpoint *c, struct source_file *f, struct json_text *text, struct json **json,
     struct gptqfs_error *err)
 {
@@ -417,7 +419,7 @@ static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 
 /* ---- what passes through ---- */
 
-/* True if the model has a tensor of the module (up to the last dot) that this tensor belongs to. */
+/* True if the model has a tensor of the same module (the name up to the last dot). */
 static bool has_module(const struct checkpoint *c, const char *tensor)
 {
 	const char *dot = strrchr(tensor, '.');
@@ -435,7 +437,7 @@ static bool has_module(const struct checkpoint *c, const char *tensor)
 	return low < c->tensor_count && strncmp(c->tensors[low].name, tensor, len) == 0;
 }
 
-/* Whether the file holds weights that the model has, in whatever form. One that cannot be read as weights does not. */
+/* Sets *is_copy if a file holds weights of this model, in whatever form. An unreadable header counts as no. */
 static int find_copy(struct checkpoint *c, struct source_file *f, bool *is_copy)
 {
 	struct arena arena = {0};
@@ -450,7 +452,7 @@ static int find_copy(struct checkpoint *c, struct source_file *f, bool *is_copy)
 	return rc == -EBADMSG || rc == -ENOTSUP ? 0 : rc;
 }
 
-/* Opens a file to be shown, or hides it. */
+/* Opens a companion to be shown, or hides it. */
 static int open_companion(struct checkpoint *c, const char *name, enum companion kind, struct gptqfs_error *err)
 {
 	struct source_file *f = &c->companions[c->companion_count];
@@ -482,7 +484,7 @@ static int by_file_name(const void *key, const void *file)
 	return strcmp(key, ((const struct source_file *)file)->name);
 }
 
-/* Whether the file has been read for what it holds, or would have been: nothing of it is lost. */
+/* True if opening reads the file, or would have: it is then not reported as hidden. */
 static bool is_read(const struct checkpoint *c, const char *name, const char *index)
 {
 	return is_config(name) || (index && strcmp(name, index) == 0) ||
@@ -525,7 +527,7 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
 		rc = listing_read(&c->dir, &c->arena, &c->listing, err);
 	if (rc == 0)
 		rc = refuse_odd(c, err);
-	/* Configurations first: they name a format that is not served better than its tensors do. */
+	/* Configurations first: they identify an unsupported format better than its tensors do. */
 	if (rc == 0)
 		rc = read_configs(c, err);
 	if (rc == 0)

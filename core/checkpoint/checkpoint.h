@@ -3,8 +3,8 @@
 #define GPTQFS_CHECKPOINT_H
 
 /*
- * A model directory as it lies on disk: its shards, their tensors by name, its configuration, and the files that
- * pass through. Knows safetensors and JSON, and nothing of quantization.
+ * A model directory on disk: its shards, their tensors by name, its configuration, and the files that pass through.
+ * Knows safetensors and JSON, but nothing about quantization.
  */
 
 #include "base/arena.h"
@@ -14,7 +14,7 @@
 #include "file/source_file.h"
 #include "gptqfs.h"
 
-/* Of an index, which has a line for each tensor, and of a configuration: real ones have kilobytes. */
+/* Size limits of an index, which has a line per tensor, and of a configuration: real ones have kilobytes. */
 #define CHECKPOINT_INDEX_MAX ((size_t)100 << 20)
 #define CHECKPOINT_CONFIG_MAX ((size_t)4 << 20)
 
@@ -26,26 +26,26 @@ struct checkpoint_json {
 };
 
 struct checkpoint {
-	struct arena arena; /* all that follows, as far as it is not a descriptor */
+	struct arena arena; /* everything below but descriptors */
 	struct source_dir dir;
 	struct listing listing;
 
 	struct source_file *shards;
 	size_t shard_count;
-	uint64_t disk_bytes;       /* that the shards take */
-	struct st_tensor *tensors; /* of all shards, by name, each once */
+	uint64_t disk_bytes;       /* taken by the shards */
+	struct st_tensor *tensors; /* of all shards, sorted by name, unique */
 	size_t tensor_count;
 
 	struct source_file config;    /* config.json; fd -1 if there is none */
 	struct json_text config_text; /* its text, checked, an object; at == NULL if there is none */
 	struct json *config_json;
-	/* What quantizers write beside it, as far as it is there; first the one that counts most. */
+	/* Other configurations that quantizers write, those present, in order of precedence. */
 	struct checkpoint_json quant_files[CHECKPOINT_QUANT_FILES];
 	size_t quant_file_count;
 
-	struct source_file *companions; /* files that dense views show as they are */
+	struct source_file *companions; /* files that dense views show unchanged */
 	size_t companion_count;
-	const char **hidden; /* files that views do not show and that were not read either: see companion.h */
+	const char **hidden; /* files that are neither shown nor read: see companion.h */
 	size_t hidden_count;
 
 	const char *zeros; /* of the options */
@@ -54,32 +54,32 @@ struct checkpoint {
 	size_t warning_count, warning_room;
 };
 
-/*
- * Opens, maps and checks everything. Weights are looked for in this order: model.safetensors; an index
- * (model.safetensors.index.json, then any other); all other *.safetensors together. Configurations are only parsed:
- * what they say of the quantization is for the family to read. Codes as gptqfs_open. checkpoint_close must be called in
- * any case.
- */
 struct checkpoint_options {
 	bool follow_symlinks;
-	const char *zeros; /* what zeros mean where no file says it: "v1" or "v2"; NULL if that is not known either */
+	const char *zeros; /* zeros format where no file names it: "v1" or "v2"; NULL if unknown */
 	struct log_sink log;
 };
+
+/*
+ * Opens, maps and checks everything. Weights are, in this order, model.safetensors; those of an index
+ * (model.safetensors.index.json, then any other); all other *.safetensors together. Configurations are only parsed:
+ * their quantization settings are for families to read. Codes of gptqfs_open. Call checkpoint_close in any case.
+ */
 int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpoint_options *options,
     struct gptqfs_error *err);
 void checkpoint_close(struct checkpoint *c);
 
-/* The tensor with that name, or NULL. */
+/* Returns the tensor of that name, or NULL. */
 const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 
-/* The file of a tensor, and its bytes in the map (for source_guard'ed reading). */
+/* Return the file of a tensor, and its bytes in the map (to be read under source_guard). */
 struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t);
 const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t);
 
-/* Adds a warning for `info` and --check. Control characters become '?'. A warning that finds no memory is dropped. */
+/* Adds a warning for `info` and --check. Control characters become '?'. If out of memory, the warning is dropped. */
 __attribute__((format(printf, 2, 3))) void checkpoint_warn(struct checkpoint *c, const char *fmt, ...);
 
-/* The same, unless that warning is there: for what several views find. */
+/* The same, unless the warning exists: for what several views find. */
 __attribute__((format(printf, 2, 3))) void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...);
 
 #endif

@@ -25,7 +25,7 @@ static bool is_same(const char *a, const char *b)
 	return strcmp(a, b) == 0;
 }
 
-/* What quantizers write beside the weights. */
+/* Files that quantizers write beside the weights. */
 static bool is_quantizers(const char *name)
 {
 	static const char *const names[] = {"quantize_config.json", "quant_config.json", "quantization_config.json",
@@ -34,7 +34,7 @@ static bool is_quantizers(const char *name)
 	return is_any(name, is_same, names);
 }
 
-/* All weights of a model once more, in another format, under the names by which libraries look for them. */
+/* Copies of all weights in another format, under the names that libraries look for. */
 static bool is_another_set(const char *base)
 {
 	static const char *const suffixes[] = {
@@ -49,7 +49,7 @@ enum companion companion_of(const char *name)
 {
 	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
 
-	/* The weights as their author published them, and for Apple's GPUs; and complete models in one file. */
+	/* The weights in the author's original format or for Apple's GPUs, and complete models in one file. */
 	if (begins_with(name, "original/") || begins_with(name, "metal/") || begins_with(base, "consolidated") ||
 	    (!slash && ends_with(base, ".gguf")))
 		return COMPANION_HIDDEN;
@@ -57,7 +57,7 @@ enum companion companion_of(const char *name)
 		return is_another_set(base) ? COMPANION_HIDDEN : COMPANION_PASSES;
 	if (slash)
 		return COMPANION_PASSES;
-	/* A loader that finds adapter_config.json at the top takes the directory for an adapter. */
+	/* With adapter_config.json at the top, loaders take the directory for an adapter. */
 	if (is_quantizers(name) || is_another_set(name) || begins_with(name, "adapter_") ||
 	    ends_with(name, ".index.json"))
 		return COMPANION_HIDDEN;

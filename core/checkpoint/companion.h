@@ -3,18 +3,18 @@
 #define GPTQFS_COMPANION_H
 
 /*
- * Which files of a model directory a view shows as they are. A view holds exactly one set of the model's weights, and
- * nothing that says "quantized": hidden is what the view replaces. What is a part of the model in its own right passes,
- * weights too: 2_Dense/model.safetensors of sentence-transformers, spk_dict.pt, all of a speech-lora/ directory.
+ * Which files of a model directory views show unchanged. A view holds exactly one set of the model's weights, and
+ * nothing that says "quantized"; the files it replaces are hidden. Independent parts of a model pass, even weights:
+ * 2_Dense/model.safetensors of sentence-transformers, spk_dict.pt, a whole speech-lora/ directory.
  */
 
 enum companion {
 	COMPANION_PASSES,
-	COMPANION_WEIGHTS, /* safetensors at the top: they pass unless they are another copy of what the model has */
+	COMPANION_WEIGHTS, /* safetensors at the top: shown unless they are another copy of the model's weights */
 	COMPANION_HIDDEN,
 };
 
-/* What the name tells, of a file that is neither among the model's weights nor their index. */
+/* Classifies by name a file that is neither among the model's weights nor their index. */
 enum companion companion_of(const char *name);
 
 #endif

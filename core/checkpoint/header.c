@@ -8,9 +8,9 @@
 
 #include "base/err.h"
 
-#define START_BYTES 64 /* of a shard: what tells whether it is one */
+#define START_BYTES 64 /* of a shard: enough to tell whether it is one */
 
-/* What is found in place of a file, known by how it begins. */
+/* Things found in place of a file, recognised by their first bytes. */
 static const struct {
 	const char *start, *what;
 } impostors[] = {
@@ -35,7 +35,7 @@ int header_check(const struct source_file *f, const char *start, size_t len, str
 	return 0;
 }
 
-/* The length of the header, from the first bytes of the file. */
+/* Returns the length of the header, from the first bytes of the file. */
 static int header_length(const struct source_file *f, const unsigned char *start, uint64_t *len,
     struct gptqfs_error *err)
 {

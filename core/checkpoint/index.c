@@ -17,7 +17,7 @@ static int index_compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Relative, no empty part, no "." or "..": what stays inside the directory whatever lies there. */
+/* True for relative paths without empty parts, "." and "..": they cannot leave the directory. */
 static bool is_plain_path(const char *path)
 {
 	while (*path) {
@@ -47,7 +47,7 @@ static int find_weight_map(struct json_text text, const char *name, struct json_
 	return err_set(err, -EBADMSG, "%s: expected one object \"weight_map\"; fetch the file again", name);
 }
 
-/* Without "./" in front, which some writers put there. */
+/* Skips a leading "./", which some writers add. */
 static const char *skip_here(const char *path)
 {
 	while (path[0] == '.' && path[1] == '/')
@@ -55,7 +55,7 @@ static const char *skip_here(const char *path)
 	return path;
 }
 
-/* Leaves each shard name once, sorted, and numbers the entries by it. shards[i] is at first the shard of entry i. */
+/* Sorts shards[], initially the shard of each entry, removes duplicates, and numbers the entries accordingly. */
 static int number_shards(struct index *index, struct arena *arena)
 {
 	const char **sorted = arena_alloc(arena, index->count + 1, sizeof(*sorted));
@@ -88,7 +88,7 @@ static int parse_entries(struct json_walk map, const char *name, struct arena *a
 	struct json_member m;
 
 	for (size_t i = 0; json_next(&map, &m); i++) {
-		/* Most entries name the shard that the one before names. */
+		/* Most entries name the same shard as the one before. */
 		const bool again = i && m.value.len == last.len && memcmp(m.value.at, last.at, last.len) == 0;
 		const char *shard = again ? named : json_string(m.value, arena);
 

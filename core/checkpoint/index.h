@@ -14,9 +14,9 @@ struct index_entry {
 };
 
 struct index {
-	struct index_entry *entries; /* by tensor name, bytewise, each once */
+	struct index_entry *entries; /* sorted by tensor name, bytewise, unique */
 	size_t count;
-	const char **shards; /* by name, each once; relative, inside the model directory by their spelling */
+	const char **shards; /* sorted, unique; relative paths without ".." */
 	size_t shard_count;
 };
 
@@ -24,13 +24,13 @@ struct index {
 #define INDEX_ENTRIES_MAX 1000000 /* the largest models have some 300,000 tensors */
 
 /*
- * Parses an index. `name` is the file, for messages; shard names are relative to it and get its directory in front.
- * Everything in *out lives in the arena. -EBADMSG for anything but a map of names to relative paths without "..".
+ * Parses an index. `name` is the file, for messages; its directory is prepended to shard names. Everything in *out
+ * lives in the arena. -EBADMSG for anything but a map of names to relative paths without "..".
  */
 int index_parse(struct json_text text, const char *name, struct arena *arena, struct index *out,
     struct gptqfs_error *err);
 
-/* The shard of a tensor, or -1 if the index does not list it. */
+/* Returns the shard of a tensor, or -1 if the index does not list it. */
 int64_t index_find(const struct index *index, const char *tensor);
 
 #endif

@@ -9,7 +9,7 @@
 #define DIGITS_MAX 9
 
 struct numbered {
-	const char *digits; /* of the number, in the name */
+	const char *digits; /* of the number in the name */
 	int width;
 	unsigned long number, of;
 };
@@ -35,7 +35,7 @@ static bool parse_numbered(const char *name, struct numbered *out)
 	return out->width && out->width <= DIGITS_MAX;
 }
 
-/* The name with another number, in the arena. */
+/* Returns the name with another number, in the arena. */
 static const char *renumbered(const char *name, const struct numbered *n, unsigned long number, struct arena *arena)
 {
 	return arena_printf(arena, "%.*s%0*lu%s", (int)(n->digits - name), name, n->width, number,

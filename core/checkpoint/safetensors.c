@@ -15,7 +15,7 @@ struct parser {
 	struct gptqfs_error *err;
 };
 
-/* `fault` is the tail of a sentence about one tensor of the file. */
+/* `fault` completes a sentence about one tensor of the file. */
 static int bad(const struct parser *p, const char *tensor, const char *fault)
 {
 	return err_set(p->err, -EBADMSG, "%s: tensor %.200s: %s; the file is damaged, fetch it again", p->in->name,
@@ -79,7 +79,7 @@ static int parse_offsets(const struct parser *p, struct json_text offsets, struc
 	return 0;
 }
 
-/* The members of a tensor's entry; at == NULL for one that is missing. Others are of no use to us. */
+/* The members of a tensor's entry; at == NULL if missing. Others are ignored. */
 struct entry {
 	struct json_text dtype, shape, offsets;
 };
@@ -128,7 +128,7 @@ static int parse_tensor(const struct parser *p, struct json_text text, struct st
 	return rc ? rc : parse_offsets(p, entry.offsets, t, elements);
 }
 
-/* "__metadata__" holds strings, or is null. Its content is of no use to us. */
+/* "__metadata__" is null or an object of strings, which are not needed. */
 static int parse_metadata(const struct parser *p, struct json_text text)
 {
 	struct json_walk walk;
@@ -156,7 +156,7 @@ static int by_place(const void *a, const void *b)
 	return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
-/* The tensors tile the data. Sorts them by place, then by name. */
+/* Checks that the tensors tile the data. Sorts them by offset, then by name. */
 static int check_tiling(const struct parser *p, struct safetensors *st)
 {
 	uint64_t at = 8 + p->in->len;

@@ -15,7 +15,7 @@ struct subconfig_walk {
 	int ranks[SUBCONFIGS_MAX];
 };
 
-/* One step from the top of config.json down to the object being looked at. */
+/* A step on the path from the top of config.json to the current object. */
 struct subconfig_step {
 	const struct subconfig_step *up; /* NULL at the top */
 	const char *key;
@@ -30,7 +30,7 @@ static bool has_any(const char *key, const char *const *words)
 	return false;
 }
 
-/* How far from the text model a configuration is: 0 at the top, then by kind of part and by depth. */
+/* Returns the distance of a configuration from the text model: 0 at the top, then by kind of part and by depth. */
 static int rank_of(const struct subconfig_step *at)
 {
 	static const char *const text[] = {"text", "llm", "language", "decoder", NULL};
@@ -46,7 +46,7 @@ static int rank_of(const struct subconfig_step *at)
 	return kind > 0 ? 500 + at->depth : at->depth;
 }
 
-/* "config.json (outer.inner)"; of long paths only the innermost keys. */
+/* Returns "config.json (outer.inner)"; long paths keep only their innermost keys. */
 static const char *describe(const struct subconfig_step *at, struct arena *arena)
 {
 	char path[128] = "";
@@ -66,7 +66,7 @@ static const char *describe(const struct subconfig_step *at, struct arena *arena
 	return arena_printf(arena, "config.json (%s)", path);
 }
 
-/* Inserts a configuration before those of a higher rank. */
+/* Inserts a configuration before those of higher rank. */
 static int subconfig_insert(struct subconfig_walk *w, const struct subconfig_step *at, const struct json *json)
 {
 	const int rank = rank_of(at);

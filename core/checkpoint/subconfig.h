@@ -3,9 +3,8 @@
 #define GPTQFS_SUBCONFIG_H
 
 /*
- * The quantization configurations inside config.json. A plain model has one at the top; a model of several parts may
- * have it in the configuration of one part, and parts nest: "thinker_config" holds "text_config" holds
- * "quantization_config".
+ * The quantization configurations inside config.json. A plain model has one at the top level; a model of several parts
+ * may have it in the configuration of a part, and parts nest: thinker_config.text_config.quantization_config.
  */
 
 #include "base/arena.h"
@@ -19,13 +18,13 @@ struct subconfig {
 };
 
 struct subconfigs {
-	struct subconfig list[SUBCONFIGS_MAX]; /* the top's first, then those of text models, other parts last */
+	struct subconfig list[SUBCONFIGS_MAX]; /* the top level's, then those of text models, then others */
 	size_t count;
 };
 
 /*
- * Lists the objects called quantization_config at any depth of `config`, which may be NULL. Returns 0; -EBADMSG if
- * there are more than SUBCONFIGS_MAX; -ENOMEM.
+ * Lists the objects named quantization_config at any depth of `config`, which may be NULL. Returns 0, -EBADMSG if there
+ * are more than SUBCONFIGS_MAX, or -ENOMEM.
  */
 int subconfig_list(const struct json *config, struct arena *arena, struct subconfigs *out, struct gptqfs_error *err);
 
