@@ -6,8 +6,8 @@
 #include "file/listing.h"
 
 /*
- * GPTQModel 7.0 and later splits gate_up_proj before it quantizes, and saves the halves; without the joint tensor
- * transformers starts with a random one. Gate rows come first, except in Phi-4-multimodal's audio encoder.
+ * GPTQModel 7.0 and later splits gate_up_proj before quantizing, and saves the halves; without the joined tensor
+ * transformers initializes a random one. Gate rows come first, except in Phi-4-multimodal's audio encoder.
  */
 static const struct join_rule gate_up[] = {{".mlp.gate_up_proj", {".mlp.gate_proj", ".mlp.up_proj"}}, {0}};
 static const struct join_rule gate_up_feed_forward[] = {
@@ -20,8 +20,8 @@ static const struct join_rule gate_up_phi4[] = {
 };
 
 /*
- * GPTQModel 5.8 and later saves experts under the names that transformers 5 has in memory. Every file on the Hub, the
- * classes of transformers 4 and the converters of transformers 5 know the older ones.
+ * GPTQModel 5.8 and later saves experts under the in-memory names of transformers 5. All files on the Hub, the classes
+ * of transformers 4 and the converters of transformers 5 use the older ones.
  */
 static const struct rename_rule mixtral[] = {
     {".mlp.experts.", ".gate_proj.", ".w1."},
@@ -56,7 +56,7 @@ static const struct rename_rule lfm2_moe[] = {
 };
 static const struct rename_rule ernie4_5_moe[] = {{".mlp.gate.moe_statics.", ".mlp.gate.", ".mlp."}, {0}};
 
-/* GPTQModel before 5.8, AutoRound 0.10, unsloth, llm-compressor before 0.10: one spelling of each, for experts.c. */
+/* Spellings of GPTQModel before 5.8, AutoRound 0.10, unsloth and llm-compressor before 0.10, unified for experts.c. */
 static const struct rename_rule gpt_oss[] = {
     {".mlp.experts.", ".experts.experts.", ".experts."},
     {".mlp.experts.", ".gate_up_projs.", ".gate_up."},
@@ -65,7 +65,7 @@ static const struct rename_rule gpt_oss[] = {
     {".mlp.router.linear.", ".router.linear.", ".router."},
     {0},
 };
-/* The router of transformers 5; the older name is read by both. */
+/* The router in transformers 5; both versions read the older name. */
 static const struct rename_rule granitemoe[] = {
     {".block_sparse_moe.router.weight", ".router.weight", ".router.layer.weight"}, {0}};
 
@@ -157,7 +157,7 @@ bool architecture_has_bias(const struct architecture *a, const struct json *conf
 
 /* ---- embeddings ---- */
 
-/* Configurations nest three or four deep. */
+/* Real configurations nest three or four deep. */
 #define CONFIG_DEPTH 8
 
 static void note_size(int64_t *list, size_t *count, int64_t size)
@@ -229,8 +229,8 @@ void architecture_tables(const struct json *config, struct tables *out)
 }
 
 /*
- * Quantizers take an embedding for a Linear whose inputs are its rows; its class keeps it as it is. The head is a true
- * Linear, whose outputs are as many.
+ * Quantizers treat an embedding as a Linear whose inputs are its rows, but its class does not transpose it. The head is
+ * a real Linear with as many outputs.
  */
 static bool is_embedding(const struct tables *t, struct linear l)
 {
@@ -242,7 +242,8 @@ static bool is_embedding(const struct tables *t, struct linear l)
 		return true;
 	if (has_size(t->vocabulary, t->vocabularies, l.out_features))
 		return false;
-	/* OPT and its kin have two rows more. Widths of layers are often as large as these tables: the name counts too.
+	/*
+	 * OPT and its kin have two more rows. A table is often as large as a layer is wide, so the name is checked too.
 	 */
 	if (has_size(t->positions, t->position_counts, l.in_features) ||
 	    has_size(t->positions, t->position_counts, l.in_features - 2))

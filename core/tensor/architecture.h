@@ -3,16 +3,16 @@
 #define GPTQFS_ARCHITECTURE_H
 
 /*
- * What Hugging Face's classes want that tensors alone do not tell. Everything here is keyed by config.json's
- * model_type; an unknown architecture has no entry, and then names and shapes are all there is.
- * Sources: the modeling files of transformers, and the module trees of GPTQModel.
+ * Requirements of Hugging Face's classes that tensors alone do not show, by config.json's model_type. For an unknown
+ * architecture, names and shapes must do. Sources: the modeling files of transformers, and the module trees of
+ * GPTQModel.
  */
 
 #include <stdbool.h>
 
 #include "base/json.h"
 
-/* Rows of `part[0]`, then of `part[1]`, ... are one tensor of the class. Names are ends of module names. */
+/* The rows of part[0], then of part[1], ... are one tensor of the class. Names are suffixes of module names. */
 #define JOIN_PARTS_MAX 3
 
 struct join_rule {
@@ -20,16 +20,16 @@ struct join_rule {
 	const char *part[JOIN_PARTS_MAX]; /* ".mlp.gate_proj", ".mlp.up_proj" */
 };
 
-/* A piece of a tensor's name, and what the class calls it. `within` must occur in the name too. */
+/* A piece of a tensor's name, and its name in the class. `within` must also occur in the tensor's name. */
 struct rename_rule {
 	const char *within;
 	const char *from, *to;
 };
 
 enum bias_rule {
-	BIAS_UNKNOWN, /* may be anywhere */
-	BIAS_NONE,    /* in no linear layer, unless config.json says attention_bias or mlp_bias */
-	BIAS_QKV,     /* in q_proj, k_proj and v_proj only */
+	BIAS_UNKNOWN, /* any module may have one */
+	BIAS_NONE,    /* no linear layer has one, unless config.json sets attention_bias or mlp_bias */
+	BIAS_QKV,     /* only q_proj, k_proj and v_proj have one */
 };
 
 struct architecture {
@@ -40,15 +40,17 @@ struct architecture {
 	const struct rename_rule *renames; /* up to one with from == NULL; may be NULL */
 };
 
-/* By model_type of the configuration, or of its text_config. Never NULL: an unknown one gets an entry without facts. */
+/*
+ * Looks up the model_type of the configuration, or of its text_config. Never NULL: an unknown type gets an empty entry.
+ */
 const struct architecture *architecture_find(const struct json *config);
 
-/* True if the class has a bias in this module, or where that is not known. */
+/* True if the class has a bias in this module, or if that is unknown. */
 bool architecture_has_bias(const struct architecture *a, const struct json *config, const char *module);
 
 /*
- * How many rows the embeddings of a model have, as its configuration tells: vocab_size, vocab_size_per_layer_input and
- * the like, at any depth. A size that is also the width of layers is left out: it would tell nothing.
+ * The possible numbers of rows of a model's embeddings: vocab_size, vocab_size_per_layer_input and the like, at any
+ * depth of its configuration. Sizes that are also layer widths are left out, as they would not identify an embedding.
  */
 #define TABLES_MAX 16
 
@@ -59,26 +61,25 @@ struct tables {
 
 void architecture_tables(const struct json *config, struct tables *out);
 
-/* A module by its name and by the shape of the Linear that its quantizer took it for. */
+/* A module by name, and the shape of the Linear that the quantizer took it for. */
 struct linear {
 	const char *module;
 	int64_t in_features, out_features;
 };
 
-/* True if the weight of this module is [in_features, out_features]: of a Conv1D, or of an embedding. */
+/* True if the weight of this module is [in_features, out_features]: a Conv1D or an embedding. */
 bool architecture_keeps_orientation(const struct architecture *a, const struct tables *tables, struct linear linear);
 
 /* True if this module is a Conv1D, whose weight is [in_features, out_features]. */
 bool architecture_is_conv1d(const struct architecture *a, const char *module);
 
-/* True if the text model takes its embedding for its head. */
+/* True if the text model uses its embedding as its head. */
 bool architecture_ties_head(const struct json *config);
 
-/* The name the class uses, in the arena, or `name` itself. NULL for lack of memory. */
+/* Returns the name in the class, in the arena, or `name` itself. NULL if out of memory. */
 const char *architecture_rename(const struct architecture *a, const char *name, struct arena *arena);
 
-/* True if this module's parts may be joined. Vision and audio towers keep theirs apart where the text model does not.
- */
+/* True if this module's parts may be joined. Those of vision and audio towers may not, even if the text model's are. */
 bool architecture_joins(const char *module);
 
 #endif

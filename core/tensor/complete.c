@@ -9,7 +9,7 @@
 
 /* ---- what the configuration says ---- */
 
-/* The configuration of the text model: of several parts, that of the one with the layers that count. */
+/* Returns the configuration of the text model: in a model of several parts, that of the one whose layers count. */
 static const struct json *text_config(const struct json *config)
 {
 	static const char *const parts[] = {
@@ -41,7 +41,7 @@ static int64_t count_layers(const struct json *config)
 
 /* ---- the layers there are ---- */
 
-/* Where classes have the layers of the text model; a vision tower's or an encoder's are others. */
+/* The layers of the text model in known classes; those of vision towers and encoders differ. */
 static const char *const stacks[] = {"model.layers.", "model.language_model.layers.", "language_model.model.layers.",
     "model.text_model.layers.", "thinker.model.layers.", "transformer.h.", "gpt_neox.layers.", "backbone.layers.",
     "model.decoder.layers."};
@@ -54,7 +54,7 @@ struct member {
 
 struct stack {
 	const char *prefix;
-	uint64_t layers; /* that the configuration tells */
+	uint64_t layers; /* according to the configuration */
 	struct member *members;
 	size_t count;
 };
@@ -76,7 +76,7 @@ static bool read_stack(const struct tensors *ts, struct stack *s)
 	for (size_t i = 0; !s->count && i < sizeof(stacks) / sizeof(*stacks); i++) {
 		s->prefix = stacks[i];
 		for (size_t k = 0; k < ts->count; k++)
-			/* Layers for predicting more than one token come after those that are counted. */
+			/* Layers for multi-token prediction follow the counted ones. */
 			if (read_member(s->prefix, ts->list[k].name, &s->members[s->count]) &&
 			    s->members[s->count].layer < s->layers)
 				s->count++;
@@ -152,13 +152,13 @@ static int refuse_missing(const struct checkpoint *c, const struct tensors *ts, 
 
 /* ---- single tensors ---- */
 
-/* What is odd about a layer. */
+/* An irregularity of a layer. */
 struct oddity {
-	const char *lacks; /* a tensor that all others have */
-	bool other;        /* it has tensors that not all others have: a layer of another kind */
+	const char *lacks; /* a tensor that all other layers have */
+	bool other;        /* it has tensors that not all others have, so it is of another kind */
 };
 
-/* The layer that has none of the members [from, from + s->layers - 1), which are in all others. */
+/* Returns the only layer that lacks the tensor of members [from, from + s->layers - 1). */
 static uint64_t layer_without(const struct stack *s, size_t from)
 {
 	uint64_t layer = 0;
@@ -203,7 +203,7 @@ int complete_check(struct checkpoint *c, const struct tensors *ts, struct gptqfs
 	struct stack s = {.layers = (uint64_t)count_layers(config)};
 	int rc = 0;
 
-	/* NAS models have layers that do nothing. */
+	/* Models from architecture search have layers that do nothing. */
 	if (!s.layers || json_get(config, "block_configs") || json_bool(json_get(config, "is_encoder_decoder"), false))
 		return 0;
 	s.members = malloc((ts->count + 1) * sizeof(*s.members));
@@ -213,7 +213,10 @@ int complete_check(struct checkpoint *c, const struct tensors *ts, struct gptqfs
 		rc = refuse_gap(c, &s, err);
 	if (rc == 0 && s.count && needs_both(config))
 		rc = refuse_missing(c, ts, &s, err);
-	/* Where no layer is missing there are at most as many layers as tensors. Three make a rule. */
+	/*
+	 * No layer is missing, so layers <= count, which bounds the allocation. Fewer than three layers show no
+	 * pattern.
+	 */
 	if (rc == 0 && s.count && s.layers > 2 && warn_oddities(c, &s))
 		rc = err_memory(err);
 	free(s.members);

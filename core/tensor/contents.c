@@ -33,7 +33,7 @@ int contents_note(struct layout *layout, struct arena *arena, const struct tenso
 		if (!c)
 			return -ENOMEM;
 		c->tensor = t;
-		c->dtype = dtype == DTYPE_COUNT ? NULL : dtype_name(dtype); /* floats come first, so it is theirs */
+		c->dtype = dtype == DTYPE_COUNT ? NULL : dtype_name(dtype); /* floats come first, so it is of a float */
 	} else if (!same_module(c->tensor->name, t->name)) {
 		c->several = true;
 	} else if (!contents_is_quantized(c->tensor) && contents_is_quantized(t)) {

@@ -2,20 +2,19 @@
 #ifndef GPTQFS_CONTENTS_H
 #define GPTQFS_CONTENTS_H
 
-/* What a file of weights holds, for attributes. */
+/* The contents of a file of weights, for its attributes. */
 
 #include "tensor/tensor.h"
 #include "tree/layout.h"
 
 struct contents {
-	const struct tensor *tensor; /* the first, or the first quantized one of its module */
-	uint32_t tensors;            /* how many */
-	bool several;                /* of more than one module: then the file describes none */
-	const char *dtype;           /* of its floats, or NULL if they have several */
+	const struct tensor *tensor; /* the first, or the first quantized one of the module */
+	uint32_t tensors;            /* number of tensors */
+	bool several;                /* of several modules: the file then describes none */
+	const char *dtype;           /* of the floats, or NULL if they have several */
 };
 
-/* Notes that the file holds a tensor with elements of that type; DTYPE_COUNT if they are not all of one. Returns 0 or
- * -ENOMEM. */
+/* Adds a tensor with elements of a type, or DTYPE_COUNT if they have several. Returns 0 or -ENOMEM. */
 int contents_note(struct layout *layout, struct arena *arena, const struct tensor *t, enum dtype dtype);
 
 #endif

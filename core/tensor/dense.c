@@ -94,7 +94,7 @@ static void needs_of_cast(const struct generator *g, const struct rect *r, struc
 	spans_add(out, rows->file, rows->data + r->row0 * row, r->nrows * row);
 }
 
-/* A tensor with elements of the wanted type, too, is a generator of rows that can be cut. */
+/* Used even for a tensor that has the wanted type, when rows that can be cut are needed. */
 static int make_cast(const struct dense *d, const struct st_tensor *stored, uint64_t columns,
     const struct generator **g)
 {
@@ -123,7 +123,7 @@ static int make_cast(const struct dense *d, const struct st_tensor *stored, uint
 	return 0;
 }
 
-/* Each element is a row: a cast knows none. */
+/* Each element is a row of its own: a cast has no need for longer ones. */
 static int append_cast(const struct dense *d, const struct st_tensor *stored, struct layout *layout)
 {
 	const struct generator *g;
@@ -175,7 +175,7 @@ static int dense_append_zeros(const struct dense *d, const struct tensor *t, str
 	return zeros ? 0 : -ENOMEM;
 }
 
-/* The matrix of one expert, turned. */
+/* The matrix of one expert, transposed. */
 static int make_turned(const struct dense *d, const struct stacked *s, size_t expert, const struct generator **g)
 {
 	struct turn turn = {
@@ -233,7 +233,7 @@ static int dense_append_tensor(const struct dense *d, const struct tensor *t, st
 			return append_turned(d, t->stacked, layout);
 		/* fall through */
 	case TENSOR_JOINED:
-		/* Rows that follow one another: that is all. */
+		/* The rows of the parts simply follow one another. */
 		parts = tensor_parts(&t, &count);
 		for (size_t i = 0; rc == 0 && i < count; i++)
 			rc = dense_append_tensor(d, parts[i], layout);

@@ -3,35 +3,37 @@
 #define GPTQFS_DENSE_H
 
 /*
- * One tensor of the ordinary model in a file with one float type: decoded or cast, verbatim if it has that type already
- * or is not of a float type at all, part after part if it is joined.
+ * A tensor of the ordinary model in a file with one float type: decoded or cast, copied if it already has that type or
+ * is not a float, part by part if it is joined.
  */
 
 #include "kernel/kernels.h"
 #include "tensor/tensor.h"
 #include "tree/layout.h"
 
-/* Where the bytes come from, and what they become. */
+/* Source and target of the conversion. */
 struct dense {
 	struct checkpoint *c;
 	const struct kernels *kernels;
-	enum dtype dtype; /* of everything that is of a float type */
+	enum dtype dtype; /* of all float tensors */
 };
 
 /*
- * The type a tensor has in a view of the given one. A type that is not cast stays, and so does the F32 of a router's
- * e_score_correction_bias: its classes keep it so in a 16-bit model, and experts are chosen by its last bits.
+ * Returns the type of a tensor in a view of type `dtype`. Types that are not cast stay, and so does F32 of a router's
+ * e_score_correction_bias: classes keep it F32 in a 16-bit model, because its last bits decide between experts.
  */
 enum dtype dense_dtype(const struct tensor *t, enum dtype view);
 
-/* The tensor as a safetensors header lists it; `begin` is left 0. */
+/* Returns the tensor's entry for a safetensors header; `begin` is 0. */
 struct st_tensor dense_shown(const struct dense *d, const struct tensor *t);
 
-/* The number of extents dense_append adds. */
+/* Returns the number of extents that dense_append adds. */
 size_t dense_extents(const struct tensor *t);
 
-/* Appends the tensor's bytes to a layout that has room for its extents. Generators live in the checkpoint's arena, one
- * for each module and type, however many files show it. Returns 0 or -ENOMEM. Not thread-safe. */
+/*
+ * Appends the tensor's bytes to a layout with room for its extents. Generators live in the checkpoint's arena, one per
+ * module and type, shared by all files. Returns 0 or -ENOMEM. Not thread-safe.
+ */
 int dense_append(const struct dense *d, const struct tensor *t, struct layout *layout);
 
 #endif

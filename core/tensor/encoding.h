@@ -3,8 +3,8 @@
 #define GPTQFS_ENCODING_H
 
 /*
- * How one family stores one weight. The family's own struct begins with struct encoded, and its struct encoding says
- * what can be done with it. Adding a family: see core/README.md.
+ * How one family stores one weight. The family's own struct begins with struct encoded; its struct encoding has the
+ * operations. To add a family, see core/README.md.
  */
 
 #include <stdatomic.h>
@@ -25,11 +25,11 @@ struct encoded {
 	uint8_t ndim;
 	bool transposed; /* served as [in_features, out_features], so rows cannot be joined: a Conv1D or an embedding */
 	uint8_t file_count;
-	const struct st_tensor *part[ENCODED_PARTS]; /* as stored, in the order of encoding->suffixes; NULL if absent */
-	struct source_file *files[ENCODED_PARTS];    /* [file_count] the shards of its parts, each once */
+	const struct st_tensor *part[ENCODED_PARTS]; /* in the order of encoding->suffixes; NULL if absent */
+	struct source_file *files[ENCODED_PARTS];    /* [file_count] the shards of its parts, without duplicates */
 	uint64_t stored_bytes;                       /* of all parts */
 	atomic_bool resident;                        /* see struct inputs */
-	const struct generator *dense[DTYPE_VIEWS];  /* made while views are planned, shared by all of them */
+	const struct generator *dense[DTYPE_VIEWS];  /* made while views are planned, shared by all views */
 };
 
 /* A rectangle of weights: out_features [row0, row0 + rows), in_features [column0, column0 + columns). */
@@ -37,7 +37,7 @@ struct code_rect {
 	uint64_t row0, rows, column0, columns;
 };
 
-/* What weights consist of: weight = scale * (code - zero) in fp32. Each array is [rows * columns]. */
+/* The components of weights: weight = scale * (code - zero) in fp32. Each array is [rows * columns]. */
 struct codes {
 	uint8_t *code, *zero;
 	float *scale;
@@ -45,28 +45,32 @@ struct codes {
 
 struct encoding {
 	const char *name;            /* "GPTQ" */
-	const char *const *suffixes; /* of the stored tensors of a module, up to NULL: ".qweight", ... */
+	const char *const *suffixes; /* of a module's stored tensors, NULL-terminated: ".qweight", ... */
 	/* Makes the generator of the weight's rows in type `out`, in the arena. Returns 0 or -ENOMEM. */
 	int (*rows)(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
 	    const struct generator **g);
-	/* Gives codes, zeros and scales of a rectangle. Reads maps, so call it under inputs_guard. NULL if the weight
-	 * does not consist of integer codes of at most 8 bits. */
+	/*
+	 * Returns codes, zeros and scales of a rectangle. Reads maps, so call it under inputs_guard. NULL unless
+	 * weights consist of integer codes of at most 8 bits.
+	 */
 	void (*codes)(const struct encoded *e, const struct code_rect *r, const struct codes *out);
-	/* What .info, attributes, info.json and --check say of it, and what .info begins with ("4-bit, ..."). */
+	/* The facts shown by .info, attributes, info.json and --check, and the first line of .info ("4-bit, ..."). */
 	void (*describe)(const struct encoded *e, struct facts *out);
 	void (*summarize)(const struct encoded *e, struct text *out);
-	/* Counts what only reading everything tells. Reads maps, so call it under inputs_guard. */
+	/* Counts findings that require reading all of the weight. Reads maps, so call it under inputs_guard. */
 	void (*examine)(const struct encoded *e, struct findings *out);
-	/* Joins modules in packed form (quant/repack.h). NULL: this family cannot, and there is no packed view. */
+	/* Joins modules in packed form (quant/repack.h). NULL if the family cannot; there is then no packed view. */
 	const struct repack_ops *repack;
 };
 
-/* Notes a stored tensor as part `i` of the weight. */
+/* Sets a stored tensor as part `i` of the weight. */
 void encoded_add_part(struct encoded *e, size_t i, const struct st_tensor *t, struct source_file *f);
 
 struct inputs encoded_inputs(struct encoded *e);
 
-/* Counts what reading the whole weight tells. Returns 0, or -EIO if a file was changed or cannot be read. */
+/*
+ * Counts findings that require reading all of the weight. Returns 0, or -EIO if a file was changed or cannot be read.
+ */
 int encoded_examine(struct encoded *e, struct findings *out);
 
 #endif

@@ -6,7 +6,7 @@
 
 /* ---- stacks ---- */
 
-/* gate_up.#: GPTQModel 4.2 to 5.7 kept gate and up in one module; gpt_oss's renames bring other spellings to it. */
+/* gate_up.#: GPTQModel 4.2 to 5.7 kept gate and up in one module; the renames of gpt_oss map other spellings to it. */
 static const struct expert_stack gpt_oss[] = {
     {".mlp.experts.gate_up_proj", {".mlp.experts.#.gate_proj.weight", ".mlp.experts.#.up_proj.weight"},
 	EXPERTS_COLUMNS_AS_CUT},
@@ -45,7 +45,7 @@ static const struct expert_stack aria[] = {
     {".mlp.experts.fc2.weight", {".mlp.experts.#.down_proj.weight"}, EXPERTS_COLUMNS},
     {NULL, {NULL}, EXPERTS_ROWS},
 };
-/* X.input_linear.#.linear: Defuser where the class is ...ParallelExperts, of transformers 5 before 5.20 or so. */
+/* X.input_linear.#.linear: Defuser with a class ...ParallelExperts, in transformers 5 before about 5.20. */
 static const struct expert_stack granitemoe[] = {
     {".block_sparse_moe.input_linear.weight",
 	{".block_sparse_moe.experts.#.gate_proj.weight", ".block_sparse_moe.experts.#.up_proj.weight"}, EXPERTS_ROWS},
@@ -61,7 +61,7 @@ static const struct expert_stack jetmoe[] = {
     {".output_linear.weight", {".output_linear.#.linear.weight"}, EXPERTS_ROWS},
     {NULL, {NULL}, EXPERTS_ROWS},
 };
-/* Classes of transformers 5 alone, by the names they have in memory. */
+/* Classes found only in transformers 5, under their in-memory names. */
 static const struct expert_stack plain[] = {
     {".experts.gate_up_proj", {".experts.#.gate_proj.weight", ".experts.#.up_proj.weight"}, EXPERTS_ROWS},
     {".experts.down_proj", {".experts.#.down_proj.weight"}, EXPERTS_ROWS},
@@ -101,8 +101,8 @@ static const struct expert_class classes[] = {
 };
 
 /*
- * Classes with a module for each expert in transformers 4, and those whose converters in transformers 5 take one for
- * each. The last lines are classes that come with their models.
+ * Classes with a module per expert in transformers 4, and those whose converters in transformers 5 expect that. The
+ * last lines are classes that come with their models.
  */
 static const char *const one_by_one[] = {"afmoe", "axk1", "axk2", "bailing_hybrid", "beam", "cohere2_moe",
     "deepseek_ocr2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "deepseek_v4", "dots1", "dots3_note",
@@ -112,11 +112,11 @@ static const char *const one_by_one[] = {"afmoe", "axk1", "axk2", "bailing_hybri
     "minimax_m3_vl", "mistral_large4", "mixtral", "nemotron_h", "nemotron_h_omni", "olmoe", "phimoe", "qwen2_moe",
     "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_moe", "qwen3_next", "qwen3_omni_moe", "qwen4_exp", "sarvam_mla",
     "sarvam_moe", "solar_open", "unlimited_ocr",
-    /* their own code */
+    /* code of the model */
     "bailing_moe", "dbrx_converted", "deepseek_vl_v2", "grinmoe", "kimi_k2", "kimi_k25", "klear", "llada2_moe",
     "mimo_v2"};
 
-/* Where configurations describe the text model. */
+/* Where configurations have that of the text model. */
 static const char *const texts[] = {"text_config", "llm_config", "language_config", "thinker_config"};
 #define TEXTS (sizeof(texts) / sizeof(*texts))
 
@@ -158,7 +158,7 @@ uint64_t experts_count(const struct expert_class *class, const struct json *conf
 	return count > 0 ? (uint64_t)count : 0;
 }
 
-/* The version of AutoRound, 10 for 0.10.2; false if it does not say. */
+/* Finds the version of AutoRound, 10 for 0.10.2. Returns false if there is none. */
 static bool autoround_version(const struct json *config, long *minor)
 {
 	const char *version = json_str(json_get(json_get(config, "quantization_config"), "autoround_version"));

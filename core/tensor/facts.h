@@ -3,10 +3,9 @@
 #define GPTQFS_TENSOR_FACTS_H
 
 /*
- * What an encoding tells of one module, as keys and values: told once, and shown by .info, extended attributes,
- * info.json and --check. Keys are lower case, [a-z0-9_], in the order in which they are shown; values and keys must
- * outlive the facts. The keys that are summed up over a model are bits, group_size, groups, act_order, symmetric and
- * repair.
+ * What an encoding says about a module, as keys and values: defined once, and shown by .info, extended attributes,
+ * info.json and --check. Keys are lower case, [a-z0-9_], in the order shown; values and keys must outlive the facts.
+ * The keys summed up over a model are bits, group_size, groups, act_order, symmetric and repair.
  */
 
 #include <stdbool.h>
@@ -21,14 +20,14 @@ struct fact {
 	union {
 		uint64_t number;
 		bool truth;
-		const char *word; /* NULL: there is none */
+		const char *word; /* NULL if absent */
 	};
 };
 
 #define FACTS_MAX 16
-#define FACT_TEXT_MAX 24 /* of a number or truth as text, terminator included */
+#define FACT_TEXT_MAX 24 /* of a number or boolean as text, with its terminator */
 
-/* A zeroed struct has none. */
+/* A zeroed struct is empty. */
 struct facts {
 	struct fact list[FACTS_MAX];
 	size_t count;
@@ -38,7 +37,7 @@ void facts_number(struct facts *f, const char *key, uint64_t number);
 void facts_truth(struct facts *f, const char *key, bool truth);
 void facts_word(struct facts *f, const char *key, const char *word);
 
-/* Returns the fact of that key, or NULL. */
+/* Returns the fact with that key, or NULL. */
 const struct fact *facts_find(const struct facts *f, const char *key);
 
 /* Returns the value as text: a number, "true" or "false", a word or "". Numbers are written to `buffer`. */

@@ -2,8 +2,7 @@
 #ifndef GPTQFS_FINDINGS_H
 #define GPTQFS_FINDINGS_H
 
-/* What --check counted by reading everything: one number for each kind of thing, in the order in which kinds first
- * came. */
+/* The counts of --check: a number per kind of finding, in the order of first occurrence. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +11,7 @@
 struct finding {
 	const char *key;  /* "Scales_not_finite" */
 	const char *note; /* "fields that readers disagree on", or NULL */
-	bool remark;      /* more than none of it is worth a remark */
+	bool remark;      /* a count above 0 is worth a remark */
 	uint64_t count;
 };
 
@@ -23,13 +22,13 @@ struct findings {
 	size_t count;
 };
 
-/* Adds `n` to the count of that kind; with 0 the kind is shown with what it has. Strings must outlive the findings. */
+/* Adds `n` to the count of a kind; even 0 makes the kind appear. Strings must outlive the findings. */
 void findings_add(struct findings *f, const struct finding *kind, uint64_t n);
 
-/* The count of that key, 0 if there is none. */
+/* Returns the count of that key, 0 if there is none. */
 uint64_t findings_count(const struct findings *f, const char *key);
 
-/* The number of kinds that are worth a remark. */
+/* Returns the number of kinds worth a remark. */
 uint64_t findings_remarks(const struct findings *f);
 
 #endif

@@ -8,7 +8,7 @@
 #include "tensor/encoding.h"
 #include "tensor/replacement.h"
 
-/* Of the fused views, for whatever class. Row order as transformers' Phi-3 has it, and vLLM. */
+/* Rules of the fused views, for any class. Rows are in the order of transformers' Phi-3 and vLLM. */
 static const struct join_rule fused_rules[] = {
     {".self_attn.qkv_proj", {".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"}},
     {".mlp.gate_up_proj", {".mlp.gate_proj", ".mlp.up_proj"}},
@@ -18,7 +18,7 @@ static const struct join_rule fused_rules[] = {
 struct joiner {
 	struct arena *arena;
 	const struct tensors *ts;
-	struct join_refusals *refusals; /* not NULL: by fused_rules, everywhere; what does not fit is noted */
+	struct join_refusals *refusals; /* NULL, or apply fused_rules everywhere and record misfits */
 	struct replacement r;
 };
 
@@ -32,7 +32,7 @@ static const struct tensor *find_sibling(const struct joiner *j, const char *pre
 	return tensors_find(j->ts, name);
 }
 
-/* A tensor of one rule: its parts where they fit together. */
+/* A joined tensor of one rule, in the making. */
 struct match {
 	const char *prefix; /* of module names */
 	size_t len;
@@ -77,7 +77,7 @@ static int refuse_match(struct joiner *j, const struct match *m, const char *rea
 	return join_refuse(j->refusals, j->arena, refusal);
 }
 
-/* True if part i goes together with the first. If not, *rc is the result of noting that. */
+/* True if part i fits the first. If not, *rc is the result of recording that. */
 static bool part_fits(struct joiner *j, const struct match *m, size_t i, int *rc)
 {
 	const struct tensor *w = m->weight[i], *b = m->bias[i], *first = m->weight[0];
@@ -100,7 +100,7 @@ static bool part_fits(struct joiner *j, const struct match *m, size_t i, int *rc
 	return false;
 }
 
-/* Finds the parts. True if they can be joined; else *rc is 0 or -ENOMEM. */
+/* Finds the parts. Returns true if they can be joined; else *rc is 0 or -ENOMEM. */
 static bool match_parts(struct joiner *j, struct match *m, int *rc)
 {
 	*rc = 0;
@@ -156,7 +156,7 @@ static int add_joined(struct joiner *j, const struct match *m, const struct tens
 	return 0;
 }
 
-/* Joins the tensor and others if it is the first part of the rule. */
+/* Joins the tensor with others if it is the first part of a rule. */
 static int try_rule(struct joiner *j, const struct tensor *t, const struct join_rule *rule)
 {
 	struct match m = {.prefix = t->name, .rule = rule};

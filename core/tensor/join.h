@@ -3,25 +3,25 @@
 #define GPTQFS_JOIN_H
 
 /*
- * Joined tensors: the rows of several modules, one after the other, under one name. In [out_features, in_features]
- * that is all there is to joining, so a joined tensor is a list of its parts and costs nothing to read.
+ * Joined tensors: the rows of several modules in sequence, under one name. In [out_features, in_features] there is no
+ * more to joining than that, so a joined tensor is a list of its parts, and reading it costs nothing extra.
  */
 
 #include "tensor/architecture.h"
 #include "tensor/tensor.h"
 
 /*
- * Replaces the parts by what they make, wherever all parts are there, have rows of the same length and a float type.
- * Biases are joined likewise; a missing one beside others counts as zeros. ts->list is a new list afterwards; the old
- * one stays valid. Returns 0 or -ENOMEM.
+ * Replaces parts by joined tensors where all parts exist, have rows of equal length and a float type. Biases are joined
+ * likewise; one missing among others counts as zeros. Replaces ts->list; the old list stays valid. Returns 0 or
+ * -ENOMEM.
  */
 int join_tensors(struct arena *arena, struct tensors *ts, const struct join_rule *rules);
 
-/* A module that is not joined, though the parts for it are there. */
+/* A module that is not joined although its parts exist. */
 struct join_refusal {
-	const char *module; /* that they would have made: "model.layers.0.self_attn.qkv_proj" */
+	const char *module; /* the joined name: "model.layers.0.self_attn.qkv_proj" */
 	const char *reason; /* "q_proj has 64 in_features, k_proj 32" */
-	bool packed;        /* in the packed view alone; the fused ones join them */
+	bool packed;        /* only in the packed view; the fused views join it */
 };
 
 /* A zeroed struct is an empty list. */
@@ -34,13 +34,13 @@ struct join_refusals {
 int join_refuse(struct join_refusals *refusals, struct arena *arena, struct join_refusal refusal);
 
 /*
- * What the fused views show: *fused is *ts with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, gate_proj and
- * up_proj as mlp.gate_up_proj, whatever the class is. Experts are not joined, nor are modules that do not fit together:
- * `refusals` gets which and why. Both lists share their tensors. Returns 0 or -ENOMEM.
+ * Makes the list for the fused views: *ts with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, gate_proj and
+ * up_proj as mlp.gate_up_proj, for any class. Experts are not joined, nor modules that do not fit together, which are
+ * added to `refusals` with the reason. Both lists share their tensors. Returns 0 or -ENOMEM.
  */
 int join_fused(struct arena *arena, const struct tensors *ts, struct tensors *fused, struct join_refusals *refusals);
 
-/* The rule of the fused views that makes a module of this name (`len` bytes), or NULL. */
+/* Returns the rule of the fused views that makes a module of this name (`len` bytes), or NULL. */
 const struct join_rule *join_rule_of(const char *module, size_t len);
 
 #endif

@@ -15,10 +15,10 @@ struct stacker {
 	struct checkpoint *c;
 	const struct expert_class *class;
 	enum experts_cut cut;
-	uint64_t count; /* experts, by config.json; 0 if it does not say */
+	uint64_t count; /* experts according to config.json, or 0 */
 	struct replacement r;
-	const char *reason; /* why the first of those that are left apart is */
-	const char *square; /* a stack that transformers 5 misreads, or NULL */
+	const char *reason; /* reason for the first experts left unstacked */
+	const char *square; /* a stack misread by transformers 5, or NULL */
 };
 
 /* ---- names ---- */
@@ -36,7 +36,7 @@ static struct pattern pattern_of(const char *text)
 	return (struct pattern){number + 1, (size_t)(number - text), strlen(number + 1)};
 }
 
-/* True if the name ends as the pattern says, with any number; *prefix is the length of what is before. */
+/* True if the name ends with the pattern, with any number; *prefix is the length before it. */
 static bool matches(const char *name, const char *pattern, size_t *prefix)
 {
 	const struct pattern p = pattern_of(pattern);
@@ -54,7 +54,7 @@ static bool matches(const char *name, const char *pattern, size_t *prefix)
 	return true;
 }
 
-/* Names of one prefix are neighbours, and those of expert 0 come first. */
+/* Names of one prefix are adjacent, those of expert 0 first. */
 static size_t count_experts(const struct stacker *s, const struct tensor *first, const char *pattern, size_t prefix)
 {
 	const struct tensor *end = s->r.ts->list + s->r.ts->float_count;
@@ -83,7 +83,7 @@ static const struct tensor *stack_find_part(const struct stacker *s, const char 
 struct candidate {
 	const struct expert_stack *rule;
 	const char *name; /* of a part */
-	size_t prefix;    /* length of what parts and stack have in common */
+	size_t prefix;    /* length of the names' common prefix */
 	size_t experts, per_expert;
 	enum stack_order order;
 	const struct tensor **part; /* [experts * per_expert] */
@@ -105,7 +105,7 @@ static bool stack_is_matrix(const struct tensor *t)
 	       (e || t->origin == TENSOR_STORED) && !(e && e->transposed);
 }
 
-/* Why a part does not go with those of expert 0, or NULL. */
+/* Returns why a part does not match that of expert 0, or NULL. */
 static const char *stack_misfit_of(const struct candidate *k, size_t expert, size_t i)
 {
 	const struct tensor *t = k->part[expert * k->per_expert + i], *alike = k->part[i], *first = k->part[0];
@@ -121,7 +121,7 @@ static const char *stack_misfit_of(const struct candidate *k, size_t expert, siz
 	return NULL;
 }
 
-/* The first part that does not fit; its reason is NULL if all do. */
+/* The first part that does not match; reason is NULL if all do. */
 struct misfit {
 	const char *reason, *part; /* "is missing", "up_proj.weight" */
 	size_t expert;
@@ -137,7 +137,7 @@ static struct misfit find_misfit(const struct candidate *k)
 	return found;
 }
 
-/* *reason is why these experts cannot be stacked, or NULL. Returns 0 or -ENOMEM. */
+/* *Sets `reason` to why these experts cannot be stacked, or NULL. Returns 0 or -ENOMEM. */
 static int refusal_of(const struct stacker *s, const struct candidate *k, const char *name, const char **reason)
 {
 	const struct misfit misfit = find_misfit(k);
@@ -158,7 +158,7 @@ static int refusal_of(const struct stacker *s, const struct candidate *k, const 
 	return *reason ? 0 : -ENOMEM;
 }
 
-/* [experts, rows, columns] as served, [experts, rows] of biases. */
+/* Sets the shape as served: [experts, rows, columns], or [experts, rows] of biases. */
 static const uint64_t *shape_of(const struct stacker *s, const struct candidate *k)
 {
 	uint64_t *shape = arena_alloc(&s->c->arena, 3, sizeof(*shape));
@@ -203,7 +203,7 @@ static int add_stack(struct stacker *s, const struct candidate *k, const char *n
 	return 0;
 }
 
-/* Stacks the experts whose number 0 has this first part, or notes why not. */
+/* Stacks the experts whose number 0 has this first part, or records why not. */
 static int try_stack(struct stacker *s, struct candidate *k)
 {
 	const struct expert_stack *rule = k->rule;
@@ -282,7 +282,7 @@ static void warn_apart(const struct stacker *s)
 		    s->square);
 }
 
-/* A class that is not known may hold its experts in any way. */
+/* An unknown class may hold its experts in any way. */
 static void warn_unknown(struct checkpoint *c, const struct tensors *ts)
 {
 	const char *type = json_str(json_get(c->config_json, "model_type"));

@@ -8,7 +8,7 @@
 
 bool tensor_is_float(const struct tensor *t)
 {
-	/* F8 that a scale belongs to was taken by a family, or refused. */
+	/* F8 with a scale was taken by a family, or refused. */
 	return t->origin != TENSOR_STORED || t->stored->dtype < DTYPE_CASTS;
 }
 

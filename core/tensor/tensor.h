@@ -3,7 +3,7 @@
 #define GPTQFS_TENSOR_H
 
 /*
- * The ordinary model: its tensors, as Hugging Face's class wants them, and where each comes from. Lives in the
+ * The ordinary model: its tensors as Hugging Face's class expects them, and the origin of each. Lives in the
  * checkpoint's arena and is constant once the views are planned.
  */
 
@@ -14,18 +14,18 @@
 #include "checkpoint/checkpoint.h"
 
 enum tensor_origin {
-	TENSOR_STORED,  /* in a shard: served as it is, or cast */
+	TENSOR_STORED,  /* in a shard: copied or cast */
 	TENSOR_ENCODED, /* quantized: decoded by its encoding */
-	TENSOR_JOINED,  /* the rows of several tensors, one after the other */
+	TENSOR_JOINED,  /* the rows of several tensors in sequence */
 	TENSOR_STACKED, /* the experts of a layer: struct stacked */
-	TENSOR_ZEROS,   /* a bias that only some of the joined modules have; its name is "" */
+	TENSOR_ZEROS,   /* the bias of a joined module that has none; its name is "" */
 };
 
-/* What the matrix of each expert is made of. */
+/* How the matrix of each expert is composed. */
 enum stack_order {
-	STACK_ROWS,    /* the rows of its parts, one after the other */
+	STACK_ROWS,    /* the rows of its parts in sequence */
 	STACK_COLUMNS, /* [in_features, out_features]: those rows as columns */
-	STACK_TURNS,   /* the same, with columns of all parts in turns */
+	STACK_TURNS,   /* the same, with alternating columns of all parts */
 };
 
 /* All experts of a layer in one tensor, [experts, rows, columns], or [experts, rows] of biases. */
@@ -36,7 +36,7 @@ struct stacked {
 	const struct generator **turned[DTYPE_VIEWS]; /* [experts] unless STACK_ROWS; made as the encoded's are */
 };
 
-/* Only tensor/dense.c switches on the origin; the functions below answer what others ask. */
+/* Only tensor/dense.c switches on the origin; others use the functions below. */
 struct tensor {
 	const char *name;      /* "model.layers.0.mlp.up_proj.weight" */
 	const uint64_t *shape; /* [ndim] */
@@ -53,48 +53,47 @@ struct tensor {
 	};
 };
 
-/* What configurations say of the whole checkpoint, for reports. NULL or 0 where they say nothing. */
+/* Labels of the checkpoint in its configurations, for reports. NULL or 0 if absent. */
 struct tensors_labels {
 	const char *configuration; /* the file: "quantize_config.json" */
 	const char *checkpoint_format, *producer;
 	int64_t group_size; /* -1: one group */
 };
 
-/* A list of tensors: those of a float type first, each part in bytewise order of names. */
+/* A list of tensors: first floats, then others, both in bytewise order of names. */
 struct tensors {
 	struct tensor *list; /* [count] */
 	size_t count;
-	size_t float_count;       /* how many of them are of a float type */
-	struct encoded **encoded; /* [encoded_count] quantized modules: by family, and of each by name */
+	size_t float_count;       /* number of float tensors */
+	struct encoded **encoded; /* [encoded_count] quantized modules, sorted by family, then by name */
 	size_t encoded_count;
 	struct tensors_labels labels;
 };
 
-/* True if the tensor is of a float type, so that a view gives it its own. */
+/* True for float tensors, which a view converts to its type. */
 bool tensor_is_float(const struct tensor *t);
 
 uint64_t tensor_elements(const struct tensor *t);
 
-/* The type of a tensor that is stored; DTYPE_COUNT for any other. */
+/* Returns the type of a stored tensor; DTYPE_COUNT for any other. */
 enum dtype tensor_stored_dtype(const struct tensor *t);
 
-/* What an encoded tensor is decoded from; NULL for any other. */
+/* Returns the source of an encoded tensor; NULL for any other. */
 struct encoded *tensor_encoded(const struct tensor *t);
 
-/* Returns what a tensor consists of: the parts of a joined or stacked one, else *t alone. `t` must outlive the result.
- */
+/* Returns the parts of a joined or stacked tensor, else `t` alone, which must then outlive the result. */
 const struct tensor *const *tensor_parts(const struct tensor *const *t, size_t *count);
 
-/* Bytes of the shards that the tensor is computed from. */
+/* Returns the number of bytes of the shards that the tensor is computed from. */
 uint64_t tensor_stored_bytes(const struct tensor *t);
 
-/* Returns the tensor with that name, or NULL. The list must be sorted. */
+/* Returns the tensor of that name, or NULL. The list must be sorted. */
 const struct tensor *tensors_find(const struct tensors *ts, const char *name);
 
-/* Sorts the list as struct tensors says. */
+/* Sorts the list as described at struct tensors. */
 void tensors_sort(struct tensors *ts);
 
-/* "q_proj" of "model.layers.0.self_attn.q_proj.weight", in the arena. NULL if out of memory. */
+/* Returns "q_proj" for "model.layers.0.self_attn.q_proj.weight", in the arena. NULL if out of memory. */
 const char *tensor_short_name(const struct tensor *t, struct arena *arena);
 
 #endif
