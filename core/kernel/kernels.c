@@ -19,6 +19,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		cast_init_vector(k->cast);
 		bnb_init_vector(&k->bnb);
 		fp4_init_vector(&k->fp4);
+		affine_init_vector(&k->affine);
 	}
 #endif
 #if defined(__x86_64__)
