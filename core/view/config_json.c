@@ -5,24 +5,24 @@
 
 #include "view/spellings.h"
 
-/* No model has a configuration below that, and every level is walked once more. */
+/* No model has a configuration deeper than that, and each level is another pass over the text. */
 #define DEPTH_MAX 16
 
 struct rewrite {
 	const struct config_view *view;
-	bool custom;   /* the model brings classes of its own */
-	bool placed;   /* view->quantization is written */
-	uint32_t seen; /* which of view->members were there */
+	bool custom;   /* the model comes with its own classes */
+	bool placed;   /* view->quantization was written */
+	uint32_t seen; /* which of view->members were found */
 	struct text *out;
 };
 
-/* One object on its way out. */
+/* An object being written. */
 struct object {
 	bool top;
-	bool part; /* the configuration of a part of the model, with a type of its own */
+	bool part; /* the configuration of a part of the model with its own type */
 	int depth;
-	struct json_text space; /* before its first key: members that it lacks are spaced likewise */
-	bool empty;             /* as far as it was written */
+	struct json_text space; /* blanks before its first key, also used before added members */
+	bool empty;             /* nothing was written yet */
 };
 
 static bool is_packed(const struct rewrite *r)
@@ -40,7 +40,7 @@ static bool is_dtype(struct json_text key)
 	return json_text_is(key, "torch_dtype") || json_text_is(key, "dtype");
 }
 
-/* "text_config", "vision_config", "decoder": parts of a model of several. */
+/* True for "text_config", "vision_config", "decoder" and the like, of models with several parts. */
 static bool config_is_part(struct json_text key)
 {
 	static const char tail[] = "_config\"";
@@ -50,7 +50,7 @@ static bool config_is_part(struct json_text key)
 	       json_text_is(key, "encoder");
 }
 
-/* The view's own value for this member, or NULL. */
+/* Returns the view's own value of a member, or NULL. */
 static const char *own_value(struct rewrite *r, struct json_text key)
 {
 	for (size_t i = 0; i < r->view->count; i++)
@@ -127,8 +127,8 @@ static void put_top_members(struct rewrite *r, struct object *o, bool torch_dtyp
 }
 
 /*
- * Every kept member is written with the blanks before it and without its comma; commas are put between. So it does
- * not matter which members are cut.
+ * A kept member is written with the blanks before it but without its comma, and commas are written between members, so
+ * any members may be cut.
  */
 static void rewrite_object(struct rewrite *r, struct json_text text, struct object *o)
 {
@@ -144,7 +144,7 @@ static void rewrite_object(struct rewrite *r, struct json_text text, struct obje
 	o->empty = true;
 	from = open;
 	while (json_next(&walk, &m)) {
-		/* Between the last value and this key: blanks, a comma, blanks. */
+		/* Between the previous value and this key are blanks, a comma, blanks. */
 		const char *comma = memchr(from, ',', (size_t)(m.key.at - from));
 		const char *blank = comma ? comma + 1 : from;
 
@@ -173,7 +173,7 @@ static void rewrite_object(struct rewrite *r, struct json_text text, struct obje
 	text_put(r->out, from, (size_t)(text.at + text.len - from));
 }
 
-/* Does the outermost object have such a member? */
+/* True if the top-level object has this member. */
 static bool has_member(struct json_text text, const char *key)
 {
 	struct json_walk walk;

@@ -2,32 +2,33 @@
 #ifndef GPTQFS_CONFIG_H
 #define GPTQFS_CONFIG_H
 
-/* The model's own config.json, as a view shows it. */
+/* The model's config.json as shown by a view. */
 
 #include "base/dtype.h"
 #include "base/json.h"
 #include "base/text.h"
 
-/* A member of the outermost object that a view has of its own; the value is JSON. */
+/* A member of the top-level object that a view sets; the value is JSON. */
 struct config_member {
 	const char *key, *value;
 };
 
 struct config_view {
 	enum dtype dtype;                    /* of a dense view */
-	struct json_text quantization;       /* of the packed view, which keeps the types; at == NULL for a dense one */
-	bool bare;                           /* nothing is added: diffusers refuses members that it does not know */
+	struct json_text quantization;       /* of the packed view, which keeps dtype; at == NULL for dense views */
+	bool bare;                           /* add nothing: diffusers refuses unknown members */
 	const struct config_member *members; /* [count] */
 	size_t count;                        /* at most 32 */
 };
 
 /*
- * Writes config.json as the view shows it. At any depth quantization_config is cut (or replaced by `quantization`,
- * which is added if there was none), and so is compression_config. A dense view's torch_dtype and dtype are set, and
- * added to the outermost object. What transformers 5 renamed is there in both spellings: see spellings.h.
+ * Writes config.json as shown by the view. quantization_config is removed at any depth, or replaced by `quantization`,
+ * which is added if there was none; compression_config is removed. A dense view's torch_dtype and dtype are set
+ * wherever present, and added at the top level. Members that transformers 5 renamed get both spellings: see
+ * spellings.h.
  *
- * It is done by cutting and inserting text, so that every other byte stays: strict readers tell 10000.0 from 10000.
- * `text` must have passed json_check and be an object. *out->failed tells of lack of memory.
+ * Works by cutting and inserting text, so that all other bytes stay: strict readers distinguish 10000.0 from 10000.
+ * `text` must be an object and have passed json_check. out->failed is set if out of memory.
  */
 void config_rewrite(struct json_text text, const struct config_view *view, struct text *out);
 

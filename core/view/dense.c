@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * An ordinary model directory: config.json, tokenizer and other files, and exactly one set of weights - one
- * model.safetensors, or shards of about 5 GB with their index. Tensors are in bytewise order of their names, so
- * that a reader that goes by name reads from front to back; those that are not floats come last.
+ * An ordinary model directory: config.json, tokenizer and other files, and exactly one set of weights:
+ * model.safetensors, or shards of about 5 GB with their index. Float tensors are in bytewise order of their names, so
+ * that programs that load by name read sequentially; other tensors come last.
  */
 
 #include <errno.h>
@@ -15,8 +15,8 @@
 #include "view/view.h"
 
 struct directory {
-	const struct plan *p;          /* only while it is planned */
-	const struct tensors *tensors; /* the plan's, or its fused ones */
+	const struct plan *p;          /* only while planning */
+	const struct tensors *tensors; /* plan->tensors or plan->fused */
 	struct dense dense;
 	uint32_t dir;
 };
@@ -64,7 +64,7 @@ static int view_dense_add_weights(const struct directory *d)
 
 /* ---- the files around them ---- */
 
-/* What a program must know that is pointed at a fused view: its class may have other modules. */
+/* A warning for users of a fused view: the class may have other modules. */
 static int add_readme(const struct directory *d, const char *refusal)
 {
 	const char *name = listing_has(&d->p->c->listing, "README") ? "README.fused" : "README";

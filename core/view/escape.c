@@ -4,11 +4,11 @@
 #include <nettle/sha2.h>
 #include <string.h>
 
-#define HASH_BYTES 16 /* of the SHA-256: enough that no two names with the same are found */
+#define HASH_BYTES 16 /* digits of the SHA-256, enough against collisions made on purpose */
 
-/* One character, and how it is written. */
+/* A character and its escaped form. */
 struct piece {
-	size_t taken; /* bytes of the name */
+	size_t taken; /* bytes in the name */
 	size_t len;
 	char text[4];
 };
@@ -25,7 +25,7 @@ static struct piece hexadecimal(size_t taken, unsigned char c)
 	return (struct piece){taken, 3, {'%', digits[c >> 4], digits[c & 15]}};
 }
 
-/* The character at s, of which `left` bytes are there. Bytes that are no UTF-8 are characters of one byte. */
+/* Returns the character at s, of which `left` bytes remain. Bytes that are not UTF-8 are characters of one byte. */
 static struct piece escape_take(const char *s, size_t left)
 {
 	const unsigned char c = (unsigned char)*s;

@@ -38,7 +38,7 @@ void npy_write(const struct npy *npy, struct text *out)
 		text_string(out, i ? ", " : "");
 		text_number(out, npy->shape[npy->transposed ? npy->ndim - 1 - i : i]);
 	}
-	/* A tuple of one has a comma. */
+	/* A tuple of one element has a comma. */
 	text_string(out, npy->ndim == 1 ? ",), }" : "), }");
 	while (!out->failed && (out->len - start + 1) % NPY_ALIGN)
 		text_put(out, " ", 1);

@@ -3,9 +3,9 @@
 #define GPTQFS_NPY_H
 
 /*
- * The header of a .npy file, version 1.0 (numpy.lib.format, "Format Version 1.0"): "\x93NUMPY", the version, the length
+ * The header of a .npy file, version 1.0 (numpy.lib.format, "Format Version 1.0"): "\x93NUMPY"; the version; the length
  * of the rest as two bytes, little-endian; a Python dict with descr, fortran_order and shape; blanks and a newline, so
- * that data begins on a multiple of 64.
+ * that the data begins at a multiple of 64.
  */
 
 #include <stdint.h>
@@ -15,14 +15,14 @@
 
 #define NPY_ALIGN 64
 
-/* The type as numpy spells it ("<f2"), or NULL: BF16 and types below 16 bits that are floats have none. */
+/* Returns numpy's name of the type ("<f2"), or NULL: there is none for BF16 and floats of fewer than 16 bits. */
 const char *npy_descr(enum dtype dtype);
 
 struct npy {
-	enum dtype dtype;      /* one that numpy has */
+	enum dtype dtype;      /* one with a numpy name */
 	const uint64_t *shape; /* [ndim], at most SAFETENSORS_NDIM_MAX */
 	int ndim;
-	/* Describes the same bytes as the transposed array, of reversed shape, in Fortran order. */
+	/* Describe the same bytes as the transposed array: shape reversed, Fortran order. */
 	bool transposed;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A model directory that is still quantized, with q, k, v and gate, up joined as they are packed, for engines that want
- * them so. config.json and quantize_config.json describe what is there, and not what was.
+ * A model directory that is still quantized, with q, k, v and gate, up joined in packed form, for engines that expect
+ * that. config.json and quantize_config.json describe the view, not the source.
  */
 
 #include <errno.h>

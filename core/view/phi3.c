@@ -32,7 +32,7 @@ static bool names_class(const struct json *config, const char *model_type, const
 	       strcmp(name, class) == 0;
 }
 
-/* Phi-3 has defaults of its own, so what its class and the model's have in common must be told. */
+/* Phi-3 has other defaults, so members that both classes read must be explicit. */
 static const char *read_shape(const struct json *config, struct shape *s)
 {
 	const struct {
@@ -63,7 +63,7 @@ static const char *read_shape(const struct json *config, struct shape *s)
 	return NULL;
 }
 
-/* Phi-3 knows no rotary embedding but the plain one and longrope, which scales in a way of its own there. */
+/* Phi-3 has only the plain rotary embedding and a longrope that scales in its own way. */
 static bool has_plain_rope(const struct json *config)
 {
 	const struct json *p = json_get(config, "rope_parameters");
@@ -111,7 +111,7 @@ static const char *const of_layer[] = {"input_layernorm.weight", "mlp.down_proj.
 
 #define OF_LAYER (sizeof(of_layer) / sizeof(*of_layer))
 
-/* The index of a layer's tensor in of_layer; -1 if the name is that of none. */
+/* Returns the index of a layer's tensor in of_layer, or -1. */
 static int part_of_layer(const char *name, int64_t layers)
 {
 	static const char prefix[] = "model.layers.";
@@ -172,7 +172,7 @@ static void add_member(struct phi3 *p, const char *key, const char *value)
 
 const char *phi3_refusal(const struct tensors *fused, const struct json *config, struct arena *arena, struct phi3 *out)
 {
-	/* What the other two have where config.json says nothing. */
+	/* Defaults of the other two classes. */
 	static const struct config_member defaults[] = {
 	    {"bos_token_id", "1"}, {"eos_token_id", "2"}, {"pad_token_id", "null"}};
 	struct shape s = {0};
@@ -191,7 +191,7 @@ const char *phi3_refusal(const struct tensors *fused, const struct json *config,
 	add_member(out, "architectures", "[\"Phi3ForCausalLM\"]");
 	add_member(out, "model_type", "\"phi3\"");
 	add_member(out, "partial_rotary_factor", "1.0");
-	/* Beyond it, Phi-3 forgets what it read, for longrope's sake. */
+	/* Beyond this length Phi-3 drops its cache, for the sake of longrope. */
 	add_member(out, "original_max_position_embeddings", out->positions);
 	if (json_get(config, "head_dim"))
 		add_member(out, "head_dim", out->head_dim);

@@ -3,8 +3,8 @@
 #define GPTQFS_PHI3_H
 
 /*
- * A Llama or Mistral without biases, its q, k, v and gate, up joined, is the graph of transformers' Phi3ForCausalLM:
- * the same sums in the same order. With that class's configuration its fused view loads in transformers as it is.
+ * A Llama or Mistral without biases, with q, k, v and gate, up joined, computes exactly what transformers'
+ * Phi3ForCausalLM does: the same sums in the same order. With a Phi-3 configuration, transformers loads its fused view.
  */
 
 #include "tensor/tensor.h"
@@ -12,7 +12,7 @@
 
 #define PHI3_MEMBERS 10
 
-/* The members of config.json that make it Phi-3's. Must not move while it is used. */
+/* The members of config.json that make it Phi-3's. Must not be moved or copied: members point into the struct. */
 struct phi3 {
 	struct config_member members[PHI3_MEMBERS];
 	size_t count;
@@ -20,8 +20,8 @@ struct phi3 {
 };
 
 /*
- * Returns NULL and fills *out if these tensors and this configuration are exactly what the class computes; else why
- * not, in the arena. "" if out of memory.
+ * If Phi3ForCausalLM computes exactly what these tensors and this configuration mean, fills *out and returns NULL; else
+ * returns the reason, in the arena, or "" if out of memory.
  */
 const char *phi3_refusal(const struct tensors *fused, const struct json *config, struct arena *arena, struct phi3 *out);
 

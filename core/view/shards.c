@@ -7,7 +7,7 @@
 #define SHARD_BYTES ((uint64_t)5000000000)
 #define SHARD_NAME "%s-%05zu-of-%05zu.safetensors"
 
-/* One of them: the tensors [first, end). */
+/* A shard: the tensors [first, end). */
 struct shard {
 	const struct shards *s;
 	size_t first, end;
@@ -18,7 +18,7 @@ static uint64_t bytes_of(const struct shards *s, size_t i)
 	return s->shown(s->tensors, i).bytes;
 }
 
-/* The first tensor of the shard after the one that begins with tensor `first`. */
+/* Returns the first tensor of the next shard, if one starts with tensor `first`. */
 static size_t end_of_shard(const struct shards *s, size_t first)
 {
 	const uint64_t most = s->shard_bytes ? s->shard_bytes : SHARD_BYTES;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 /*
- * Sources: convert_rope_params_to_dict of transformers 5 and its classes' own ones, attribute_map, and what
- * configurations of 4.57 read instead.
+ * Sources: convert_rope_params_to_dict of transformers 5 and its overrides in classes, attribute_map, and the members
+ * that configurations of 4.57 read instead.
  */
 enum key {
 	THETA,
@@ -50,7 +50,7 @@ static const char *const keys[KEYS] = {
     [SLIDING] = "sliding_attention",
 };
 
-/* The values an object has for these keys; at == NULL where it has none. */
+/* The values of these keys in an object; at == NULL if absent. */
 struct members {
 	struct json_text of[KEYS];
 };
@@ -91,7 +91,7 @@ static bool is_string(struct json_text value)
 	return value.at && *value.at == '"';
 }
 
-/* Absent, or null. */
+/* True if absent or null. */
 static bool is_nothing(struct json_text value)
 {
 	return !value.at || (value.len == 4 && memcmp(value.at, "null", 4) == 0);
@@ -106,7 +106,7 @@ static bool is_model(const struct speller *s, const char *const *types)
 
 /* ---- adding ---- */
 
-/* The value of a new member, or NULL if the object has one. */
+/* Returns the value to fill in for a new member, or NULL if the object has the key. */
 static struct text *add(struct speller *s, enum key key)
 {
 	struct spelling *new = &s->out[s->count];
@@ -140,7 +140,7 @@ static void put_named(struct text *out, enum key key, struct json_text value)
 	text_put(out, value.at, value.len);
 }
 
-/* The members of an object but for some. */
+/* Appends the members of an object except some. */
 static void put_others(struct text *out, struct json_text object, const enum key not [4])
 {
 	struct json_walk walk;
@@ -166,7 +166,7 @@ static const char *const modernbert[] = {"modernbert", "modernbert-decoder", NUL
 static const char *const neox[] = {"gpt_neox", "gpt_neox_japanese", NULL};
 static const char *const olmo3[] = {"olmo3", NULL};
 
-/* Does it say no more than the base and the share of rotated dimensions? */
+/* True if it sets only the base and the share of rotated dimensions. */
 static bool spellings_is_plain(struct json_text parameters, const struct members *p)
 {
 	struct json_walk walk;
@@ -183,10 +183,9 @@ static bool spellings_is_plain(struct json_text parameters, const struct members
 static void add_scaling(struct speller *s, struct json_text parameters)
 {
 	const struct members p = spellings_collect(parameters);
-	/* These classes count the members, and know the type by its oldest name. */
+	/* These classes check the number of members, and know the type by its oldest name. */
 	const bool strict = is_model(s, phi3) || is_model(s, two_fields);
-	/* rope_scaling comes first where transformers 5 sees both: an older rope_theta beside it must not count then.
-	 */
+	/* If both are given, transformers 5 prefers rope_scaling, so an older rope_theta must not count then. */
 	const enum key theta = is_number(s->have.of[THETA]) ? KEYS : THETA;
 	const enum key any[4] = {theta, PARTIAL, KEYS, KEYS}, known[4] = {THETA, PARTIAL, ROPE_TYPE, TYPE};
 	struct text *out = spellings_is_plain(parameters, &p) ? NULL : add(s, SCALING);
@@ -210,7 +209,7 @@ static void add_scaling(struct speller *s, struct json_text parameters)
 	text_string(out, "}");
 }
 
-/* One set for each type of layers: only classes that had two bases before have an older spelling. */
+/* One set per type of layer: only classes that had two bases before have an older spelling. */
 static void spell_nested(struct speller *s, const struct members *p)
 {
 	const struct members full = spellings_collect(p->of[FULL]), sliding = spellings_collect(p->of[SLIDING]);
@@ -258,7 +257,7 @@ static void spell_newer(struct speller *s)
 	const struct json_text type = is_string(old.of[ROPE_TYPE]) ? old.of[ROPE_TYPE] : old.of[TYPE];
 	struct text *out;
 
-	/* DBRX's attn_config has a rope_theta, and takes nothing else; GPT-NeoX goes by rotary_emb_base. */
+	/* DBRX's attn_config takes rope_theta and nothing else; GPT-NeoX uses rotary_emb_base. */
 	if (!is_number(theta) || (!is_nothing(scaling) && !is_object(scaling)) || !is_string(s->have.of[MODEL_TYPE]) ||
 	    !s->have.of[HIDDEN].at || is_model(s, neox) || is_model(s, gemma3) || is_model(s, olmo3) ||
 	    is_model(s, modernbert))
@@ -269,7 +268,7 @@ static void spell_newer(struct speller *s)
 	text_string(out, "{");
 	put_named(out, THETA, theta);
 	text_string(out, ", \"rope_type\": ");
-	/* Qwen2-VL's "mrope" is no type of its own any more. */
+	/* Qwen2-VL's "mrope" is no longer a type of its own. */
 	if (is_string(type) && !json_text_is(type, "mrope"))
 		text_put(out, type.at, type.len);
 	else

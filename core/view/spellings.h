@@ -3,8 +3,8 @@
 #define GPTQFS_SPELLINGS_H
 
 /*
- * Members of config.json that transformers 5 renamed. It reads the older spelling of most, but transformers 4 and many
- * other readers take a default, and another text comes out, where only the newer one is given; and the other way round.
+ * Members of config.json that transformers 5 renamed. It reads the older spelling of most, but given only the newer
+ * one, transformers 4 and many other programs silently use a default and compute something else; and vice versa.
  */
 
 #include "base/json.h"
@@ -18,8 +18,8 @@ struct spelling {
 };
 
 /*
- * The members that say in the other spelling what `object`, a configuration, says in one. `custom` if the model brings
- * its own classes, which may take a member they do not expect amiss. Returns how many; free them with spellings_free.
+ * Finds the members to add to `object`, a configuration, so that it has both spellings. `custom` if the model comes
+ * with its own classes, which may reject unexpected members. Returns their number; free them with spellings_free.
  */
 size_t spellings_missing(struct json_text object, bool custom, struct spelling out[SPELLINGS_MAX]);
 void spellings_free(struct spelling *list, size_t count);

@@ -112,7 +112,7 @@ static void put_stored(struct sheet *s, const struct checkpoint *c, const char *
 	text_string(s->out, "\n");
 }
 
-/* "Group_size" of "group_size". */
+/* "Group_size" for "group_size". */
 static void put_fact(struct sheet *s, const struct fact *fact)
 {
 	char key[64], value[FACT_TEXT_MAX];
@@ -124,7 +124,7 @@ static void put_fact(struct sheet *s, const struct fact *fact)
 		sheet_string(s, key, fact->kind == FACT_WORD ? fact->word : fact_text(fact, value), NULL);
 }
 
-/* "Qweight" of ".qweight". */
+/* "Qweight" for ".qweight". */
 static void put_part(struct sheet *s, const struct checkpoint *c, const struct encoded *e, size_t i)
 {
 	const char *suffix = e->encoding->suffixes[i];
@@ -165,7 +165,7 @@ static void put_origin(struct sheet *s, const struct checkpoint *c, const struct
 
 		snprintf(rows, sizeof(rows), "%llu rows", (ull)part->shape[0]);
 		sheet_string(s, "Part", *part->name ? part->name : "zeros", rows);
-		if (t->origin != TENSOR_STACKED) /* of those, their own modules tell */
+		if (t->origin != TENSOR_STACKED) /* the modules of stacked experts have their own */
 			put_origin(s, c, part);
 	}
 }

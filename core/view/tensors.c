@@ -2,15 +2,15 @@
 
 /*
  * Every tensor in files of its own, in a directory for each part of its name but the last: see escape.h. NAME is the
- * tensor's name without .weight, or all of it if the model has a tensor X beside X.weight:
+ * tensor's name without .weight, unless the model has both X and X.weight:
  *
- *     NAME.safetensors  the tensor; and with X.weight its X.bias, if there is one
- *     NAME.npy          the tensor, where numpy has a type for it
- *     NAME.t.npy        a matrix transposed: the same bytes, in Fortran order
+ *     NAME.safetensors  the tensor, and the bias of a weight
+ *     NAME.npy          the tensor, if numpy has its type
+ *     NAME.t.npy        the transposed matrix: the same bytes, in Fortran order
  *     NAME.info         what it is and where it comes from
  *
- * Joined modules are beside their parts. There may be hundreds of thousands of these files, so what they begin with
- * and what they say is not kept, but written again when it is read.
+ * Joined modules are beside their parts. There may be hundreds of thousands of these files, so headers and texts are
+ * not kept, but generated on every read.
  */
 
 #include <errno.h>
@@ -24,10 +24,10 @@
 
 #define WEIGHT ".weight"
 
-/* What all files of the view share; lives as long as they do. */
+/* Shared by all files of the view; lives as long as they do. */
 struct types {
-	struct dense dense; /* of .safetensors: the type that was asked for */
-	struct dense npy;   /* the same, but fp32 for bf16 */
+	struct dense dense; /* for .safetensors: the requested type */
+	struct dense npy;   /* the same, but F32 instead of BF16 */
 };
 
 #define RECENT 256
@@ -35,13 +35,13 @@ struct types {
 struct folder {
 	const struct plan *p;
 	const struct types *types;
-	const struct tensor **tensors; /* [count] all that are shown, by name */
+	const struct tensor **tensors; /* [count] all tensors shown, sorted by name */
 	size_t count;
-	struct text path;                    /* of the tensor in hand, terminated */
-	struct text entered;                 /* the directories made last, one within the other: "model/layers/0/" */
-	uint32_t inos[ESCAPE_DEPTH_MAX + 1]; /* theirs; the first is that of the view itself */
+	struct text path;                    /* of the current tensor, NUL-terminated */
+	struct text entered;                 /* current nest of directories: "model/layers/0/" */
+	uint32_t inos[ESCAPE_DEPTH_MAX + 1]; /* inode numbers of the view and of these */
 	struct text scratch;
-	/* Texts by their hash: names of files and headers of .npy files come again in every layer. */
+	/* Texts by hash: file names and .npy headers recur in every layer. */
 	struct {
 		const char *bytes;
 		size_t len;
@@ -55,7 +55,7 @@ static int folder_by_name(const void *a, const void *b)
 	return strcmp((*(const struct tensor *const *)a)->name, (*(const struct tensor *const *)b)->name);
 }
 
-/* The tensors of the model, and those that the fused views make of them. */
+/* Collects the tensors of the model and those of the fused views. */
 static int folder_collect(struct folder *f)
 {
 	const struct tensors *ts = f->p->tensors, *fused = f->p->fused;
@@ -72,7 +72,7 @@ static int folder_collect(struct folder *f)
 	return 0;
 }
 
-/* The tensor whose name is the first `len` bytes of `name` and then `suffix`, or NULL. */
+/* Returns the tensor named by the first `len` bytes of `name` followed by `suffix`, or NULL. */
 static const struct tensor *folder_find(struct folder *f, const char *name, size_t len, const char *suffix)
 {
 	struct tensor wanted = {0};
@@ -88,7 +88,7 @@ static const struct tensor *folder_find(struct folder *f, const char *name, size
 	return found ? *found : NULL;
 }
 
-/* A terminated copy of f->scratch in the arena; if it was there lately, the same one. NULL for lack of memory. */
+/* Returns a NUL-terminated copy of f->scratch in the arena, reusing a recent one if equal. NULL if out of memory. */
 static const char *keep_scratch(struct folder *f)
 {
 	const char *bytes = f->scratch.data;
@@ -107,7 +107,7 @@ static const char *keep_scratch(struct folder *f)
 	return f->recent[hash].bytes;
 }
 
-/* The same of a name of a file or directory: `base`, of `len` bytes, and then `suffix`. */
+/* The same for a file or directory name: `base`, of `len` bytes, followed by `suffix`. */
 static const char *keep_name(struct folder *f, const char *base, size_t len, const char *suffix)
 {
 	f->scratch.len = 0;
@@ -118,15 +118,15 @@ static const char *keep_name(struct folder *f, const char *base, size_t len, con
 
 /* ---- where ---- */
 
-/* Where the files called NAME go. */
+/* The location of the files called NAME. */
 struct place {
 	uint32_t dir;
 	const char *base; /* the last part of f->path */
 };
 
 /*
- * The place that f->path names. Names come sorted, so all below one directory come one after the other, and those of
- * f->entered are all that can come again. Returns 0 or -ENOMEM.
+ * Enters the directories of f->path. Names are sorted, so everything below a directory is consecutive, and only those
+ * of f->entered can recur. Returns 0 or -ENOMEM.
  */
 static int enter(struct folder *f, struct place *at)
 {

@@ -40,8 +40,7 @@ bool view_exists(const struct plan *p, const struct view *view, const char **rea
 	return !*reason;
 }
 
-/* The directories on the way to a companion, with their own permissions. Names come sorted: `last` is the one before.
- */
+/* Adds the directories of a companion, with their own permissions. Names are sorted: `last` is the previous one. */
 static int add_directories(const struct plan *p, uint32_t dir, const char *path, const char *last)
 {
 	char *name = strdup(path);
