@@ -8,13 +8,13 @@
 #include "tensor/contents.h"
 #include "tensor/encoding.h"
 
-/* Facts on their way to a sink. A value that found no memory is not told, and remembered. */
+/* Passes facts to a sink. If out of memory, a value is left out and `failed` is set. */
 struct teller {
 	const struct fact_sink *sink;
 	bool failed;
 };
 
-/* Names of tensors and files may hold anything; values are ASCII. */
+/* Names of tensors and files may contain anything, but values are ASCII. */
 static void tell(struct teller *t, const char *key, const char *value)
 {
 	struct text ascii = {0};
@@ -28,7 +28,7 @@ static void tell(struct teller *t, const char *key, const char *value)
 	text_free(&ascii);
 }
 
-/* Takes the value over. */
+/* Consumes the value. */
 static void tell_text(struct teller *t, const char *key, struct text *value)
 {
 	text_put(value, "", 1);
@@ -49,7 +49,7 @@ static void tell_number(struct teller *t, const char *key, uint64_t n)
 
 /* ---- the view ---- */
 
-/* The view whose directory this node is or is below: views have names of one part ("fp16") or two ("fused/fp16"). */
+/* Returns the view of a node, by its path: names of views have one part ("fp16") or two ("fused/fp16"). */
 static const struct view *view_of(const struct tree *tree, uint32_t ino)
 {
 	const struct node *n = &tree->nodes[ino], *below = NULL;
@@ -71,7 +71,7 @@ static const struct view *view_of(const struct tree *tree, uint32_t ino)
 
 /* ---- the tensor ---- */
 
-/* The value of one fact over several modules: theirs if they agree, else "mixed". */
+/* Returns the common value of a fact of several modules, or "mixed". */
 static void tell_fact(struct teller *t, const struct facts *facts, size_t count, size_t i)
 {
 	char buffer[FACT_TEXT_MAX], other_buffer[FACT_TEXT_MAX];
@@ -87,9 +87,9 @@ static void tell_fact(struct teller *t, const struct facts *facts, size_t count,
 		tell(t, facts[0].list[i].key, value);
 }
 
-#define MODULES_MAX 16 /* names in one value: a stack of experts has hundreds */
+#define MODULES_MAX 16 /* most names in a value: a stack of experts has hundreds */
 
-/* The quantized ones of these tensors: one, or the parts of one. */
+/* The quantized modules of a tensor, or of its parts. */
 static int tell_modules(struct teller *t, const struct tensor *const *parts, size_t count)
 {
 	struct facts *facts = calloc(count, sizeof(*facts));
@@ -135,7 +135,7 @@ static void tell_tensor(struct teller *t, const struct tensor *tensor)
 
 /* ---- the files it is made of ---- */
 
-#define SOURCES_MAX 64 /* names in one value; it must fit in 64 KiB */
+#define SOURCES_MAX 64 /* most names in a value, which must fit in 64 KiB */
 
 struct sources {
 	const struct source_file *files[SOURCES_MAX];

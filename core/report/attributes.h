@@ -2,7 +2,7 @@
 #ifndef GPTQFS_ATTRIBUTES_H
 #define GPTQFS_ATTRIBUTES_H
 
-/* What is known of one virtual file, as keys and values: its extended attributes. */
+/* Facts about a virtual file, as keys and values: its extended attributes. */
 
 #include "view/view.h"
 
@@ -12,8 +12,8 @@ struct fact_sink {
 };
 
 /*
- * Calls fn for each fact about an inode other than the root: view (the row of the table that planned it), and of
- * weights what they are and where from. `root` is the view shown as the root, or NULL. Returns 0 or -ENOMEM.
+ * Calls fn for each fact about an inode other than the root: its view, and for weights their kind and source. `root` is
+ * the view shown as the root, or NULL. Returns 0 or -ENOMEM.
  */
 int attributes_of_file(const struct tree *tree, const struct view *root, uint32_t ino, const struct fact_sink *sink);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* --check: what only reading everything tells. */
+/* --check: findings that require reading everything. */
 
 #include <errno.h>
 #include <math.h>
@@ -20,7 +20,7 @@ static const struct finding overflow = {
     .key = "Fp16_overflow", .note = "stored values that become inf in the fp16 view"};
 static const struct finding vanish = {.key = "Fp16_vanish", .note = "stored values that become 0 in the fp16 view"};
 
-/* An unquantized tensor of a type with a wider range than fp16. */
+/* True for an unquantized tensor of a type with a wider range than fp16. */
 struct stored_examination {
 	const unsigned char *data;
 	const struct st_tensor *stored;
@@ -93,7 +93,7 @@ static void tell_blobs(struct sheet *s, const struct blobs *b)
 		sheet_string(s, "Damaged_blob", b->first, NULL);
 }
 
-/* The last lines, for a reader in a hurry. */
+/* The last lines, for readers in a hurry. */
 static void tell_verdict(const struct report *r, const struct findings *f, struct text *out)
 {
 	const struct tensors *ts = r->plan->tensors;

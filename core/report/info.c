@@ -68,7 +68,7 @@ static void tell_model(struct sheet *s, const struct report *r, const struct tot
 	sheet_string(s, "Configuration", ts->labels.configuration, NULL);
 	sheet_tally(s, "Bits", t->bits, t->bits_count);
 	sheet_tally(s, "Group_size", t->group_sizes, t->group_sizes_count);
-	/* For programs this is the table of them, which comes last. */
+	/* Programs get this as the table of modules, which comes last. */
 	if (!s->json)
 		sheet_number(s, "Modules", ts->encoded_count, NULL);
 	sheet_number(s, "Modules_symmetric", t->symmetric, NULL);
@@ -78,7 +78,7 @@ static void tell_model(struct sheet *s, const struct report *r, const struct tot
 	sheet_number(s, "Parameters", t->parameters, NULL);
 }
 
-/* The root has no config.json, so a program that is pointed at it finds nothing. */
+/* The root has no config.json, so programs that are given its path find nothing. */
 static void tell_usage(struct sheet *s, const struct totals *t)
 {
 	struct text line = {0};
@@ -88,7 +88,7 @@ static void tell_usage(struct sheet *s, const struct totals *t)
 	sheet_text(s, "Usage", &line);
 }
 
-/* What engines that read packed weights have given up, or never had. */
+/* Features that engines for packed weights have dropped or never had. */
 static void tell_engines(struct sheet *s, const struct plan *p, const struct totals *t)
 {
 	const struct view *packed = view_find("packed");
@@ -147,7 +147,7 @@ static void tell_warnings(struct sheet *s, const struct checkpoint *c)
 	text_printf(s->out, "%s]", c->warning_count ? "\n  " : "");
 }
 
-/* What views leave out and nothing was read from. */
+/* Files that are neither shown nor read. */
 static void tell_hidden(struct sheet *s, const struct checkpoint *c)
 {
 	if (s->json) {
@@ -169,7 +169,7 @@ static void tell_hidden(struct sheet *s, const struct checkpoint *c)
 		text_printf(s->out, "%s]", c->hidden_count ? "\n  " : "");
 }
 
-/* What fused views, or the packed one alone, do not join, and why. */
+/* Modules that the fused views, or only the packed one, do not join, and why. */
 static void tell_apart(struct sheet *s, const struct join_refusals *refusals)
 {
 	struct text line = {0};

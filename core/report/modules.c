@@ -6,7 +6,7 @@
 
 #include "report/report.h"
 
-/* in_features first, as the table has it. */
+/* The table has in_features first. */
 static uint64_t in_features(const struct encoded *e)
 {
 	return e->shape[e->ndim - (e->transposed ? 2 : 1)];
@@ -28,7 +28,7 @@ static uint64_t elements_of(const struct encoded *e)
 
 /* ---- text ---- */
 
-/* Facts that have a column; "-" where the encoding does not tell them. */
+/* Facts with a column of their own; "-" if the encoding does not have them. */
 static const struct {
 	const char *key, *title;
 	int width;

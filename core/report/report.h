@@ -2,7 +2,7 @@
 #ifndef GPTQFS_REPORT_H
 #define GPTQFS_REPORT_H
 
-/* What gptqfs says of a model: `info`, `info.json` and README in a mount, and --check. All of it is ASCII. */
+/* Reports about a model: `info`, `info.json` and README in a mount, and --check. ASCII only. */
 
 #include "base/sheet.h"
 #include "checkpoint/blob.h"
@@ -11,33 +11,33 @@
 #include "tensor/join.h"
 #include "view/view.h"
 
-/* What reports are about. */
+/* The subject of reports. */
 struct report {
 	const struct plan *plan; /* of the model's views */
 	const struct join_refusals *refusals;
-	const struct blobs *blobs; /* NULL unless --check compared them with their names */
+	const struct blobs *blobs; /* NULL unless --check verified them */
 };
 
-/* `info` and `info.json`: fixed order, units in the key, new keys only at the end of a part. */
+/* Writes `info` or `info.json`: fixed order, units in keys, new keys only at the end of a section. */
 void report_info(const struct report *r, bool json, struct text *out);
 
-/* README of a mount. */
+/* Writes the README of a mount. */
 void report_readme(const struct report *r, struct text *out);
 
-/* Reads everything. Returns 0 or -EIO, with the file's name in err. */
+/* Collects findings, which reads everything. Returns 0 or -EIO, with the file's name in err. */
 int report_examine(const struct report *r, struct findings *out, struct gptqfs_error *err);
 
-/* The module table, `info`, the findings and a three-line summary; or the same as JSON. */
+/* Writes the module table, `info`, the findings and a three-line summary, or the same as JSON. */
 void report_check(const struct report *r, const struct findings *f, bool json, struct text *out);
 
 /* ---- what info and --check share ---- */
 
 void report_model(const struct report *r, struct sheet *s);
 
-/* The view that fits the model best ("bf16"). */
+/* Returns the view that fits the model best ("bf16"). */
 const char *report_view(const struct totals *t);
 
-/* modules.c: the table of modules; as lines of text, or as the last member of a JSON sheet. */
+/* modules.c: write the table of modules, as text or as the last member of a JSON sheet. */
 void report_modules_text(const struct tensors *ts, struct text *out);
 void report_modules_json(const struct tensors *ts, struct sheet *s);
 

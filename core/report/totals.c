@@ -7,7 +7,7 @@
 #include "tensor/dense.h"
 #include "tensor/encoding.h"
 
-/* Scales are F16 even in bf16 models, so only what was never quantized tells. */
+/* Scales are F16 even in bf16 models, so only unquantized tensors count. */
 static enum dtype native_dtype(const struct tensors *ts)
 {
 	uint64_t bytes[DTYPE_CASTS] = {0};
@@ -62,7 +62,7 @@ static bool truth_of(const struct facts *facts, const char *key)
 	return fact && fact->kind == FACT_TRUTH && fact->truth;
 }
 
-/* One group per column is -1, as configurations write it. */
+/* One group per column is -1, as in configurations. */
 static int64_t totals_group_size_of(const struct tensors *ts, const struct facts *facts)
 {
 	const int64_t size = (int64_t)number_of(facts, "group_size");
