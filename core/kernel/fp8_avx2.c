@@ -13,6 +13,8 @@
 
 #include "kernel/avx2.h"
 
+#define FP8_LANES 8
+
 #include "kernel/fp8_blocks.h"
 
 /* 16 codes as fp16 of the same bits, or the byte as the upper one of it; even numbers in the lower half. */
@@ -84,9 +86,11 @@ static __attribute__((noinline)) void fp8_decode_some(char *dst, const unsigned 
 	float scale[16] = {0};
 	char out[64];
 
+	const float unfold = !v.plain ? 1 : v.divide ? FP8_FOLDED : 1 / FP8_FOLDED;
+
 	memcpy(codes, src, n);
 	for (size_t i = 0; i < n; i++)
-		scale[i] = v.each ? scales[i] : v.plain ? *scales / FP8_FOLDED : *scales;
+		scale[i] = (v.each ? scales[i] : *scales) * unfold;
 	v.each = true;
 	v.plain = false;
 	fp8_decode16(out, _mm_loadu_si128((const __m128i_u *)codes), load_scales(scale, true), v);
@@ -108,15 +112,15 @@ ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, c
 
 	for (; v.plain && i + 32 <= n; i += 32) {
 		const __m256i pair = _mm256_loadu_si256((const __m256i_u *)(codes + i));
-		const struct floats16 scale = load_scales(scales, false);
+		const float *first = v.each ? scales + i : scales, *second = v.each ? first + 16 : first;
 
 		if (__builtin_expect(has_nan_e4m3(pair), 0)) {
-			fp8_decode_some(dst + i * size, codes + i, 16, scales, v);
-			fp8_decode_some(dst + (i + 16) * size, codes + i + 16, 16, scales, v);
+			fp8_decode_some(dst + i * size, codes + i, 16, first, v);
+			fp8_decode_some(dst + (i + 16) * size, codes + i + 16, 16, second, v);
 			continue;
 		}
-		fp8_decode16(dst + i * size, _mm256_castsi256_si128(pair), scale, v);
-		fp8_decode16(dst + (i + 16) * size, _mm256_extracti128_si256(pair, 1), scale, v);
+		fp8_decode16(dst + i * size, _mm256_castsi256_si128(pair), load_scales(first, v.each), v);
+		fp8_decode16(dst + (i + 16) * size, _mm256_extracti128_si256(pair, 1), load_scales(second, v.each), v);
 	}
 	for (; !v.plain && i + 16 <= n; i += 16)
 		fp8_decode16(dst + i * size, _mm_loadu_si128((const __m128i_u *)(codes + i)),

@@ -10,6 +10,8 @@
 
 #include "kernel/avx512.h"
 
+#define FP8_LANES 16
+
 #include "kernel/fp8_blocks.h"
 
 enum { AT_ONCE = 32 };
@@ -80,7 +82,7 @@ ALWAYS_INLINE void fp8_decode32(char *dst, const unsigned char *src, struct floa
 	struct floats32 value;
 
 	if (v.plain) {
-		value = fp8_product(floats_of_halves(halves_of_e4m3(codes)), scale, false);
+		value = fp8_product(floats_of_halves(halves_of_e4m3(codes)), scale, v.divide);
 		value = with_nans(value, nans_of_e4m3(codes));
 	} else {
 		value = fp8_product(fp8_values(codes, v.code), scale, v.divide);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of an FP8 kernel that is the same for every instruction set. A file fp8_<isa>.c includes this, defines
- * fp8_decode(), and calls fp8_install().
+ * The part of an FP8 kernel that is the same for every instruction set. A file fp8_<isa>.c defines FP8_LANES, the
+ * floats in a register, includes this, defines fp8_decode(), and calls fp8_install().
  *
  * Rows of codes and of output are contiguous, so nothing is transposed and no table is built: codes are widened by
  * arithmetic, multiplied and rounded. The scales of a row of blocks are made floats once for all rows of it: one for
@@ -19,14 +19,15 @@
 #include "kernel/inline.h"
 
 enum {
-	FP8_SCALES = 512, /* at hand at a time */
-	FP8_NARROW = 32,  /* blocks of fewer columns have their scales repeated for each column */
+	FP8_SCALES = 4096, /* at hand at a time: shorter pieces of rows are slow to come from memory */
+	FP8_NARROW = 32,   /* blocks of fewer columns have their scales repeated for each column */
 };
 
 /*
  * What a kernel is made for. As fp16, the bits of an E4M3 code mean 2^-8 of its value, subnormals included; `plain`
- * kernels are for E4M3 codes and scales that were multiplied by 2^8 instead, which is exact: no scale overflows by it,
- * and the product is the same before it is rounded. Their outputs are NaN where codes are, and nowhere else.
+ * kernels are for E4M3 codes and scales that were multiplied by 2^8 instead (by 2^-8 if they divide), which is exact:
+ * no scale overflows by it, and the result is the same before it is rounded. Outputs are NaN where codes are, and
+ * nowhere else.
  */
 struct fp8_variant {
 	enum dtype code, out;
@@ -53,10 +54,109 @@ struct fp8_part {
 	float scale[FP8_SCALES];
 };
 
-/* True if the scale can be multiplied by 2^8. */
-static bool fp8_folds(float scale)
+/* ---- scales ---- */
+
+typedef uint32_t lanes32 __attribute__((vector_size(4 * FP8_LANES)));
+typedef int32_t lanes_signed __attribute__((vector_size(4 * FP8_LANES)));
+typedef float lanes_float __attribute__((vector_size(4 * FP8_LANES)));
+typedef uint16_t lanes16 __attribute__((vector_size(2 * FP8_LANES)));
+typedef uint8_t lanes8 __attribute__((vector_size(FP8_LANES)));
+
+/* FP8_LANES scales. NaNs are NaN, not all of them canonical. */
+ALWAYS_INLINE lanes32 fp8_load_some(const unsigned char *from, enum dtype dtype)
 {
-	return (bits_of_float(scale) & 0x7fffffff) < 0x7b800000; /* 2^120 */
+	lanes32 word;
+	lanes16 half;
+	lanes8 byte;
+
+	if (dtype == DTYPE_F32) {
+		memcpy(&word, from, sizeof(word));
+		return word;
+	}
+	if (dtype == DTYPE_F8_E8M0) {
+		memcpy(&byte, from, sizeof(byte));
+		word = __builtin_convertvector(byte, lanes32);
+		/* 0 is a subnormal and 255 a NaN: both have the highest bit of the mantissa. */
+		return word << 23 | ((lanes32)((word == 0) | (word == 255)) & 0x400000);
+	}
+	memcpy(&half, from, sizeof(half));
+	word = __builtin_convertvector(half, lanes32);
+	if (dtype == DTYPE_BF16)
+		return word << 16;
+	/* By multiplication, which makes subnormals normal; inf and NaN keep their exponent of ones. */
+	const lanes32 magnitude = (word & 0x7fff) << 13, ones = (lanes32)(magnitude >= 0x0f800000) & 0x7f800000;
+
+	return (word & 0x8000) << 16 | (lanes32)((lanes_float)magnitude * 0x1p112f) | ones;
+}
+
+ALWAYS_INLINE void fp8_load_type(float *to, const unsigned char *from, size_t n, enum dtype dtype)
+{
+	size_t i = 0;
+
+	for (; i + FP8_LANES <= n; i += FP8_LANES) {
+		const lanes32 some = fp8_load_some(from + i * element_bytes(dtype), dtype);
+
+		memcpy(to + i, &some, sizeof(some));
+	}
+	for (; i < n; i++)
+		to[i] = element_load(from, i, dtype);
+}
+
+static void fp8_load_floats(float *to, const unsigned char *from, size_t n, enum dtype dtype)
+{
+	if (dtype == DTYPE_F32)
+		fp8_load_type(to, from, n, DTYPE_F32);
+	else if (dtype == DTYPE_F8_E8M0)
+		fp8_load_type(to, from, n, DTYPE_F8_E8M0);
+	else if (dtype == DTYPE_BF16)
+		fp8_load_type(to, from, n, DTYPE_BF16);
+	else
+		fp8_load_type(to, from, n, DTYPE_F16);
+}
+
+/* Multiplies all by 2^8, or 2^-8 if they divide; false, with nothing changed, if one of them is out of bounds: too
+ * large, or, if they divide, too small or inf. NaN always is. */
+static bool fp8_fold(float *scales, size_t n, bool divide)
+{
+	const int32_t least = divide ? 0x04800000 : 0,
+		      most = divide ? 0x7f7fffff : 0x7b7fffff; /* 2^-118, below 2^120 */
+	const float factor = divide ? 1 / FP8_FOLDED : FP8_FOLDED;
+	lanes_signed beyond = {0};
+	bool fits = true;
+	size_t i = 0;
+
+	for (; i + FP8_LANES <= n; i += FP8_LANES) {
+		lanes_signed some;
+
+		memcpy(&some, scales + i, sizeof(some));
+		some &= 0x7fffffff;
+		beyond |= (some < least) | (some > most);
+	}
+	for (unsigned k = 0; k < FP8_LANES; k++)
+		fits &= !beyond[k];
+	for (; i < n; i++) {
+		const int32_t magnitude = (int32_t)(bits_of_float(scales[i]) & 0x7fffffff);
+
+		fits &= magnitude >= least && magnitude <= most;
+	}
+	for (i = 0; fits && i < n; i++)
+		scales[i] *= factor;
+	return fits;
+}
+
+/* Repeats the scales of blocks for each of their columns, in place, the last ones first. */
+static void fp8_repeat(struct fp8_part *p, uint32_t blocks)
+{
+	const uint32_t width = p->t->block_columns;
+	uint32_t left = (p->column0 + p->columns - 1) % width + 1;
+
+	for (uint32_t i = p->columns; i-- > 0; left--) {
+		if (!left) {
+			left = width;
+			blocks--;
+		}
+		p->scale[i] = p->scale[blocks - 1];
+	}
 }
 
 /* Fills in the scales, of `row` and the part's columns, and whether kernels can be plain. */
@@ -64,24 +164,35 @@ static __attribute__((noinline)) void fp8_load_scales(struct fp8_part *p, uint32
 {
 	const struct fp8_tensor *t = p->t;
 	const size_t grid_columns = (t->columns - 1) / t->block_columns + 1;
-	const size_t grid_row = row / t->block_rows * grid_columns;
 	const uint32_t first = p->column0 / t->block_columns, last = (p->column0 + p->columns - 1) / t->block_columns;
-	const uint32_t count = p->variant.each ? p->columns : last - first + 1;
-	bool plain = t->code_dtype == DTYPE_F8_E4M3 && !t->divide && !p->variant.each;
+	const size_t at = row / t->block_rows * grid_columns + first;
+	const uint32_t count = last - first + 1;
 
-	for (uint32_t i = 0; i < count; i++) {
-		const uint32_t block = p->variant.each ? (p->column0 + i) / t->block_columns : first + i;
+	fp8_load_floats(p->scale, t->scales + at * element_bytes(t->scale_dtype), count, t->scale_dtype);
+	p->variant.plain = t->code_dtype == DTYPE_F8_E4M3 && fp8_fold(p->scale, count, t->divide);
+	if (p->variant.each)
+		fp8_repeat(p, count);
+}
 
-		p->scale[i] = element_load(t->scales, grid_row + block, t->scale_dtype);
-		plain = plain && fp8_folds(p->scale[i]);
-	}
-	for (uint32_t i = 0; plain && i < count; i++)
-		p->scale[i] *= FP8_FOLDED;
-	p->variant.plain = plain;
+/* ---- rows ---- */
+
+/* Groups of 32, the first of which is whole: MXFP8. A constant count leaves no loop of fp8_decode. */
+ALWAYS_INLINE void fp8_row_of_groups(char *dst, const unsigned char *codes, const struct fp8_part *p,
+    struct fp8_variant v)
+{
+	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const float *scale = p->scale;
+	uint32_t done = 0;
+
+	for (; done + FP8_NARROW <= p->columns; done += FP8_NARROW)
+		fp8_decode(dst + done * size, codes + done, FP8_NARROW, scale++, v);
+	if (done < p->columns)
+		fp8_decode(dst + done * size, codes + done, p->columns - done, scale, v);
 }
 
 ALWAYS_INLINE void fp8_row(char *dst, const unsigned char *codes, const struct fp8_part *p, struct fp8_variant v)
 {
+	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
 	const uint32_t width = p->t->block_columns;
 	const float *scale = p->scale;
 	uint32_t n = width - p->column0 % width;
@@ -90,9 +201,13 @@ ALWAYS_INLINE void fp8_row(char *dst, const unsigned char *codes, const struct f
 		fp8_decode(dst, codes, p->columns, scale, v);
 		return;
 	}
+	if (width == FP8_NARROW && n == width) {
+		fp8_row_of_groups(dst, codes, p, v);
+		return;
+	}
 	for (uint32_t done = 0; done < p->columns; done += n, n = width) {
 		n = n < p->columns - done ? n : p->columns - done;
-		fp8_decode(dst + (size_t)done * dtype_bytes(v.out), codes + done, n, scale++, v);
+		fp8_decode(dst + done * size, codes + done, n, scale++, v);
 	}
 }
 
@@ -113,9 +228,25 @@ static uint32_t fp8_part_columns(const struct fp8_tensor *t, const struct kernel
 	return left < room ? left : (uint32_t)room;
 }
 
+/* Calls the kernel of the part, each made for one variant. */
+ALWAYS_INLINE void fp8_part_run(const struct fp8_part *p, struct fp8_variant v)
+{
+	const bool plain = p->variant.plain;
+
+	if (plain && v.divide && v.each)
+		fp8_part_decode(p, (struct fp8_variant){DTYPE_F8_E4M3, v.out, true, true, true});
+	else if (plain && v.divide)
+		fp8_part_decode(p, (struct fp8_variant){DTYPE_F8_E4M3, v.out, true, false, true});
+	else if (plain && v.each)
+		fp8_part_decode(p, (struct fp8_variant){DTYPE_F8_E4M3, v.out, false, true, true});
+	else if (plain)
+		fp8_part_decode(p, (struct fp8_variant){DTYPE_F8_E4M3, v.out, false, false, true});
+	else
+		fp8_part_decode(p, v);
+}
+
 ALWAYS_INLINE void fp8_run(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
-	const struct fp8_variant plain = {.code = DTYPE_F8_E4M3, .out = out, .plain = true};
 	const struct fp8_variant any = {t->code_dtype, out, t->divide, t->block_columns < FP8_NARROW, false};
 	const size_t size = out == DTYPE_F32 ? 4 : 2;
 	struct fp8_part p = {.t = t, .pitch = r->columns * size, .variant = any};
@@ -130,10 +261,7 @@ ALWAYS_INLINE void fp8_run(void *dst, const struct fp8_tensor *t, const struct k
 			p.codes = t->codes + (size_t)row * t->columns + p.column0;
 			p.dst = (char *)dst + done * p.pitch + i * size;
 			fp8_load_scales(&p, row);
-			if (p.variant.plain)
-				fp8_part_decode(&p, plain);
-			else
-				fp8_part_decode(&p, any);
+			fp8_part_run(&p, any);
 		}
 	}
 }

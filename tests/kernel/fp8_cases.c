@@ -120,8 +120,8 @@ static void random_blocks(struct check *c, struct fp8_tensor *t)
 
 static uint64_t random_scale(struct check *c, enum dtype dtype)
 {
-	static const float odd[] = {0, -0.0f, 0x1p-149f, 0x1p-126f, -0x1p-118f, 0x1p119f, 0x1.fffffep119f, 0x1p120f,
-	    0x1.fffffep127f, INFINITY, -INFINITY, NAN, 1};
+	static const float odd[] = {0, -0.0f, 0x1p-149f, 0x1p-126f, 0x1.fffffep-119f, -0x1p-118f, 0x1p119f,
+	    0x1.fffffep119f, 0x1p120f, 0x1.fffffep127f, INFINITY, -INFINITY, NAN, 1};
 	static const unsigned char exponents[] = {0, 1, 2, 8, 9, 126, 127, 128, 246, 247, 248, 253, 254, 255};
 	const unsigned way = below(c, 4);
 
