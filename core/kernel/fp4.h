@@ -60,5 +60,7 @@ void fp4_init(struct fp4_dsp *dsp);
 
 /* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
 void fp4_init_vector(struct fp4_dsp *dsp);
+void fp4_init_avx2(struct fp4_dsp *dsp);
+void fp4_init_avx512(struct fp4_dsp *dsp);
 
 #endif

@@ -27,7 +27,7 @@ enum {
 /* The outputs of the 16 codes: value times scale, rounded. */
 ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out);
 
-/* Looks up FP4_UNIT codes, which are 16 bytes: the first half among the one, the second among the other outputs. */
+/* Looks up FP4_UNIT codes, which are 16 bytes: all, or the first half of them if there is a `second`. */
 ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const struct fp4_outputs *first,
     const struct fp4_outputs *second, enum dtype out);
 
@@ -83,7 +83,7 @@ ALWAYS_INLINE void fp4_decode(char *dst, const struct fp4_decoder *d, const unsi
 
 	if (d->t->group == FP4_UNIT) {
 		for (; k < columns; k += FP4_UNIT, scales++)
-			fp4_look_up(dst + k * size, codes + k / 2, &d->outputs[*scales], &d->outputs[*scales], out);
+			fp4_look_up(dst + k * size, codes + k / 2, &d->outputs[*scales], NULL, out);
 		return;
 	}
 	for (; k + FP4_UNIT <= columns; k += FP4_UNIT, scales += 2)
@@ -93,7 +93,7 @@ ALWAYS_INLINE void fp4_decode(char *dst, const struct fp4_decoder *d, const unsi
 		char both[FP4_UNIT * 4];
 
 		memcpy(last, codes + k / 2, FP4_UNIT / 4);
-		fp4_look_up(both, last, &d->outputs[*scales], &d->outputs[*scales], out);
+		fp4_look_up(both, last, &d->outputs[*scales], NULL, out);
 		memcpy(dst + k * size, both, FP4_UNIT / 2 * size);
 	}
 }

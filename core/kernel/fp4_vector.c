@@ -79,7 +79,7 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 	even = both & 15;
 	odd = both >> 4;
 	fp4_look_up16(dst, zip_low8(even, odd), first, out);
-	fp4_look_up16(dst + 16 * fp4_size(out), zip_high8(even, odd), second, out);
+	fp4_look_up16(dst + 16 * fp4_size(out), zip_high8(even, odd), second ? second : first, out);
 }
 
 ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out)

@@ -27,6 +27,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		gptq_init_avx2(&k->gptq);
 		cast_init_avx2(k->cast);
 		fp8_init_avx2(&k->fp8);
+		fp4_init_avx2(&k->fp4);
 		bnb_init_avx2(&k->bnb);
 		fp8_cast_init_avx2(k->cast);
 		affine_init_avx2(&k->affine);
@@ -35,6 +36,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		gptq_init_avx512(&k->gptq);
 		cast_init_avx512(k->cast);
 		fp8_init_avx512(&k->fp8);
+		fp4_init_avx512(&k->fp4);
 		bnb_init_avx512(&k->bnb);
 		fp8_cast_init_avx512(k->cast);
 		affine_init_avx512(&k->affine);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+
+/* AVX-512: a table of outputs is a register, and 32 codes of 16 bits are a cache line. */
+
+#if defined(__x86_64__)
+
+#if !defined(__AVX512F__) || !defined(__AVX512BW__) || !defined(__AVX512DQ__) || !defined(__AVX512VL__)
+#error "compile with -mavx512f -mavx512bw -mavx512dq -mavx512vl"
+#endif
+
+#include "kernel/avx512.h"
+
+/* 16 floats, or 16 outputs of 16 bits twice. */
+struct fp4_outputs {
+	__m512i table;
+};
+
+#define FP4_LANES 4
+
+#include "kernel/fp4_groups.h"
+
+ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out)
+{
+	const __m512 values = _mm512_setr_ps(0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6);
+	const __m512 product = canonical_nan(_mm512_mul_ps(values, _mm512_set1_ps(scale)));
+
+	if (out == DTYPE_F32)
+		return (struct fp4_outputs){_mm512_castps_si512(product)};
+	return (struct fp4_outputs){_mm512_broadcast_i64x4(round16(product, out))};
+}
+
+/* 16 codes, which are 8 bytes. */
+ALWAYS_INLINE void fp4_look_up16(char *dst, const unsigned char *codes, const struct fp4_outputs *o)
+{
+	const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i_u *)codes));
+	/* The nibble in the low bits of each element; what is above bit 3 does no harm. */
+	const __m512i index = _mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28));
+
+	_mm512_storeu_si512(dst, _mm512_permutexvar_epi32(index, o->table));
+}
+
+ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const struct fp4_outputs *first,
+    const struct fp4_outputs *second, enum dtype out)
+{
+	const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)codes));
+	__m512i index = _mm512_or_si512(bytes, _mm512_slli_epi32(bytes, 12)), table = first->table;
+
+	if (out == DTYPE_F32) {
+		fp4_look_up16(dst, codes, first);
+		fp4_look_up16(dst + 64, codes + 8, second ? second : first);
+		return;
+	}
+	if (second) { /* the upper half of the codes is looked up in the upper half of the table */
+		index = _mm512_and_si512(index, _mm512_set1_epi16(15));
+		index = _mm512_mask_or_epi32(index, 0xff00, index, _mm512_set1_epi16(16));
+		table = _mm512_mask_mov_epi64(table, 0xf0, second->table);
+	}
+	_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(index, table));
+}
+
+ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out)
+{
+	const __m512 by = _mm512_set1_ps(scale);
+	const __m512 low = canonical_nan(_mm512_mul_ps(_mm512_loadu_ps(values), by));
+	const __m512 high = canonical_nan(_mm512_mul_ps(_mm512_loadu_ps(values + 16), by));
+
+	if (out != DTYPE_F32) {
+		_mm512_storeu_si512(dst, round16x2(low, high, out));
+		return;
+	}
+	_mm512_storeu_ps(dst, low);
+	_mm512_storeu_ps(dst + 64, high);
+}
+
+/* ---- turning ---- */
+
+/* One of three steps, each of which puts row i + 4 between row i and the next. */
+ALWAYS_INLINE void fp4_zip8(__m512i to[8], const __m512i from[8])
+{
+	UNROLL
+	for (unsigned i = 0; i < 4; i++) {
+		to[2 * i] = _mm512_unpacklo_epi16(from[i], from[i + 4]);
+		to[2 * i + 1] = _mm512_unpackhi_epi16(from[i], from[i + 4]);
+	}
+}
+
+ALWAYS_INLINE void fp4_zip4(__m512i to[4], const __m512i from[4])
+{
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		to[2 * i] = _mm512_unpacklo_epi32(from[i], from[i + 2]);
+		to[2 * i + 1] = _mm512_unpackhi_epi32(from[i], from[i + 2]);
+	}
+}
+
+ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
+{
+	const uint32_t side = out == DTYPE_F32 ? 4 : 8;
+	const size_t pitch = FP4_TILE * fp4_size(out);
+
+	for (size_t at = 0; at < pitch; at += 64) {
+		__m512i a[8], b[8];
+
+		UNROLL
+		for (uint32_t i = 0; i < side; i++)
+			a[i] = _mm512_load_si512(rows + i * pitch + at);
+		if (out == DTYPE_F32) {
+			fp4_zip4(b, a);
+			fp4_zip4(a, b);
+		} else {
+			fp4_zip8(b, a);
+			fp4_zip8(a, b);
+			fp4_zip8(b, a);
+		}
+		UNROLL
+		for (uint32_t i = 0; i < side; i++, pieces += 64)
+			_mm512_store_si512(pieces, out == DTYPE_F32 ? a[i] : b[i]);
+	}
+}
+
+void fp4_init_avx512(struct fp4_dsp *dsp)
+{
+	fp4_install(dsp);
+}
+
+#endif
