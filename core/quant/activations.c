@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The last part of a name. Those of a cache are beside the projections of an attention, one level above them. */
+/* Last components of names. Those of caches are beside the projections of an attention, one level up. */
 static const struct {
 	const char *suffix;
 	bool cache;
@@ -28,13 +28,13 @@ static const struct {
     {".v_global_scale", true},
 };
 
-/* How a prefix of names compares with a name. */
+/* Compares a prefix with a name. */
 static int compare_prefix(const struct st_tensor *t, const char *prefix, size_t len)
 {
 	return strncmp(t->name, prefix, len);
 }
 
-/* The first tensor whose name is not below `len` bytes of a name. */
+/* Returns the first tensor whose name is not below `len` bytes of a name. */
 static size_t first_below(const struct checkpoint *c, const char *name, size_t len)
 {
 	size_t low = 0, high = c->tensor_count;
@@ -50,8 +50,10 @@ static size_t first_below(const struct checkpoint *c, const char *name, size_t l
 	return low;
 }
 
-/* True if a family has taken a tensor of the module that `len` bytes of `name` are, with the dot behind it; with
- * `below`, also of one inside it. */
+/*
+ * True if a family has taken a tensor of the module named by `len` bytes of `name`, including the dot; with `below`,
+ * also of a module inside it.
+ */
 static bool is_taken_module(const struct opening *o, const char *name, size_t len, bool below)
 {
 	const struct checkpoint *c = o->c;

@@ -5,8 +5,8 @@
 #include "quant/family.h"
 
 /*
- * Takes the scales and zeros of activations and caches beside the modules that families have taken: they say nothing
- * about weights, and no class of Hugging Face has a parameter for them. Call it when all families are done.
+ * Takes the scales and zeros of activations and caches beside quantized modules: they do not concern weights, and no
+ * Hugging Face class has parameters for them. Call it when all families are done.
  */
 void activations_hide(struct opening *o);
 

@@ -10,8 +10,10 @@
 #include "base/err.h"
 #include "checkpoint/subconfig.h"
 
-/* Bytes that opening may read in any case, and for each byte on disk: generous for whole files, which hold every byte
- * that is read; compressed file systems report less than that. */
+/*
+ * Bytes that opening may read in any case, and per byte on disk: generous for complete files, whose size is at least
+ * what is read; compressed file systems report less.
+ */
 #define READ_FREE ((uint64_t)64 << 20)
 #define READ_PER_BYTE 8
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * FP8: a weight X of type F8_E4M3 or F8_E5M2 beside its scales, X_scale_inv or X_scale (whatever the name, they
- * multiply), MODULE.scale (DeepSeek-V4) or MODULE.qscale_weight (Mistral). The grid of scales is read from its shape;
- * only blocks of a ragged matrix need the configuration's word for their size. X has two dimensions, or three where the
- * experts of a layer are one tensor. Sources: DeepSeek-V3's fp8_cast_bf16.py, transformers' finegrained_fp8.py,
- * compressed-tensors, modelopt.
+ * FP8: a weight X of type F8_E4M3 or F8_E5M2 beside its scales, X_scale_inv or X_scale (despite the name, both
+ * multiply), MODULE.scale (DeepSeek-V4) or MODULE.qscale_weight (Mistral). The grid of scales follows from its shape;
+ * only ragged matrices need the configuration for the block size. X has two dimensions, or three if the experts of a
+ * layer are one tensor. Sources: DeepSeek-V3's fp8_cast_bf16.py, transformers' finegrained_fp8.py, compressed-tensors,
+ * modelopt.
  */
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 
-/* Rows of the output are buffered whole, as those of GPTQ. */
+/* Output rows are buffered whole, like those of GPTQ. */
 #define COLUMNS_MAX ((uint64_t)1 << 22)
 #define ROWS_MAX ((uint64_t)1 << 31)
 
@@ -30,12 +30,12 @@ static const char *const suffixes[] = {".weight", ".scale", NULL};
 struct fp8_module {
 	struct encoded e;    /* first */
 	struct fp8_tensor t; /* one matrix; of a stack the first */
-	uint64_t scale_step; /* bytes from the scales of one to those of the next; 0: all have the same */
+	uint64_t scale_step; /* bytes between scales of consecutive matrices; 0: all share them */
 };
 
 struct fp8_opener {
 	struct opening *o;
-	uint64_t block[2]; /* of the configuration; 0 where it gives none */
+	uint64_t block[2]; /* from the configuration; 0 if it has none */
 	bool divide;
 	bool scaled; /* the checkpoint has scales for F8 tensors */
 };
@@ -157,7 +157,7 @@ static bool fp8_claims(const struct opening *o)
 	return false;
 }
 
-/* The scales of a weight, or NULL. */
+/* Returns the scales of a weight, or NULL. */
 static const struct st_tensor *find_scale(const struct opening *o, const struct st_tensor *t)
 {
 	const struct st_tensor *s = opening_find(o, t->name, "_scale_inv");
@@ -178,7 +178,7 @@ static bool fp8_is_scale(const struct opening *o, const struct st_tensor *t)
 
 /* ---- the grid of scales ---- */
 
-/* The last two dimensions of the scales of one matrix. */
+/* The last two dimensions of a matrix's scales. */
 struct fp8_grid {
 	uint64_t rows, columns;
 	bool one;     /* one scale for the whole tensor */
@@ -194,7 +194,7 @@ static uint64_t count_elements(const struct st_tensor *s)
 	return count;
 }
 
-/* The grid as its shape has it; false for a shape that no writer gives scales. */
+/* Reads the grid from the shape; returns false for a shape that no writer uses. */
 static bool read_grid(const struct st_tensor *t, const struct st_tensor *s, struct fp8_grid *g)
 {
 	const uint64_t *d = s->shape;
@@ -232,8 +232,9 @@ static bool try_block(struct fp8_tensor *t, const struct fp8_grid *g, uint64_t r
 }
 
 /*
- * The size of blocks, by the first rule that fits: the whole, a row or a column each; the configuration's; groups along
- * a row; 128x128; what divides evenly. The order matters for ragged matrices: 192 rows in 2 blocks of 128 are 128 + 64.
+ * Determines the block size by the first rule that fits: the whole matrix, a row, a column; the configuration's; groups
+ * along a row; 128x128; what divides evenly. The order matters for ragged matrices: 192 rows in 2 blocks of 128 are 128
+ * + 64.
  */
 static bool fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp8_grid *g)
 {
@@ -243,7 +244,7 @@ static bool fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp
 	}
 	if (g->columns == 1 && g->rows == t->rows)
 		return try_block(t, g, 1, t->columns);
-	/* FBGEMM gives Llama-4's down_proj, an [in, out] matrix, scales of [out, 1]. */
+	/* FBGEMM stores scales of [out, 1] for Llama-4's down_proj, an [in, out] matrix. */
 	if (g->stacked && g->columns == 1 && g->rows == t->columns)
 		*g = (struct fp8_grid){.rows = 1, .columns = g->rows, .stacked = true};
 	if (g->rows == 1 && g->columns == t->columns)
@@ -331,7 +332,7 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 		    "%s: tensor %.200s is %s and has no scale (expected %.200s_scale_inv or _scale), while others have one; "
 		    "fetch the model again",
 		    opening_file(o->o, t), t->name, dtype_name(t->dtype), t->name);
-	return 0; /* served as the numbers they are, with a warning: see quant.c */
+	return 0; /* served as plain numbers, with a warning: see quant.c */
 }
 
 /* ---- the configuration ---- */

@@ -14,7 +14,7 @@ struct matrix_rows {
 	uint32_t each; /* rows of a matrix */
 };
 
-/* Called for each matrix that a rectangle has rows of. */
+/* Called for each matrix that a rectangle intersects. */
 typedef void part_fn(const struct matrix_rows *m, uint64_t matrix, const struct kernel_rect *part, void *ctx);
 
 static void for_each_part(const struct matrix_rows *m, const struct rect *r, part_fn *fn, void *ctx)

@@ -16,7 +16,7 @@
 static const struct family *const families[] = {
     &awq_family, &gptq_family, &bnb_family, &fp4_family, &fp8_family, &compressed_family};
 
-/* Marlin's tensors are X.B and X.s; both names alone are too short to mean anything. */
+/* Marlin's tensors are X.B and X.s; either name alone is too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)
 {
 	return t->dtype == DTYPE_I32 && opening_beside(o, t, ".B", ".s");
@@ -28,7 +28,7 @@ static bool is_mlx(const struct opening *o, const struct st_tensor *t)
 	return t->dtype == DTYPE_U32 && opening_beside(o, t, ".weight", ".scales");
 }
 
-/* Formats that no configuration may name, but tensors do. */
+/* Formats that are recognised by their tensors, even without a configuration. */
 static int refuse_tensors(const struct opening *o)
 {
 	struct foreign found = {0};
@@ -53,7 +53,7 @@ static int refuse_tensors(const struct opening *o)
 	    opening_file(o, first), first->name, found.what, found.remedy);
 }
 
-/* Weights of a few bits with a scale beside them, by whatever name, that no family took: no data by themselves. */
+/* Refuses weights of a few bits with a scale, of any name, that no family took: alone they mean nothing. */
 static int refuse_scaled(const struct opening *o)
 {
 	struct scaled found;
@@ -78,7 +78,7 @@ static int refuse_method(void *ctx, const char *where, const struct json *config
 	                  : 0;
 }
 
-/* Formats that a configuration names, whose tensors look like ordinary ones. */
+/* Formats that only a configuration reveals, because their tensors look ordinary. */
 static int refuse_label(struct opening *o)
 {
 	const struct json *mlx = json_get(o->c->config_json, "quantization");
@@ -100,7 +100,7 @@ static int refuse_unquantized(struct opening *o)
 			o->c->dir.path);
 }
 
-/* True if any family found something to leave out, although it decodes nothing. */
+/* True if a family took any tensors, even if it decodes none. */
 static bool is_any_taken(const struct opening *o)
 {
 	for (size_t i = 0; i < o->c->tensor_count; i++)
@@ -133,7 +133,7 @@ static void warn_tallies(const struct opening *o)
 		    o->tallies[i].count > 1 ? "s" : "", o->tallies[i].module, o->tallies[i].what, o->tallies[i].then);
 }
 
-/* Loaders leave out a head that the configuration ties to the embedding, whatever the file has. */
+/* Loaders ignore a stored head if the configuration ties it to the embedding. */
 static void warn_tied_head(const struct opening *o)
 {
 	if (!architecture_ties_head(o->c->config_json))
@@ -151,7 +151,7 @@ static void warn_tied_head(const struct opening *o)
 	}
 }
 
-/* Returns a name that two tensors have, or NULL. Those of a float type and the others are sorted apart. */
+/* Returns a name that two tensors have, or NULL. Floats and others are sorted separately. */
 static const char *name_twice(const struct tensors *ts)
 {
 	const struct tensors floats = {.list = ts->list, .count = ts->float_count, .float_count = ts->float_count};
@@ -165,7 +165,7 @@ static const char *name_twice(const struct tensors *ts)
 	return NULL;
 }
 
-/* Gives tensors the names and shapes that the class wants. */
+/* Gives tensors the names and shapes that the class expects. */
 static int fit_architecture(struct opening *o)
 {
 	struct tensors *ts = o->out;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Which joined tensors can also be joined as they are packed. */
+/* Finds the joined tensors that can also be joined in packed form. */
 
 #include "quant/repack.h"
 
@@ -52,7 +52,7 @@ static const struct tensor *sibling_of(const struct packer *k, const struct tens
 	return name ? tensors_find(k->fused, name) : NULL;
 }
 
-/* Biases are not quantized, so they must be of one type to follow one another. */
+/* Biases are not quantized, so they must have the same type to be joined. */
 static const char *unlike_biases(const struct packer *k, const struct tensor *weight)
 {
 	const struct tensor *bias = sibling_of(k, weight, ".bias");
@@ -85,7 +85,7 @@ static const char *taken_name(const struct packer *k, const struct tensor *weigh
 	return NULL;
 }
 
-/* Why a joined weight cannot be joined as it is packed. */
+/* Returns why a joined weight cannot be joined in packed form, or NULL. */
 static const char *repack_misfit_of(const struct packer *k, const struct tensor *weight)
 {
 	const char *reason = taken_name(k, weight);
@@ -122,7 +122,7 @@ static int add_packed(struct packer *k, const struct tensor *t)
 		k->out->list[k->out->count++] = *t;
 		return 0;
 	}
-	/* A missing bias, which counts as zeros only where it is joined, has no name. */
+	/* A missing bias, which counts as zeros only when joined, has no name. */
 	for (size_t i = 0; i < t->part_count; i++)
 		if (*t->parts[i]->name)
 			k->out->list[k->out->count++] = *t->parts[i];
@@ -156,7 +156,7 @@ int repack_join(struct arena *arena, const struct tensors *fused, struct tensors
 		if (fused->list[i].origin == TENSOR_JOINED)
 			rc = add_packed(&k, &fused->list[i]);
 		else if (fused->list[i].origin == TENSOR_STACKED)
-			/* Stacks are of dense models alone. */
+			/* Only dense models have stacks. */
 			for (size_t n = 0, count = parts_of(&fused->list[i], &parts); n < count; n++)
 				packed->list[packed->count++] = *parts[n];
 		else

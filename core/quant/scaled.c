@@ -6,13 +6,13 @@
 #include <string.h>
 
 #define NAME_BYTES 1024
-#define CUTS_MAX 16      /* places at which a name may be cut, from either end */
-#define SIBLINGS_MAX 256 /* that are looked at */
+#define CUTS_MAX 16      /* places where a name may be cut, from either end */
+#define SIBLINGS_MAX 256 /* most tensors examined */
 
 struct scaled_search {
 	const struct checkpoint *c;
 	const bool *taken;
-	const struct st_tensor **scales; /* by name */
+	const struct st_tensor **scales; /* sorted by name */
 	size_t scale_count;
 };
 
@@ -46,7 +46,7 @@ static bool is_tiny_float(const struct st_tensor *t)
 	}
 }
 
-/* Bytes are also masks, tables and counters, so only a matrix counts that is called a weight. */
+/* Bytes are also used for masks, tables and counters, so only matrices named weight count. */
 static bool is_bytes(const struct st_tensor *t)
 {
 	static const char *const words[] = {"weight", "quantized", "_data", "qdata", NULL};
@@ -75,7 +75,7 @@ static int list_scales(struct scaled_search *s)
 	return 0;
 }
 
-/* A scale whose name begins with these bytes of `weight`, which is not the weight itself. */
+/* Returns a scale whose name begins with these bytes of `weight`, other than the weight itself. */
 static const struct st_tensor *scale_below(const struct scaled_search *s, const struct st_tensor *weight, size_t len)
 {
 	size_t low = 0, high = s->scale_count;
@@ -94,7 +94,7 @@ static const struct st_tensor *scale_below(const struct scaled_search *s, const 
 	return NULL;
 }
 
-/* A float behind the weight in the order of names that is its sibling ("X.weight_s", "X.weight.s") and no bias. */
+/* Returns a float that sorts after the weight, is its sibling ("X.weight_s", "X.weight.s") and not a bias. */
 static const struct st_tensor *sibling(const struct scaled_search *s, const struct st_tensor *weight)
 {
 	const struct st_tensor *end = s->c->tensors + s->c->tensor_count;
@@ -108,7 +108,7 @@ static const struct st_tensor *sibling(const struct scaled_search *s, const stru
 	return NULL;
 }
 
-/* How much of a name comes before its last component, with the dot; then before the last but one. */
+/* Returns the length of a name before its last component, including the dot; then before the last but one. */
 static size_t parent_of(const char *name, size_t len)
 {
 	if (len)
@@ -118,7 +118,7 @@ static size_t parent_of(const char *name, size_t len)
 	return len;
 }
 
-/* The scale that belongs to a weight by its name, in the same module or the one around it. */
+/* Returns the scale of a weight by name, in the same module or the enclosing one. */
 static const struct st_tensor *scale_near(const struct scaled_search *s, const struct st_tensor *weight)
 {
 	const size_t module = parent_of(weight->name, strlen(weight->name)), outer = parent_of(weight->name, module);
@@ -129,7 +129,7 @@ static const struct st_tensor *scale_near(const struct scaled_search *s, const s
 	return found || !outer ? found : scale_below(s, weight, outer);
 }
 
-/* Cuts of a name: offsets of what follows (front) or precedes (back) a separator. */
+/* Cuts of a name: offsets after (front) or before (back) separators. */
 static size_t list_cuts(const char *name, bool back, size_t cuts[CUTS_MAX])
 {
 	const size_t len = strlen(name);
@@ -145,7 +145,7 @@ static size_t list_cuts(const char *name, bool back, size_t cuts[CUTS_MAX])
 	return count;
 }
 
-/* A weight whose name, or whose module's, is within the name of a scale: "my_scales.X.weight", "X_scale.0". */
+/* Finds a weight whose name, or its module's, is inside the name of a scale: "my_scales.X.weight", "X_scale.0". */
 static const struct st_tensor *weight_within(const struct scaled_search *s, const struct st_tensor *scale)
 {
 	size_t from[CUTS_MAX], to[CUTS_MAX];

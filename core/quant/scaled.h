@@ -3,9 +3,9 @@
 #define GPTQFS_SCALED_H
 
 /*
- * Weights that are stored in a type of at most eight bits, to be multiplied by a scale beside them. Producers
- * spell that scale in many ways; shown without it, weights would be wrong and look right. What no family takes must be
- * refused, so this errs on the side of finding too much.
+ * Detects weights in a type of at most eight bits with a separate scale. Producers name the scale in many ways; shown
+ * without it, weights would look right but be wrong. Those that no family takes must be refused, so this errs on the
+ * side of finding too much.
  */
 
 #include "checkpoint/checkpoint.h"
@@ -15,8 +15,8 @@ struct scaled {
 };
 
 /*
- * Finds the first such weight and what looks like its scale among the tensors that no family took (`taken` has an entry
- * for each tensor of the checkpoint). Returns 1 if there is one, 0 if not, -ENOMEM.
+ * Finds the first such weight, and its likely scale, among the tensors that no family took (`taken` has an entry per
+ * tensor of the checkpoint). Returns 1 if there is one, 0 if not, or -ENOMEM.
  */
 int scaled_find(const struct checkpoint *c, const bool *taken, struct scaled *out);
 

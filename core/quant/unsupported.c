@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-/* Formats that may get a family of their own one day, and those that are of no use outside the program they are for. */
+/* Formats that may be supported one day, and those of no use outside their program. */
 #define OTHER "fetch the GPTQ version of the model, or one in another format that README lists"
 #define CONVERT "convert the model with the tool that made it, or fetch its GPTQ or unquantized version"
 
-/* A label matches the whole word, or what comes before the first '-', '_' or ':'. */
+/* A label matches the whole word, or its part before the first '-', '_' or ':'. */
 static const struct {
 	const char *label;
 	struct foreign format;
@@ -45,7 +45,7 @@ struct foreign foreign_by_label(const char *label)
 	return (struct foreign){NULL, CONVERT};
 }
 
-/* `part` is the end of the name, or with `inside` anywhere in it. */
+/* `part` is a suffix of the name, or anywhere in it if `inside`. */
 static const struct {
 	const char *part;
 	bool inside;

@@ -2,19 +2,19 @@
 #ifndef GPTQFS_FOREIGN_H
 #define GPTQFS_FOREIGN_H
 
-/* Formats that are not served, so that they can be refused by name. */
+/* Unsupported formats, so that they can be refused by name. */
 
 #include "base/dtype.h"
 
 struct foreign {
 	const char *what;   /* "AWQ" */
-	const char *remedy; /* what to do instead */
+	const char *remedy; /* remedy */
 };
 
-/* What a label in a configuration means ("awq", "bitblas"); never NULL, but what == NULL if it is not known. */
+/* Looks up a label of a configuration ("awq", "bitblas"). Never NULL, but what == NULL if it is unknown. */
 struct foreign foreign_by_label(const char *label);
 
-/* The format whose tensors are named like this one; what == NULL for none. */
+/* Looks up the format whose tensors are named like this one; what == NULL for none. */
 struct foreign foreign_by_tensor(const char *name, enum dtype dtype);
 
 #endif

@@ -4,7 +4,7 @@
 #include <nettle/sha2.h>
 #include <string.h>
 
-#define HASH_BYTES 16 /* digits of the SHA-256, enough against collisions made on purpose */
+#define HASH_BYTES 16 /* of the SHA-256: enough against deliberate collisions */
 
 /* A character and its escaped form. */
 struct piece {

@@ -9,7 +9,7 @@
 #include "checkpoint/subconfig.h"
 #include "quant/unsupported.h"
 
-/* A layout such as "gptq" or, with a backend behind it, "gptq:exllamav2". */
+/* True for a layout such as "gptq", also followed by a backend, as in "gptq:exllamav2". */
 static bool word_is(const char *word, const char *name)
 {
 	size_t len = strlen(name);
@@ -29,7 +29,7 @@ static int refuse_word(const char *file, const char *field, const char *word, st
 	    foreign.remedy);
 }
 
-/* A string member in lower case; "" if it is absent. NULL for lack of memory. */
+/* Returns a string member in lower case; "" if absent, NULL if out of memory. */
 static const char *lower(const struct json *object, const char *key, struct arena *arena)
 {
 	const char *s = json_str(json_get(object, key));
@@ -40,7 +40,7 @@ static const char *lower(const struct json *object, const char *key, struct aren
 	return copy;
 }
 
-/* A number that may go by several names, of which the first that is there counts. */
+/* Reads a number with several possible names, of which the first present counts. */
 struct field {
 	const char *names[4];
 	int64_t least, most;
@@ -49,7 +49,7 @@ struct field {
 static const struct field bits_field = {{"bits", "w_bit", "wbits"}, 0, 64};
 static const struct field group_size_field = {{"group_size", "q_group_size"}, -1, INT32_MAX};
 
-/* Reads a number that may be absent, or of another type: *out is 0 then. */
+/* Reads a number; if it is absent or of another type, *out is 0. */
 static int quant_config_read_number(const struct quant_config_input *in, const struct field *field, int64_t *out,
     struct gptqfs_error *err)
 {
@@ -68,7 +68,7 @@ static int quant_config_read_number(const struct quant_config_input *in, const s
 	    (long long)field->least, (long long)field->most);
 }
 
-/* Names under which readers and writers of plain GPTQ go; some are those of kernels. */
+/* Names of readers and writers of plain GPTQ; some are names of kernels. */
 static bool is_gptq(const char *method)
 {
 	static const char *const names[] = {"", "gptq", "gptq_v2", "gptq_p", "gptqmodel", "gptq_marlin", "gptq_bitblas",
@@ -88,8 +88,8 @@ static bool is_autoround(const char *method)
 }
 
 /*
- * What AutoRound's packers store under each label, "auto_round:LAYOUT" with a backend perhaps behind it. Without
- * "gptq" in its label a layout is AutoRound's own, and zeros are stored as they are.
+ * The formats of AutoRound's packers by label, "auto_round:LAYOUT", optionally with a backend appended. A layout
+ * without "gptq" in its label is AutoRound's own, with zeros stored unchanged.
  */
 static const struct {
 	const char *layout;
@@ -104,7 +104,8 @@ static const struct {
     {"tritonv2", ZEROS_V2},
 };
 
-/* Reads the label, which releases before 0.5 wrote under "backend", as later ones name the kernel: "auto" by default.
+/*
+ * Reads the label. Releases before 0.5 stored it as "backend", which in later ones names the kernel: "auto" by default.
  */
 static int read_autoround(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err)
@@ -131,7 +132,7 @@ static int read_autoround(const struct quant_config_input *in, struct arena *are
 	return refuse_word(in->file, key, layout, err);
 }
 
-/* True for the formats whose zeros are stored as they are. */
+/* True for formats that store zeros unchanged. */
 static bool stores_zeros(const char *word)
 {
 	return word_is(word, "gptq_v2") || word_is(word, "gptq_p");
@@ -163,14 +164,14 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 	else if (*out->format && !word_is(out->format, "gptq"))
 		return refuse_word(in->file, field, out->format, err);
 	out->planar = word_is(out->format, "gptq_p");
-	/* Half of the readers take one for what counts, half the other. */
+	/* Half of the readers go by one, half by the other. */
 	if (*other && (word_is(other, "gptq") || stores_zeros(other)) &&
 	    stores_zeros(other) != stores_zeros(out->format))
 		out->doubt = "checkpoint_format and format contradict each other, and the former counts";
 	return 0;
 }
 
-/* Weights that were rotated need an online rotation of activations, which a stock model does not do. */
+/* Rotated weights need an online rotation of activations, which a stock model does not do. */
 static int refuse_rotation(const struct quant_config_input *in, struct gptqfs_error *err)
 {
 	static const char *const keys[] = {"rotation", "rotation_config", "spinquant_config"};
@@ -250,7 +251,7 @@ const char *quant_config_merge(struct quant_config *q, const struct quant_config
 	return differs;
 }
 
-/* Takes a configuration found at one of the places; the others fill in what it does not say. */
+/* Adds a configuration; later ones only fill in missing settings. */
 static int take_config(struct checkpoint *c, const struct quant_config_input *in, struct quant_config *out,
     struct gptqfs_error *err)
 {
@@ -274,7 +275,7 @@ static int take_config(struct checkpoint *c, const struct quant_config_input *in
 	return 0;
 }
 
-/* The user's word on zeros counts where no file has one. */
+/* The zeros option applies if no file gives the format. */
 static int take_option(const struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err)
 {
 	const bool v1 = c->zeros && strcmp(c->zeros, "v1") == 0, v2 = c->zeros && strcmp(c->zeros, "v2") == 0;

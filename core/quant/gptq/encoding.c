@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* GPTQ as an encoding: what can be said of a module, counted in it, and taken from it. */
+/* GPTQ as an encoding: facts, findings and codes of a module. */
 
 #include <math.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static const struct finding scales_not_finite = {.key = "Scales_not_finite", .re
 static const struct finding scales_zero = {
     .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
-/* A repair was decided by row 0; the other rows must be the same. */
+/* Repairs are decided by row 0; the other rows must agree. */
 static uint64_t uneven_rows(const struct gptq_module *m)
 {
 	const struct st_tensor *qzeros = m->e.part[GPTQ_QZEROS];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Finds the modules of a GPTQ checkpoint and reads what the shapes and the configuration say of them. */
+/* Finds the modules of a GPTQ checkpoint, and determines their parameters from shapes and configuration. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,20 +12,19 @@
 #include "quant/gptq/gptq.h"
 #include "quant/gptq/zeros.h"
 
-/* Rows of the output are buffered whole; the widest real layer has 53,248 input features, the largest vocabulary some
- * 260,000 entries. */
+/* Output rows are buffered whole; real layers have up to 53,248 input features, vocabularies some 260,000 entries. */
 #define IN_FEATURES_MAX ((uint64_t)1 << 22)
 #define OUT_FEATURES_MAX ((uint64_t)1 << 24)
 #define BIAS_BYTES_MAX ((uint64_t)64 << 20)
 
-/* Tensors that the disk is asked for ahead, where they are read at all, and the longest g_idx that is worth it. */
+/* Number of small tensors prefetched from disk, and the longest g_idx for which that pays. */
 #define FETCH_AHEAD 1024
 #define FETCH_MAX ((uint64_t)1 << 20)
 
 struct gptq_opener {
 	struct opening *o;
 	const struct quant_config *config;
-	const uint32_t *shared_g_idx; /* of the module before: q, k and v mostly have the same */
+	const uint32_t *shared_g_idx; /* of the previous module: q, k and v mostly share theirs */
 	uint32_t shared_len;
 };
 
@@ -63,7 +62,7 @@ static void gptq_find_part(const struct gptq_opener *o, struct gptq_module *m, e
 		encoded_add_part(&m->e, part, t, checkpoint_file(o->o->c, t));
 }
 
-/* A module without zeros is symmetric, if nothing says that it is not. */
+/* A module without zeros is symmetric unless stated otherwise. */
 static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module *m)
 {
 	const struct override *override = NULL;
@@ -102,8 +101,8 @@ static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
 }
 
 /*
- * Refuses a part without its qweight: a module that lost its codes would otherwise vanish without a word. (Only .scales
- * may be some other tensor's name.)
+ * Refuses a part without its qweight: a module that lost its codes would otherwise silently vanish. (Only .scales is
+ * also used by other formats.)
  */
 static int check_orphan(const struct gptq_opener *o, const struct st_tensor *t)
 {
@@ -188,7 +187,7 @@ static bool is_planar(const struct quant_config *config, int bits)
 	return bits == 5 || bits == 6 || bits == 7 || (bits == 3 && config->planar);
 }
 
-/* in_features if codes have `bits` bits, or 0 if the shapes do not fit that. */
+/* Returns in_features if codes have `bits` bits, or 0 if the shapes do not fit that. */
 static uint64_t fit_bits(const struct gptq_opener *o, const struct gptq_module *m, unsigned bits)
 {
 	const struct st_tensor *qzeros = m->e.part[GPTQ_QZEROS], *g_idx = m->e.part[GPTQ_G_IDX];
@@ -205,7 +204,7 @@ static uint64_t fit_bits(const struct gptq_opener *o, const struct gptq_module *
 	return in <= IN_FEATURES_MAX && div_up(in * bits, w) == rows ? in : 0;
 }
 
-/* The width that the shapes allow; where tiny shapes allow several, the configuration's. */
+/* Determines the width by the shapes; if tiny shapes allow several, by the configuration. */
 static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qzeros = m->e.part[GPTQ_QZEROS], *g_idx = m->e.part[GPTQ_G_IDX];
@@ -243,8 +242,8 @@ static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 }
 
 /*
- * The group size where no g_idx gives groups: the configuration's for this module, if the rows of scales agree with it.
- * A pattern that cannot be evaluated is no excuse for guessing, unless the shapes leave nothing open.
+ * Determines the group size of a module without g_idx: the configuration's, if the rows of scales agree. If a pattern
+ * that may apply cannot be evaluated, the module is refused unless its shapes leave no choice.
  */
 static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 {
@@ -279,7 +278,7 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 
 /* ---- g_idx ---- */
 
-/* True if every k belongs to group k / group_size, for one group_size: then kernels need no g_idx. */
+/* True if every k is in group k / group_size, for some group_size: then kernels need no g_idx. */
 static bool is_trivial(const uint32_t *g_idx, struct qtensor *q)
 {
 	uint32_t size = 0;
@@ -293,7 +292,7 @@ static bool is_trivial(const uint32_t *g_idx, struct qtensor *q)
 	return true;
 }
 
-/* Keeps a copy of g_idx in the arena, or that of the module before if it is the same. */
+/* Keeps a copy of g_idx in the arena, sharing that of the previous module if equal. */
 static int keep_g_idx(struct gptq_opener *o, const uint32_t *g_idx, struct qtensor *q)
 {
 	const size_t bytes = (size_t)q->in_features * 4;
@@ -323,7 +322,7 @@ static int check_g_idx(const struct gptq_opener *o, const struct gptq_module *m,
 	return 0;
 }
 
-/* The number of groups that g_idx names. */
+/* Returns the number of groups that occur in g_idx. */
 static int count_groups(const struct gptq_opener *o, const struct gptq_module *m, const uint32_t *g_idx, uint32_t *used)
 {
 	bool *seen = calloc(m->q.groups, sizeof(*seen));
@@ -339,7 +338,7 @@ static int count_groups(const struct gptq_opener *o, const struct gptq_module *m
 	return 0;
 }
 
-/* A g_idx that names one of several groups was never filled in; one that names some of them is strange. */
+/* A g_idx with only one of several groups was never filled in; one without some of them is suspicious. */
 static int take_g_idx(struct gptq_opener *o, struct gptq_module *m, const uint32_t *g_idx)
 {
 	uint32_t used = 0;
@@ -356,7 +355,7 @@ static int take_g_idx(struct gptq_opener *o, struct gptq_module *m, const uint32
 	return is_trivial(g_idx, &m->q) ? 0 : keep_g_idx(o, g_idx, &m->q);
 }
 
-/* Reads g_idx into private memory: once checked, it must not change under a kernel. */
+/* Reads g_idx into private memory: once checked, it must not change while a kernel uses it. */
 static int read_g_idx(struct gptq_opener *o, struct gptq_module *m)
 {
 	void *g_idx;
@@ -370,7 +369,7 @@ static int read_g_idx(struct gptq_opener *o, struct gptq_module *m)
 
 /* ---- zeros ---- */
 
-/* Reads row 0 of qzeros, which tells whether zeros are symmetric and shows the known faults of writers. */
+/* Reads row 0 of qzeros, which reveals symmetric zeros and the known faults of writers. */
 static int read_zeros(const struct gptq_opener *o, const struct gptq_module *m, struct zeros_finding *found)
 {
 	const struct st_tensor *t = m->e.part[GPTQ_QZEROS];
@@ -470,7 +469,7 @@ static int gptq_add_module(struct gptq_opener *o, const struct st_tensor *qweigh
 	return opening_add(o->o, arena_printf(arena, "%s.weight", m->e.module), &m->e);
 }
 
-/* Tells whether every element of a small tensor is 0 or -0.0. */
+/* Finds out whether all elements of a small tensor are 0 or -0.0. */
 static int is_zero(const struct gptq_opener *o, const struct st_tensor *t, bool *zero)
 {
 	const size_t element = dtype_bytes(t->dtype);
@@ -487,8 +486,8 @@ static int is_zero(const struct gptq_opener *o, const struct st_tensor *t, bool 
 }
 
 /*
- * AutoGPTQ 0.2 to 0.7 gave every module a bias, which is all zero where the architecture has none. The class would
- * not know what to do with it.
+ * AutoGPTQ 0.2 to 0.7 gave every module a bias, all zero if the architecture has none. Leaves those out: the class
+ * would not expect them.
  */
 static int drop_spurious_bias(struct gptq_opener *o, const struct st_tensor *t)
 {
@@ -520,8 +519,10 @@ static void warn_config(const struct gptq_opener *o)
 		    c->zeros ? "zeros as the option says" : "zeros are taken to be v1 (see -o zeros=)");
 }
 
-/* Data read per module is small and scattered: with one read at a time, opening a model of very many modules on a cold
- * disk would take as long as all those reads one after the other. */
+/*
+ * Data read per module is small and scattered. Without prefetching, opening a model of many modules on a cold disk
+ * would wait for each of these reads in turn.
+ */
 static void gptq_advise(const struct checkpoint *c, size_t i)
 {
 	const struct st_tensor *t = i < c->tensor_count ? &c->tensors[i] : NULL;

@@ -3,9 +3,9 @@
 #define GPTQFS_GPTQ_FAMILY_H
 
 /*
- * GPTQ: a module X is stored as X.qweight, X.qzeros, X.scales and X.g_idx instead of X.weight. The four may be in four
- * shards; g_idx may be absent, and so may qzeros where zeros are symmetric. The width of codes is read from the shapes,
- * because configurations only give a default for all modules.
+ * GPTQ: a module X is stored as X.qweight, X.qzeros, X.scales and X.g_idx instead of X.weight. The four may be in
+ * different shards; g_idx may be absent, and so may qzeros if zeros are symmetric. The width of codes follows from the
+ * shapes, because configurations only give a default for all modules.
  */
 
 #include "kernel/gptq.h"
@@ -16,12 +16,13 @@
 enum gptq_part { GPTQ_QWEIGHT, GPTQ_QZEROS, GPTQ_SCALES, GPTQ_G_IDX };
 
 struct gptq_module {
-	struct encoded e;   /* first */
-	struct qtensor q;   /* points into maps: read it under inputs_guard */
-	enum zeros stored;  /* what its qzeros mean: V1 or V2, also where q.zeros is MIDDLE: absent, or repaired */
-	bool symmetric;     /* every zero in the first row is the middle value */
-	const char *repair; /* the known fault of its stored zeros that is repaired here, or NULL */
-	const unsigned char *qzeros; /* as stored, in the map; NULL if absent */
+	struct encoded e; /* first */
+	struct qtensor q; /* points into maps: read under inputs_guard */
+	/* Format of its qzeros, V1 or V2, even if q.zeros is MIDDLE because they are absent or repaired. */
+	enum zeros stored;
+	bool symmetric;              /* every zero in the first row is the middle value */
+	const char *repair;          /* the known fault of its zeros that is repaired, or NULL */
+	const unsigned char *qzeros; /* stored data in the map; NULL if absent */
 	const struct quant_config *config;
 };
 

@@ -20,7 +20,7 @@ struct overrides_reader {
 
 /* ---- reading ---- */
 
-/* The name for which a pattern is "^name$" with punctuation escaped, or NULL. Programs write thousands of those. */
+/* If a pattern is "^name$" with escaped punctuation, returns the name, else NULL. Programs write thousands of those. */
 static const char *escaped_name(const char *pattern, struct arena *arena)
 {
 	char *name = arena_strndup(arena, pattern, strlen(pattern)), *to = name;
@@ -39,7 +39,7 @@ static const char *escaped_name(const char *pattern, struct arena *arena)
 	return NULL;
 }
 
-/* True if a key of extra_config is a name and no pattern. */
+/* True if a key of extra_config is a name, not a pattern. */
 static bool overrides_is_plain(const char *key)
 {
 	return !strpbrk(key, "*+?^$()[]{}|\\");
@@ -89,7 +89,7 @@ static int add_override(const struct overrides_reader *r, const struct json *mem
 	return rc;
 }
 
-/* Adds the members for which the first half of their kind is, or is not, true: negatives or names come first. */
+/* Adds one kind of members: negatives and names are added first. */
 static int add_half(const struct overrides_reader *r, const struct json *object, bool dynamic, bool first)
 {
 	int rc = 0;
@@ -161,7 +161,7 @@ void overrides_bind(struct overrides *o, override_module_fn *is_module, const vo
 
 /* ---- finding ---- */
 
-/* The first of the list that means this module by its name. */
+/* Returns the first override for exactly this module. */
 static struct override *find_by_name(const struct overrides *o, const char *module)
 {
 	size_t low = 0, high = o->name_count;
@@ -177,14 +177,14 @@ static struct override *find_by_name(const struct overrides *o, const char *modu
 	return low < o->name_count && strcmp(o->names[low]->name, module) == 0 ? o->names[low] : NULL;
 }
 
-/* 1 if the pattern matches, 0 if not, -ENOTSUP if that cannot be said. */
+/* Returns 1 if the pattern matches, 0 if not, -ENOTSUP if it cannot be evaluated. */
 static int try_pattern(const struct overrides *o, struct override *e, const char *module)
 {
 	int rc = -1;
 
 	if (!e->compiled && !e->fault)
 		e->compiled = pattern_compile(o->set, e->pattern, &e->fault);
-	/* A match that was given up is not tried again for the next module. */
+	/* A pattern whose match was aborted is not tried again for other modules. */
 	if (!e->fault)
 		rc = pattern_match(o->set, e->compiled, module, e->anchored, &e->fault);
 	return rc < 0 ? -ENOTSUP : rc;
@@ -198,7 +198,7 @@ int overrides_find(const struct overrides *o, const char *module, const struct o
 	for (size_t i = 0; i < o->pattern_count; i++) {
 		int rc;
 
-		/* Names of extra_config go before all its patterns. */
+		/* Names in extra_config take precedence over its patterns. */
 		if (named && (named->anchored ? o->patterns[i] > named : !o->patterns[i]->anchored))
 			break;
 		rc = try_pattern(o, o->patterns[i], module);

@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-/* 2, 4 and 8 bits, of which a word holds whole fields. */
+/* True for 2, 4 and 8 bits: a word holds whole fields. */
 static bool is_power(const struct qtensor *q)
 {
 	return (q->bits & (q->bits - 1)) == 0;
@@ -20,7 +20,7 @@ void pack_range(const struct qtensor *q, uint64_t index, uint64_t *first, unsign
 	*count = (unsigned)(((index + 1) * q->word_bits + q->bits - 1) / q->bits - *first);
 }
 
-/* The field that encodes a zero. Where a word is shifted as a whole (see ZEROS_V1), that comes later. */
+/* Returns the field that encodes a zero. If the whole word is offset (see ZEROS_V1), that is done later. */
 static uint64_t field_of(const struct qtensor *q, uint8_t zero)
 {
 	const unsigned mask = (1u << q->bits) - 1;
@@ -48,7 +48,7 @@ static uint64_t planar_word(const struct qtensor *q, uint64_t index, const uint8
 	unsigned in_block = (unsigned)(index % q->bits), low = 0, width = 4, per_word;
 	uint64_t word = 0;
 
-	/* Which plane the word is of; a plane of `width` bits has as many words. */
+	/* Find the word's plane; a plane of `width` bits has `width` words. */
 	for (; !(q->bits & width) || in_block >= width; width /= 2)
 		if (q->bits & width) {
 			in_block -= width;
@@ -69,7 +69,7 @@ uint64_t pack_zeros(const struct qtensor *q, uint64_t index, const uint8_t zeros
 
 	if (qtensor_is_planar(q))
 		return planar_word(q, index, zeros);
-	/* A 1 from every field at once, with the borrow of a field that is 0. */
+	/* Subtracts 1 from every field at once, with borrows from fields that are 0. */
 	return (stream_word(q, index, zeros) -
 		   (q->zeros == ZEROS_V1 && is_power(q) ? ~0ull / ((1u << q->bits) - 1) : 0)) &
 	       whole;

@@ -3,19 +3,18 @@
 #define GPTQFS_PACK_H
 
 /*
- * Rows of packed zeros, word by word: the inverse of qtensor_zero. A word is made from the zeros it holds bits of and
- * from nothing else, so rows can be made in pieces. Of a qtensor only bits, word_bits, packing and zeros (ZEROS_V1 or
- * ZEROS_V2) matter here.
+ * Rows of packed zeros, word by word: the inverse of qtensor_zero. A word depends only on the zeros it holds bits of,
+ * so rows can be made in pieces. Of a qtensor only bits, word_bits, packing and zeros (ZEROS_V1 or ZEROS_V2) are used.
  */
 
 #include "kernel/gptq.h"
 
-#define PACK_ZEROS_MAX 34 /* that one word has bits of */
+#define PACK_ZEROS_MAX 34 /* most zeros a word has bits of */
 
-/* The zeros that word `index` of a row has bits of: *count of them, the first that of column *first. */
+/* Finds the zeros that word `index` of a row has bits of: *count of them, starting at column *first. */
 void pack_range(const struct qtensor *q, uint64_t index, uint64_t *first, unsigned *count);
 
-/* The word of these zeros, each below 1 << bits. Beyond the last column there are zeros of 0. */
+/* Returns the word of these zeros, each below 1 << bits. Zeros beyond the last column must be 0. */
 uint64_t pack_zeros(const struct qtensor *q, uint64_t index, const uint8_t zeros[PACK_ZEROS_MAX]);
 
 #endif

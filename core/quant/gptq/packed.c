@@ -10,7 +10,7 @@
 #include "tensor/contents.h"
 
 enum packed_kind {
-	PACKED_STORED, /* not quantized: as it is stored */
+	PACKED_STORED, /* not quantized: as stored */
 	PACKED_G_IDX,
 	PACKED_QWEIGHT,
 	PACKED_QZEROS,
@@ -29,7 +29,7 @@ size_t gptq_modules(const struct tensor *t, struct gptq_module *modules[JOIN_PAR
 	return count;
 }
 
-/* The modules whose columns are side by side, and the files that hold them. */
+/* Modules whose columns are side by side, and their files. */
 struct packed_source {
 	struct gptq_module *module[JOIN_PARTS_MAX];
 	size_t count;
@@ -51,8 +51,8 @@ struct columns {
 	struct generator g; /* first */
 	struct packed_source source;
 	const unsigned char *data[JOIN_PARTS_MAX];
-	uint64_t bytes[JOIN_PARTS_MAX]; /* of a row of each */
-	uint64_t row_bytes;             /* of all together */
+	uint64_t bytes[JOIN_PARTS_MAX]; /* bytes of a row of each */
+	uint64_t row_bytes;             /* of all */
 };
 
 struct packed_job {
@@ -61,7 +61,7 @@ struct packed_job {
 	const struct rect *r;
 };
 
-/* Copies from one row after the other, and in a row from one part after the other. */
+/* Copies row by row, and within a row part by part. */
 static void run_columns(void *ctx)
 {
 	const struct packed_job *job = ctx;
@@ -93,7 +93,7 @@ static int fill_columns(const struct generator *g, void *dst, const struct rect 
 	return inputs_guard(&g->inputs, run_columns, &job);
 }
 
-/* Rows of the generator are elements; those of the parts are touched in as many places. */
+/* Rows of the generator are elements, but pages are needed from all parts. */
 static void columns_need(const struct generator *g, const struct rect *r, struct spans *out)
 {
 	const struct columns *c = (const struct columns *)g;
@@ -119,11 +119,11 @@ static const struct st_tensor *stored_part(const struct gptq_module *m, int kind
 struct zeros_rows {
 	struct generator g; /* first */
 	struct packed_source source;
-	struct qtensor q; /* what pack.h wants to know */
+	struct qtensor q; /* for pack.h */
 	uint64_t words;   /* of a row */
 };
 
-/* Zero of a column of the joined module; 0 beyond the last one. */
+/* Returns the zero of a column of the joined module; 0 beyond the last one. */
 static uint8_t zero_at(const struct zeros_rows *z, uint32_t group, uint64_t column)
 {
 	for (size_t i = 0; i < z->source.count; i++) {
@@ -164,7 +164,7 @@ static int fill_zeros(const struct generator *g, void *dst, const struct rect *r
 
 /* ---- where bytes come from ---- */
 
-/* Words and scales are the rows of these generators: each can be computed alone, so none is decoded and discarded. */
+/* The rows of these generators are words or scales: each can be computed alone, so none is decoded and discarded. */
 static struct generator element_rows(const struct packed_tensor *t, const struct generator_ops *ops,
     const struct packed_source *source)
 {
@@ -220,7 +220,7 @@ static void packed_append_stored(const struct packed *p, const struct st_tensor 
 	layout_add_source(layout, checkpoint_file(p->c, stored), stored->begin, stored->bytes);
 }
 
-/* Rows of stored tensors follow one another; a missing bias is zeros. */
+/* The rows of stored tensors in sequence; a missing bias is zeros. */
 static int append_rows(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
 	size_t count;
@@ -241,8 +241,10 @@ static int append_rows(const struct packed *p, const struct packed_tensor *t, st
 	return 0;
 }
 
-/* True if the stored words can be passed through: zeros are stored, and read, as they are, and no part but the last
- * ends inside a word. */
+/*
+ * True if the stored words can be passed through: zeros are stored, need no repair, and no part but the last ends
+ * inside a word.
+ */
 static bool can_pass_zeros(struct gptq_module *const *modules, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -269,7 +271,7 @@ int packed_append(const struct packed *p, const struct packed_tensor *t, struct 
 	const size_t count = gptq_modules(t->tensor, modules);
 	size_t i = 0;
 
-	/* Of words and of floats: the file has no one type. */
+	/* Words and floats: the file has no single type. */
 	if (contents_note(layout, &p->c->arena, t->tensor, DTYPE_COUNT))
 		return -ENOMEM;
 	if (t->kind == PACKED_STORED)
@@ -305,7 +307,7 @@ static int packed_add_entry(struct packed *p, const struct tensor *t, enum packe
 	return 0;
 }
 
-/* One of the matrices of a module. */
+/* Adds one of the matrices of a module. */
 static int add_matrix(struct packed *p, const struct tensor *t, enum packed_kind kind, uint64_t columns)
 {
 	static const char *const suffixes[] = {
@@ -361,7 +363,7 @@ static int packed_add_stored(struct packed *p, const struct tensor *t)
 	size_t count, i = 0;
 	const struct tensor *const *parts = tensor_parts(&t, &count);
 
-	/* At least one part of a joined bias is stored, and all that are have one type. */
+	/* At least one part of a joined bias is stored, and all stored ones have the same type. */
 	while (tensor_stored_dtype(parts[i]) == DTYPE_COUNT)
 		i++;
 	shown.dtype = (uint8_t)tensor_stored_dtype(parts[i]);

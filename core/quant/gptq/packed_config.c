@@ -9,13 +9,13 @@
 #include "quant/gptq/packed.h"
 #include "tensor/join.h"
 
-/* What a configuration says of a module. */
+/* Configurable properties of a module. */
 struct traits {
 	int bits;
 	int64_t group_size; /* -1 for one group */
 	int word_bits;
 	bool sym;
-	bool desc_act; /* groups are scattered: what g_idx is needed for */
+	bool desc_act; /* groups are scattered, so g_idx is needed */
 };
 
 struct writer {
@@ -23,11 +23,11 @@ struct writer {
 	const struct tensors *ts;
 	struct text *out;
 	int indent;
-	bool sym; /* if the source does not say: of all modules */
+	bool sym; /* if unknown in the source: whether all modules are */
 	struct traits base;
 };
 
-/* Different traits that are counted to find the most common ones. More than a few make no base worth having. */
+/* Traits counted to find the most common ones. With more than a few different ones, no base is worth having. */
 #define KINDS_MAX 64
 
 struct kinds {
@@ -37,7 +37,7 @@ struct kinds {
 
 /* ---- traits ---- */
 
-/* True if groups of this size, as configurations give it, make the module's. */
+/* True if this group_size of a configuration yields the module's groups. */
 static bool is_size_of(int64_t size, const struct qtensor *q)
 {
 	const uint64_t whole = size > 0 && size < q->in_features ? (uint64_t)size : q->in_features;
@@ -47,7 +47,7 @@ static bool is_size_of(int64_t size, const struct qtensor *q)
 	return whole == q->group_size;
 }
 
-/* Where groups are scattered, and the model's size does not make as many, the nearest that does. */
+/* For scattered groups, if the model's size does not yield their number, the nearest size that does. */
 static int64_t packed_config_group_size_of(const struct quant_config *config, const struct qtensor *q)
 {
 	const int64_t said = config->group_size;
@@ -120,13 +120,13 @@ static void find_base(struct writer *w)
 
 /* ---- writing ---- */
 
-/* Begins line after line: the first member of an object or list, or one after a comma. */
+/* Starts a line: for the first member of an object or list, or after a comma. */
 static void line(struct writer *w, bool first, int depth)
 {
 	text_printf(w->out, "%s\n%*s", first ? "" : ",", w->indent + 2 * depth, "");
 }
 
-/* A name of `len` bytes of `prefix`, and `tail`. */
+/* A name: `len` bytes of `prefix`, then `tail`. */
 static void put_name(struct writer *w, const char *prefix, size_t len, const char *tail)
 {
 	struct text name = {0};
@@ -145,8 +145,10 @@ static size_t module_len(const struct tensor *weight)
 	return strlen(weight->name) - strlen(".weight");
 }
 
-/* The names by which readers ask for a quantized module: its own, and those of the parts that it has, or had before
- * the model was stored. */
+/*
+ * The names by which readers look up a quantized module: its own, and those of the parts that it has, or had before the
+ * model was saved.
+ */
 static void put_names(struct writer *w, const struct tensor *t, bool first)
 {
 	const struct join_rule *rule = join_rule_of(t->name, module_len(t));
@@ -176,7 +178,7 @@ static void write_modules(struct writer *w)
 	for (size_t i = 0; i < w->ts->count; i++) {
 		const struct tensor *t = &w->ts->list[i];
 
-		/* No name, and one with a NUL (see json_string), are none that a reader could ask for. */
+		/* No reader can look up an empty name, or one with a NUL (see json_string). */
 		if (!packed_config_is_quantized(t) || !module_len(t) || strstr(t->name, "\xc0\x80"))
 			continue;
 		put_names(w, t, first);
@@ -188,7 +190,7 @@ static void write_modules(struct writer *w)
 	text_printf(w->out, "]");
 }
 
-/* The member of an override, and of the base, that begins with a comma unless it is the first. */
+/* Writes a member of an override or of the base, after a comma unless it is the first. */
 static void write_member(struct writer *w, bool *first, const char *key, const char *value)
 {
 	text_printf(w->out, "%s\"%s\": %s", *first ? "" : ", ", key, value);
@@ -200,7 +202,7 @@ static const char *truth(bool value)
 	return value ? "true" : "false";
 }
 
-/* What an override says: the members in which it differs. */
+/* Writes an override: the members in which it differs. */
 static void write_override(struct writer *w, const struct traits *t)
 {
 	const struct traits *base = &w->base;
@@ -225,8 +227,8 @@ static void write_override(struct writer *w, const struct traits *t)
 }
 
 /*
- * A pattern for one name. Only punctuation is escaped, and by a backslash, which PCRE, Python and POSIX read alike. A
- * NUL, which none of them could have in a text, is the two bytes C0 80 here (see json_string).
+ * Writes a pattern for one name. Only punctuation is escaped, by a backslash, which PCRE, Python and POSIX read alike.
+ * NUL is the two bytes C0 80 here (see json_string).
  */
 static void write_pattern(struct writer *w, char sign, const char *name, size_t len)
 {
@@ -243,7 +245,7 @@ static void write_pattern(struct writer *w, char sign, const char *name, size_t 
 			text_put(&pattern, "\\", 1);
 		text_put(&pattern, name + i, 1);
 	}
-	text_put(&pattern, "$", 2); /* and the terminator */
+	text_put(&pattern, "$", 2); /* and NUL */
 	if (pattern.failed)
 		w->out->failed = true;
 	else
@@ -251,7 +253,7 @@ static void write_pattern(struct writer *w, char sign, const char *name, size_t 
 	text_free(&pattern);
 }
 
-/* A weight that readers might take for a quantized one: a matrix of floats. */
+/* True for a weight that readers might take for quantized: a matrix of floats. */
 static bool is_plain_matrix(const struct tensor *t)
 {
 	size_t count;
@@ -296,7 +298,7 @@ static bool has_quantized_head(const struct tensors *ts)
 	return false;
 }
 
-/* GPTQModel reads v1 zeros that are not symmetric only if it knows their writer. */
+/* GPTQModel reads asymmetric v1 zeros only if it knows their writer. */
 static void write_producer(struct writer *w)
 {
 	const char *producer = w->config->producer;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Which GPTQ modules can be joined as they are packed, and the table of what packs them. */
+/* Which GPTQ modules can be joined in packed form, and the table of operations. */
 
 #include <string.h>
 

@@ -20,7 +20,7 @@ struct gptq_job {
 	const struct gptq_rows *rows;
 	void *dst;
 	const struct rect *r;
-	struct qtensor q; /* cut to the rectangle's inputs */
+	struct qtensor q; /* restricted to the rectangle's inputs */
 };
 
 static void run_dequant(void *ctx)
@@ -37,7 +37,7 @@ static void run_copy(void *ctx)
 	accel_copy_run(ctx);
 }
 
-/* Pieces of the packed matrix. Bytes of a changed file are never handed out, because a device may keep them. */
+/* Copies pieces of the packed matrix. Bytes of a changed file are never handed out, because a device may keep them. */
 static int copy_packed(void *ctx, const struct accel_copy *what)
 {
 	const struct gptq_rows *rows = ctx;
@@ -46,7 +46,7 @@ static int copy_packed(void *ctx, const struct accel_copy *what)
 	return inputs_guard(&rows->g.inputs, run_copy, &copy);
 }
 
-/* Returns 0, -EIO, or 1 if it is left to the CPU. */
+/* Returns 0, -EIO, or 1 to leave it to the CPU. */
 static int accelerate(const struct gptq_job *job)
 {
 	const struct gptq_rows *rows = job->rows;
@@ -68,7 +68,7 @@ static int fill_rows(const struct generator *g, void *dst, const struct rect *r)
 	struct gptq_job job = {rows, dst, r, rows->module->q};
 	int rc = 1;
 
-	/* Parts of rows never go to an accelerator: the way there and back takes longer. */
+	/* Parts of rows never go to an accelerator: the round trip would take longer. */
 	if (r->bytes != g->row_bytes)
 		job.q = qtensor_inputs(&rows->module->q, (uint32_t)(r->from / width), (uint32_t)(r->bytes / width));
 	else if (rows->accel)

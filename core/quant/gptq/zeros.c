@@ -7,10 +7,10 @@
 
 #include "base/checked.h"
 
-/* A constant that a writer took from words 0, 1, 2, 0, 1, 2, ... of a row. */
+/* Constants that a writer subtracted from words 0, 1, 2, 0, 1, 2, ... of a row. */
 struct shift {
 	const char *fault;
-	int64_t base_bits; /* only where the model's base width is this one and the module's is another; 0: always */
+	int64_t base_bits; /* only if the model's base width is this and the module's is another; 0: always */
 	int bits;          /* only for modules of this width; 0: any */
 	uint32_t add[3];
 };
@@ -28,7 +28,7 @@ static const struct shift shifts[] = {
     {BASE_FAULT, 8, 0, {0x01010101, 0x01010101, 0x01010101}},
 };
 
-/* True if all zeros of the one row in `q` are the middle value. */
+/* True if all zeros of the only row of `q` are the middle value. */
 static bool is_middle(const struct qtensor *q)
 {
 	uint32_t n = 0;
