@@ -100,11 +100,17 @@ static int refuse_unquantized(struct opening *o)
 			o->c->dir.path);
 }
 
-/* True if a family took any tensors, even if it decodes none. */
-static bool is_any_taken(const struct opening *o)
+/* True of F8, whose bytes are numbers though no family decodes them. */
+static bool is_tiny_float(const struct st_tensor *s)
+{
+	return s->dtype < DTYPE_CASTS && !dtype_is_cast(s->dtype);
+}
+
+/* True if a family left something out, although it decodes nothing, or a tensor is a float that few programs read. */
+static bool has_work(const struct opening *o)
 {
 	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (o->taken[i])
+		if (o->taken[i] || is_tiny_float(&o->c->tensors[i]))
 			return true;
 	return false;
 }
@@ -120,7 +126,7 @@ static void quant_add_stored(struct opening *o)
 			continue;
 		o->out->list[o->out->count++] = (struct tensor){
 		    .name = s->name, .shape = s->shape, .ndim = s->ndim, .origin = TENSOR_STORED, .stored = s};
-		tiny += s->dtype < DTYPE_CASTS && !dtype_is_cast(s->dtype);
+		tiny += is_tiny_float(s);
 	}
 	if (tiny)
 		checkpoint_warn(o->c, "%zu F8 tensors have no scale anywhere; decoded as the numbers they are", tiny);
@@ -201,7 +207,7 @@ static int open_families(struct opening *o)
 		rc = refuse_tensors(o);
 	if (rc == 0)
 		rc = refuse_scaled(o);
-	if (rc == 0 && !o->out->encoded_count && !is_any_taken(o))
+	if (rc == 0 && !o->out->encoded_count && !has_work(o))
 		rc = refuse_unquantized(o);
 	if (rc)
 		return rc;

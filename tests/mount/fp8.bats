@@ -113,3 +113,17 @@ END
 	mount_model "$model" "$mnt"
 	jq -e '.configuration == "config.json (llm_config)" and all(.modules[]; .divided_by_scale)' "$mnt/info.json"
 }
+
+@test "no scale anywhere: codes are numbers as they are, and nothing else is quantized" {
+	model=$BATS_TEST_TMPDIR/plain
+	mkdir "$model"
+	echo '{"model_type": "llama"}' >"$model/config.json"
+	python3 - "$model/model.safetensors" <<'END'
+import json, struct, sys
+header = json.dumps({"a.weight": {"dtype": "F8_E4M3", "shape": [1, 4], "data_offsets": [0, 4]}}).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + bytes([0x38, 0x81, 0xff, 0x7e]))
+END
+	mount_model "$model" "$mnt"
+	[[ $(tail -c 16 "$mnt/fp32/model.safetensors" | od -An -tx4) = " 3f800000 bb000000 7fc00000 43e00000" ]]
+	grep -q 'F8 tensors have no scale anywhere' "$mnt/info" || fail "$(cat "$mnt/info")"
+}

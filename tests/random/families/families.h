@@ -3,7 +3,7 @@
 #define GPTQFS_TEST_RANDOM_FAMILIES_H
 
 /*
- * Checkpoints of all families but GPTQ, several of them in one. Each family has a packer, in a file of its own, written
+ * Checkpoints of all families, several of them in one. Each family has a packer, in a file of its own, written
  * from the description of the format and not from the decoder.
  */
 
@@ -24,6 +24,7 @@ struct mixture {
 	unsigned note_count;
 	const char *method;     /* quant_method, or NULL if there is no such configuration */
 	bool has_config_groups; /* whose blocks may be taken for those of FP8 */
+	bool is_pure;           /* of one family alone */
 };
 
 /* A family as this test knows it. */
@@ -47,7 +48,7 @@ struct packer {
 };
 
 extern const struct packer awq, awq_gemv, awq_fast, bnb_4bit, bnb_int8, ct, fp8, fp8_experts, gemma, gemma_embedding,
-    gptoss, hqq, mlx, mlx_metal, mxfp4, mxfp6, nvfp4;
+    gptoss, gptq, hqq, mlx, mlx_metal, mxfp4, mxfp6, nvfp4;
 
 /* ---- common.c ---- */
 

@@ -7,6 +7,7 @@
 /* Of the whole checkpoint. */
 static uint64_t block[2]; /* of the configuration; 0 if it gives none */
 static bool inverse;      /* GPTQModel: scales divide */
+static bool bare;         /* no weight has a scale, so that codes are numbers as they are */
 
 static const char *const codes[] = {"F8_E4M3", "F8_E4M3", "F8_E4M3", "F8_E5M2"};
 static const char *const scale_types[] = {"F32", "F32", "BF16", "F16", "U8", "F8_E8M0"};
@@ -19,6 +20,9 @@ static void begin(struct mixture *x)
 	block[0] = block[1] = 0;
 	x->method = x->method ? x->method : PICK(methods);
 	inverse = chance(10);
+	bare = x->is_pure && chance(5);
+	if (bare)
+		x->base.shunned = "act.scales"; /* might be those of the weights */
 	if (inverse)
 		say_setting(x, "\"weight_scale_semantics\": \"inverse\"");
 	if (x->has_config_groups || chance(60)) {
@@ -139,7 +143,8 @@ static void multiply(const struct matrix *m, const struct stored *w, const struc
 	for (uint64_t n = 0; n < m->rows; n++)
 		for (uint64_t k = 0; k < m->columns; k++) {
 			const unsigned code = w->data[skip + n * m->columns + k];
-			const double scale = scale_at(s, first + n / m->block_rows * columns + k / m->block_columns);
+			const uint64_t at = first + n / m->block_rows * columns + k / m->block_columns;
+			const double scale = s ? scale_at(s, at) : 1;
 			const double weight = wide ? e5m2(code) : e4m3(code);
 
 			values[skip + n * m->columns + k] = fl(inverse ? weight / scale : weight * scale);
@@ -186,13 +191,14 @@ static const struct weight *add(struct mixture *x, const char *module, uint64_t 
 	w = add_bytes(x, say("%s.weight", module), PICK(codes), 2, (const uint64_t[]){m.rows, m.columns});
 	draw_codes(w);
 	ndim = grid_shape(&m, shape);
-	s = add_scales(x, say("%s.%s", module, chance(80) ? names[below(2)] : PICK(names)), &type, ndim, shape);
-	if (chance(15))
+	s = bare ? NULL
+	         : add_scales(x, say("%s.%s", module, chance(80) ? names[below(2)] : PICK(names)), &type, ndim, shape);
+	if (!bare && chance(15))
 		add_activations(x, module);
 	weight = add_weight(x, w->name, 2, w->shape);
 	multiply(&m, w, s, 0, 0, weight->values);
 	note(x, say("FP8 %s, [%" PRIu64 ", %" PRIu64 "], %s scales [%" PRIu64 ", %" PRIu64 "] of %d dimensions%s",
-		    w->dtype + 3, m.rows, m.columns, s->dtype, m.grid_rows, m.grid_columns, ndim,
+		    w->dtype + 3, m.rows, m.columns, s ? s->dtype : "no", m.grid_rows, m.grid_columns, ndim,
 		    inverse ? ", inverse" : ""));
 	return weight;
 }
@@ -203,7 +209,7 @@ static const struct weight *add_experts(struct mixture *x, const char *module, u
 	const struct scales type = draw_scales(scale_types, COUNT(scale_types));
 	const uint64_t experts = 1 + below(4);
 	struct matrix m;
-	struct stored *w, *s;
+	struct stored *w, *s = NULL;
 	struct weight *weight;
 	bool one;
 
@@ -216,14 +222,18 @@ static const struct weight *add_experts(struct mixture *x, const char *module, u
 	w = add_bytes(x, say("%s.experts.gate_up_proj", module), PICK(codes), 3,
 	    (const uint64_t[]){experts, m.rows, m.columns});
 	draw_codes(w);
-	s = add_scales(x, say("%s%s", w->name, chance(50) ? "_scale_inv" : "_scale"), &type, one ? (int)below(2) : 3,
-	    one ? (const uint64_t[]){1}
-		: (const uint64_t[]){experts, m.turned ? m.grid_columns : m.grid_rows, m.turned ? 1 : m.grid_columns});
+	if (!bare)
+		s = add_scales(x, say("%s%s", w->name, chance(50) ? "_scale_inv" : "_scale"), &type,
+		    one ? (int)below(2) : 3,
+		    one ? (const uint64_t[]){1}
+			: (const uint64_t[]){
+			      experts, m.turned ? m.grid_columns : m.grid_rows, m.turned ? 1 : m.grid_columns});
 	weight = add_weight(x, w->name, 3, w->shape);
 	for (uint64_t e = 0; e < experts; e++)
 		multiply(&m, w, s, one ? 0 : e * m.grid_rows * m.grid_columns, e, weight->values);
-	note(x, say("FP8 experts [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "], %s scales [%" PRIu64 ", %" PRIu64 "]%s",
-		    experts, m.rows, m.columns, s->dtype, m.grid_rows, m.grid_columns, one ? ", one for all" : ""));
+	note(x,
+	    say("FP8 experts [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "], %s scales [%" PRIu64 ", %" PRIu64 "]%s", experts,
+		m.rows, m.columns, s ? s->dtype : "no", m.grid_rows, m.grid_columns, one ? ", one for all" : ""));
 	return weight;
 }
 

@@ -11,6 +11,7 @@ static const struct {
 	const struct packer *packer;
 	bool served;
 } packers[] = {
+    {&gptq, true},
     {&fp8, true},
     {&fp8_experts, true},
     {&ct, true},
@@ -75,6 +76,14 @@ static void draw_palette(struct palette *p)
 static const struct packer *any_of(const struct palette *p)
 {
 	return p->of[below(p->count)];
+}
+
+static bool is_pure(const struct palette *p)
+{
+	for (unsigned i = 1; i < p->count; i++)
+		if (p->of[i]->begin != p->of[0]->begin)
+			return false;
+	return true;
 }
 
 static bool is_first(const struct palette *p, unsigned i)
@@ -184,6 +193,7 @@ static struct checkpoint *draw(void)
 	x = (struct mixture){0};
 	draw_files(&x.base);
 	draw_palette(&p);
+	x.is_pure = is_pure(&p);
 	begin_all(&x, &p);
 	if (chance(45))
 		add_joined(&x, &p);
