@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Loads an accelerator, decides whether it is used, and takes the CPU once it fails. */
+/* Loads an accelerator, decides whether to use it, and falls back to the CPU once it fails. */
 
 #include "kernel/accel.h"
 
@@ -15,7 +15,7 @@
 #include "base/err.h"
 #include "kernel/accel_trial.h"
 
-/* Where auto and cuda look; settled by the Makefile. */
+/* The plugin of auto and cuda; set by the Makefile. */
 #ifndef GPTQFS_PLUGIN
 #define GPTQFS_PLUGIN "/usr/local/lib/gptqfs/gptqfs-cuda.so"
 #endif
@@ -35,7 +35,7 @@ struct accel {
 	size_t smallest;
 	_Atomic(enum gptqfs_accel_state) state;
 	atomic_uint_fast64_t bytes;
-	pthread_mutex_t lock; /* of what is told */
+	pthread_mutex_t lock; /* protects `told` */
 	struct gptqfs_accel told;
 };
 
@@ -99,7 +99,7 @@ void accel_free(struct accel *a)
 
 /* ---- telling ---- */
 
-/* The outcome, for gptqfs_accel and, as one line, for the log. */
+/* Sets the outcome for gptqfs_accel, and logs it as one line. */
 __attribute__((format(printf, 2, 3))) static void accel_settle(struct accel *a, const char *fmt, ...)
 {
 	char line[sizeof(a->told.text) + sizeof(a->told.name) + 64];
@@ -109,7 +109,7 @@ __attribute__((format(printf, 2, 3))) static void accel_settle(struct accel *a, 
 	va_start(args, fmt);
 	vsnprintf(text.text, sizeof(a->told.text), fmt, args);
 	va_end(args);
-	err_set(&text, 0, "%s", strdupa(text.text)); /* a plugin's words, too, end up on terminals */
+	err_set(&text, 0, "%s", strdupa(text.text)); /* text of a plugin also ends up on terminals */
 	pthread_mutex_lock(&a->lock);
 	memcpy(a->told.text, text.text, sizeof(a->told.text));
 	snprintf(line, sizeof(line), "accelerator %s: %s", *a->told.name ? a->told.name : a->path, a->told.text);
@@ -147,10 +147,10 @@ static int plugin_complain(struct accel_text *why, const char *what, uint32_t ex
 	return -ENOEXEC;
 }
 
-/* What there can be jobs of. */
+/* Encodings that jobs can have. */
 static const struct accel_encoding accel_encodings[] = {{ACCEL_GPTQ, sizeof(struct qtensor)}};
 
-/* Encodings that are not known here are ignored, but one at least must be. */
+/* Unknown encodings are ignored, but at least one must be known. */
 static int check_encodings(const struct accel_plugin *p, struct accel_text *why)
 {
 	char what[64];
@@ -175,7 +175,7 @@ static int check_encodings(const struct accel_plugin *p, struct accel_text *why)
 	return -ENOTSUP;
 }
 
-/* A plugin of another version may have anything behind the first numbers, so they are compared in this order. */
+/* A plugin of another version may have anything after the first fields, so they are compared in this order. */
 static int check_plugin(const struct accel_plugin *p, struct accel_text *why)
 {
 	if (p->size != sizeof(*p))
@@ -233,8 +233,10 @@ static int accel_load(struct accel *a, struct accel_text *why)
 
 /* ---- the choice ---- */
 
-/* For auto: from the smallest size on from which it was faster at all that were measured. Each speaks for pieces of
- * half its size and more. SIZE_MAX if there is none. */
+/*
+ * For auto: returns the smallest size from which the accelerator is used, SIZE_MAX for never. It must be faster at a
+ * measured size and all larger ones; each stands for pieces from half its size.
+ */
 static size_t smallest_worth(const struct gptqfs_accel_speed *speeds)
 {
 	size_t smallest = SIZE_MAX;
@@ -297,7 +299,7 @@ void accel_start(struct accel *a, const struct kernels *kernels)
 
 /* ---- use ---- */
 
-/* Remembers whether it was the source that failed: then the plugin is not to blame. */
+/* Remembers whether the source failed: then the plugin is not to blame. */
 struct watched_copy {
 	const struct accel_job *job;
 	int rc;

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_ACCEL_H
 #define GPTQFS_ACCEL_H
 
-/* The accelerator in use: loads a plugin (plugin.h), puts it on trial, and falls back to the CPU when it fails. */
+/* The accelerator in use: loads a plugin (plugin.h), tests and measures it, and falls back to the CPU when it fails. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,28 +15,29 @@ struct kernels;
 
 struct accel_options {
 	const char *choice; /* "none" or NULL, "auto", "cuda", or the absolute path of a plugin */
-	const char *plugin; /* absolute path that auto and cuda stand for, or NULL for where it is installed */
+	const char *plugin; /* absolute path of the plugin for auto and cuda, or NULL for the installed one */
 	uint64_t memory;    /* struct accel_config's */
-	void (*log)(void *ctx, const char *line); /* NULL for silence */
+	void (*log)(void *ctx, const char *line); /* may be NULL */
 	void *log_ctx;
 };
 
-/* Looks at the options only. *out is NULL if no accelerator is wanted. 0, -EINVAL or -ENOMEM, with the reason. */
+/*
+ * Checks the options only. *out is NULL if no accelerator is wanted. Returns 0, or -EINVAL or -ENOMEM with the reason.
+ */
 int accel_new(const struct accel_options *options, struct accel **out, struct gptqfs_error *err);
 
 /* Closes the plugin and frees everything; NULL is allowed. */
 void accel_free(struct accel *a);
 
 /*
- * Loads, tests and measures the plugin, beside the kernels that decode otherwise. To be called once, by the process
- * that reads: what a device's driver sets up does not survive a fork. Readers may be at work meanwhile. Writes the
- * outcome to the log as one line.
+ * Loads and tests the plugin, and measures it against the kernels. Call it once, in the process that reads: the state
+ * of a device's driver does not survive a fork. Other threads may read meanwhile. Logs the outcome as one line.
  */
 void accel_start(struct accel *a, const struct kernels *kernels);
 
 /*
- * Has a job done. 0 if it is; -EIO if `copy` failed; 1 if it is left to the CPU, because the accelerator is not used,
- * has failed, decodes so few bytes more slowly than the CPU, or knows no such matrices.
+ * Runs a job. Returns 0 if done; -EIO if `copy` failed; 1 to leave it to the CPU, because the accelerator is not in
+ * use, has failed, is slower than the CPU for so few bytes, or does not support such matrices.
  */
 int accel_dequant(struct accel *a, const struct accel_job *job);
 

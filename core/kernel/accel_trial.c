@@ -10,7 +10,7 @@
 #include "kernel/kernels.h"
 
 enum {
-	/* Of a tile: not a whole number of anything that a kernel might work in, as far as planes of 32 allow it. */
+	/* Size of a tile: as far as planes of 32 allow, no multiple of any unit that a kernel might use. */
 	TILE_K = 288,
 	TILE_N = 96,
 	TILE_ROW0 = 53,
@@ -51,7 +51,7 @@ static void fill_random(unsigned char *p, size_t n)
 
 /* ---- right or wrong ---- */
 
-/* Any bytes are codes, zeros and scales: NaN, infinities and subnormals are among them. */
+/* Any bytes are valid codes, zeros and scales; NaN, infinities and subnormals occur. */
 struct tile {
 	struct qtensor q;
 	uint32_t g_idx[TILE_K];
@@ -117,7 +117,7 @@ static int tile_compare(struct tile *t, enum dtype out, struct accel_text *why)
 	return -EBADMSG;
 }
 
-/* All output types of one layout, with and without g_idx, kept on the device or not. */
+/* Checks all output types of one layout, with and without g_idx, kept on the device or not. */
 static int check_layout(const struct accel_trial *trial, struct tile *t, const struct layout_case *c,
     struct accel_text *why)
 {
@@ -195,7 +195,7 @@ static int race_cpu(const struct race *r, uint32_t row0, uint32_t nrows)
 	return 0;
 }
 
-/* Keeps the better of *best and the speed of one run through the first rows, `bytes` at a time. */
+/* Runs through the first rows, `bytes` at a time, and updates *best if that was faster. */
 static int lap(const struct race *r, int (*run)(const struct race *, uint32_t, uint32_t), size_t bytes, double *best)
 {
 	const uint32_t step = (uint32_t)(bytes / SPEED_K / 2);
@@ -215,7 +215,7 @@ static int lap(const struct race *r, int (*run)(const struct race *, uint32_t, u
 	return rc;
 }
 
-/* By turns, because what else the machine does changes from second to second. */
+/* Alternates, because other load on the machine changes from second to second. */
 static int race(const struct race *r, struct gptqfs_accel_speed *speed)
 {
 	int rc = 0;
@@ -229,8 +229,10 @@ static int race(const struct race *r, struct gptqfs_accel_speed *speed)
 	return rc;
 }
 
-/* A large matrix takes other ways to a device than a tile: its last rows, beside those of the CPU's kernel, which was
- * compared with the reference when it was built. Leaves the matrix on the device. */
+/*
+ * A large matrix takes other code paths than a tile. Compares its last rows with those of the CPU's kernel, which the
+ * tests compare with the reference. Leaves the matrix on the device.
+ */
 static int race_compare(const struct race *r, size_t bytes)
 {
 	const uint32_t rows = (uint32_t)(bytes / SPEED_K / 2);

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_AVX2_H
 #define GPTQFS_AVX2_H
 
-/* Rounding as the contracts want it, by AVX2 and F16C. */
+/* Rounding as the contracts require, for AVX2 and F16C. */
 
 #if defined(__AVX2__) && defined(__F16C__)
 
@@ -19,7 +19,7 @@ ALWAYS_INLINE __m256 canonical_nan(__m256 value)
 	return _mm256_blendv_ps(value, nan, _mm256_cmp_ps(value, value, _CMP_UNORD_Q));
 }
 
-/* To nearest even by integers, bf16 in the upper half; a canonical NaN stays one. */
+/* Rounds to nearest even with integers, bf16 in the upper half; a canonical NaN stays canonical. */
 ALWAYS_INLINE __m256i round_bf16(__m256 value)
 {
 	const __m256i bits = _mm256_castps_si256(value);
@@ -28,7 +28,7 @@ ALWAYS_INLINE __m256i round_bf16(__m256 value)
 	return _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
 }
 
-/* 8 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
+/* Converts 8 values, with canonical NaNs, to fp16 or bf16. The instruction sets the rounding mode. */
 ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
 {
 	__m256i bits;

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_AVX512_H
 #define GPTQFS_AVX512_H
 
-/* Rounding as the contracts want it, by AVX-512 F, BW, DQ and VL. */
+/* Rounding as the contracts require, for AVX-512 F, BW, DQ and VL. */
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
@@ -19,7 +19,9 @@ ALWAYS_INLINE __m512 canonical_nan(__m512 value)
 	return _mm512_mask_mov_ps(value, nan, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
 }
 
-/* To nearest even by integers, bf16 in the upper half; a canonical NaN stays one. (VCVTNEPS2BF16 flushes subnormals.)
+/*
+ * Rounds to nearest even with integers, bf16 in the upper half; a canonical NaN is kept. (VCVTNEPS2BF16 flushes
+ * subnormals.)
  */
 ALWAYS_INLINE __m512i round_bf16(__m512 value)
 {
@@ -29,7 +31,7 @@ ALWAYS_INLINE __m512i round_bf16(__m512 value)
 	    _mm512_set1_epi32(1));
 }
 
-/* 16 values, whose NaNs are canonical, as fp16 or bf16. The rounding mode is in the instruction. */
+/* Converts 16 values, with canonical NaNs, to fp16 or bf16. The instruction sets the rounding mode. */
 ALWAYS_INLINE __m256i round16(__m512 value, enum dtype out)
 {
 	if (out == DTYPE_F16)
@@ -52,7 +54,7 @@ struct floats32 {
 	__m512 low, high;
 };
 
-/* Stores those of 32 elements that are in the mask, all of them as a whole line. */
+/* Stores the masked ones of 32 elements, or all of them as a whole cache line. */
 ALWAYS_INLINE void floats32_store(char *dst, struct floats32 value, __mmask32 there, enum dtype out)
 {
 	if (out != DTYPE_F32) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The reference casts: one rounding each, by the integer conversions of half.h. */
+/* The reference casts: one rounding each, with the integer conversions of half.h. */
 
 #include "kernel/cast.h"
 

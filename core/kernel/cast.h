@@ -2,15 +2,15 @@
 #ifndef GPTQFS_CAST_H
 #define GPTQFS_CAST_H
 
-/* Casts of stored float tensors to the type of a view: each element is rounded once, to nearest even. */
+/* Casts of stored float tensors to the type of a view, with one rounding to nearest even per element. */
 
 #include <stddef.h>
 
 #include "base/dtype.h"
 
 /*
- * Casts n elements. NaN becomes the canonical one, everything else follows IEEE 754. Neither pointer need be aligned.
- * Casting a type to itself is a copy, NaN payloads and all.
+ * Casts n elements. NaN becomes the canonical one; all else follows IEEE 754. Neither pointer need be aligned. A cast
+ * of a type to itself is a copy, including NaN payloads.
  */
 typedef void cast_fn(void *dst, const void *src, size_t n);
 

@@ -32,7 +32,7 @@ static const struct {
 };
 
 #if defined(__x86_64__)
-/* Not every compiler's __builtin_cpu_supports knows F16C. That the system saves its registers follows from AVX2. */
+/* Not every compiler's __builtin_cpu_supports knows F16C. OS support for its registers is implied by AVX2. */
 static int has_f16c(void)
 {
 	unsigned eax, ebx, ecx, edx;

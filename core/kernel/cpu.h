@@ -3,8 +3,8 @@
 #define GPTQFS_CPU_H
 
 /*
- * How much of the processor the kernels may use. Each level includes those before it of the same architecture; a
- * kernel file belongs to one level. `--cpu=` and GPTQFS_CPU name the highest level allowed.
+ * Instruction set levels of kernels. Each level includes the lower ones of the same architecture; a kernel file belongs
+ * to one level. `--cpu=` and GPTQFS_CPU set the highest level allowed.
  */
 enum cpu_level {
 	CPU_C,      /* the reference, plain C */
@@ -14,13 +14,13 @@ enum cpu_level {
 	CPU_LEVELS,
 };
 
-/* The highest level this machine has (processor and operating system). */
+/* Returns the highest level that CPU and operating system support. */
 enum cpu_level cpu_detect(void);
 
-/* "c", "ssse3" or "neon", "avx2" or "avx512". */
+/* Returns "c", "ssse3" or "neon", "avx2" or "avx512". */
 const char *cpu_name(enum cpu_level level);
 
-/* Parses a name of any architecture. Returns 0, -EINVAL for no such name, -ENOTSUP for one this machine lacks. */
+/* Parses the name of a level of any architecture. Returns 0, -EINVAL if unknown, -ENOTSUP if this machine lacks it. */
 int cpu_parse(const char *name, enum cpu_level *level);
 
 #endif

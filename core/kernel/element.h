@@ -2,7 +2,7 @@
 #ifndef GPTQFS_ELEMENT_H
 #define GPTQFS_ELEMENT_H
 
-/* Single elements of arrays without alignment, in plain C: what the references are made of. */
+/* Access to single elements of unaligned arrays, in plain C, for the references. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +17,7 @@ static inline size_t element_bytes(enum dtype dtype)
 	return dtype == DTYPE_F32 ? 4 : dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? 2 : 1;
 }
 
-/* Element i of an array of F32, F16, BF16, F8_E4M3, F8_E5M2 or F8_E8M0 as a float, which is exact. */
+/* Returns element i of an array of F32, F16, BF16, F8_E4M3, F8_E5M2 or F8_E8M0 as a float, exactly. */
 static inline float element_load(const void *array, size_t i, enum dtype dtype)
 {
 	const size_t bytes = element_bytes(dtype);
@@ -40,7 +40,7 @@ static inline float element_load(const void *array, size_t i, enum dtype dtype)
 	}
 }
 
-/* Stores a value as element i of an array of F16, BF16 or F32: rounded to nearest even, a NaN made canonical. */
+/* Stores element i of an array of F16, BF16 or F32, rounded to nearest even, NaN made canonical. */
 static inline void element_store(void *array, size_t i, float value, enum dtype dtype)
 {
 	const uint32_t bits = float_canonical(bits_of_float(value));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/fp8.h"
 
@@ -8,7 +8,7 @@
 
 #include "kernel/element.h"
 
-/* The contract, but for the last rounding. */
+/* The contract, except the last rounding. */
 static float fp8_weight(const struct fp8_tensor *t, uint32_t n, uint32_t k)
 {
 	const size_t grid_columns = (t->columns - 1) / t->block_columns + 1;

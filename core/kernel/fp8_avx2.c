@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * AVX2 and F16C: 16 codes at a time, those with even and with odd numbers apart, which makes two bf16 of a pair of
- * floats by one blend. Real models have no NaN codes, so one look at 32 codes sends those that have one elsewhere.
+ * AVX2 and F16C: 16 codes at a time, split into even and odd ones, so that one blend packs two floats as bf16. Real
+ * models have no NaN codes, so 32 codes are tested at once, and rare NaN takes another path.
  */
 
 #if defined(__x86_64__)
@@ -17,7 +17,7 @@
 
 #include "kernel/fp8_blocks.h"
 
-/* 16 codes as fp16 of the same bits, or the byte as the upper one of it; even numbers in the lower half. */
+/* Converts 16 codes to fp16 of the same bits, or with the code as the upper byte; even ones in the lower half. */
 ALWAYS_INLINE __m256i fp8_halves(__m128i codes, enum dtype code)
 {
 	const __m128i apart = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
@@ -50,7 +50,7 @@ ALWAYS_INLINE struct floats16 fp8_values(__m128i codes, enum dtype code)
 	return (struct floats16){_mm256_mul_ps(value.even, unfold), _mm256_mul_ps(value.odd, unfold)};
 }
 
-/* One scale for all, or those of 16 codes. */
+/* One scale for all, or 16 scales. */
 ALWAYS_INLINE struct floats16 load_scales(const float *scales, bool each)
 {
 	__m256 low, high, even, odd;
@@ -78,7 +78,7 @@ ALWAYS_INLINE void fp8_decode16(char *dst, __m128i codes, struct floats16 scale,
 	floats16_store(dst, value, v.out);
 }
 
-/* Up to 16 codes of any kind; both pointers may end with them. */
+/* Decodes up to 16 codes of any kind, without access beyond them. */
 static __attribute__((noinline)) void fp8_decode_some(char *dst, const unsigned char *src, size_t n,
     const float *scales, struct fp8_variant v)
 {

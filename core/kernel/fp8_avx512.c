@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* AVX-512: 32 codes at a time, which are a cache line of 16-bit output; a masked load and store for the last ones. */
+/* AVX-512: 32 codes at a time, a cache line of 16-bit output; masked loads and stores at the end. */
 
 #if defined(__x86_64__)
 
@@ -22,7 +22,7 @@ ALWAYS_INLINE struct floats32 floats_of_halves(__m512i halves)
 	    _mm512_cvtph_ps(_mm512_castsi512_si256(halves)), _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1))};
 }
 
-/* E4M3 codes as the fp16 of the same bits, 2^-8 of their value but for NaNs. */
+/* E4M3 codes as fp16 of the same bits: 2^-8 of their value, except NaN. */
 ALWAYS_INLINE __m512i halves_of_e4m3(__m256i codes)
 {
 	return _mm512_and_si512(_mm512_slli_epi16(_mm512_cvtepi8_epi16(codes), 7), _mm512_set1_epi16((short)0xbf80));
@@ -55,7 +55,7 @@ ALWAYS_INLINE struct floats32 fp8_product(struct floats32 value, struct floats32
 	return (struct floats32){_mm512_mul_ps(value.low, scale.low), _mm512_mul_ps(value.high, scale.high)};
 }
 
-/* The value, or the canonical NaN where the mask says so. */
+/* Returns the value, with the canonical NaN where the mask is set. */
 ALWAYS_INLINE struct floats32 with_nans(struct floats32 value, __mmask32 nans)
 {
 	const __m512 nan = _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000));

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of an FP8 kernel that is the same for every instruction set. A file fp8_<isa>.c defines FP8_LANES, the
- * floats in a register, includes this, defines fp8_decode(), and calls fp8_install().
+ * The part of FP8 kernels common to all instruction sets. A file fp8_<isa>.c defines FP8_LANES, the floats per
+ * register, includes this, defines fp8_decode(), and calls fp8_install().
  *
- * Rows of codes and of output are contiguous, so nothing is transposed and no table is built: codes are widened by
- * arithmetic, multiplied and rounded. The scales of a row of blocks are made floats once for all rows of it: one for
- * each block, or, where blocks are narrower than a vector of codes, one for each column.
+ * Rows of codes and of output are contiguous, so nothing is transposed and no table is needed: codes are widened by
+ * arithmetic, multiplied and rounded. The scales of a row of blocks are converted to float once for all its rows: one
+ * per block or, if blocks are narrower than a vector of codes, one per column.
  */
 
 #include <stdbool.h>
@@ -19,20 +19,19 @@
 #include "kernel/inline.h"
 
 enum {
-	FP8_SCALES = 4096, /* at hand at a time: shorter pieces of rows are slow to come from memory */
-	FP8_NARROW = 32,   /* blocks of fewer columns have their scales repeated for each column */
+	FP8_SCALES = 4096, /* floats kept at a time: reading shorter pieces of rows from memory is slow */
+	FP8_NARROW = 32,   /* narrower blocks get their scale repeated for each column */
 };
 
 /*
- * What a kernel is made for. As fp16, the bits of an E4M3 code mean 2^-8 of its value, subnormals included; `plain`
- * kernels are for E4M3 codes and scales that were multiplied by 2^8 instead (by 2^-8 if they divide), which is exact:
- * no scale overflows by it, and the result is the same before it is rounded. Outputs are NaN where codes are, and
- * nowhere else.
+ * Constants of a kernel. The bits of an E4M3 code, taken as fp16, mean 2^-8 of its value, subnormals included. `plain`
+ * kernels use those, with scales multiplied by 2^8 (by 2^-8 if they divide), used only if that is exact: the result
+ * before rounding is the same. Their outputs are NaN only where codes are.
  */
 struct fp8_variant {
 	enum dtype code, out;
 	bool divide;
-	bool each; /* every code has a scale of its own */
+	bool each; /* each code has its own scale */
 	bool plain;
 };
 
@@ -42,12 +41,12 @@ struct fp8_variant {
 ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, const float *scales,
     struct fp8_variant v);
 
-/* Some columns of rows that share a row of blocks, and the scales of those columns. */
+/* Some columns of the rows of one row of blocks, and the scales of these columns. */
 struct fp8_part {
 	const struct fp8_tensor *t;
 	const unsigned char *codes;
 	char *dst;
-	size_t pitch; /* bytes from one row of output to the next */
+	size_t pitch; /* bytes between rows of output */
 	uint32_t rows;
 	uint32_t column0, columns;
 	struct fp8_variant variant;
@@ -159,7 +158,7 @@ static void fp8_repeat(struct fp8_part *p, uint32_t blocks)
 	}
 }
 
-/* Fills in the scales, of `row` and the part's columns, and whether kernels can be plain. */
+/* Fills in the scales for `row` and the part's columns, and whether the plain kernel can be used. */
 static __attribute__((noinline)) void fp8_load_scales(struct fp8_part *p, uint32_t row)
 {
 	const struct fp8_tensor *t = p->t;
@@ -217,7 +216,7 @@ ALWAYS_INLINE void fp8_part_decode(const struct fp8_part *p, struct fp8_variant 
 		fp8_row(p->dst + i * p->pitch, p->codes + (size_t)i * p->t->columns, p, v);
 }
 
-/* As many columns of the rectangle from `column` on as there is room for scales. */
+/* Returns as many columns of the rectangle, from `column`, as there is room for scales. */
 static uint32_t fp8_part_columns(const struct fp8_tensor *t, const struct kernel_rect *r, uint32_t column)
 {
 	const uint32_t left = r->column0 + r->columns - column;

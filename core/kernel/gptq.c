@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/gptq.h"
 
@@ -10,12 +10,12 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checkpoints and views are little-endian, and so is gptqfs");
 
-/* A row of qzeros or a column of qweight: where its words are. */
+/* The words of a row of qzeros or a column of qweight. */
 struct word_run {
 	const unsigned char *first;
-	size_t stride; /* bytes from one word to the next */
+	size_t stride; /* bytes between words */
 	unsigned word_bits;
-	uint64_t add; /* to every word, modulo the word, before a field is taken */
+	uint64_t add; /* added to every word, modulo its size, before fields are extracted */
 };
 
 static uint64_t run_word(const struct word_run *run, size_t i)
@@ -113,7 +113,7 @@ struct weight {
 	enum dtype out;
 };
 
-/* Element i of dst: the weight of input k and output n. This is the contract. */
+/* Stores element i of dst: the weight of input k and output n. This is the contract. */
 static void gptq_element(void *dst, size_t i, const struct qtensor *q, struct weight at)
 {
 	const uint32_t g = q->g_idx ? q->g_idx[at.k] : at.k / q->group_size;

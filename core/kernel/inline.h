@@ -2,13 +2,13 @@
 #ifndef GPTQFS_INLINE_H
 #define GPTQFS_INLINE_H
 
-/* What SIMD kernels are written with: each is made by inlining the same functions with constant arguments. */
+/* SIMD kernels are made by inlining the same functions with constant arguments. */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /*
- * gcc unrolls no loop at -O2 unless told to; clang does, and warns where it cannot. Builds with sanitizers define this
- * away: they put code into the loops that gcc cannot unroll either, and it says so.
+ * At -O2 gcc unrolls loops only when told to; clang does, and warns if it cannot. Builds with sanitizers define this
+ * away: their checks keep gcc from unrolling, and it warns.
  */
 #if !defined(UNROLL) && defined(__clang__)
 #define UNROLL

@@ -3,9 +3,9 @@
 #define GPTQFS_KERNELS_H
 
 /*
- * The kernels in use: one table per encoding, and the casts. An encoding is X.h (its numeric contract and its table),
- * X.c (the C reference, which is always enough) and, where it was measured to pay, X_ISA.c for an instruction set.
- * Every kernel gives the bits of the reference; nothing is compared with a tolerance.
+ * The kernels in use: a table per encoding, and the casts. An encoding is X.h (numeric contract and table), X.c (the C
+ * reference, which suffices) and, if measured to pay, X_ISA.c for an instruction set. Every kernel produces the bits of
+ * the reference; there are no tolerances.
  */
 
 #include "kernel/bnb.h"
@@ -22,7 +22,7 @@ struct accel;
 /* The best kernels of one CPU level; filled once, then constant. */
 struct kernels {
 	enum cpu_level level;
-	struct accel *accel; /* decodes in their place where it can (accel.h), or NULL; owned by the model */
+	struct accel *accel; /* used instead where it can be (accel.h), or NULL; owned by the model */
 	struct gptq_dsp gptq;
 	struct fp8_dsp fp8;
 	struct bnb_dsp bnb;
@@ -32,7 +32,7 @@ struct kernels {
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 
-/* Fills the tables with the references, then lets each level up to `level` override what it does faster. */
+/* Fills the tables with the references, then lets each level up to `level` override slots. */
 void kernels_init(struct kernels *k, enum cpu_level level);
 
 #endif

@@ -3,11 +3,10 @@
 #define GPTQFS_PLUGIN_H
 
 /*
- * The interface of accelerator plugins: shared objects that decode rows of quantized matrices somewhere else than on
- * this CPU. This header is all of gptqfs that a plugin includes. gptqfs never links one: it loads the plugin it was
- * told to, by absolute path, and uses it only after its rows were compared, byte for byte, with the C reference, and
- * its speed with the CPU's. Whatever a plugin does wrong costs one line in the log; from then on the CPU decodes, and
- * no reader sees an error.
+ * The interface of accelerator plugins: shared objects that decode rows of quantized matrices on another device. A
+ * plugin includes no other header of gptqfs. gptqfs does not link plugins: it loads one by absolute path, and uses it
+ * only after comparing its rows, byte for byte, with the C reference, and its speed with the CPU's. If a plugin fails,
+ * that costs one log line; from then on the CPU decodes, and no reader sees an error.
  */
 
 #include <stdbool.h>
@@ -21,16 +20,16 @@
 #define ACCEL_VERSION 2
 #define ACCEL_SYMBOL "gptqfs_accel_plugin" /* a const struct accel_plugin, exported */
 
-/* Where a plugin says why it failed: a sentence without a newline. */
+/* Receives a plugin's reason for a failure: a sentence without a newline. */
 struct accel_text {
 	char text[256];
 };
 
 struct accel_config {
-	uint64_t memory; /* bytes of the device's memory that may be held at any time */
+	uint64_t memory; /* most bytes of device memory held at any time */
 };
 
-/* `rows` pieces of `width` bytes that lie src_stride bytes apart, to be put dst_stride bytes apart. */
+/* `rows` pieces of `width` bytes, src_stride bytes apart in the source and dst_stride in the destination. */
 struct accel_copy {
 	void *dst;
 	const void *src;
@@ -38,7 +37,7 @@ struct accel_copy {
 	size_t src_stride, dst_stride;
 };
 
-/* An encoding and the struct that describes a matrix of it. */
+/* An encoding and its struct for a matrix. */
 struct accel_encoding {
 	const char *name;
 	uint32_t matrix_size; /* sizeof the struct */
@@ -47,46 +46,50 @@ struct accel_encoding {
 #define ACCEL_GPTQ "gptq" /* struct qtensor, rows as a gptq_fn writes them */
 
 /*
- * One call: rows [row0, row0 + nrows) of a matrix to dst.
+ * A call: decode rows [row0, row0 + nrows) of a matrix to dst.
  *
- * What the matrix points at lies in mapped files, which may be cut short or changed at any time. So a plugin never
- * touches it: it has pieces copied by `copy`, which returns 0 for bytes that are those of the unchanged file. If it
- * returns anything else, the plugin drops what it holds of this matrix and returns that value.
+ * The matrix points into mapped files, which may be truncated or changed at any time. So a plugin must not touch that
+ * memory, but get pieces by `copy`, which returns 0 if the bytes are those of the unchanged file. If it returns
+ * anything else, the plugin must drop what it holds of this matrix and return that value.
  */
 struct accel_job {
-	const char *encoding; /* one that the plugin listed */
-	const void *matrix;   /* the struct of that encoding */
+	const char *encoding; /* listed by the plugin */
+	const void *matrix;   /* its struct */
 	enum dtype out;       /* DTYPE_F16, DTYPE_BF16 or DTYPE_F32 */
 	uint32_t row0, nrows;
-	size_t row_bytes; /* of dst, which has no gaps */
+	size_t row_bytes; /* size of dst, which has no gaps */
 	void *dst;
-	bool keep; /* more rows will be wanted: until forget() the same address means the same matrix */
+	bool keep; /* more rows will follow: until forget(), the same address means the same matrix */
 	int (*copy)(void *copy_ctx, const struct accel_copy *what);
 	void *copy_ctx;
 };
 
 struct accel_plugin {
-	/* Compared before anything else here is touched, each with the value that gptqfs was built with. */
+	/* Checked before anything else is accessed, against the values that gptqfs was built with. */
 	uint32_t size;     /* sizeof(struct accel_plugin) */
 	uint32_t version;  /* ACCEL_VERSION */
 	uint32_t job_size; /* sizeof(struct accel_job) */
 
-	/* What it decodes, ended by a NULL name. It never gets a job of another encoding. */
+	/* Supported encodings, up to a NULL name. The plugin gets no jobs of others. */
 	const struct accel_encoding *encodings;
 
-	/* Prepares the device. 0 and a state for the calls below, with the name of the device in `text`; or -errno,
-	 * with the reason there. */
+	/*
+	 * Prepares the device. Returns 0, a state for the calls below and the name of the device in `text`; or -errno,
+	 * with the reason there.
+	 */
 	int (*open)(const struct accel_config *config, void **state, struct accel_text *text);
-	/* Runs in any number of threads. 0; -ENOTSUP if it decodes no such matrix; what `copy` returned; any other
-	 * -errno, with the reason, if the device failed: it is not asked again. */
+	/*
+	 * Must be thread-safe. Returns 0; -ENOTSUP for unsupported matrices; a failure of `copy`; or any other -errno,
+	 * with the reason, if the device failed: the plugin is then not used again.
+	 */
 	int (*dequant)(void *state, const struct accel_job *job, struct accel_text *why);
-	/* Drops what was kept of this matrix; no call for it is in progress. */
+	/* Drops what was kept of a matrix; no call for it is in progress. */
 	void (*forget)(void *state, const void *matrix);
 	/* Frees the state; no call is in progress. */
 	void (*close)(void *state);
 };
 
-/* Copies as told. */
+/* Copies as described. */
 static inline void accel_copy_run(const struct accel_copy *what)
 {
 	for (size_t i = 0; i < what->rows; i++)

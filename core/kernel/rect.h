@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* A rectangle of a matrix: rows [row0, row0 + rows), and of each the columns [column0, column0 + columns). */
+/* A rectangle of a matrix: columns [column0, column0 + columns) of rows [row0, row0 + rows). */
 struct kernel_rect {
 	uint32_t row0, rows;
 	uint32_t column0, columns;

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_VECTOR_H
 #define GPTQFS_VECTOR_H
 
-/* Vectors of 16 bytes in the compilers' own notation, for SSSE3 and NEON, and rounding as the contracts want it. */
+/* 16-byte vectors as a compiler extension, for SSSE3 and NEON, and rounding as the contracts require. */
 
 #if defined(__SSSE3__) || defined(__aarch64__)
 
@@ -91,7 +91,7 @@ ALWAYS_INLINE words4 choose(ints4 mask, words4 yes, words4 no)
 	return ((words4)mask & yes) | (~(words4)mask & no);
 }
 
-/* By multiplication, which subnormals survive and which makes them normal; inf and NaN keep their exponent of ones. */
+/* By multiplication, which keeps subnormals and normalizes them; inf and NaN keep their all-ones exponent. */
 ALWAYS_INLINE words4 widen_half(words4 half)
 {
 	const words4 man_exp = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16;
@@ -100,7 +100,7 @@ ALWAYS_INLINE words4 widen_half(words4 half)
 	return sign | choose((ints4)man_exp >= 0x0f800000, man_exp | 0x7f800000, finite);
 }
 
-/* fp16 in the low half of each element, to nearest even; a canonical NaN stays one where NaNs are looked for. */
+/* Rounds to fp16 in the low half of each element, to nearest even. Keeps canonical NaNs if it checks for NaN. */
 ALWAYS_INLINE words4 narrow_half(words4 bits, bool finite)
 {
 #if defined(__aarch64__)
@@ -108,9 +108,9 @@ ALWAYS_INLINE words4 narrow_half(words4 bits, bool finite)
 	return (words4)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
 #else
 	const words4 sign = bits >> 16 & 0x8000, nan = {0x7e00, 0x7e00, 0x7e00, 0x7e00};
-	/* What is larger than any half is as good as 65536, which becomes inf by the arithmetic of the rest. */
+	/* Anything beyond the range is as good as 65536, which the arithmetic below turns into inf. */
 	const words4 magnitude = (words4)_mm_min_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(65536));
-	/* The last bit of a half below 2^-14 is as large as that of the float 0.5. */
+	/* Below 2^-14, the last bit of fp16 has the weight of the last bit of the float 0.5. */
 	const words4 subnormal = (words4)((floats4)magnitude + 0.5f) - 0x3f000000;
 	const words4 normal = (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
 	const words4 half = sign | choose((ints4)magnitude < 0x38800000, subnormal, normal);
@@ -138,7 +138,7 @@ ALWAYS_INLINE words4 canonical_nan(floats4 value)
 	return choose((ints4)(value != value), (words4){0} + 0x7fc00000, (words4)value);
 }
 
-/* Of floats whose NaNs are canonical, or of which none is NaN: fp16 or bf16 in the low half of each element. */
+/* Rounds floats to fp16 or bf16 in the low half of each element. NaNs must be canonical or absent. */
 ALWAYS_INLINE words4 round16(words4 bits, enum dtype out, bool finite)
 {
 	if (out == DTYPE_F16)
