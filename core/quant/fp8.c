@@ -36,6 +36,7 @@ struct fp8_module {
 struct fp8_opener {
 	struct opening *o;
 	uint64_t block[2]; /* from the configuration; 0 if it has none */
+	uint64_t group;    /* the same for groups along a row */
 	bool divide;
 	bool scaled; /* the checkpoint has scales for F8 tensors */
 };
@@ -249,7 +250,7 @@ static bool fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp
 		*g = (struct fp8_grid){.rows = 1, .columns = g->rows, .stacked = true};
 	if (g->rows == 1 && g->columns == t->columns)
 		return try_block(t, g, t->rows, 1);
-	if (try_block(t, g, o->block[0], o->block[1]))
+	if (try_block(t, g, o->block[0], o->block[1]) || try_block(t, g, 1, o->group))
 		return true;
 	if (g->rows == t->rows && g->columns && t->columns % g->columns == 0)
 		return try_block(t, g, 1, t->columns / g->columns);
@@ -357,8 +358,14 @@ static int read_fp8_config(void *ctx, const char *where, const struct json *conf
 	opening_label(o->o, where, config);
 	o->divide |= semantics && strcmp(semantics, "inverse") == 0;
 	read_block(o, json_get(config, "weight_block_size"));
-	for (const struct json *group = json_first(groups); group; group = json_after(group))
-		read_block(o, json_get(json_get(group, "weights"), "block_structure"));
+	for (const struct json *group = json_first(groups); group; group = json_after(group)) {
+		const struct json *weights = json_get(group, "weights");
+		int64_t size;
+
+		read_block(o, json_get(weights, "block_structure"));
+		if (!o->group && json_integer(json_get(weights, "group_size"), &size) && size > 0)
+			o->group = (uint64_t)size;
+	}
 	return 0;
 }
 

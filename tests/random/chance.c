@@ -55,11 +55,11 @@ void *take(size_t size)
 
 char *say(const char *fmt, ...)
 {
-	char *text = take(128);
+	char *text = take(256);
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(text, 128, fmt, args);
+	vsnprintf(text, 256, fmt, args);
 	va_end(args);
 	return text;
 }

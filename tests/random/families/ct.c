@@ -308,6 +308,9 @@ static void end(struct mixture *x)
 {
 	struct memo memo;
 
+	/* A class is asked last: the others have names and patterns. */
+	if (scheme_count && chance(30))
+		strcpy(schemes[below(scheme_count)].targets, "\"Linear\"");
 	if (version)
 		say_setting(x, say("\"version\": \"%s\"", version));
 	memo_open(&memo);

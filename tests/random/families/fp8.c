@@ -12,6 +12,24 @@ static bool bare;         /* no weight has a scale, so that codes are numbers as
 static const char *const codes[] = {"F8_E4M3", "F8_E4M3", "F8_E4M3", "F8_E5M2"};
 static const char *const scale_types[] = {"F32", "F32", "BF16", "F16", "U8", "F8_E8M0"};
 
+/* Where writers say it; the groups may be another family's. */
+static void say_block(struct mixture *x)
+{
+	const uint64_t how = x->has_config_groups ? 0 : below(3);
+	const char *const weights =
+	    "\"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"weights\": {\"type\": \"float\", ";
+
+	if (how == 2)
+		block[0] = 1;
+	if (how == 0)
+		say_setting(x, say("\"weight_block_size\": [%" PRIu64 ", %" PRIu64 "]", block[0], block[1]));
+	else if (how == 1)
+		say_setting(x,
+		    say("%s\"block_structure\": [%" PRIu64 ", %" PRIu64 "]}}}", weights, block[0], block[1]));
+	else
+		say_setting(x, say("%s\"group_size\": %" PRIu64 "}}}", weights, block[1]));
+}
+
 static void begin(struct mixture *x)
 {
 	static const unsigned char usual[] = {128, 128, 64, 16, 7};
@@ -30,7 +48,7 @@ static void begin(struct mixture *x)
 
 		block[0] = rows;
 		block[1] = columns;
-		say_setting(x, say("\"weight_block_size\": [%" PRIu64 ", %" PRIu64 "]", rows, columns));
+		say_block(x);
 	}
 }
 
