@@ -84,17 +84,51 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 	return 0;
 }
 
+/* The list with room for one element more, in the arena: itself, or a copy that is twice as long. NULL for lack of
+ * memory. */
+static void *with_room(const struct opening *o, void *list, size_t count, size_t *room, size_t size)
+{
+	const size_t more = *room * 2 + 1;
+	void *longer;
+
+	if (count < *room)
+		return list;
+	longer = arena_alloc(&o->c->arena, more, size);
+	if (!longer)
+		return NULL;
+	if (count)
+		memcpy(longer, list, count * size);
+	*room = more;
+	return longer;
+}
+
+int opening_put(struct opening *o, const struct tensor *t)
+{
+	struct tensors *out = o->out;
+	struct tensor *list = with_room(o, out->list, out->count, &o->room, sizeof(*list));
+
+	if (!list)
+		return err_memory(o->err);
+	out->list = list;
+	out->list[out->count++] = *t;
+	return 0;
+}
+
 int opening_add(struct opening *o, const char *name, struct encoded *e)
 {
-	if (!name)
+	struct tensors *out = o->out;
+	struct encoded **list = with_room(o, out->encoded, out->encoded_count, &o->encoded_room, sizeof(*list));
+	const struct tensor t = {
+	    .name = name, .shape = e->shape, .ndim = e->ndim, .origin = TENSOR_ENCODED, .encoded = e};
+
+	if (!name || !list)
 		return err_memory(o->err);
 	for (size_t i = 0; i < ENCODED_PARTS; i++)
 		if (e->part[i])
 			opening_take(o, e->part[i]);
-	o->out->list[o->out->count++] =
-	    (struct tensor){.name = name, .shape = e->shape, .ndim = e->ndim, .origin = TENSOR_ENCODED, .encoded = e};
-	o->out->encoded[o->out->encoded_count++] = e;
-	return 0;
+	out->encoded = list;
+	out->encoded[out->encoded_count++] = e;
+	return opening_put(o, &t);
 }
 
 int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx)

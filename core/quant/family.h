@@ -21,9 +21,10 @@ struct opening {
 	struct tables tables;
 	struct tensors *out;
 	struct gptqfs_error *err;
-	bool *taken;           /* [c->tensor_count] not served as stored */
-	uint64_t read;         /* bytes of tensors read so far */
-	bool hide_activations; /* some family stores scales of activations: see activations.h */
+	size_t room, encoded_room; /* in the lists of *out */
+	bool *taken;               /* [c->tensor_count] not served as stored */
+	uint64_t read;             /* bytes of tensors read so far */
+	bool hide_activations;     /* some family stores scales of activations: see activations.h */
 	struct {
 		const char *what, *then, *module; /* the first */
 		size_t count;
@@ -41,7 +42,7 @@ struct family {
 	int (*open)(struct opening *o);
 };
 
-extern const struct family awq_family, gptq_family, bnb_family, fp4_family, fp8_family, compressed_family;
+extern const struct family awq_family, gptq_family, bnb_family, fp4_family, fp8_family, compressed_family, mlx_family;
 
 /* Returns the stored tensor MODULE<suffix>, or NULL. */
 const struct st_tensor *opening_find(const struct opening *o, const char *module, const char *suffix);
@@ -58,6 +59,9 @@ const char *opening_module(const struct opening *o, const struct st_tensor *t, c
 
 /* Returns the name of the file that holds a tensor, for messages. */
 const char *opening_file(const struct opening *o, const struct st_tensor *t);
+
+/* Adds a tensor of any origin. Returns 0 or -ENOMEM. */
+int opening_put(struct opening *o, const struct tensor *t);
 
 /* Adds tensor `name`, decoded from `e` (arena), and takes its parts. Returns 0 or -ENOMEM. */
 int opening_add(struct opening *o, const char *name, struct encoded *e);

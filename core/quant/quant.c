@@ -14,18 +14,12 @@
 #include "tensor/stack.h"
 
 static const struct family *const families[] = {
-    &awq_family, &gptq_family, &bnb_family, &fp4_family, &fp8_family, &compressed_family};
+    &awq_family, &gptq_family, &bnb_family, &fp4_family, &fp8_family, &compressed_family, &mlx_family};
 
 /* Marlin's tensors are X.B and X.s; either name alone is too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)
 {
 	return t->dtype == DTYPE_I32 && opening_beside(o, t, ".B", ".s");
-}
-
-/* MLX's are X.weight of words, X.scales and, mostly, X.biases. */
-static bool is_mlx(const struct opening *o, const struct st_tensor *t)
-{
-	return t->dtype == DTYPE_U32 && opening_beside(o, t, ".weight", ".scales");
 }
 
 /* Formats that are recognised by their tensors, even without a configuration. */
@@ -42,8 +36,6 @@ static int refuse_tensors(const struct opening *o)
 		found = foreign_by_tensor(t->name, t->dtype);
 		if (!found.what && is_marlin(o, t))
 			found = foreign_by_label("marlin");
-		if (!found.what && is_mlx(o, t))
-			found = foreign_by_label("mlx");
 		if (found.what)
 			first = t;
 	}
@@ -84,8 +76,8 @@ static int refuse_label(struct opening *o)
 	const struct json *mlx = json_get(o->c->config_json, "quantization");
 
 	if (json_get(mlx, "group_size") && json_get(mlx, "bits"))
-		return err_set(o->err, -ENOTSUP, "config.json: \"quantization\" is MLX's, which is not served; %s",
-		    foreign_by_label("mlx").remedy);
+		return err_set(o->err, -ENOTSUP,
+		    "config.json: \"quantization\" is MLX's, but no tensor is stored in its way; fetch the model again");
 	return opening_configs(o, refuse_method, o);
 }
 
@@ -115,21 +107,24 @@ static bool has_work(const struct opening *o)
 	return false;
 }
 
-static void quant_add_stored(struct opening *o)
+static int quant_add_stored(struct opening *o)
 {
 	size_t tiny = 0;
 
 	for (size_t i = 0; i < o->c->tensor_count; i++) {
 		const struct st_tensor *s = &o->c->tensors[i];
+		const struct tensor t = {
+		    .name = s->name, .shape = s->shape, .ndim = s->ndim, .origin = TENSOR_STORED, .stored = s};
 
 		if (o->taken[i])
 			continue;
-		o->out->list[o->out->count++] = (struct tensor){
-		    .name = s->name, .shape = s->shape, .ndim = s->ndim, .origin = TENSOR_STORED, .stored = s};
+		if (opening_put(o, &t))
+			return -ENOMEM;
 		tiny += is_tiny_float(s);
 	}
 	if (tiny)
 		checkpoint_warn(o->c, "%zu F8 tensors have no scale anywhere; decoded as the numbers they are", tiny);
+	return 0;
 }
 
 static void warn_tallies(const struct opening *o)
@@ -209,9 +204,10 @@ static int open_families(struct opening *o)
 		rc = refuse_scaled(o);
 	if (rc == 0 && !o->out->encoded_count && !has_work(o))
 		rc = refuse_unquantized(o);
+	if (rc == 0)
+		rc = quant_add_stored(o);
 	if (rc)
 		return rc;
-	quant_add_stored(o);
 	warn_tallies(o);
 	warn_tied_head(o);
 	return fit_architecture(o);
@@ -222,6 +218,7 @@ int quant_open(struct checkpoint *c, struct tensors *out, struct gptqfs_error *e
 	struct opening o = {.c = c, .out = out, .err = err, .architecture = architecture_find(c->config_json)};
 
 	architecture_tables(c->config_json, &o.tables);
+	o.room = o.encoded_room = c->tensor_count;
 	out->list = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->list));
 	out->encoded = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->encoded));
 	o.taken = arena_alloc(&c->arena, c->tensor_count, sizeof(*o.taken));

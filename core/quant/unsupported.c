@@ -16,7 +16,6 @@ static const struct {
     {"fp8", {"FP8", OTHER}},
     {"fbgemm", {"FP8 (fbgemm)", OTHER}},
     {"hqq", {"HQQ", OTHER}},
-    {"mlx", {"MLX", OTHER}},
     {"marlin", {"Marlin, a repacked kernel format", CONVERT}},
     {"bitblas", {"BitBLAS, a repacked kernel format", CONVERT}},
     {"qqq", {"QQQ", CONVERT}},

@@ -30,9 +30,12 @@ static bool is_packed(const struct rewrite *r)
 	return r->view->quantization.at != NULL;
 }
 
-static bool is_cut(const struct rewrite *r, struct json_text key)
+/* MLX says it twice, the other time at the top only. */
+static bool is_cut(const struct rewrite *r, const struct object *o, struct json_member m)
 {
-	return (!is_packed(r) && json_text_is(key, "quantization_config")) || json_text_is(key, "compression_config");
+	return (!is_packed(r) && json_text_is(m.key, "quantization_config")) ||
+	       json_text_is(m.key, "compression_config") ||
+	       (o->top && json_text_is(m.key, "quantization") && m.value.at[0] == '{');
 }
 
 static bool is_dtype(struct json_text key)
@@ -151,7 +154,7 @@ static void rewrite_object(struct rewrite *r, struct json_text text, struct obje
 		if (from == open)
 			o->space = (struct json_text){open, (size_t)(m.key.at - open)};
 		from = m.value.at + m.value.len;
-		if (is_cut(r, m.key)) {
+		if (is_cut(r, o, m)) {
 			kept = NULL;
 			continue;
 		}

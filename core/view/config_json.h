@@ -23,9 +23,9 @@ struct config_view {
 
 /*
  * Writes config.json as shown by the view. quantization_config is removed at any depth, or replaced by `quantization`,
- * which is added if there was none; compression_config is removed. A dense view's torch_dtype and dtype are set
- * wherever present, and added at the top level. Members that transformers 5 renamed get both spellings: see
- * spellings.h.
+ * which is added if there was none; compression_config is removed, and at the top level MLX's `quantization`. A dense
+ * view's torch_dtype and dtype are set wherever present, and added at the top level. Members that transformers 5
+ * renamed get both spellings: see spellings.h.
  *
  * Works by cutting and inserting text, so that all other bytes stay: strict readers distinguish 10000.0 from 10000.
  * `text` must be an object and have passed json_check. out->failed is set if out of memory.

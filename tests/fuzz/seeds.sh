@@ -123,6 +123,14 @@ others = {
                          {"quant_method": "compressed-tensors", "config_groups": {"a": {
                              "targets": ["Linear"], "weights": {"num_bits": 8, "block_structure": "3x5"}}}}),
 }
+others["mlx"] = ({m + "weight": ("U32", [5, 6], some(120)), m + "scales": ("F16", [5, 2], some(20)),
+                  m + "biases": ("F16", [5, 2], some(20))},
+                 {"model_type": "llama", "quantization": {"group_size": 32, "bits": 3}})
+s = "model.l.mlp.switch_mlp."
+others["mlx-experts"] = ({s + "up_proj.weight": ("U32", [3, 2, 4], some(96)), s + "up_proj.scales": ("BF16", [3, 2, 1], some(12)),
+                          s + "up_proj.biases": ("BF16", [3, 2, 1], some(12)), s + "gate_proj.weight": ("F16", [2, 2, 3], some(24))},
+                         {"model_type": "qwen3_moe", "quantization": {"group_size": 64, "bits": 4,
+                             "model.l.mlp.switch_mlp.up_proj": {"group_size": 32, "bits": 4}}})
 for name, case in others.items():
     with open(f"{sys.argv[1]}/{name}", "wb") as f:
         f.write(module(*case))

@@ -37,13 +37,13 @@ static void begin(struct mixture *x)
 
 	block[0] = block[1] = 0;
 	x->method = x->method ? x->method : PICK(methods);
-	inverse = chance(10);
+	inverse = *x->method && chance(10); /* without a quantization_config nothing can be said */
 	bare = x->is_pure && chance(5);
 	if (bare)
 		x->base.shunned = "act.scales"; /* might be those of the weights */
 	if (inverse)
 		say_setting(x, "\"weight_scale_semantics\": \"inverse\"");
-	if (x->has_config_groups || chance(60)) {
+	if (*x->method && (x->has_config_groups || chance(60))) {
 		const uint64_t rows = PICK(usual), columns = chance(70) ? rows : PICK(usual);
 
 		block[0] = rows;

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * MLX, mode affine: a module M with M.weight of words, a stream of codes along each row, M.scales and M.biases. Not to
+ * be confused with M.bias, which is the layer's own. transformers' quantizer for Metal writes the same, with M.qbiases.
+ *
+ * mlx-lm gives tensors the names and shapes of its own classes when it converts a model. Where those are the ones of
+ * transformers nothing is to be done; experts in one tensor are taken apart; models with other changes are refused.
+ * Sources: mlx-lm 0.32.2, mlx 0.32.4, transformers 5.24.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "quant/affine.h"
+
+#define EXPERTS_MAX 4096
+#define EXPERTS_MARK ".switch_mlp."
+
+enum mlx_part { MLX_WEIGHT, MLX_SCALES, MLX_BIASES };
+
+static const char *const affine_suffixes[] = {".weight", ".scales", ".biases", NULL};
+static const char *const metal_suffixes[] = {".weight", ".scales", ".qbiases", NULL};
+
+static const struct encoding mlx_encoding = {
+    .name = "MLX",
+    .suffixes = affine_suffixes,
+    .rows = affine_rows,
+    .describe = affine_describe,
+    .summarize = affine_summarize,
+    .examine = affine_examine,
+};
+
+static const struct encoding metal_encoding = {
+    .name = "MLX",
+    .suffixes = metal_suffixes,
+    .rows = affine_rows,
+    .describe = affine_describe,
+    .summarize = affine_summarize,
+    .examine = affine_examine,
+};
+
+/* ---- models ---- */
+
+/* What mlx-lm does to the tensors of a model. */
+enum mlx_change {
+	MLX_OTHER, /* something that is not undone here */
+	MLX_NONE,
+	MLX_EXPERTS, /* X.mlp.experts.#.gate_proj become X.mlp.switch_mlp.gate_proj */
+	MLX_MIXTRAL, /* X.block_sparse_moe.experts.#.w1 become X.block_sparse_moe.switch_mlp.gate_proj */
+};
+
+static const char *const unchanged[] = {"apertus", "cohere", "cohere2", "ernie4_5", "exaone", "exaone4", "gemma",
+    "gemma2", "gemma3_text", "glm", "glm4", "granite", "helium", "hunyuan_v1_dense", "internlm2", "internlm3", "llama",
+    "minicpm", "minicpm3", "mistral", "nemotron", "olmo", "olmo2", "olmo3", "phi", "phi3", "qwen", "qwen2", "qwen3",
+    "seed_oss", "smollm3", "stablelm", "starcoder2", "youtu_llm", NULL};
+static const char *const with_experts[] = {"deepseek", "deepseek_v2", "ernie4_5_moe", "exaone_moe", "glm4_moe",
+    "mellum", "olmoe", "qwen2_moe", "qwen3_moe", NULL};
+static const char *const like_mixtral[] = {"mixtral", "phimoe", NULL};
+
+static bool is_listed(const char *const *list, const char *name)
+{
+	while (*list && strcmp(*list, name) != 0)
+		list++;
+	return *list != NULL;
+}
+
+static enum mlx_change change_of(const char *model_type)
+{
+	if (is_listed(unchanged, model_type))
+		return MLX_NONE;
+	if (is_listed(with_experts, model_type))
+		return MLX_EXPERTS;
+	return is_listed(like_mixtral, model_type) ? MLX_MIXTRAL : MLX_OTHER;
+}
+
+/* ---- the configuration ---- */
+
+struct mlx_opener {
+	struct opening *o;
+	const char *model_type;
+	enum mlx_change change;
+	const struct json *config;   /* what it says of all modules, or NULL */
+	const struct json **members; /* [member_count] what it says of one each, by name */
+	size_t member_count;
+};
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(json_key(*(const struct json *const *)a), json_key(*(const struct json *const *)b));
+}
+
+static int mlx_read_config(struct mlx_opener *m)
+{
+	struct checkpoint *c = m->o->c;
+	const char *type = json_str(json_get(c->config_json, "model_type"));
+
+	m->model_type = type ? type : "";
+	m->change = change_of(m->model_type);
+	m->config = json_get(c->config_json, "quantization");
+	if (!json_is_object(m->config))
+		m->config = json_get(c->config_json, "quantization_config");
+	if (!json_is_object(m->config))
+		m->config = NULL;
+	m->members = arena_alloc(&c->arena, json_count(m->config), sizeof(const struct json *));
+	if (!m->members)
+		return err_memory(m->o->err);
+	for (const struct json *j = json_first(m->config); j; j = json_after(j))
+		if (json_is_object(j))
+			m->members[m->member_count++] = j;
+	if (m->member_count)
+		qsort(m->members, m->member_count, sizeof(const struct json *), by_key);
+	return 0;
+}
+
+/* What is said of a module alone, else of all. */
+static const struct json *mlx_config_of(const struct mlx_opener *m, const char *module)
+{
+	size_t low = 0, high = m->member_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		const int order = strcmp(json_key(m->members[middle]), module);
+
+		if (order == 0)
+			return m->members[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return m->config;
+}
+
+/* A whole number of the module's own configuration or of the one for all; 0 if there is none. */
+static uint64_t mlx_number(const struct mlx_opener *m, const char *module, const char *key)
+{
+	int64_t number;
+
+	if (!json_integer(json_get(mlx_config_of(m, module), key), &number) &&
+	    !json_integer(json_get(m->config, key), &number))
+		return 0;
+	return number > 0 ? (uint64_t)number : 0;
+}
+
+/* True if the configuration of the model has this as the width of something that layers read. */
+static bool is_width(const struct mlx_opener *m, uint64_t columns)
+{
+	static const char *const keys[] = {"hidden_size", "intermediate_size", "moe_intermediate_size",
+	    "shared_expert_intermediate_size", "q_lora_rank", "kv_lora_rank"};
+	const struct json *config = m->o->c->config_json;
+	int64_t heads, width;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (json_integer(json_get(config, keys[i]), &width) && width > 0 && (uint64_t)width == columns)
+			return true;
+	return json_integer(json_get(config, "num_attention_heads"), &heads) &&
+	       json_integer(json_get(config, "head_dim"), &width) && heads > 0 && width > 0 && heads <= INT32_MAX &&
+	       width <= INT32_MAX && (uint64_t)heads * (uint64_t)width == columns;
+}
+
+/* ---- widths ---- */
+
+struct mlx_fit {
+	uint64_t group_size, bits;
+};
+
+/* Codes of a group take as many bits as its words have: `product`. */
+static bool mlx_try(uint64_t product, uint64_t group_size, struct mlx_fit *fit)
+{
+	if (!group_size || product % group_size)
+		return false;
+	*fit = (struct mlx_fit){group_size, product / group_size};
+	return fit->bits <= 8 && fit->bits != 7;
+}
+
+/*
+ * The group size as the configuration says, if the width that it leads to is the one that it says. Else the one of
+ * those that MLX has that makes a row as long as one of the model's is.
+ */
+static int mlx_fit(const struct mlx_opener *m, const char *module, const struct st_tensor *t, uint64_t groups,
+    struct mlx_fit *fit)
+{
+	static const uint64_t sizes[] = {32, 64, 128};
+	const uint64_t words = t->shape[t->ndim - 1], product = words * 32 / groups;
+	const uint64_t said = mlx_number(m, module, "group_size"), bits = mlx_number(m, module, "bits");
+	struct mlx_fit other;
+	size_t found = 0;
+
+	if (words * 32 % groups)
+		return opening_bad_tensor(m->o, t, "words that groups of codes fill evenly");
+	if (!m->config)
+		return err_set(m->o->err, -EBADMSG,
+		    "config.json: no \"quantization\" says what MLX's tensor %.200s consists of; fetch the model again",
+		    t->name);
+	if (mlx_try(product, said, fit) && (!bits || bits == fit->bits))
+		return 0;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		if (mlx_try(product, sizes[i], &other) && is_width(m, groups * sizes[i])) {
+			*fit = other;
+			found++;
+		}
+	if (found == 1)
+		return 0;
+	return err_set(m->o->err, -EBADMSG,
+	    "config.json: %llu bits in groups of %llu for %.200s, expected a product of %llu, as the shapes of its tensors "
+	    "have it; correct \"quantization\"",
+	    (unsigned long long)bits, (unsigned long long)said, module, (unsigned long long)product);
+}
+
+/* ---- tensors ---- */
+
+static bool is_words(const struct opening *o, const struct st_tensor *t)
+{
+	return t->dtype == DTYPE_U32 && opening_beside(o, t, ".weight", ".scales");
+}
+
+static bool mlx_claims(const struct opening *o)
+{
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (!o->taken[i] && is_words(o, &o->c->tensors[i]))
+			return true;
+	return false;
+}
+
+static int refuse_mode(const struct mlx_opener *m, const struct st_tensor *t, const char *module)
+{
+	const char *mode = json_str(json_get(mlx_config_of(m, module), "mode"));
+
+	if (!mode)
+		mode = json_str(json_get(m->config, "mode"));
+	return err_set(m->o->err, -ENOTSUP,
+	    "%s: tensor %.200s is MLX's in mode \"%.40s\", of which only \"affine\" is served; fetch a version of the model "
+	    "in that mode, or its GPTQ or unquantized version",
+	    opening_file(m->o, t), t->name, mode && strcmp(mode, "affine") != 0 ? mode : "mxfp4, mxfp8 or nvfp4");
+}
+
+static bool beside_alike(const struct st_tensor *t, const struct st_tensor *other)
+{
+	return t->ndim == other->ndim && t->ndim >= 2 &&
+	       memcmp(t->shape, other->shape, (size_t)(t->ndim - 1) * sizeof(*t->shape)) == 0;
+}
+
+/* A weight and what is beside it. */
+struct mlx_parts {
+	const char *module;
+	const struct encoding *encoding;
+	const struct st_tensor *part[MLX_BIASES + 1];
+};
+
+static int mlx_find_parts(const struct mlx_opener *m, const struct st_tensor *t, struct mlx_parts *p)
+{
+	const struct st_tensor *scales = opening_beside(m->o, t, ".weight", ".scales");
+	const struct st_tensor *biases = opening_beside(m->o, t, ".weight", ".biases");
+	const char *mode;
+
+	*p = (struct mlx_parts){.module = opening_module(m->o, t, ".weight"), .encoding = &mlx_encoding};
+	if (!p->module)
+		return err_memory(m->o->err);
+	mode = json_str(json_get(mlx_config_of(m, p->module), "mode"));
+	if (!biases) {
+		biases = opening_beside(m->o, t, ".weight", ".qbiases");
+		p->encoding = &metal_encoding;
+	}
+	if (!biases || !affine_is_scale(scales) || (mode && strcmp(mode, "affine") != 0))
+		return refuse_mode(m, t, p->module);
+	p->part[MLX_WEIGHT] = t;
+	p->part[MLX_SCALES] = scales;
+	p->part[MLX_BIASES] = biases;
+	if (!t->bytes || (t->ndim != 2 && t->ndim != 3))
+		return opening_bad_tensor(m->o, t, "[out_features, words], or that for each of several experts");
+	if (!scales->bytes || !beside_alike(t, scales))
+		return opening_bad_tensor(m->o, scales, "[out_features, groups] as its weight");
+	if (biases->dtype != scales->dtype || !beside_alike(scales, biases) ||
+	    biases->shape[t->ndim - 1] != scales->shape[t->ndim - 1])
+		return opening_bad_tensor(m->o, biases, "the type and shape of its scales");
+	return 0;
+}
+
+/* ---- experts ---- */
+
+/* The number of experts in a tensor, and what its name has before and after the mark; false if it holds none. */
+struct mlx_stack {
+	uint64_t experts;
+	size_t before;
+	const char *after;
+};
+
+static bool mlx_is_stack(const struct mlx_opener *m, const struct st_tensor *t, struct mlx_stack *s)
+{
+	static const char *const layer[] = {[MLX_EXPERTS] = ".mlp", [MLX_MIXTRAL] = ".block_sparse_moe"};
+	const char *mark = m->change >= MLX_EXPERTS ? strstr(t->name, EXPERTS_MARK) : NULL;
+	const size_t len = mark ? strlen(layer[m->change]) : 0, before = mark ? (size_t)(mark - t->name) : 0;
+
+	if (!mark || t->ndim < 2 || before < len || memcmp(mark - len, layer[m->change], len) != 0)
+		return false;
+	*s = (struct mlx_stack){t->shape[0], before, mark + sizeof(EXPERTS_MARK) - 1};
+	return s->experts > 0 && s->experts <= EXPERTS_MAX;
+}
+
+/* The name of a tensor of one expert: ".gate_proj.weight" with X.switch_mlp before it is of X.experts.#. */
+static const char *expert_name(const struct mlx_opener *m, const struct st_tensor *t, const struct mlx_stack *s,
+    uint64_t expert)
+{
+	static const char *const mixtral[][2] = {{"gate_proj.", "w1."}, {"down_proj.", "w2."}, {"up_proj.", "w3."}};
+	const char *after = s->after, *projection = "";
+
+	for (size_t i = 0; m->change == MLX_MIXTRAL && i < sizeof(mixtral) / sizeof(*mixtral); i++)
+		if (strncmp(s->after, mixtral[i][0], strlen(mixtral[i][0])) == 0) {
+			projection = mixtral[i][1];
+			after = s->after + strlen(mixtral[i][0]);
+		}
+	return arena_printf(&m->o->c->arena, "%.*s.experts.%llu.%s%s", (int)s->before, t->name,
+	    (unsigned long long)expert, projection, after);
+}
+
+/* ---- modules ---- */
+
+/* One matrix, the number of an expert, of `count` in the tensors. */
+static int mlx_add(const struct mlx_opener *m, const struct mlx_parts *p, const struct affine_matrix *first,
+    const char *name, uint64_t expert, uint64_t count)
+{
+	struct checkpoint *c = m->o->c;
+	struct affine_module *module = arena_alloc(&c->arena, 1, sizeof(*module));
+	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
+
+	if (!name || !module || !shape)
+		return err_memory(m->o->err);
+	module->m = *first;
+	module->m.codes += expert * (p->part[MLX_WEIGHT]->bytes / count);
+	module->m.scales += expert * (p->part[MLX_SCALES]->bytes / count);
+	module->m.offsets += expert * (p->part[MLX_BIASES]->bytes / count);
+	module->bits = first->bits;
+	shape[0] = first->rows;
+	shape[1] = first->columns;
+	module->e.encoding = p->encoding;
+	module->e.module = arena_strndup(&c->arena, name, strlen(name) - strlen(".weight"));
+	module->e.shape = shape;
+	module->e.ndim = 2;
+	if (!module->e.module)
+		return err_memory(m->o->err);
+	for (size_t i = 0; i <= MLX_BIASES; i++)
+		encoded_add_part(&module->e, i, p->part[i], checkpoint_file(c, p->part[i]));
+	module->e.stored_bytes /= count;
+	return opening_add(m->o, name, &module->e);
+}
+
+static int fill_mlx_matrix(const struct mlx_opener *m, const struct mlx_parts *p, struct affine_matrix *out)
+{
+	const struct st_tensor *t = p->part[MLX_WEIGHT], *scales = p->part[MLX_SCALES];
+	const uint64_t rows = t->shape[t->ndim - 2], groups = scales->shape[t->ndim - 1];
+	const uint64_t words = t->shape[t->ndim - 1];
+	struct mlx_fit fit = {0};
+	int rc;
+
+	/* A word has at least four codes, and a group at least one. */
+	if (rows > AFFINE_ROWS_MAX || words > AFFINE_COLUMNS_MAX || groups > AFFINE_COLUMNS_MAX)
+		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
+	rc = mlx_fit(m, p->module, t, groups, &fit);
+	if (rc)
+		return rc;
+	if (fit.group_size > AFFINE_COLUMNS_MAX || groups * fit.group_size > AFFINE_COLUMNS_MAX)
+		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
+	*out = (struct affine_matrix){
+	    .rows = (uint32_t)rows,
+	    .columns = (uint32_t)(groups * fit.group_size),
+	    .block_rows = 1,
+	    .block_columns = (uint32_t)fit.group_size,
+	    .groups = (uint32_t)groups,
+	    .bits = (uint8_t)fit.bits,
+	    .packing = AFFINE_STREAM,
+	    .offset = AFFINE_BIASES,
+	    .scale_dtype = scales->dtype,
+	    .row_bytes = words * 4,
+	    .codes = checkpoint_data(m->o->c, t),
+	    .scales = checkpoint_data(m->o->c, scales),
+	    .offsets = checkpoint_data(m->o->c, p->part[MLX_BIASES]),
+	};
+	return 0;
+}
+
+static int refuse_change(const struct mlx_opener *m)
+{
+	return err_set(m->o->err, -ENOTSUP,
+	    "config.json: mlx-lm changes the tensors of model_type \"%.80s\", or it is not known what it does to them; fetch "
+	    "the version of the model that was made for transformers",
+	    m->model_type);
+}
+
+static int mlx_add_weight(const struct mlx_opener *m, const struct st_tensor *t)
+{
+	struct affine_matrix matrix;
+	struct mlx_stack stack;
+	struct mlx_parts p;
+	int rc = mlx_find_parts(m, t, &p);
+
+	/* transformers' own quantizer changes nothing. */
+	if (rc == 0 && m->change == MLX_OTHER && p.encoding == &mlx_encoding)
+		rc = refuse_change(m);
+	if (rc == 0)
+		rc = fill_mlx_matrix(m, &p, &matrix);
+	if (rc)
+		return rc;
+	if (t->ndim == 2)
+		return mlx_add(m, &p, &matrix, t->name, 0, 1);
+	if (!mlx_is_stack(m, t, &stack))
+		return opening_bad_tensor(m->o, t, "two dimensions, or the experts of a model whose class is known");
+	for (uint64_t i = 0; rc == 0 && i < stack.experts; i++)
+		rc = mlx_add(m, &p, &matrix, expert_name(m, t, &stack, i), i, stack.experts);
+	return rc;
+}
+
+/* Experts in one tensor that are not quantized. */
+static int cut_stored(const struct mlx_opener *m, const struct st_tensor *t)
+{
+	struct checkpoint *c = m->o->c;
+	struct mlx_stack stack;
+	int rc = 0;
+
+	if (opening_is_taken(m->o, t) || !dtype_is_cast(t->dtype) || !mlx_is_stack(m, t, &stack))
+		return 0;
+	opening_take(m->o, t);
+	for (uint64_t i = 0; rc == 0 && i < stack.experts; i++) {
+		struct st_tensor *part = arena_alloc(&c->arena, 1, sizeof(*part));
+
+		if (!part)
+			return err_memory(m->o->err);
+		*part = *t;
+		part->name = expert_name(m, t, &stack, i);
+		part->ndim--;
+		part->shape++;
+		part->bytes /= stack.experts;
+		part->begin += i * part->bytes;
+		if (!part->name)
+			return err_memory(m->o->err);
+		rc = opening_put(m->o, &(struct tensor){.name = part->name,
+					   .shape = part->shape,
+					   .ndim = part->ndim,
+					   .origin = TENSOR_STORED,
+					   .stored = part});
+	}
+	return rc;
+}
+
+static int mlx_open(struct opening *opening)
+{
+	struct mlx_opener m = {.o = opening};
+	int rc = mlx_read_config(&m);
+
+	if (rc == 0 && m.config && !opening->out->labels.configuration) {
+		opening_label(opening, "config.json", m.config);
+		opening->out->labels.group_size = (int64_t)mlx_number(&m, "", "group_size");
+	}
+	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
+		if (!opening->taken[i] && is_words(opening, &opening->c->tensors[i]))
+			rc = mlx_add_weight(&m, &opening->c->tensors[i]);
+	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
+		rc = cut_stored(&m, &opening->c->tensors[i]);
+	return rc;
+}
+
+const struct family mlx_family = {"MLX", mlx_claims, mlx_open};
