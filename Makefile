@@ -84,6 +84,7 @@ $(B)/plugin.path:
 ifneq ($(filter x86_64%,$(machine)),)
 $(B)/%_vector.o: override CFLAGS += -mssse3
 $(B)/%_avx2.o: override CFLAGS += -mavx2 -mf16c
+$(B)/%lora_avx2.o: override CFLAGS += -mfma
 $(B)/%_avx512.o: override CFLAGS += -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl
 endif
 

@@ -45,7 +45,7 @@ enum cpu_level cpu_detect(void)
 	__builtin_cpu_init();
 	if (!__builtin_cpu_supports("ssse3"))
 		return CPU_C;
-	if (!__builtin_cpu_supports("avx2") || !has_f16c())
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
 		return CPU_VECTOR;
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
 	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))

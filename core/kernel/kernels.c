@@ -12,6 +12,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	affine_init(&k->affine);
 	fp4_init(&k->fp4);
 	awq_init(&k->awq);
+	lora_init(&k->lora);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 #if defined(__x86_64__) || defined(__aarch64__)
 	if (level >= CPU_VECTOR) {
@@ -20,6 +21,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		bnb_init_vector(&k->bnb);
 		fp4_init_vector(&k->fp4);
 		affine_init_vector(&k->affine);
+		lora_init_vector(&k->lora);
 	}
 #endif
 #if defined(__x86_64__)
@@ -31,6 +33,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		bnb_init_avx2(&k->bnb);
 		fp8_cast_init_avx2(k->cast);
 		affine_init_avx2(&k->affine);
+		lora_init_avx2(&k->lora);
 	}
 	if (level >= CPU_AVX512) {
 		gptq_init_avx512(&k->gptq);
@@ -40,6 +43,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		bnb_init_avx512(&k->bnb);
 		fp8_cast_init_avx512(k->cast);
 		affine_init_avx512(&k->affine);
+		lora_init_avx512(&k->lora);
 	}
 #endif
 }

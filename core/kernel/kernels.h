@@ -16,6 +16,7 @@
 #include "kernel/fp4.h"
 #include "kernel/fp8.h"
 #include "kernel/gptq.h"
+#include "kernel/lora.h"
 
 struct accel;
 
@@ -29,6 +30,7 @@ struct kernels {
 	struct affine_dsp affine;
 	struct fp4_dsp fp4;
 	struct awq_dsp awq;
+	struct lora_dsp lora;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

@@ -38,5 +38,6 @@ void bench_bnb(struct check *c, struct bench *b);
 void bench_affine(struct check *c, struct bench *b);
 void bench_fp4(struct check *c, struct bench *b);
 void bench_awq(struct check *c, struct bench *b);
+void bench_lora(struct check *c, struct bench *b);
 
 #endif

@@ -38,6 +38,7 @@ static const struct {
     {"affine", check_affine, bench_affine, false},
     {"fp4", check_fp4, bench_fp4, false},
     {"awq", check_awq, bench_awq, false},
+    {"lora", check_lora, bench_lora, false},
 };
 
 /* --- Chance, memory, results --- */
