@@ -80,6 +80,10 @@ struct gptqfs_options {
 	gid_t gid;            /* group shown; (gid_t)-1 for that of the source */
 	/* Permission bits to clear from 0444 (directories: 0555) everywhere; (mode_t)-1 for those of the source. */
 	mode_t umask;
+	/* Adapters merged into every view, in this order: "DIR" or "DIR:SCALE", [lora_count]. */
+	const char *const *lora;
+	size_t lora_count;
+	bool lora_base_tokenizer; /* keep the model's tokenizer where an adapter brings one */
 	bool blobs;        /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
 	const char *accel; /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda load; NULL for the installed one */

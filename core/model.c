@@ -15,6 +15,7 @@
 #include "file/guard.h"
 #include "file/rights.h"
 #include "kernel/accel.h"
+#include "lora/lora.h"
 #include "quant/quant.h"
 #include "quant/repack.h"
 #include "read/ahead.h"
@@ -27,6 +28,7 @@
 struct gptqfs {
 	struct checkpoint checkpoint;
 	struct tensors tensors, fused, packed;
+	struct lora lora;
 	struct join_refusals refusals;
 	struct plan plan;
 	struct kernels kernels;
@@ -193,7 +195,8 @@ static unsigned ahead_depth(unsigned wanted)
 static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct arena *arena = &m->checkpoint.arena;
-	const struct repack_ops *repack = repack_of(&m->tensors);
+	/* Packed weights cannot carry a sum. */
+	const struct repack_ops *repack = m->lora.count ? NULL : repack_of(&m->tensors);
 
 	if (join_fused(arena, &m->tensors, &m->fused, &m->refusals) ||
 	    (repack && repack_join(arena, &m->fused, &m->packed, &m->refusals)))
@@ -204,11 +207,19 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 	    .fused = &m->fused,
 	    .packed = repack ? &m->packed : NULL,
 	    .repack = repack,
+	    .lora = m->lora.count ? &m->lora : NULL,
 	    .kernels = &m->kernels,
 	    .tree = &m->tree,
 	    .dtype = m->dtype,
 	};
 	return 0;
+}
+
+static int merge_adapters(struct gptqfs *m, const struct gptqfs_options *options, struct gptqfs_error *err)
+{
+	const struct lora_options lora = {options->lora, options->lora_count, options->lora_base_tokenizer};
+
+	return lora.count ? lora_open(&m->lora, &m->checkpoint, &lora, &m->tensors, err) : 0;
 }
 
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
@@ -224,6 +235,9 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = accel_new(&accel, &m->accel, err);
 	if (rc == 0)
 		rc = choose_view(options->view, &m->root, err);
+	if (rc == 0 && options->lora_count && m->root == view_find("packed"))
+		rc = err_set(err, -EINVAL,
+		    "view=packed: packed weights cannot carry an adapter; choose another view, or leave lora= out");
 	if (rc == 0)
 		rc = choose_dtype(options->dtype, &m->dtype, err);
 	if (rc)
@@ -240,6 +254,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 	rc = checkpoint_open(&m->checkpoint, dir, &checkpoint, err);
 	if (rc == 0)
 		rc = quant_open(&m->checkpoint, &m->tensors, err);
+	if (rc == 0)
+		rc = merge_adapters(m, options, err);
 	if (rc == 0)
 		rc = join_lists(m, err);
 	if (rc == 0)
@@ -289,6 +305,7 @@ void gptqfs_close(struct gptqfs *m)
 	buffers_free(m->reader.buffers);
 	tree_free(&m->tree);
 	accel_free(m->accel);
+	lora_close(&m->lora);
 	checkpoint_close(&m->checkpoint);
 	free(m);
 }

@@ -33,6 +33,10 @@ struct option {
 	const char *values; /* the usual ones */
 };
 
+/* In place of a format: lora=, of which there may be several. take_other gets them. */
+#define ADAPTERS ""
+#define KEY_ADAPTER 1
+
 #define OF(name) offsetof(struct options, name)
 #define QUOTE(number) #number
 #define NUMBER(number) QUOTE(number)
@@ -54,6 +58,11 @@ static const struct option table[] = {
     {"--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512 (also GPTQFS_CPU)", "%s", OF(cpu), false,
 	"c ssse3 neon avx2 avx512"},
     {"-o view=NAME", "show one view as the root", "%s", OF(view), false, NULL},
+    {"-o lora=DIR[:SCALE]", "merge an adapter into every view; several are added in this order", ADAPTERS, 0, false,
+	NULL},
+    {"-o lora_tokenizer=WHO",
+	"whose tokenizer views show: the adapter's, if it has one (adapter), or the model's (base)", "%s",
+	OF(lora_tokenizer), false, "adapter base"},
     {"-o dtype=NAME", "type of the files of tensors/: fp16, bf16, fp32 (fp16)", "%s", OF(dtype), false,
 	"fp16 bf16 fp32"},
     {"-o cache=SIZE", "budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g", "%s",
@@ -119,6 +128,8 @@ static void add_template(struct templates *t, const struct option *o, const stru
 	snprintf(t->text[t->count], TEMPLATE_SIZE, "%s%.*s%s%s", dashes, (int)s->length, s->name,
 	    s->has_value ? "=" : "", s->has_value ? o->format : "");
 	t->opts[t->count] = (struct fuse_opt){t->text[t->count], o->field, 1};
+	if (o->format && !*o->format)
+		t->opts[t->count] = (struct fuse_opt)FUSE_OPT_KEY(t->text[t->count], KEY_ADAPTER);
 	t->count++;
 }
 
@@ -231,12 +242,31 @@ static int take_argument(struct options *o, const char *arg)
 	return *slot ? 0 : -1;
 }
 
+/* "lora=VALUE" or "--lora=VALUE". */
+static int take_lora(struct options *o, const char *arg)
+{
+	char **grown = realloc(o->lora, (o->model.lora_count + 1) * sizeof(*grown));
+
+	if (grown) {
+		o->lora = grown;
+		grown[o->model.lora_count] = strdup(strchr(arg, '=') + 1);
+	}
+	if (!grown || !grown[o->model.lora_count]) {
+		log_line("out of memory");
+		return -1;
+	}
+	o->model.lora_count++;
+	return 0;
+}
+
 /* What no template is like. As fuse_opt_parse has it: 1 keeps the argument for libfuse, 0 drops it. */
 static int take_other(void *data, const char *arg, int key, struct fuse_args *outargs)
 {
 	struct options *o = data;
 
 	(void)outargs;
+	if (key == KEY_ADAPTER)
+		return take_lora(o, arg);
 	if (key == FUSE_OPT_KEY_NONOPT)
 		return take_argument(o, arg);
 	o->asks_rw |= strcmp(arg, "rw") == 0;
@@ -341,6 +371,9 @@ static int check_values(const struct options *o)
 		log_line("max_read=%u: expected 4096 to %zu", o->max_read, GPTQFS_READ_MAX);
 	else if (o->reader_threads < 1 || o->reader_threads > GPTQFS_AHEAD_MAX)
 		log_line("reader_threads=%u: expected 1 to %d", o->reader_threads, GPTQFS_AHEAD_MAX);
+	else if (o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") != 0 &&
+		 strcmp(o->lora_tokenizer, "adapter") != 0)
+		log_line("lora_tokenizer=%s: expected adapter or base", o->lora_tokenizer);
 	else if (o->readahead > 1u << 20)
 		log_line("readahead=%u: expected at most 1048576 (KiB)", o->readahead);
 	else
@@ -386,6 +419,8 @@ int options_parse(struct options *o, int argc, char **argv)
 	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;
 	o->model.view = o->view;
+	o->model.lora = (const char *const *)o->lora;
+	o->model.lora_base_tokenizer = o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") == 0;
 	o->model.dtype = o->dtype;
 	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
 	o->model.accel = o->accel;
@@ -407,7 +442,11 @@ void options_free(struct options *o)
 {
 	free(o->source);
 	free(o->mountpoint);
+	for (size_t i = 0; i < o->model.lora_count; i++)
+		free(o->lora[i]);
+	free(o->lora);
 	free(o->view);
+	free(o->lora_tokenizer);
 	free(o->dtype);
 	free(o->cpu);
 	free(o->cache);

@@ -14,9 +14,10 @@ declare -A allowed=(
 	[checkpoint]="base file"
 	[read]="base file tree"
 	[tensor]="base file kernel tree checkpoint"
+	[lora]="base file kernel tree checkpoint tensor"
 	[quant]="base file kernel tree checkpoint tensor"
-	[view]="base file kernel tree checkpoint tensor quant"
-	[report]="base file kernel tree checkpoint tensor quant view"
+	[view]="base file kernel tree checkpoint tensor lora quant"
+	[report]="base file kernel tree checkpoint tensor lora quant view"
 )
 passed=0
 failed=0

@@ -561,10 +561,25 @@ const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *
 
 struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t)
 {
-	return &c->shards[t->shard];
+	return t->shard < c->shard_count ? &c->shards[t->shard] : c->attached[t->shard - c->shard_count];
 }
 
 const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t)
 {
-	return c->shards[t->shard].map + t->begin;
+	return checkpoint_file(c, t)->map + t->begin;
+}
+
+int checkpoint_attach(struct checkpoint *c, struct source_file *f, uint32_t *shard)
+{
+	struct source_file **attached = arena_alloc(&c->arena, c->attached_count + 1, sizeof(*attached));
+
+	if (!attached)
+		return -ENOMEM;
+	if (c->attached_count)
+		memcpy(attached, c->attached, c->attached_count * sizeof(*attached));
+	attached[c->attached_count] = f;
+	c->attached = attached;
+	*shard = (uint32_t)(c->shard_count + c->attached_count++);
+	c->arena.limit += (size_t)f->stat.st_blocks * 512;
+	return 0;
 }

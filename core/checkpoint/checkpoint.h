@@ -32,7 +32,9 @@ struct checkpoint {
 
 	struct source_file *shards;
 	size_t shard_count;
-	uint64_t disk_bytes;       /* taken by the shards */
+	uint64_t disk_bytes;           /* taken by the shards */
+	struct source_file **attached; /* [attached_count] see checkpoint_attach; not the checkpoint's */
+	size_t attached_count;
 	struct st_tensor *tensors; /* of all shards, sorted by name, unique */
 	size_t tensor_count;
 
@@ -75,6 +77,12 @@ const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *
 /* Return the file of a tensor, and its bytes in the map (to be read under source_guard). */
 struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t);
 const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t);
+
+/*
+ * Lets tensors of another file, which must be mapped and outlive the checkpoint, be served as those of a shard are:
+ * *shard is what they have to say. Allows the arena what such a file may take. Returns 0 or -ENOMEM.
+ */
+int checkpoint_attach(struct checkpoint *c, struct source_file *f, uint32_t *shard);
 
 /* Adds a warning for `info` and --check. Control characters become '?'. If out of memory, the warning is dropped. */
 __attribute__((format(printf, 2, 3))) void checkpoint_warn(struct checkpoint *c, const char *fmt, ...);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef GPTQFS_LORA_H
-#define GPTQFS_LORA_H
+#ifndef GPTQFS_LORA_KERNEL_H
+#define GPTQFS_LORA_KERNEL_H
 
 /*
  * LoRA: the numeric contract of a merged weight, and the kernels that keep it.

@@ -68,7 +68,7 @@ int report_examine(const struct report *r, struct findings *out, struct gptqfs_e
 			return err_set(err, -EIO, "%s: tensor %.200s cannot be read",
 			    checkpoint_file(c, e.stored)->name, e.stored->name);
 	}
-	return 0;
+	return report_examine_merged(r->plan, out, err);
 }
 
 /* ---- telling ---- */

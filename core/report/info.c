@@ -213,6 +213,7 @@ void report_model(const struct report *r, struct sheet *s)
 	sheet_number(s, "Dense_fp32_bytes", t.dense_bytes[DTYPE_F32], NULL);
 	sheet_string(s, "Recommended_view", report_view(&t), NULL);
 	sheet_string(s, "Recommended_reason", recommended[t.native].reason, NULL);
+	report_adapters(r->plan->lora, s);
 	tell_views(s, r->plan);
 	tell_engines(s, r->plan, &t);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");

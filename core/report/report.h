@@ -37,6 +37,12 @@ void report_model(const struct report *r, struct sheet *s);
 /* Returns the view that fits the model best ("bf16"). */
 const char *report_view(const struct totals *t);
 
+/* adapters.c: what was merged; nothing if `lora` is NULL. */
+void report_adapters(const struct lora *lora, struct sheet *s);
+
+/* merged.c: computes all that adapters changed. Returns 0, -EIO or -ENOMEM, with a message. */
+int report_examine_merged(const struct plan *p, struct findings *out, struct gptqfs_error *err);
+
 /* modules.c: write the table of modules, as text or as the last member of a JSON sheet. */
 void report_modules_text(const struct tensors *ts, struct text *out);
 void report_modules_json(const struct tensors *ts, struct sheet *s);

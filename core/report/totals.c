@@ -7,11 +7,14 @@
 #include "tensor/dense.h"
 #include "tensor/encoding.h"
 
-/* Scales are F16 even in bf16 models, so only unquantized tensors count. */
+/* Scales are F16 even in bf16 models, and adapters mostly F32, so only unquantized tensors of the base count. */
 static enum dtype native_dtype(const struct tensors *ts)
 {
 	uint64_t bytes[DTYPE_CASTS] = {0};
 	enum dtype best = DTYPE_F16;
+
+	if (ts->base)
+		ts = ts->base;
 
 	for (size_t i = 0; i < ts->count; i++) {
 		const enum dtype dtype = tensor_stored_dtype(&ts->list[i]);

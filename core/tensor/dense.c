@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "tensor/adapted.h"
 #include "tensor/contents.h"
 #include "tensor/encoding.h"
 #include "tree/turn.h"
@@ -175,6 +176,43 @@ static int dense_append_zeros(const struct dense *d, const struct tensor *t, str
 	return zeros ? 0 : -ENOMEM;
 }
 
+static int make_adapted(const struct dense *d, struct adapted *a, const struct generator **g);
+
+int dense_rows(const struct dense *d, const struct tensor *t, const struct generator **g)
+{
+	if (t->origin == TENSOR_ADAPTED)
+		return make_adapted(d, t->adapted, g);
+	if (t->origin == TENSOR_ENCODED)
+		return make_encoded(d, t->encoded, g);
+	return make_cast(d, t->stored, t->ndim ? t->shape[t->ndim - 1] : 1, g);
+}
+
+static int make_adapted(const struct dense *d, struct adapted *a, const struct generator **g)
+{
+	const struct generator **rows = &a->dense[d->dtype];
+	struct adapted_make make = {a, d->c, d->kernels, NULL, d->dtype};
+	struct dense base = *d;
+	int rc = 0;
+
+	base.dtype = adapted_base_dtype(a, d->dtype);
+	if (!*rows)
+		rc = dense_rows(&base, a->base, &make.base);
+	if (rc == 0 && !*rows)
+		rc = adapted_rows(&d->c->arena, &make, rows);
+	*g = *rows;
+	return rc;
+}
+
+static int append_adapted(const struct dense *d, struct adapted *a, struct layout *layout)
+{
+	const struct generator *g;
+	int rc = make_adapted(d, a, &g);
+
+	if (rc == 0)
+		layout_add_generator(layout, g);
+	return rc;
+}
+
 /* The matrix of one expert, transposed. */
 static int make_turned(const struct dense *d, const struct stacked *s, size_t expert, const struct generator **g)
 {
@@ -188,10 +226,11 @@ static int make_turned(const struct dense *d, const struct stacked *s, size_t ex
 	for (size_t i = 0; rc == 0 && i < s->per_expert; i++) {
 		const struct tensor *t = s->part[expert * s->per_expert + i];
 
-		if (t->origin == TENSOR_ENCODED)
-			rc = make_encoded(d, t->encoded, &turn.of[i]);
+		/* Of a bias, each element is a row. */
+		if (t->origin == TENSOR_STORED && t->ndim == 1)
+			rc = make_cast(d, t->stored, 1, &turn.of[i]);
 		else
-			rc = make_cast(d, t->stored, t->ndim == 2 ? t->shape[1] : 1, &turn.of[i]);
+			rc = dense_rows(d, t, &turn.of[i]);
 	}
 	return rc ? rc : turn_make(&d->c->arena, &turn, g);
 }
@@ -228,6 +267,8 @@ static int dense_append_tensor(const struct dense *d, const struct tensor *t, st
 		return append_encoded(d, t->encoded, layout);
 	case TENSOR_ZEROS:
 		return dense_append_zeros(d, t, layout);
+	case TENSOR_ADAPTED:
+		return append_adapted(d, t->adapted, layout);
 	case TENSOR_STACKED:
 		if (t->stacked->order != STACK_ROWS)
 			return append_turned(d, t->stacked, layout);

@@ -27,6 +27,9 @@ enum dtype dense_dtype(const struct tensor *t, enum dtype view);
 /* Returns the tensor's entry for a safetensors header; `begin` is 0. */
 struct st_tensor dense_shown(const struct dense *d, const struct tensor *t);
 
+/* The rows of a tensor of a float type that does not consist of others, in d->dtype. Returns 0 or -ENOMEM. */
+int dense_rows(const struct dense *d, const struct tensor *t, const struct generator **g);
+
 /* Returns the number of extents that dense_append adds. */
 size_t dense_extents(const struct tensor *t);
 

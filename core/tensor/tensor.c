@@ -6,6 +6,11 @@
 
 #include "tensor/encoding.h"
 
+const struct tensor *tensor_base(const struct tensor *t)
+{
+	return t->origin == TENSOR_ADAPTED ? t->adapted->base : t;
+}
+
 bool tensor_is_float(const struct tensor *t)
 {
 	/* F8 with a scale was taken by a family, or refused. */
@@ -28,6 +33,7 @@ enum dtype tensor_stored_dtype(const struct tensor *t)
 
 struct encoded *tensor_encoded(const struct tensor *t)
 {
+	t = tensor_base(t);
 	return t->origin == TENSOR_ENCODED ? t->encoded : NULL;
 }
 
@@ -53,6 +59,8 @@ uint64_t tensor_stored_bytes(const struct tensor *t)
 		return t->encoded->stored_bytes;
 	if (t->origin == TENSOR_ZEROS)
 		return 0;
+	if (t->origin == TENSOR_ADAPTED)
+		return tensor_stored_bytes(t->adapted->base) + t->adapted->bytes;
 	parts = tensor_parts(&t, &count);
 	for (size_t i = 0; i < count; i++)
 		bytes += tensor_stored_bytes(parts[i]);

@@ -19,6 +19,7 @@ enum tensor_origin {
 	TENSOR_JOINED,  /* the rows of several tensors in sequence */
 	TENSOR_STACKED, /* the experts of a layer: struct stacked */
 	TENSOR_ZEROS,   /* the bias of a joined module that has none; its name is "" */
+	TENSOR_ADAPTED, /* another one with adapters merged into it: struct adapted (adapted.h) */
 };
 
 /* How the matrix of each expert is composed. */
@@ -36,6 +37,27 @@ struct stacked {
 	const struct generator **turned[DTYPE_VIEWS]; /* [experts] unless STACK_ROWS; made as the encoded's are */
 };
 
+/* Rows that an adapter has instead of those of the tensor. */
+struct adapted_given {
+	const struct st_tensor *stored; /* [count, columns] */
+	const struct given_row *rows;   /* [count] ascending */
+	size_t count;
+};
+
+/* A tensor with adapters merged into it: see adapted.h. */
+struct adapted {
+	const struct tensor *base;
+	uint64_t matrices;
+	struct adapted_term **terms; /* [layers][matrices] by adapter, in their order */
+	size_t layers;
+	const struct lora_factor *magnitude; /* DoRA's m, by row; or NULL: then there is one layer, of one matrix */
+	struct adapted_given given;
+	uint64_t bytes;             /* of adapters' tensors */
+	struct source_file **files; /* [file_count] of the adapters */
+	size_t file_count;
+	const struct generator *dense[DTYPE_VIEWS]; /* made while views are planned, shared by all of them */
+};
+
 /* Only tensor/dense.c switches on the origin; others use the functions below. */
 struct tensor {
 	const char *name;      /* "model.layers.0.mlp.up_proj.weight" */
@@ -46,6 +68,7 @@ struct tensor {
 		const struct st_tensor *stored;
 		struct encoded *encoded;
 		struct stacked *stacked;
+		struct adapted *adapted;
 		struct {
 			const struct tensor *const *parts;
 			size_t part_count;
@@ -68,17 +91,21 @@ struct tensors {
 	struct encoded **encoded; /* [encoded_count] quantized modules, sorted by family, then by name */
 	size_t encoded_count;
 	struct tensors_labels labels;
+	const struct tensors *base; /* the list before adapters were merged; NULL: this one */
 };
+
+/* Returns what adapters were merged into; the tensor itself if none was. */
+const struct tensor *tensor_base(const struct tensor *t);
 
 /* True for float tensors, which a view converts to its type. */
 bool tensor_is_float(const struct tensor *t);
 
 uint64_t tensor_elements(const struct tensor *t);
 
-/* Returns the type of a stored tensor; DTYPE_COUNT for any other. */
+/* Returns the type of a stored tensor; DTYPE_COUNT for any other, an adapted one too. */
 enum dtype tensor_stored_dtype(const struct tensor *t);
 
-/* Returns the source of an encoded tensor; NULL for any other. */
+/* Returns the source of an encoded tensor, or of an adapted one whose base is encoded; NULL for any other. */
 struct encoded *tensor_encoded(const struct tensor *t);
 
 /* Returns the parts of a joined or stacked tensor, else `t` alone, which must then outlive the result. */

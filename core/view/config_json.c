@@ -53,14 +53,20 @@ static bool config_is_part(struct json_text key)
 	       json_text_is(key, "encoder");
 }
 
-/* Returns the view's own value of a member, or NULL. */
-static const char *own_value(struct rewrite *r, struct json_text key)
+/* Returns the view's own value of a member of the object, or NULL. */
+static const char *own_value(struct rewrite *r, const struct object *o, struct json_member m)
 {
-	for (size_t i = 0; i < r->view->count; i++)
-		if (json_text_is(key, r->view->members[i].key)) {
+	for (size_t i = 0; i < r->view->count; i++) {
+		const struct config_member *own = &r->view->members[i];
+
+		if (!json_text_is(m.key, own->key))
+			continue;
+		if (o->top || (o->part && own->old && strlen(own->old) == m.value.len &&
+				  memcmp(own->old, m.value.at, m.value.len) == 0)) {
 			r->seen |= 1u << i;
-			return r->view->members[i].value;
+			return own->value;
 		}
+	}
 	return NULL;
 }
 
@@ -69,7 +75,7 @@ static void rewrite_object(struct rewrite *r, struct json_text text, struct obje
 static void config_put_value(struct rewrite *r, const struct object *o, struct json_member m)
 {
 	struct object inner = {.part = (o->top || o->part) && config_is_part(m.key), .depth = o->depth + 1};
-	const char *own = o->top ? own_value(r, m.key) : NULL;
+	const char *own = own_value(r, o, m);
 
 	if (own) {
 		text_string(r->out, own);

@@ -8,9 +8,10 @@
 #include "base/json.h"
 #include "base/text.h"
 
-/* A member of the top-level object that a view sets; the value is JSON. */
+/* A member of the top-level object that a view sets, or adds; the values are JSON. */
 struct config_member {
 	const char *key, *value;
+	const char *old; /* the value that it replaces in configurations of parts as well; NULL: in none */
 };
 
 struct config_view {

@@ -7,6 +7,7 @@
  */
 
 #include <errno.h>
+#include <string.h>
 
 #include "tensor/dense.h"
 #include "view/config_json.h"
@@ -96,9 +97,21 @@ static int add_readme(const struct directory *d, const char *refusal)
 	return tree_add_text(d->p->tree, d->dir, name, &text, &d->p->weights);
 }
 
+#define MEMBERS_MAX (PHI3_MEMBERS + 2)
+
+/* What adapters change, beside the members that are there. */
+static void add_lora_members(const struct lora *lora, struct config_member *members, struct config_view *view)
+{
+	if (lora && lora->untied)
+		members[view->count++] = (struct config_member){"tie_word_embeddings", "false", "true"};
+	if (lora && lora->vocabulary)
+		members[view->count++] = (struct config_member){"vocab_size", lora->vocabulary, lora->old_vocabulary};
+}
+
 static int add_config(const struct directory *d, bool fused)
 {
-	struct config_view view = {.dtype = d->dense.dtype, .bare = view_is_diffusers(d->p)};
+	struct config_member members[MEMBERS_MAX];
+	struct config_view view = {.dtype = d->dense.dtype, .bare = view_is_diffusers(d->p), .members = members};
 	struct text text = {0};
 	struct phi3 phi3 = {0};
 	const char *refusal = NULL;
@@ -109,9 +122,10 @@ static int add_config(const struct directory *d, bool fused)
 	if (fused)
 		refusal = phi3_refusal(d->tensors, d->p->c->config_json, &d->p->c->arena, &phi3);
 	if (fused && !refusal) {
-		view.members = phi3.members;
+		memcpy(members, phi3.members, phi3.count * sizeof(*members));
 		view.count = phi3.count;
 	}
+	add_lora_members(d->p->lora, members, &view);
 	config_rewrite(d->p->c->config_text, &view, &text);
 	rc = tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
 	return rc || !fused ? rc : add_readme(d, refusal);

@@ -84,6 +84,8 @@ static int add_configs(const struct plan *p, uint32_t dir)
 
 const char *view_packed_absent(const struct plan *p)
 {
+	if (p->lora)
+		return "packed weights cannot carry an adapter";
 	return p->repack ? NULL : "modules of this model's format cannot be joined in packed form";
 }
 

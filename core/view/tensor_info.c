@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sheet.h"
+#include "tensor/adapted.h"
 #include "tensor/encoding.h"
 #include "view/npy.h"
 
@@ -46,8 +47,10 @@ static void put_summary(const struct tensor_info *info, const struct st_tensor *
 	} else if (count > 1) {
 		text_printf(out, ": %zu tensors %s", count, t->origin == TENSOR_STACKED ? "stacked" : "joined");
 	} else {
-		text_printf(out, ": not quantized, %s", dtype_name(tensor_stored_dtype(t)));
+		text_printf(out, ": not quantized, %s", dtype_name(tensor_stored_dtype(tensor_base(t))));
 	}
+	if (t->origin == TENSOR_ADAPTED)
+		text_string(out, ", with an adapter merged");
 	text_string(out, ", ");
 	put_shape(out, t->shape, t->ndim, false);
 	text_string(out, ", ");
@@ -112,6 +115,25 @@ static void put_stored(struct sheet *s, const struct checkpoint *c, const char *
 	text_string(s->out, "\n");
 }
 
+/* What adapters add: a line for each, and what else they bring. */
+static void put_adapted(struct sheet *s, const struct adapted *a)
+{
+	for (size_t i = 0; i < a->layers; i++) {
+		const struct adapted_term *t = &a->terms[i][0];
+
+		for (uint64_t m = 0; !t->rank && m < a->matrices; m++)
+			t = &a->terms[i][m];
+		sheet_key(s, "Adapter_rank");
+		text_printf(s->out, "%u, times %.17g\n", t->rank, t->scale);
+	}
+	if (a->magnitude)
+		sheet_string(s, "Adapter_dora", "yes", NULL);
+	if (a->given.count)
+		sheet_number(s, "Adapter_rows", a->given.count, "rows that are the adapter's own");
+	for (size_t i = 0; i < a->file_count; i++)
+		sheet_string(s, "Adapter_file", a->files[i]->name, NULL);
+}
+
 /* "Group_size" for "group_size". */
 static void put_fact(struct sheet *s, const struct fact *fact)
 {
@@ -156,9 +178,11 @@ static void put_origin(struct sheet *s, const struct checkpoint *c, const struct
 	const struct tensor *const *parts = tensor_parts(&t, &count);
 
 	if (tensor_encoded(t))
-		put_encoded(s, c, t->encoded);
-	else if (tensor_stored_dtype(t) != DTYPE_COUNT)
-		put_stored(s, c, "Stored", t->stored);
+		put_encoded(s, c, tensor_encoded(t));
+	else if (tensor_stored_dtype(tensor_base(t)) != DTYPE_COUNT)
+		put_stored(s, c, "Stored", tensor_base(t)->stored);
+	if (t->origin == TENSOR_ADAPTED)
+		put_adapted(s, t->adapted);
 	for (size_t i = 0; count > 1 && i < count; i++) {
 		const struct tensor *part = parts[i];
 		char rows[32];

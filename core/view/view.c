@@ -85,11 +85,17 @@ const char *view_weights_stem(const struct plan *p)
 int view_add_companions(const struct plan *p, uint32_t dir)
 {
 	struct checkpoint *c = p->c;
+	const struct tokenizer *tokenizer = p->lora ? &p->lora->tokenizer : NULL;
 	const char *last = NULL, *taken = NULL;
 
+	for (size_t i = 0; tokenizer && i < tokenizer->count; i++)
+		if (add_companion(p, dir, &tokenizer->files[i], NULL))
+			return -ENOMEM;
 	for (size_t i = 0; i < c->companion_count; i++) {
 		struct source_file *f = &c->companions[i];
 
+		if (tokenizer && tokenizer->count && tokenizer_has(f->name))
+			continue;
 		if (!tree_admits(p->tree, dir, f->name)) {
 			taken = taken ? taken : f->name;
 			continue;

@@ -8,6 +8,7 @@
  */
 
 #include "kernel/kernels.h"
+#include "lora/lora.h"
 #include "tensor/tensor.h"
 #include "tree/tree.h"
 
@@ -18,6 +19,7 @@ struct plan {
 	const struct tensors *fused;     /* with q, k, v and gate, up joined: see join.h */
 	const struct tensors *packed;    /* joined only where packed form allows; NULL if not available */
 	const struct repack_ops *repack; /* likewise */
+	const struct lora *lora;         /* merged into all of the above, or NULL */
 	const struct kernels *kernels;
 	struct tree *tree;
 	enum dtype dtype;    /* for views without a type of their own */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_LORA_ADAPTER_H
+#define GPTQFS_LORA_ADAPTER_H
+
+/* An adapter as it lies on disk: its configuration, and its tensors by what their names say. */
+
+#include "checkpoint/checkpoint.h"
+#include "lora/names.h"
+#include "lora/scale.h"
+
+struct lora_request {
+	const char *path;
+	double scale;
+};
+
+/* "DIR" or "DIR:SCALE". *path is to be freed by the caller. Returns 0, -EINVAL with a message, or -ENOMEM. */
+int lora_request_parse(const char *text, char **path, double *scale, struct gptqfs_error *err);
+
+struct lora_entry {
+	struct lora_name name;
+	struct st_tensor t; /* its shard is the attached file's */
+	bool used;
+};
+
+struct adapter {
+	const char *path; /* canonical */
+	struct source_dir dir;
+	struct listing listing;
+	struct source_file file; /* of the tensors; mapped */
+	struct json *config;
+	const char *config_name; /* with the path, for messages */
+	bool mlx;
+	struct lora_scale scale;
+	struct lora_entry *entries; /* [count] by module, depth and role; those that are ignored left out */
+	size_t count;
+	/* What merging made of it, for reports. */
+	size_t modules, replaced, given_rows, ignored;
+	uint32_t rank_least, rank_most;
+	const char *renamed; /* "model. as model.language_model.", or NULL */
+};
+
+/*
+ * Opens and checks an adapter for a checkpoint, which has it attached then; all memory is the checkpoint's.
+ * adapter_close must be called in any case. Returns 0; -EBADMSG or -ENOTSUP for what cannot be merged; -ENOMEM, -EIO,
+ * -EMFILE.
+ */
+int adapter_open(struct adapter *a, struct checkpoint *c, const struct lora_request *request, struct gptqfs_error *err);
+void adapter_close(struct adapter *a);
+
+/* Refuses a tensor of the adapter: `found` and `needed` complete "tensor X [8, 320] ...". Returns -EBADMSG. */
+__attribute__((format(printf, 4, 5))) int adapter_refuse(const struct adapter *a, const struct lora_entry *e,
+    struct gptqfs_error *err, const char *fmt, ...);
+
+#endif

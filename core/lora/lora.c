@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+#include "lora/lora.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "file/guard.h"
+#include "lora/pair.h"
+#include "lora/tying.h"
+
+typedef unsigned long long ull;
+
+#define PREFIXES_MAX 16
+
+/* One adapter while it is merged. */
+struct merging {
+	struct adapter *a;
+	struct places *places;
+	struct tying *tying;
+	bool together; /* embedding and head are trained as one: ensure_weight_tying */
+	struct gptqfs_error *err;
+};
+
+/* ---- which names the model has ---- */
+
+static bool is_known(const struct merging *m, const struct lora_entry *e)
+{
+	const bool replaces = e->name.role == LORA_REPLACES;
+	const size_t len = strlen(e->name.module);
+
+	if (places_find(m->places, e->name.module, replaces ? e->name.leaf : "weight"))
+		return true;
+	if (m->tying->tied && m->tying->head && strncmp(m->tying->head, e->name.module, len) == 0 &&
+	    strcmp(m->tying->head + len, ".weight") == 0)
+		return true;
+	return !replaces && ends_with(e->name.module, "experts") && places_has_below(m->places, e->name.module);
+}
+
+/* The number of tensors that the model has no place for, and the first of them. */
+static size_t count_unknown(const struct merging *m, const struct lora_entry **first)
+{
+	size_t count = 0;
+
+	*first = NULL;
+	for (size_t i = 0; i < m->a->count; i++)
+		if (!is_known(m, &m->a->entries[i])) {
+			*first = *first ? *first : &m->a->entries[i];
+			count++;
+		}
+	return count;
+}
+
+/* Exchanges what stands before "layers.N", if exactly one such exchange gives every name a place. */
+static int find_prefix(struct merging *m, const struct lora_entry *unknown)
+{
+	struct places *p = m->places;
+	const char *prefixes[PREFIXES_MAX], *found = NULL, *from;
+	const size_t count = places_prefixes(p, prefixes, PREFIXES_MAX);
+	const int len = places_prefix_length(unknown->name.module);
+	size_t fitting = 0;
+
+	if (len < 0)
+		return 0;
+	from = arena_strndup(&p->c->arena, unknown->name.module, (size_t)len);
+	if (!from)
+		return err_memory(m->err);
+	for (size_t i = 0; i < count; i++) {
+		const struct lora_entry *first;
+
+		p->from = from;
+		p->to = prefixes[i];
+		if (count_unknown(m, &first))
+			continue;
+		found = prefixes[i];
+		fitting++;
+	}
+	p->from = fitting == 1 ? from : NULL;
+	p->to = fitting == 1 ? found : NULL;
+	if (fitting == 1)
+		m->a->renamed =
+		    arena_printf(&p->c->arena, "%s as %s", *from ? from : "(nothing)", *found ? found : "(nothing)");
+	return 0;
+}
+
+static int check_names(struct merging *m)
+{
+	const struct lora_entry *unknown, *first;
+	size_t count = count_unknown(m, &unknown);
+	int rc;
+
+	if (!count)
+		return 0;
+	rc = find_prefix(m, unknown);
+	if (rc || !count_unknown(m, &first))
+		return rc;
+	return adapter_refuse(m->a, unknown, m->err,
+	    "no tensor of this model (%zu such tensor%s); is it an adapter of another model, or of its head for classification?",
+	    count, count > 1 ? "s" : "");
+}
+
+/* ---- replaced tensors ---- */
+
+struct comparison {
+	const struct checkpoint *c;
+	const struct st_tensor *a, *b;
+	bool same;
+};
+
+static void compare_bytes(void *ctx)
+{
+	struct comparison *x = ctx;
+
+	x->same = memcmp(checkpoint_data(x->c, x->a), checkpoint_data(x->c, x->b), x->a->bytes) == 0;
+}
+
+static bool is_same(const struct checkpoint *c, const struct st_tensor *a, const struct st_tensor *b)
+{
+	struct comparison x = {c, a, b, false};
+
+	return a->dtype == b->dtype && a->bytes == b->bytes && a->ndim && b->ndim && a->shape[0] == b->shape[0] &&
+	       source_guard(compare_bytes, &x) == 0 && x.same;
+}
+
+static bool same_shape(const struct st_tensor *s, const struct tensor *t, bool rows_too)
+{
+	if (s->ndim != t->ndim)
+		return false;
+	for (int i = rows_too ? 0 : 1; i < s->ndim; i++)
+		if (s->shape[i] != t->shape[i])
+			return false;
+	return true;
+}
+
+static struct lora_entry *find_replacement(const struct merging *m, const char *module)
+{
+	for (size_t i = 0; i < m->a->count; i++) {
+		struct lora_entry *e = &m->a->entries[i];
+
+		if (e->name.role == LORA_REPLACES && strcmp(e->name.module, module) == 0 &&
+		    strcmp(e->name.leaf, "weight") == 0)
+			return e;
+	}
+	return NULL;
+}
+
+/* True if the adapter holds both the embedding and the head of a tied model, and they are equal. */
+static bool replaces_both_alike(const struct merging *m)
+{
+	const struct tying *t = m->tying;
+	const char *name = t->embedding ? t->embedding->name : NULL;
+	struct lora_entry *embedding = NULL, *head = NULL;
+
+	for (size_t i = 0; name && i < m->a->count; i++) {
+		struct lora_entry *e = &m->a->entries[i];
+
+		if (e->name.role != LORA_REPLACES || strcmp(e->name.leaf, "weight") != 0)
+			continue;
+		if (places_find(m->places, e->name.module, "weight") == t->embedding)
+			embedding = e;
+	}
+	if (embedding && t->head) {
+		char module[128];
+
+		snprintf(module, sizeof(module), "%.*s", (int)(strlen(t->head) - strlen(".weight")), t->head);
+		head = find_replacement(m, module);
+	}
+	return embedding && head && is_same(m->places->c, &embedding->t, &head->t);
+}
+
+static struct place *find_replaced(const struct merging *m, const struct lora_entry *e, bool together, int *rc)
+{
+	*rc = 0;
+	return strcmp(e->name.leaf, "weight") == 0 ? tying_find(m->tying, e->name.module, together, rc)
+	                                           : places_find(m->places, e->name.module, e->name.leaf);
+}
+
+static int replace_tensor(struct merging *m, struct lora_entry *e, bool together)
+{
+	int rc;
+	struct place *place = find_replaced(m, e, together, &rc);
+	const bool vocabulary = place && (place == m->tying->embedding || place == &m->places->head ||
+					     (m->tying->head && strcmp(place->name, m->tying->head) == 0));
+	struct tensor *t = place ? place->t : NULL;
+
+	if (!t)
+		return adapter_refuse(m->a, e, m->err, "the model has no tensor that it could replace");
+	if (!tensor_is_float(t) || !same_shape(&e->t, t, !vocabulary))
+		return adapter_refuse(m->a, e, m->err, "%.200s of the model has another shape or is of no float type",
+		    t->name);
+	if (place->replaced && !is_same(m->places->c, place->replaced, &e->t))
+		return adapter_refuse(m->a, e, m->err, "another adapter replaces %.200s as well, by other values",
+		    t->name);
+	if (t->origin == TENSOR_ADAPTED && !place->replaced)
+		return adapter_refuse(m->a, e, m->err,
+		    "an adapter before it was added to %.200s, which it would replace; give this one first", t->name);
+	e->used = true;
+	m->a->replaced++;
+	if (place->replaced)
+		return 0;
+	place->replaced = &e->t;
+	*t = (struct tensor){
+	    .name = t->name, .shape = e->t.shape, .ndim = e->t.ndim, .origin = TENSOR_STORED, .stored = &e->t};
+	return 0;
+}
+
+static int replace_all(struct merging *m)
+{
+	const bool together = m->together || replaces_both_alike(m);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->a->count; i++)
+		if (m->a->entries[i].name.role == LORA_REPLACES)
+			rc = replace_tensor(m, &m->a->entries[i], together);
+	return rc;
+}
+
+/* ---- rows of tokens ---- */
+
+/* The indices for a module: a list, or an object of lists by the ends of names. */
+static const struct json *find_indices(const struct merging *m, const char *module)
+{
+	const struct json *all = json_get(m->a->config, "trainable_token_indices");
+
+	if (!json_is_object(all))
+		return all;
+	for (const struct json *i = json_first(all); i; i = json_after(i)) {
+		const size_t len = strlen(module), tail = strlen(json_key(i));
+
+		if (len >= tail && strcmp(module + len - tail, json_key(i)) == 0 &&
+		    (len == tail || module[len - tail - 1] == '.'))
+			return i;
+	}
+	return NULL;
+}
+
+static int by_row(const void *a, const void *b)
+{
+	const struct given_row *x = a, *y = b;
+
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static int read_indices(const struct merging *m, const struct lora_entry *e, const struct tensor *t,
+    struct adapted_given *given)
+{
+	const struct json *list = find_indices(m, e->name.module);
+	struct given_row *rows = arena_alloc(&m->places->c->arena, json_count(list) + 1, sizeof(*rows));
+
+	if (!rows)
+		return err_memory(m->err);
+	if (!json_count(list) || json_is_object(list) || json_count(list) != e->t.shape[0])
+		return adapter_refuse(m->a, e, m->err, "trainable_token_indices in %s lists %zu tokens for it",
+		    m->a->config_name, json_count(list));
+	for (const struct json *i = json_first(list); i; i = json_after(i)) {
+		int64_t row;
+
+		if (!json_integer(i, &row) || row < 0 || (uint64_t)row >= t->shape[0])
+			return adapter_refuse(m->a, e, m->err,
+			    "trainable_token_indices has a token that is out of range: %.200s has %llu rows", t->name,
+			    (ull)t->shape[0]);
+		rows[given->count] = (struct given_row){(uint64_t)row, given->count};
+		given->count++;
+	}
+	qsort(rows, given->count, sizeof(*rows), by_row);
+	for (size_t i = 1; i < given->count; i++)
+		if (rows[i].row == rows[i - 1].row)
+			return adapter_refuse(m->a, e, m->err, "trainable_token_indices lists token %llu twice",
+			    (ull)rows[i].row);
+	given->rows = rows;
+	given->stored = &e->t;
+	return 0;
+}
+
+static int give_rows(struct merging *m, struct pair *p)
+{
+	struct lora_entry *e = p->tokens;
+	int rc;
+	struct place *place = tying_find(m->tying, p->module, true, &rc);
+	const struct adapted_layer none = {NULL, &m->a->file, e->t.bytes};
+	struct adapted_given given = {0};
+	struct tensor *t = place ? place->t : NULL;
+
+	if (!t || t->ndim != 2 || e->t.ndim != 2 || t->shape[1] != e->t.shape[1] || !tensor_is_float(t) ||
+	    !tensor_elements(t) || t->shape[1] > ADAPTED_COLUMNS_MAX ||
+	    (t->origin != TENSOR_STORED && t->origin != TENSOR_ENCODED))
+		return adapter_refuse(m->a, e, m->err,
+		    "the model has no embedding of rows like that in %.200s, or an adapter changed it before",
+		    p->module);
+	rc = read_indices(m, e, t, &given);
+	if (rc)
+		return rc;
+	if (adapted_add(&m->places->c->arena, t, &none))
+		return err_memory(m->err);
+	t->adapted->given = given;
+	m->a->given_rows += given.count;
+	return 0;
+}
+
+/* ---- products ---- */
+
+static void note_rank(struct adapter *a, uint32_t rank)
+{
+	a->modules++;
+	if (!a->rank_least || rank < a->rank_least)
+		a->rank_least = rank;
+	if (rank > a->rank_most)
+		a->rank_most = rank;
+}
+
+static int add_pair(struct merging *m, struct pair *p)
+{
+	int rc;
+	struct place *place = tying_find(m->tying, p->module, m->together, &rc);
+
+	if (rc)
+		return adapter_refuse(m->a, p->a, m->err, "an adapter before it changed embedding and head together");
+	note_rank(m->a, p->rank);
+	if (!place)
+		return pair_add_experts(p, m->places, m->err);
+	rc = lora_scale_of(&m->a->scale, p->module, p->rank, &p->scale, m->err);
+	if (rc == 0)
+		rc = pair_add(p, m->places, place->t, m->err);
+	return rc || !p->bias ? rc : pair_add_bias(p, m->places, m->err);
+}
+
+static int add_group(struct merging *m, struct lora_entry *first, size_t count)
+{
+	struct pair p;
+	int rc = pair_read(&p, m->a, first, count, m->err);
+
+	if (rc == 0)
+		rc = p.tokens ? give_rows(m, &p) : add_pair(m, &p);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		first[i].used = true;
+	return rc;
+}
+
+static bool same_group(const struct lora_name *a, const struct lora_name *b)
+{
+	return b->role < LORA_REPLACES && a->depth == b->depth && strcmp(a->module, b->module) == 0;
+}
+
+static int add_all(struct merging *m)
+{
+	struct lora_entry *list = m->a->entries;
+	int rc = 0;
+
+	for (size_t i = 0, end; rc == 0 && i < m->a->count; i = end) {
+		end = i + 1;
+		if (list[i].name.role == LORA_REPLACES)
+			continue;
+		while (end < m->a->count && same_group(&list[i].name, &list[end].name))
+			end++;
+		rc = add_group(m, &list[i], end - i);
+	}
+	return rc;
+}
+
+/* ---- adapters ---- */
+
+/* That every tensor found its place is what this is about. */
+static int check_used(const struct merging *m)
+{
+	for (size_t i = 0; i < m->a->count; i++)
+		if (!m->a->entries[i].used)
+			return adapter_refuse(m->a, &m->a->entries[i], m->err, "it has no place in this model");
+	return 0;
+}
+
+static int merge_adapter(struct adapter *a, struct places *places, struct tying *tying, struct gptqfs_error *err)
+{
+	struct merging m = {a, places, tying, json_bool(json_get(a->config, "ensure_weight_tying"), false), err};
+	int rc;
+
+	places->from = places->to = NULL;
+	rc = check_names(&m);
+	if (rc == 0)
+		rc = replace_all(&m);
+	if (rc == 0)
+		rc = add_all(&m);
+	return rc ? rc : check_used(&m);
+}
+
+static int open_adapter(struct adapter *a, struct checkpoint *c, const char *text, struct gptqfs_error *err)
+{
+	struct lora_request request;
+	char *path;
+	int rc = lora_request_parse(text, &path, &request.scale, err);
+
+	request.path = path;
+	if (rc == 0)
+		rc = adapter_open(a, c, &request, err);
+	free(path);
+	return rc;
+}
+
+static int finish_tying(struct lora *l, struct checkpoint *c, const struct tying *tying, struct gptqfs_error *err)
+{
+	uint64_t rows;
+	int rc = tying_check(tying, &rows, err);
+
+	l->untied = tying->untied;
+	if (rc || rows == tying->rows)
+		return rc;
+	l->vocabulary = arena_printf(&c->arena, "%llu", (ull)rows);
+	l->old_vocabulary = arena_printf(&c->arena, "%llu", (ull)tying->rows);
+	return l->vocabulary && l->old_vocabulary ? 0 : err_memory(err);
+}
+
+int lora_open(struct lora *l, struct checkpoint *c, const struct lora_options *options, struct tensors *ts,
+    struct gptqfs_error *err)
+{
+	struct places places;
+	struct tying tying;
+	int rc = 0;
+
+	*l = (struct lora){.base = *ts, .adapters = arena_alloc(&c->arena, options->count, sizeof(*l->adapters))};
+	if (!l->adapters || places_open(&places, c, &l->base, ts))
+		return err_memory(err);
+	tying_open(&tying, &places);
+	for (size_t i = 0; rc == 0 && i < options->count; i++) {
+		rc = open_adapter(&l->adapters[l->count++], c, options->adapters[i], err);
+		if (rc == 0)
+			rc = merge_adapter(&l->adapters[i], &places, &tying, err);
+		if (rc == 0 && !options->base_tokenizer)
+			rc = tokenizer_open(&l->tokenizer, &l->adapters[i], &c->arena, err);
+	}
+	if (rc == 0)
+		rc = finish_tying(l, c, &tying, err);
+	ts->base = &l->base;
+	tensors_sort(ts);
+	return rc;
+}
+
+void lora_close(struct lora *l)
+{
+	tokenizer_close(&l->tokenizer);
+	for (size_t i = 0; i < l->count; i++)
+		adapter_close(&l->adapters[i]);
+	l->count = 0;
+}

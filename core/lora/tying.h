@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_LORA_TYING_H
+#define GPTQFS_LORA_TYING_H
+
+/*
+ * Embedding and head. Where the configuration ties them, the base has one tensor for both, but an adapter that was
+ * trained on one of them changed that one alone: then both are shown.
+ */
+
+#include "lora/adapter.h"
+#include "lora/places.h"
+
+struct tying {
+	struct places *places;
+	struct place *embedding; /* NULL if it is not known */
+	const char *head;        /* the name of the head's weight; NULL if it is not known */
+	bool tied, untied;
+	uint64_t rows; /* of the embedding before any adapter */
+};
+
+void tying_open(struct tying *t, struct places *p);
+
+/*
+ * Returns the place that a tensor MODULE.weight of an adapter changes, having untied the two if that is needed; NULL if
+ * the model has none. `together`: the adapter changes both.
+ */
+struct place *tying_find(struct tying *t, const char *module, bool together, int *rc);
+
+/* Checks, after all adapters, that both have as many rows: *rows is how many the embedding has. Returns 0 or -EBADMSG.
+ */
+int tying_check(const struct tying *t, uint64_t *rows, struct gptqfs_error *err);
+
+#endif

@@ -1,0 +1,250 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Adapters merged on read: every tensor has the expected SHA-256, which is PEFT's in float64 on the fp32 view, in all
+# three types, read through a mount. And what is refused.
+
+load lib
+
+# find_adapter NAME: its directory, in $adapter. Expected values of merges with it are below $merged.
+find_adapter() {
+	local base
+
+	for base in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
+		adapter=$base/adapters/$1
+		merged=$base/expected
+		[[ -d $adapter ]] && return
+	done
+	skip "no adapter $1 in tests/data/lora or ../shared/lora"
+}
+
+# adapters NAME[@SCALE]...: finds them, as options in $options.
+adapters() {
+	local name
+
+	options=()
+	for name in "$@"; do
+		find_adapter "${name%@*}"
+		[[ $name = *@* ]] && adapter=$adapter:${name#*@}
+		options+=(-o "lora=$adapter")
+	done
+}
+
+# merge MODEL+NAME[@SCALE][+NAME[@SCALE]]: mounts and compares it.
+merge() {
+	local names
+
+	IFS=+ read -ra names <<<"$1"
+	find_model "${names[0]}"
+	adapters "${names[@]:1}"
+	mount_model "${options[@]}" "$source" "$mnt"
+	expected=$merged/$1
+	compare_views "$mnt"
+}
+
+@test "rank 8, F32" { merge tiny-llama-4b-g32-asym+llama-r8; }
+@test "act-order" { merge tiny-llama-4b-g32-asym-act+llama-r8; }
+@test "3 bits" { merge tiny-llama-3b-g32-asym+llama-r8; }
+@test "5 bits" { merge tiny-llama-5b-planar+llama-r8; }
+@test "8 bits" { merge tiny-llama-8b-g64-sym+llama-r8; }
+@test "a ragged group" { merge tiny-llama-4b-g128-ragged+llama-r8; }
+@test "several shards" { merge tiny-llama-4b-g32-shard+llama-r8; }
+@test "a bf16 model" { merge tiny-llamabf16-4b-g32-asym+llama-r8; }
+@test "factors in BF16" { merge tiny-llama-4b-g32-asym+llama-r16-bf16; }
+@test "rank 12, F16, rslora" { merge tiny-llama-4b-g32-asym+llama-r12-f16-rslora; }
+@test "rank_pattern and alpha_pattern with regexes that overlap" { merge tiny-llama-4b-g32-asym+llama-patterns; }
+@test "modules_to_save: head and norms" { merge tiny-llama-4b-g32-asym+llama-save-head-norms; }
+@test "embedding and head" { merge tiny-llama-4b-g32-asym+llama-embed; }
+@test "an embedding that is saved and adapted" { merge tiny-llama-4b-g32-asym+llama-embed-saved; }
+@test "rows of single tokens" { merge tiny-llama-4b-g32-asym+llama-tokens; }
+@test "DoRA" { merge tiny-llama-4b-g32-asym+llama-dora; }
+@test "DoRA, act-order" { merge tiny-llama-4b-g32-asym-act+llama-dora; }
+@test "names with what FSDP and torch.compile put into them, and the adapter's" { merge tiny-llama-4b-g32-asym+llama-raw-names; }
+@test "mlx-lm's layout" { merge tiny-llama-4b-g32-asym+llama-mlx; }
+@test "biases that are saved" { merge tiny-qwen2-4b-g64-asym+qwen2-bias-all; }
+@test "lora_bias" { merge tiny-qwen2-4b-g64-asym+qwen2-lora-bias; }
+@test "the head of a tied model" { merge tiny-qwen2-4b-g64-asym+qwen2-tied-head; }
+@test "Phi-3's joined modules" { merge tiny-phi3-4b-g32+phi3-fused; }
+@test "experts one by one" { merge tiny-qwen3moe-4b-g32-asym-act+qwen3moe-experts; }
+@test "target_parameters on a stack of experts" { merge tiny-qwen3moe-4b-g32-asym-act+qwen3moe-parameters; }
+@test "a real model" { merge smollm2-135m-gptq-4bit-g64+smol-r4-bf16; }
+@test "a scale" { merge tiny-llama-4b-g32-asym+llama-r8@0.5; }
+@test "two adapters, in their order" { merge tiny-llama-4b-g32-asym+llama-r8@0.5+llama-r16-bf16@-2; }
+@test "two adapters, one of them on the embedding" { merge tiny-llama-4b-g32-asym+llama-embed+llama-r8; }
+
+@test "no combination is forgotten here" {
+	for file in "$TESTS"/data/lora/expected/*.F16.json "$ROOT"/../shared/lora/expected/*.F16.json; do
+		[[ ! -e $file ]] || grep -qF " merge $(basename "$file" .F16.json); }" "$BATS_TEST_FILENAME" || fail "no test for $file"
+	done
+}
+
+@test "every level of the CPU gives the same" {
+	for GPTQFS_CPU in c ssse3 avx2; do
+		export GPTQFS_CPU
+		"$GPTQFS" --check "$TESTS/data/models/tiny-phi3-4b-g32" >/dev/null || continue # not on this machine
+		merge tiny-phi3-4b-g32+phi3-fused
+		unmount "$mnt"
+	done
+}
+
+@test "config.json says that an untied model is" {
+	merge tiny-qwen2-4b-g64-asym+qwen2-tied-head
+	for view in fp16 bf16 fp32 fused/bf16; do
+		[[ $(jq .tie_word_embeddings "$mnt/$view/config.json") = false ]] || fail "$view"
+	done
+	unmount "$mnt"
+	adapters qwen2-bias-all
+	mount_model "${options[@]}" "$source" "$mnt"
+	[[ $(jq .tie_word_embeddings "$mnt/fp16/config.json") = true ]]
+}
+
+@test "fused views join what was merged" {
+	find_model tiny-qwen2-4b-g64-asym
+	adapters qwen2-lora-bias
+	mount_model "${options[@]}" "$source" "$mnt"
+	expected=$merged/tiny-qwen2-4b-g64-asym+qwen2-lora-bias
+	compare_fused "$mnt"
+}
+
+@test "any piece of a file is the same piece" {
+	find_model tiny-qwen2-4b-g64-asym
+	for name in qwen2-lora-bias qwen2-tied-head; do
+		adapters "$name"
+		mount_model "${options[@]}" "$source" "$mnt"
+		cp "$mnt/bf16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+		"$HAMMER" "$mnt/bf16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+		unmount "$mnt"
+	done
+}
+
+@test "pieces of rows with DoRA, which are computed whole" {
+	find_model tiny-llama-4b-g32-asym-act
+	adapters llama-dora
+	mount_model "${options[@]}" "$source" "$mnt"
+	cp "$mnt/fp16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+	"$HAMMER" "$mnt/fp16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+}
+
+@test "there is no packed view, and asking for it is exit 1" {
+	find_model tiny-qwen2-4b-g64-asym
+	adapters qwen2-lora-bias
+	mount_model "${options[@]}" "$source" "$mnt"
+	[[ ! -e $mnt/packed ]]
+	grep -q '^Packed_view: *- (packed weights cannot carry an adapter)' "$mnt/info" || fail "$(cat "$mnt/info")"
+	mkdir "$BATS_TEST_TMPDIR/other"
+	run -1 "$GPTQFS" -o view=packed "${options[@]}" "$source" "$BATS_TEST_TMPDIR/other"
+	[[ $output = *packed* ]] || fail "$output"
+}
+
+@test "paths with commas, both spellings of the option, several in one -o" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a,b"
+	expected=$merged/tiny-qwen2-4b-g64-asym+qwen2-tied-head
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a\\,b:1,view=fp16" "$source" "$mnt"
+	compare_view "$mnt" F16
+	unmount "$mnt"
+	mount_model --lora="$BATS_TEST_TMPDIR/a,b" -o view=bf16 "$source" "$mnt"
+	compare_view "$mnt" BF16
+	unmount "$mnt"
+	# Once more and less of the same is, but for roundings of the sum, the model alone.
+	find_adapter qwen2-bias-all
+	mount_model -o "lora=$adapter:3,lora=$adapter:-3" "$source" "$mnt"
+	[[ $(jq -c '[.adapters[].scale]' "$mnt/info.json") = "[3,-3]" ]]
+}
+
+@test "a directory whose name ends like a scale" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a:2"
+	expected=$merged/tiny-qwen2-4b-g64-asym+qwen2-tied-head
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a:2:1,view=fp32" "$source" "$mnt"
+	compare_view "$mnt" F32
+}
+
+@test "scales that are none" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	for scale in inf -inf nan 1e999; do
+		run -1 "$GPTQFS" --check -o "lora=$adapter:$scale" "$source"
+		[[ $output = *"scale is not finite"* ]] || fail "$output"
+	done
+	run -1 "$GPTQFS" --check -o lora= "$source"
+	run -3 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/nowhere" "$source"
+	[[ $output = *nowhere* ]] || fail "$output"
+}
+
+@test "an adapter with another spelling of the prefix" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-bias-all
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a"
+	python3 - "$BATS_TEST_TMPDIR/a/adapter_model.safetensors" <<'END'
+import struct, sys
+with open(sys.argv[1], "rb") as f:
+    size = struct.unpack("<Q", f.read(8))[0]
+    header, data = f.read(size), f.read()
+header = header.replace(b"base_model.model.model.layers.", b"base_model.model.language_model.decoder.layers.")
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + data)
+END
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a" "$source" "$mnt"
+	expected=$merged/tiny-qwen2-4b-g64-asym+qwen2-bias-all
+	compare_views "$mnt"
+	grep -q '^Adapter_renamed: *language_model.decoder. as model.$' "$mnt/info" || fail "$(cat "$mnt/info")"
+}
+
+@test "the adapter's tokenizer takes the place of the model's" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a"
+	echo '{"mine": true}' >"$BATS_TEST_TMPDIR/a/tokenizer.json"
+	echo '{}' >"$BATS_TEST_TMPDIR/a/training_args.json"
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a" "$source" "$mnt"
+	cmp "$BATS_TEST_TMPDIR/a/tokenizer.json" "$mnt/fp16/tokenizer.json"
+	[[ ! -e $mnt/fp16/tokenizer_config.json && ! -e $mnt/fp16/training_args.json && -e $mnt/fp16/generation_config.json ]]
+	unmount "$mnt"
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a,lora_tokenizer=base" "$source" "$mnt"
+	cmp "$source/tokenizer.json" "$mnt/fp16/tokenizer.json"
+	mkdir "$BATS_TEST_TMPDIR/other"
+	run -1 "$GPTQFS" -o lora_tokenizer=mine "$source" "$BATS_TEST_TMPDIR/other"
+}
+
+@test "info, info.json, .info and --check tell of adapters" {
+	find_model tiny-qwen2-4b-g64-asym
+	adapters qwen2-lora-bias@0.5
+	mount_model "${options[@]}" "$source" "$mnt"
+	grep -qx 'Adapter_base: *tiny-qwen2-4b-g64-asym (as the adapter names it)' "$mnt/info"
+	grep -qx 'Adapter_modules: *6 (rank 4)' "$mnt/info"
+	jq -e '.adapters[0] | .scale == 0.5 and .modules == 6 and .rank_most == 4 and .format == "PEFT"' "$mnt/info.json"
+	info=$mnt/tensors/model/layers/0/self_attn/v_proj.info
+	head -1 "$info" | grep -q 'with an adapter merged'
+	grep -qx 'Adapter_rank: *4, times 0.75' "$info"
+	grep -q '^Adapter_file: */.*/qwen2-lora-bias/adapter_model.safetensors$' "$info"
+	run -0 "$GPTQFS" --check "${options[@]}" "$source"
+	[[ $output = *"Merged_overflow:    0"* ]] || fail "$output"
+}
+
+@test "an adapter that is changed under the mount gives EIO" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-lora-bias
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a"
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a,view=fp16" "$source" "$mnt"
+	truncate -s 1000 "$BATS_TEST_TMPDIR/a/adapter_model.safetensors"
+	run -1 cat "$mnt/model.safetensors"
+	[[ $output = *"Input/output error"* ]] || fail "$output"
+}
+
+@test "DoRA does not go with a second adapter on one tensor" {
+	find_model tiny-llama-4b-g32-asym-act
+	adapters llama-dora llama-r8
+	run -3 "$GPTQFS" --check "${options[@]}" "$source"
+	[[ $output = *"DoRA does not go with a second adapter"* ]] || fail "$output"
+}
+
+@test "faulty adapters are refused, each by what is wrong" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	python3 -S "$TESTS/tools/bad_adapters.py" "$adapter" "$BATS_TEST_TMPDIR/bad" >"$BATS_TEST_TMPDIR/faults"
+	while IFS=$'\t' read -r name says; do
+		run -3 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/bad/$name" "$source"
+		[[ $output = *"$says"* ]] || fail "$name: $output"
+	done <"$BATS_TEST_TMPDIR/faults"
+}
