@@ -29,7 +29,7 @@ int command_prepare(struct command *c)
 		return -errno;
 	held_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &c->caller);
-	/* If a caller left it ignored, the command's status would be lost. */
+	/* If the caller ignored SIGCHLD, the command's status would be lost. */
 	signal(SIGCHLD, SIG_DFL);
 	return 0;
 }
@@ -48,7 +48,7 @@ int command_serve(struct command *c)
 
 void command_over(const struct command *c)
 {
-	/* With the mount gone, the server may have left already. */
+	/* If the mount is gone, the server may have exited already. */
 	signal(SIGPIPE, SIG_IGN);
 	if (write(c->ends[1], "o", 1) < 0 && errno != EPIPE)
 		log_line("the server cannot be told that the command is over: %s", strerror(errno));
@@ -70,7 +70,7 @@ static int start(const struct command *c, pid_t *pid)
 	return rc;
 }
 
-/* A signal from the kernel is the terminal's: the whole foreground group got it, the command too. */
+/* A signal from the kernel comes from the terminal: the whole foreground group got it, including the command. */
 static void pass_on(const siginfo_t *info, pid_t pid)
 {
 	if (info->si_code != SI_KERNEL)
@@ -102,7 +102,7 @@ int command_run(struct command *c)
 	int rc;
 
 	close(c->ends[0]);
-	/* Nothing more is opened here. */
+	/* No more files are opened here. */
 	setrlimit(RLIMIT_NOFILE, &c->files);
 	rc = start(c, &pid);
 	if (rc) {

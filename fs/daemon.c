@@ -146,7 +146,7 @@ void daemon_ready(int status, enum exit_code code, bool talk)
 		if (null > 2)
 			close(null);
 	}
-	/* Last: once the parent is gone, nothing waits for a descriptor of this process. */
+	/* Last: once the parent has exited, nothing waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
 		log_line("the process that started this server is gone");
 	close(status);

@@ -22,7 +22,7 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* In the order of huggingface_hub's constants.py. */
+/* Same order as in huggingface_hub's constants.py. */
 char *hub_entry(const char *name)
 {
 	const int org = (int)strcspn(name, "/");

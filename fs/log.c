@@ -13,7 +13,7 @@
 
 static atomic_bool background, no_hints;
 
-/* Names of files are in many lines, and may hold anything. */
+/* Many lines contain file names, which may contain anything. */
 static void write_line(const char *fmt, va_list args)
 {
 	char line[4096];

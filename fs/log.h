@@ -9,13 +9,13 @@
  */
 __attribute__((format(printf, 1, 2))) void log_line(const char *fmt, ...);
 
-/* The same for what is no error; dropped with -q. */
+/* The same for messages that are not errors; dropped with -q. */
 __attribute__((format(printf, 1, 2))) void log_hint(const char *fmt, ...);
 
-/* From now on to syslog. */
+/* Switches to syslog. */
 void log_to_syslog(void);
 
-/* Routes libfuse's own messages here. With `debug`, its debugging output goes to stderr as it is. */
+/* Routes libfuse's messages here. With `debug`, its debugging output still goes to stderr. */
 void log_install(bool debug, bool quiet);
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* How often a sleeping thread looks whether the team is stuck. A megabyte takes 0.2 ms. */
+/* How often a sleeping thread checks whether the team is stuck. A megabyte takes 0.2 ms. */
 #define TICK_NS (2L * 1000 * 1000)
 #define TEAM_MAX 2
 
@@ -22,14 +22,14 @@ struct loop {
 	pthread_mutex_t lock;
 	pthread_cond_t wake, gone;
 	unsigned threads;   /* alive */
-	unsigned listening; /* of them wait for a request */
-	unsigned parked;    /* of them wait for `wake` */
-	unsigned called;    /* parked ones that are to listen */
-	bool watched;       /* one of the parked watches the team */
+	unsigned listening; /* waiting for a request */
+	unsigned parked;    /* waiting for `wake` */
+	unsigned called;    /* parked threads told to listen */
+	bool watched;       /* a parked thread watches the team */
 	bool over;
 	int result;
 	uint64_t turns;        /* requests received */
-	struct loop_read last; /* as it was noted */
+	struct loop_read last; /* as announced */
 };
 
 static void *run_thread(void *arg);
@@ -78,7 +78,7 @@ static unsigned team(const struct loop *l)
 	return l->last.in_turn ? 1 : l->team;
 }
 
-/* At the limit, or if no thread can be had, those there are must do. */
+/* At the limit, or if no thread can be created, the existing ones must do. */
 static void add_thread(struct loop *l)
 {
 	pthread_t thread;
@@ -89,7 +89,7 @@ static void add_thread(struct loop *l)
 	l->threads++;
 }
 
-/* Wakes a parked thread to listen. False if there is none left. */
+/* Wakes a parked thread to listen. Returns false if there is none left. */
 static bool call(struct loop *l)
 {
 	if (l->parked <= l->called)
@@ -99,7 +99,7 @@ static bool call(struct loop *l)
 	return true;
 }
 
-/* With all threads that listened busy, another must listen, or watch the team. */
+/* If no thread listens any more, another must listen or watch the team. */
 static void provide(struct loop *l)
 {
 	if (l->listening)
@@ -169,7 +169,7 @@ static bool receive(struct loop *l, struct fuse_buf *buf)
 		l->turns++;
 		return true;
 	}
-	/* Unmounted; or this thread cannot go on, but others may. */
+	/* Unmounted, or this thread cannot go on but others may. */
 	if (rc < 0 && rc != -EINTR)
 		l->result = rc;
 	else

@@ -3,16 +3,16 @@
 #define GPTQFS_LOOP_H
 
 /*
- * The threads that serve a session. In libfuse's own loop every idle thread waits for requests, and the kernel wakes
- * the one that has waited longest: a single reader is then served by all of them in turn, each with a cold cache, and
- * where CPUs are few they delay each other. Here a single sequential reader is served by a team of one or two threads
- * while the others sleep. One of those wakes up every few milliseconds to see whether the team is stuck, on a disk for
- * example, and takes the next request if it is. For any other load all idle threads wait for requests, and more are
- * started when all are busy, up to a limit.
+ * The threads that serve a session. In libfuse's own loop all idle threads wait for requests, and the kernel wakes the
+ * one that has waited longest: a single reader is served by all of them in turn, each with a cold cache, and with few
+ * CPUs they delay each other. Here a single sequential reader is served by a team of one or two threads while the
+ * others sleep. One of those wakes up every few milliseconds to check whether the team is stuck, on a disk for example,
+ * and then takes the next request. For any other load, all idle threads wait for requests, and more are started when
+ * all are busy, up to a limit.
  *
- * A team of one is best on two CPUs, because the other is the reader's. With more, one thread decodes while another
- * sends what it decoded before: in turn, so that each sends from its own cache. For a reader that issues one request at
- * a time, handing over would cost a wake-up for each; one thread is faster.
+ * With two CPUs, a team of one is best, as the reader needs the other. With more, one thread decodes while another
+ * sends what it decoded before; they alternate, so that each sends from its own cache. For a reader that issues one
+ * request at a time, handing over would cost a wake-up per request, so one thread is faster.
  */
 
 #include <stdbool.h>
@@ -20,20 +20,22 @@
 struct fuse_session;
 struct loop;
 
-/* Returns NULL if out of memory. At most max_threads (at least 1) serve, the caller of loop_run included; a single
- * reader gets `team` of them (at least 1). */
+/*
+ * Returns NULL if out of memory. At most max_threads (at least 1) serve, including the caller of loop_run; a single
+ * reader is served by `team` of them (at least 1).
+ */
 struct loop *loop_new(struct fuse_session *session, unsigned max_threads, unsigned team);
 void loop_free(struct loop *l);
 
-/* Serves until the session is over and all threads but the caller's have ended. Returns 0 or -errno. */
+/* Serves until the session ends and all other threads have exited. Returns 0 or -errno. */
 int loop_run(struct loop *l);
 
 struct loop_read {
-	bool single;  /* the only reader of late, and sequential */
-	bool in_turn; /* it waits for each answer before it asks again: the kernel does not read ahead */
+	bool single;  /* from the only recent reader, which is sequential */
+	bool in_turn; /* one request at a time: the kernel does not read ahead */
 };
 
-/* Tells the loop what is being read, before the reply. Any thread of it; NULL is allowed. */
+/* Tells the loop what is being read, before the reply. Called by any of its threads; NULL is allowed. */
 void loop_note_read(struct loop *l, const struct loop_read *r);
 
 /* Returns the best size of a team on this machine: 1 or 2. */

@@ -23,12 +23,12 @@
 #include "signals.h"
 #include "status.h"
 
-/* How the process ends, or this part of it. */
+/* How the process, or a part of it, ends. */
 struct outcome {
-	int code; /* an exit_code, or what the command returned */
+	int code; /* an exit_code, or the command's status */
 	enum {
 		CLEAN_UP,    /* free everything */
-		AT_ONCE,     /* free nothing: threads still run, or another process has the session and the model */
+		AT_ONCE,     /* free nothing: threads still run, or another process owns session and model */
 		RUN_COMMAND, /* another process serves the mount; run the command on it */
 	} then;
 };
@@ -56,7 +56,7 @@ static void log_model(void *ctx, const char *line)
 	log_line("%s", line);
 }
 
-/* Every source file stays open; the usual soft limit of 1024 is too low for large models. */
+/* Every source file stays open; the usual soft limit of 1024 descriptors is too low for large models. */
 static void raise_file_limit(void)
 {
 	struct rlimit limit;
@@ -67,7 +67,7 @@ static void raise_file_limit(void)
 	}
 }
 
-/* A name of the Hugging Face cache becomes the path of its entry. */
+/* Replaces a model name by its path in the Hugging Face cache. */
 static enum exit_code find_source(struct options *o)
 {
 	char *entry;
@@ -146,7 +146,7 @@ static enum exit_code check(struct options *o)
 	return code;
 }
 
-/* What every mount has. Last, so that it overrides what was given. */
+/* Options of every mount. Last, so that they override given ones. */
 static int add_mount_options(struct options *o, const char *source)
 {
 	char *words = NULL, *name = NULL, text[64];
@@ -166,7 +166,7 @@ static int add_mount_options(struct options *o, const char *source)
 	return rc;
 }
 
-/* The mount never became usable. The launcher or the shell still waits to be told. */
+/* The mount never became usable. The launcher or the shell is still waiting for the result. */
 static enum exit_code fail_mount(struct serving *s, bool asked)
 {
 	if (asked)
@@ -199,7 +199,7 @@ static struct outcome run(struct serving *s)
 	return (struct outcome){rc < 0 ? EXIT_SERVE : EXIT_OK, CLEAN_UP};
 }
 
-/* The session is mounted: goes to the background, unless told not to, and serves. */
+/* The session is mounted: goes to the background, unless -f was given, and serves. */
 static struct outcome serve_mounted(struct options *o, struct serving *s, struct command *command)
 {
 	struct daemon d = {.passes_signals = !command->argv};
@@ -248,13 +248,13 @@ static struct outcome mount_model(struct options *o, struct gptqfs *model, const
 			fuse_session_unmount(s.session);
 	}
 	if (end.then == RUN_COMMAND)
-		close(fuse_session_fd(s.session)); /* or reads would hang if the server died */
+		close(fuse_session_fd(s.session)); /* else reads would hang if the server died */
 	else if (end.then == CLEAN_UP)
 		fuse_session_destroy(s.session);
 	return end;
 }
 
-/* The launcher, which has let go of the session and the model. */
+/* The launcher, which no longer owns the session and the model. */
 static int run_command(struct command *command, const char *path)
 {
 	dev_t dev;
@@ -334,7 +334,7 @@ int main(int argc, char **argv)
 	struct outcome end = {EXIT_USAGE, CLEAN_UP};
 	int rc;
 
-	/* A command is to have them; the server of its mount closes them later. */
+	/* A command inherits them; its server closes them later. */
 	if (!options_find_command(argc, argv))
 		daemon_close_inherited(argc, argv);
 	rc = daemon_guard_descriptors();

@@ -46,14 +46,14 @@ int mount_helper_arguments(int *argc, char **argv, bool *fake)
 
 bool mount_helper_ignores(const char *word)
 {
-	static const char *const ignored[] = {/* Whether and by whom it is mounted. */
+	static const char *const ignored[] = {/* When and by whom it is mounted. */
 	    "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev",
-	    /* A mount is always ro, nosuid and nodev; mount.fuse3 asks for dev and suid. */
+	    /* A mount is always ro, nosuid and nodev; mount.fuse3 passes dev and suid. */
 	    "rw", "ro", "dev", "nodev", "suid", "nosuid",
-	    /* Access times are not kept. */
+	    /* There are no access times. */
 	    "atime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime",
 	    "nolazytime",
-	    /* Without meaning for a read-only file system. */
+	    /* Meaningless for a read-only file system. */
 	    "loud", "silent", "mand", "nomand", "iversion", "noiversion"};
 	static const char *const prefixes[] = {"x-", "X-", "user=", "comment="};
 

@@ -5,21 +5,21 @@
 #include <stdbool.h>
 
 /*
- * gptqfs as mount(8) runs it, under the name mount.gptqfs or mount.fuse.gptqfs:
+ * gptqfs run by mount(8), as mount.gptqfs or mount.fuse.gptqfs:
  *     mount.gptqfs SOURCE DIRECTORY [-sfnv] [-N namespace] [-o options] [-t type]
- * There -s means "sloppy" and -f "fake", not the options of that name.
+ * -s then means "sloppy" and -f "fake", unlike gptqfs's own options.
  */
 
-/* True if the program was called "mount." and anything. */
+/* True if the program's name begins with "mount.". */
 bool mount_helper_is(const char *program);
 
 /*
- * Takes mount's own flags out of argv, in place. -s, -n, -v and -t change nothing; -f sets *fake: mount nothing.
- * Returns 0, or -EINVAL after a message.
+ * Removes mount's own flags from argv, in place. -s, -n, -v and -t are ignored; -f sets *fake: do not mount. Returns 0,
+ * or -EINVAL after a message.
  */
 int mount_helper_arguments(int *argc, char **argv, bool *fake);
 
-/* True for a word of fstab that only mount(8) or systemd heeds, or that changes nothing here ("rw", "x-..."). */
+/* True for an fstab option meant for mount(8) or systemd, or without effect here ("rw", "x-..."). */
 bool mount_helper_ignores(const char *word);
 
 #endif

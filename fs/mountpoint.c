@@ -24,7 +24,7 @@ bool mountpoint_is_descriptor(const char *path)
 	return strncmp(path, "/dev/fd/", 8) == 0;
 }
 
-/* mountinfo writes blanks, tabs and backslashes as \ooo. Works in place. */
+/* Decodes blanks, tabs and backslashes, which mountinfo writes as \ooo. Works in place. */
 static void unescape(char *path)
 {
 	char *to = path;
@@ -41,13 +41,13 @@ static void unescape(char *path)
 	*to = 0;
 }
 
-/* What is mounted at a path. */
+/* The mount at a path. */
 struct mounted {
 	dev_t dev;
 	char type[64];
 };
 
-/* Finds it by the last such line of mountinfo, which is the topmost mount. Returns 0, -ENOENT or -errno. */
+/* Finds the last line of mountinfo for the path, which is the topmost mount. Returns 0, -ENOENT or -errno. */
 static int mounted_at(const char *path, struct mounted *out)
 {
 	char *line = NULL;
@@ -73,7 +73,7 @@ static int mounted_at(const char *path, struct mounted *out)
 			out->type[0] = 0;
 		rc = 0;
 	}
-	if (!feof(f)) /* the lines that were not read may be the ones that count */
+	if (!feof(f)) /* the line may be among those not read */
 		rc = errno ? -errno : -EIO;
 	free(line);
 	fclose(f);
@@ -93,7 +93,7 @@ int mountpoint_check(const char *given, char **path)
 	struct stat st;
 
 	*path = descriptor ? strdup(given) : realpath(given, NULL);
-	/* stat alone may be answered from the kernel's cache though the server is dead. */
+	/* stat alone may be answered from the kernel's cache even if the server is dead. */
 	if (*path && stat(*path, &st) == 0 && statvfs(*path, &fs) == 0) {
 		if (S_ISDIR(st.st_mode) && mounted_at(*path, &m) == 0 && is_ours(&m))
 			log_hint("%s: a model is mounted there already; this mount will hide it until it is unmounted",
@@ -193,7 +193,7 @@ unsigned mountpoint_readahead(dev_t dev, unsigned kib)
 	return failed ? now : kib;
 }
 
-/* Has fusermount3, which is setuid, unmount for a user. Returns 0 or -EPERM. */
+/* Unmounts for a user by fusermount3, which is setuid. Returns 0 or -EPERM. */
 static int run_fusermount(const char *path, const char *flags)
 {
 	char *const argv[] = {"fusermount3", "-u", (char *)flags, "--", (char *)path, NULL};
@@ -220,7 +220,10 @@ int mountpoint_detach(const char *path, dev_t dev)
 	return run_fusermount(path, "-zq");
 }
 
-/* The canonical path of a mountpoint, which itself cannot be looked at if its server is dead. NULL and errno. */
+/*
+ * Returns the canonical path of a mountpoint, which cannot itself be examined if its server is dead. NULL with errno
+ * set on failure.
+ */
 static char *canonical(const char *given)
 {
 	char *path = realpath(given, NULL), *copy, *slash, *parent = NULL;

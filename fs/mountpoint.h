@@ -5,39 +5,37 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* The place where a model is mounted, and what can be asked of the kernel about it. */
+/* The mountpoint: checking it, explaining failures, settings of the mount, and unmounting. */
 
-/* True for "/dev/fd/N": mount.fuse3 hands over a session that it has mounted itself. */
+/* True for "/dev/fd/N", by which mount.fuse3 passes a session that it has already mounted. */
 bool mountpoint_is_descriptor(const char *path);
 
 /*
- * Checks that something can be mounted there. Returns 0 and in *path the canonical path (caller frees; "/dev/fd/N"
- * stays as it is), or after a message with the remedy -EINVAL for a bad argument, -ENOTCONN for a stale mount, -EACCES.
+ * Checks that something can be mounted there. Returns 0 and in *path the canonical path, which the caller frees
+ * ("/dev/fd/N" is kept). On failure prints a message with the remedy and returns -EINVAL for a bad argument, -ENOTCONN
+ * for a stale mount, or -EACCES.
  */
 int mountpoint_check(const char *given, char **path);
 
-/* True if this is a directory with the files of a model, and so probably no mountpoint. */
+/* True for a directory with the files of a model, probably given instead of a mountpoint. */
 bool mountpoint_holds_model(const char *given);
 
-/* Says why a mount at `path` most likely failed, and the remedy. */
+/* Prints why a mount at `path` most likely failed, and the remedy. */
 void mountpoint_explain(const char *path);
 
 /*
- * Waits until the mount answers, and finds its device number. Returns 0 or -errno; -ENOTSUP for "/dev/fd/N", whose path
- * only the program that opened it knows. Not to be called by a thread that serves the mount.
+ * Waits until the mount responds, and finds its device number. Returns 0 or -errno; -ENOTSUP for "/dev/fd/N", whose
+ * path only the program that opened it knows. Must not be called by a thread that serves the mount.
  */
 int mountpoint_wait(const char *path, dev_t *dev);
 
-/* Raises readahead to `kib`, or says how root can. Returns what it then is in KiB, 0 if not known. */
+/* Raises readahead to `kib`, or prints how root can. Returns the resulting readahead in KiB, 0 if unknown. */
 unsigned mountpoint_readahead(dev_t dev, unsigned kib);
 
-/*
- * Detaches the mount from its path while open files stay readable (umount -l), unless something else was mounted there
- * since. Returns 0 or -errno.
- */
+/* Detaches the mount (umount -l; open files stay readable), unless another one is there now. Returns 0 or -errno. */
 int mountpoint_detach(const char *path, dev_t dev);
 
-/* Unmounts what gptqfs has mounted at `given`, a stale mount too. Returns 0, or -errno after a message. */
+/* Unmounts a gptqfs mount at `given`, even a stale one. Returns 0, or -errno after a message. */
 int mountpoint_unmount(const char *given);
 
 #endif

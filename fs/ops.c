@@ -31,7 +31,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct server *server = userdata;
 
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
-	/* Inode numbers are good for as long as the mount: NFS may come back with one that the kernel has forgotten. */
+	/* Inode numbers are valid as long as the mount: NFS may use one that the kernel has forgotten. */
 	conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;
 	if (server->max_read)
 		conn->max_read = server->max_read;
@@ -39,7 +39,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		return;
 }
 
-/* Completes attributes, and returns for how long the kernel may cache them. `status` is always new. */
+/* Completes attributes, and returns how long the kernel may cache them. `status` is always fresh. */
 static double complete(const struct gptqfs *model, struct stat *attr)
 {
 	if (!gptqfs_is_status(model, attr->st_ino))
@@ -60,7 +60,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fuse_entry_param e = {.entry_timeout = FOREVER};
 	int rc = gptqfs_lookup(model_of(req), parent, name, &e.attr);
 
-	/* Inode 0 is "no such file", which the kernel remembers: loaders ask for many files that are optional. */
+	/* Inode 0 means "no such file", which the kernel caches: loaders probe for many optional files. */
 	e.ino = rc == 0 ? e.attr.st_ino : 0;
 	e.generation = generation_of(req, e.ino);
 	e.attr_timeout = rc == 0 ? complete(model_of(req), &e.attr) : FOREVER;
@@ -82,7 +82,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_attr(req, &attr, complete(model_of(req), &attr));
 }
 
-/* Its size is shown as 0, so only direct I/O reads it. A reader gets the text as of open. */
+/* Its size is shown as 0, so only direct I/O reads it. Readers get the text as of open. */
 static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct snapshot *snapshot = status_snapshot(server_of(req));
@@ -95,7 +95,7 @@ static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 	fi->direct_io = 1;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi))
-		free(snapshot); /* the open was interrupted, there will be no release */
+		free(snapshot); /* the open was interrupted, so there will be no release */
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -116,13 +116,13 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-/* From a copy: once the reader has its bytes, it may close the file before the reply returns. */
+/* Sent from a copy: once the reader has the bytes, it may close the file before the reply call returns. */
 static void read_status(fuse_req_t req, const struct fuse_file_info *fi, size_t size, off_t off)
 {
 	const struct snapshot *snapshot = (const void *)(uintptr_t)fi->fh;
 	const size_t at = (uint64_t)off < snapshot->len ? (size_t)off : snapshot->len;
 	size_t len = snapshot->len - at;
-	char piece[4096]; /* readers of a file without a size ask again until nothing comes */
+	char piece[4096]; /* readers of a file without a size read until end of file */
 
 	if (len > size)
 		len = size;
@@ -134,7 +134,7 @@ static void read_status(fuse_req_t req, const struct fuse_file_info *fi, size_t 
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct server *server = server_of(req); /* the request is gone once it is answered */
+	struct server *server = server_of(req); /* the request is freed by the reply */
 	struct gptqfs *model = server->model;
 	struct gptqfs_reply reply;
 	bool more;
@@ -174,7 +174,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fuse_reply_open(req, fi);
 }
 
-/* Adds one entry; returns its size, which is more than `room` if it did not fit. */
+/* Adds an entry. Returns its size, which exceeds `room` if it did not fit. */
 static size_t add_entry(fuse_req_t req, char *at, size_t room, const struct gptqfs_dirent *entry, off_t next)
 {
 	struct stat attr = {.st_ino = entry->ino};
@@ -183,7 +183,7 @@ static size_t add_entry(fuse_req_t req, char *at, size_t room, const struct gptq
 	return fuse_add_direntry(req, at, room, entry->name, &attr, next);
 }
 
-/* The same with all that lookup tells: the kernel believes these attributes. */
+/* The same with the attributes of a lookup, which the kernel caches. */
 static size_t add_entry_plus(fuse_req_t req, char *at, size_t room, const struct gptqfs_dirent *entry, off_t next)
 {
 	struct fuse_entry_param e = {
@@ -242,7 +242,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-/* After one ENOSYS the kernel does not ask again. */
+/* After ENOSYS the kernel does not ask again. */
 static bool refuse_attributes(fuse_req_t req)
 {
 	const struct server *server = server_of(req);
@@ -252,7 +252,7 @@ static bool refuse_attributes(fuse_req_t req)
 	return server->noxattr;
 }
 
-/* Replies with names or a value, or with their size alone if the caller gave none. */
+/* Replies with names or a value, or only with the size if the caller passed size 0. */
 static void reply_attributes(fuse_req_t req, const char *bytes, size_t size, ssize_t rc)
 {
 	if (rc < 0)
@@ -287,7 +287,7 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	free(bytes);
 }
 
-/* libfuse answers the others with ENOSYS, once, and the kernel remembers it. */
+/* libfuse answers all other requests with ENOSYS, which the kernel remembers. */
 const struct fuse_lowlevel_ops ops = {
     .init = op_init,
     .lookup = op_lookup,

@@ -16,24 +16,24 @@
 #include "spelling.h"
 
 #define READAHEAD_DEFAULT 1024 /* KiB */
-#define TEMPLATES_MAX 4        /* of one option */
+#define TEMPLATES_MAX 4        /* per option */
 #define TEMPLATE_SIZE 32
 
 /*
- * An option. The command line is parsed by this table and help is printed from it; tests hold the man page, the
- * completions and README against help.
+ * An option. The command line is parsed by this table and help is printed from it; tests compare the man page, the
+ * completions and README with help.
  */
 struct option {
-	/* As people write it: "-h, --help" or "-o view=NAME". What may follow -o may also be written --view=NAME. */
+	/* As documented: "-h, --help" or "-o view=NAME". Options of -o may also be written --view=NAME. */
 	const char *spelled;
 	const char *help;
-	const char *format; /* of the value, as fuse_opt.h has it; NULL for a switch */
-	size_t field;       /* of struct options: the value, or 1 */
-	bool by_libfuse;    /* which parses it */
-	const char *values; /* the usual ones */
+	const char *format; /* of the value, see fuse_opt.h; NULL for a switch */
+	size_t field;       /* of struct options, set to the value or 1 */
+	bool by_libfuse;    /* parsed by libfuse */
+	const char *values; /* for completions */
 };
 
-/* In place of a format: lora=, of which there may be several. take_other gets them. */
+/* Replaces the format of lora=, which may be repeated: take_other handles it. */
 #define ADAPTERS ""
 #define KEY_ADAPTER 1
 
@@ -95,7 +95,7 @@ static const struct option table[] = {
 
 /* ---- spellings ---- */
 
-/* One of the spellings of an option: its dashes or "-o " apart, its name, and whether a value follows. */
+/* One spelling of an option, split into dashes or "-o ", its name, and whether a value follows. */
 struct spelling {
 	const char *name;
 	size_t length;
@@ -103,7 +103,7 @@ struct spelling {
 	unsigned dashes;
 };
 
-/* Reads the spelling at `at`. Returns where the next begins, or NULL after the last. */
+/* Reads the spelling at `at`. Returns the start of the next one, or NULL after the last. */
 static const char *next_spelling(const char *at, struct spelling *s)
 {
 	const char *end = at + strcspn(at, ",");
@@ -116,7 +116,7 @@ static const char *next_spelling(const char *at, struct spelling *s)
 	return *end ? end + 2 : NULL;
 }
 
-/* What libfuse is given to parse an option by. */
+/* Templates by which libfuse parses an option. */
 struct templates {
 	struct fuse_opt opts[OPTIONS * TEMPLATES_MAX + 1];
 	char text[OPTIONS * TEMPLATES_MAX][TEMPLATE_SIZE];
@@ -173,7 +173,7 @@ static void say_nothing(enum fuse_log_level level, const char *fmt, va_list args
 	(void)args;
 }
 
-/* True if libfuse, or mount(2), has such an option. There is no list of them to ask but a session. */
+/* True if libfuse or mount(2) has such an option. There is no list of them: only creating a session tells. */
 static bool is_of_libfuse(const char *arg)
 {
 	static const struct fuse_lowlevel_ops none;
@@ -195,7 +195,7 @@ static bool is_of_libfuse(const char *arg)
 	return session != NULL;
 }
 
-/* The option whose name is most like this one, or NULL if none is. */
+/* Returns the option with the most similar name, or NULL. */
 static const struct option *find_nearest(const char *name, size_t length)
 {
 	const struct option *nearest = NULL;
@@ -259,7 +259,7 @@ static int take_lora(struct options *o, const char *arg)
 	return 0;
 }
 
-/* What no template is like. As fuse_opt_parse has it: 1 keeps the argument for libfuse, 0 drops it. */
+/* Handles arguments that match no template. As for fuse_opt_parse, 1 keeps the argument for libfuse, 0 drops it. */
 static int take_other(void *data, const char *arg, int key, struct fuse_args *outargs)
 {
 	struct options *o = data;
@@ -288,7 +288,7 @@ static int parse_own_words(struct options *o)
 	return fuse_opt_parse(&o->fuse, o, t.opts, take_other) == -1 ? -EINVAL : 0;
 }
 
-/* "64m" is 64 MiB. */
+/* Parses a size: "64m" is 64 MiB. */
 static int parse_size(const char *text, size_t *out)
 {
 	char *end;
@@ -310,7 +310,7 @@ static int parse_size(const char *text, size_t *out)
 	return 0;
 }
 
-/* Reads the value of an option, if it was given. */
+/* Parses the value of an option, if given. */
 static int read_size(const char *option, const char *text, size_t *out)
 {
 	int rc = text ? parse_size(text, out) : 0;
@@ -337,8 +337,8 @@ static int parse_fuse_words(struct options *o)
 	return 0;
 }
 
-/* What is missing or too much among the arguments themselves. */
-/* An option that says how to check, or NULL. */
+/* Checks for missing or surplus arguments. */
+/* Returns an option that requires --check, or NULL. */
 static const char *check_word(const struct options *o)
 {
 	return o->json ? "--json" : o->sha256 ? "--sha256" : o->blobs ? "--blobs" : NULL;
@@ -456,7 +456,7 @@ void options_free(struct options *o)
 	fuse_opt_free_args(&o->fuse);
 }
 
-/* For the completions: a line for each option with values that can be told. */
+/* For the completions: a line for each option with known values. */
 static void help_values(FILE *out)
 {
 	struct spelling s;

@@ -9,15 +9,15 @@
 
 #include "../core/gptqfs.h"
 
-/* The command line. options_free frees it, after failure too. */
+/* The command line. Free it with options_free, even after failure. */
 struct options {
 	struct gptqfs_options model;
-	char *source;     /* MODEL_DIR as given */
+	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
 	char *view, *lora_tokenizer, *dtype, *cpu, *cache, *accel, *cuda_mem;
 	char **lora;        /* [model.lora_count] */
 	unsigned readahead; /* KiB */
-	unsigned max_read;  /* bytes, 0 for the kernel's own limit */
+	unsigned max_read;  /* bytes, 0 for the kernel's limit */
 	int direct_io;
 	int noxattr;
 	int follow_symlinks;
@@ -25,17 +25,17 @@ struct options {
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */
-	bool asks_by_fuse; /* ...by mount(8), which adds it to every mount */
-	bool fake;         /* mount -f: all but mounting */
+	bool asks_by_fuse; /* ...by mount(8), which adds it to all mounts */
+	bool fake;         /* mount -f: do everything but mount */
 	unsigned max_threads, max_idle_threads, reader_threads;
 	int clone_fd;
-	char *const *command;  /* what follows "--", or NULL */
-	struct fuse_args fuse; /* the rest, for fuse_session_new */
+	char *const *command;  /* after "--", or NULL */
+	struct fuse_args fuse; /* remaining arguments, for fuse_session_new */
 };
 
 /*
- * Returns the index of the first word of the command, which follows a "--" that comes after the model and the
- * mountpoint, or 0 if there is none. An earlier "--" ends the options, as everywhere.
+ * Returns the index of the first word of the command, or 0 if there is none. The command follows a "--" after model and
+ * mountpoint. An earlier "--" ends the options, as usual.
  */
 int options_find_command(int argc, char **argv);
 

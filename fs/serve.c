@@ -22,15 +22,15 @@
 
 struct state {
 	struct serving *s;
-	struct loop *loop; /* NULL if libfuse's own is used */
+	struct loop *loop; /* NULL if libfuse's own loop is used */
 	pthread_t thread;  /* runs the loop; the caller's handles signals and frees memory */
-	int result;        /* of the loop */
+	int result;        /* result of the loop */
 	int signals;       /* signalfd */
 	dev_t dev;
 	bool ready, leaving;
 };
 
-/* Only libfuse's own loop can have a descriptor per thread. */
+/* Only libfuse's own loop supports a descriptor per thread. */
 static int run_libfuse(struct fuse_session *session, const struct options *o)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
@@ -57,7 +57,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Once it has succeeded, the mount is served. */
+/* Once this succeeds, the mount is served. */
 static int start_loop(struct state *st)
 {
 	const struct options *o = st->s->options;
@@ -86,7 +86,7 @@ static int start(struct state *st)
 	st->signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (st->signals < 0)
 		return -errno;
-	/* After the fork, which a driver's threads would not survive. */
+	/* After the fork, because a driver's threads would not survive it. */
 	gptqfs_accel_start(st->s->server->model);
 	rc = start_loop(st);
 	if (rc)
@@ -94,7 +94,7 @@ static int start(struct state *st)
 	return rc;
 }
 
-/* The kernel has made contact: from here on the mount answers. */
+/* The kernel has made contact: from now on the mount responds. */
 static void on_contact(struct state *st)
 {
 	int rc = mountpoint_wait(st->s->mountpoint, &st->dev);
@@ -109,8 +109,10 @@ static void on_contact(struct state *st)
 	st->s->status = -1;
 }
 
-/* Detaches the mount and serves on. True if it is time to leave at once: asked a second time, or no program can have
- * opened anything, or it cannot be detached. */
+/*
+ * Detaches the mount and keeps serving. Returns true if the process must exit at once: on a second request, if nothing
+ * can have been opened yet, or if the mount cannot be detached.
+ */
 static bool leave(struct state *st)
 {
 	int rc;
@@ -119,7 +121,7 @@ static bool leave(struct state *st)
 		return true;
 	st->leaving = true;
 	if (!st->ready) {
-		/* Its device number is not known, but nothing can have been mounted over it yet. */
+		/* The device number is unknown, but nothing can have been mounted over it yet. */
 		fuse_session_unmount(st->s->session);
 		return true;
 	}
@@ -129,7 +131,7 @@ static bool leave(struct state *st)
 	return rc != 0;
 }
 
-/* True if it is time to leave at once. */
+/* Returns true if the process must exit at once. */
 static bool on_signal(struct state *st)
 {
 	struct signalfd_siginfo info;
@@ -143,8 +145,8 @@ static bool on_signal(struct state *st)
 }
 
 /*
- * The command is over. The launcher has detached the mount, and another may be there by now; what the command left
- * behind may read on. If the launcher was killed, the mount is detached here. True as above.
+ * The command has ended. The launcher has detached the mount, and another one may be in its place; processes that the
+ * command left behind may go on reading. If the launcher was killed, detaches the mount here. Returns true as above.
  */
 static bool on_command(struct state *st)
 {
@@ -159,7 +161,7 @@ static bool on_command(struct state *st)
 	return false;
 }
 
-/* True when the loop has ended. */
+/* Returns true when the loop has ended. */
 static bool on_event(struct state *st)
 {
 	char event;

@@ -9,16 +9,16 @@
 
 #include "../core/gptqfs.h"
 
-/* The user data of the session: what operations and status share. */
+/* The user data of the session, shared by operations and status. */
 struct server {
 	struct gptqfs *model;
-	struct loop *loop; /* told what is read; NULL with libfuse's own loop */
+	struct loop *loop; /* NULL with libfuse's own loop */
 	bool direct_io, noxattr;
 	unsigned max_read;
-	uint32_t generation;   /* of every inode but the root; file handles of an earlier mount are stale */
-	atomic_uint readahead; /* of the mount in KiB, 0 if not known */
-	time_t started;        /* in seconds of CLOCK_BOOTTIME */
-	int event;             /* descriptor to which 'i' is written when the kernel has made contact */
+	uint32_t generation;   /* of every inode but the root, so that file handles of an earlier mount are stale */
+	atomic_uint readahead; /* of the mount in KiB, 0 if unknown */
+	time_t started;        /* CLOCK_BOOTTIME, seconds */
+	int event;             /* descriptor that gets an 'i' when the kernel has made contact */
 };
 
 #endif

@@ -5,12 +5,12 @@
 #include <signal.h>
 
 /*
- * Signals that a server takes from a descriptor: SIGTERM, SIGINT and SIGHUP ask it to leave, SIGUSR1 for the counters.
- * They are blocked from before there is a mount, which the death of the process would leave behind.
+ * Signals that a server reads from a descriptor: SIGTERM, SIGINT and SIGHUP to exit, SIGUSR1 for the counters. They are
+ * blocked before mounting, because a process killed after that leaves a stale mount.
  */
 void signals_of_server(sigset_t *set);
 
-/* Blocks them, for this thread and those it starts. */
+/* Blocks them for this thread and those it starts. */
 void signals_hold(void);
 
 #endif

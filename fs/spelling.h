@@ -4,10 +4,12 @@
 
 #include <stddef.h>
 
-#define SPELLING_MAX 40 /* bytes of a word that are compared */
+#define SPELLING_MAX 40 /* most bytes compared */
 
-/* Returns how many letters have to be changed, added, removed, or swapped with the next to turn one word into the
- * other. The words need not be terminated. */
+/*
+ * Returns the edit distance of two words: letters changed, added, removed, or swapped with the next. The words need not
+ * be NUL-terminated.
+ */
 unsigned spelling_distance(const char *a, size_t a_len, const char *b, size_t b_len);
 
 #endif

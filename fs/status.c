@@ -11,8 +11,10 @@
 #define PREFIX "user.gptqfs."
 #define PREFIX_LENGTH (sizeof(PREFIX) - 1)
 
-/* Numbers of the root are as wide as any counter gets: they grow between the call that asks for the size of a value and
- * the one that fetches it, and programs such as rsync want both to agree. */
+/*
+ * Numbers of the root have the width of the largest counter: they grow between the call that asks for the size of a
+ * value and the one that fetches it, and programs such as rsync require both to agree.
+ */
 #define NUMBER_WIDTH 20
 
 static time_t seconds(void)
@@ -29,7 +31,7 @@ void status_start(struct server *server)
 	server->generation = (uint32_t)time(NULL);
 }
 
-/* Tells what the model knows of an inode, and of the root also what only the server knows. */
+/* Passes on the model's facts about an inode, and for the root also those of the server. */
 static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)
 {
 	char value[24];
@@ -48,7 +50,7 @@ static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, v
 
 /* ---- the file, and the log ---- */
 
-/* Writes ASCII only, other bytes as \ooo, as /proc/self/mountinfo does. */
+/* Writes ASCII, with other bytes as \ooo like /proc/self/mountinfo. */
 static void put_ascii(FILE *out, const char *value)
 {
 	for (; *value; value++)
@@ -69,7 +71,7 @@ static void put_word(void *ctx, const char *key, const char *value)
 	put_ascii(ctx, value);
 }
 
-/* The facts of the root in one piece of memory, or NULL. */
+/* Returns the facts of the root in one allocation, or NULL. */
 static char *collect(const struct server *server, gptqfs_fact_fn *put, size_t *len)
 {
 	char *text = NULL;
@@ -115,8 +117,8 @@ void status_log(const struct server *server)
 
 struct answer {
 	char *out;
-	size_t size, used; /* used may be more than size: then it did not fit */
-	const char *key;   /* of the value to find */
+	size_t size, used; /* used exceeds size if it did not fit */
+	const char *key;   /* of the requested value */
 	bool wide;         /* numbers are padded */
 	bool found;
 };

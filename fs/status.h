@@ -4,28 +4,27 @@
 
 #include "server.h"
 
-/* What a running server tells about itself: the file `status`, extended attributes and a line in the log. Any thread.
- */
+/* The state of a running server: the file `status`, extended attributes and a line in the log. Any thread. */
 
-/* A text that does not change while it is read. */
+/* A snapshot, which does not change while it is read. */
 struct snapshot {
 	size_t len;
 	char text[];
 };
 
-/* Notes that the server starts now. */
+/* Sets the server's start time. */
 void status_start(struct server *server);
 
-/* Returns `status` as it is now, which the caller frees; NULL if out of memory. */
+/* Returns the current text of `status`, which the caller frees; NULL if out of memory. */
 struct snapshot *status_snapshot(const struct server *server);
 
-/* Writes the same to the log, on one line. */
+/* Logs the same as one line. */
 void status_log(const struct server *server);
 
 /*
- * Extended attributes user.gptqfs.KEY of an inode. As the system calls: return the size of the names, each with its
- * NUL, or of the value, and with a `size` other than 0 also write them to `out`. -ERANGE if they do not fit, -ENODATA
- * for an unknown name. Numbers of the root are padded with blanks to one width, so that their size never changes.
+ * Extended attributes user.gptqfs.KEY of an inode. Like the system calls, they return the size of the names, each with
+ * its NUL, or of the value; if `size` is not 0 they also write them to `out`. -ERANGE if they do not fit, -ENODATA for
+ * an unknown name. Numbers of the root are padded with blanks to a fixed size.
  */
 ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *out, size_t size);
 ssize_t status_get_attribute(const struct server *server, uint64_t ino, const char *name, char *out, size_t size);

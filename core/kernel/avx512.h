@@ -19,10 +19,7 @@ ALWAYS_INLINE __m512 canonical_nan(__m512 value)
 	return _mm512_mask_mov_ps(value, nan, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
 }
 
-/*
- * Rounds to nearest even with integers, bf16 in the upper half; a canonical NaN is kept. (VCVTNEPS2BF16 flushes
- * subnormals.)
- */
+/* Rounds to nearest even, bf16 in the upper half; a canonical NaN is kept. (VCVTNEPS2BF16 flushes subnormals.) */
 ALWAYS_INLINE __m512i round_bf16(__m512 value)
 {
 	const __m512i bits = _mm512_castps_si512(value), up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
