@@ -54,8 +54,8 @@ static const struct option table[] = {
 	false, NULL},
     {"-f", "stay in the foreground", NULL, 0, true, NULL},
     {"-d, -o debug", "debugging output of libfuse (implies -f)", NULL, 0, true, NULL},
-    {"-s", "one thread", NULL, 0, true, NULL},
-    {"--cpu=LEVEL", "at most c, ssse3 or neon, avx2, avx512 (also GPTQFS_CPU)", "%s", OF(cpu), false,
+    {"-s", "serve with one thread", NULL, 0, true, NULL},
+    {"--cpu=LEVEL", "highest CPU level: c, ssse3 or neon, avx2, avx512 (also GPTQFS_CPU)", "%s", OF(cpu), false,
 	"c ssse3 neon avx2 avx512"},
     {"-o view=NAME", "show one view as the root", "%s", OF(view), false, NULL},
     {"-o lora=DIR[:SCALE]", "merge an adapter into every view; several are added in this order", ADAPTERS, 0, false,
@@ -67,28 +67,28 @@ static const struct option table[] = {
 	"fp16 bf16 fp32"},
     {"-o cache=SIZE", "budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g", "%s",
 	OF(cache), false, NULL},
-    {"-o accel=WHAT", "decode on the CPU alone (none), or by cuda, auto, /path/of/plugin.so", "%s", OF(accel), false,
+    {"-o accel=WHAT", "decode by none (CPU only), cuda, auto, or /path/to/plugin.so", "%s", OF(accel), false,
 	"none auto cuda"},
-    {"-o cuda_mem=SIZE", "the most an accelerator may hold of its memory (" NUMBER(GPTQFS_ACCEL_MEMORY_MIB) "m)", "%s",
+    {"-o cuda_mem=SIZE", "device memory an accelerator may use (" NUMBER(GPTQFS_ACCEL_MEMORY_MIB) "m)", "%s",
 	OF(cuda_mem), false, NULL},
-    {"-o readahead=KiB", "readahead of the mount, if allowed to set it (" NUMBER(READAHEAD_DEFAULT) ")", "%u",
-	OF(readahead), false, NULL},
+    {"-o readahead=KiB", "readahead of the mount; needs root (" NUMBER(READAHEAD_DEFAULT) ")", "%u", OF(readahead),
+	false, NULL},
     {"-o direct_io", "bypass the page cache (no shared mmap)", NULL, OF(direct_io), false, NULL},
     {"-o noxattr", "no extended attributes user.gptqfs.*", NULL, OF(noxattr), false, NULL},
-    {"-o follow_symlinks", "let links lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
-    {"-o zeros=NAME", "what zeros mean where no file says it: v1 (stored less one) or v2", "%s", OF(model.zeros), false,
+    {"-o follow_symlinks", "allow links that lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
+    {"-o zeros=NAME", "zeros format if no file gives it: v1 (stored minus one) or v2", "%s", OF(model.zeros), false,
 	"v1 v2"},
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
     {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
-    {"-o umask=M", "permissions that are missing (octal), whatever the source has", "%o", OF(model.umask), false, NULL},
+    {"-o umask=M", "permissions to clear (octal), replacing those of the source", "%o", OF(model.umask), false, NULL},
     {"-o max_read=N", "bytes per request (1048576)", "%u", OF(max_read), false, NULL},
-    {"-o max_threads=N", "threads that serve (10)", NULL, 0, true, NULL},
-    {"-o max_idle_threads=N", "of them stay when idle, with clone_fd", NULL, 0, true, NULL},
-    {"-o reader_threads=N", "of them serve one sequential reader (2, or 1 on fewer than 3 CPUs)", "%u",
+    {"-o max_threads=N", "worker threads (10)", NULL, 0, true, NULL},
+    {"-o max_idle_threads=N", "worker threads kept when idle, with clone_fd", NULL, 0, true, NULL},
+    {"-o reader_threads=N", "worker threads per sequential reader (2, or 1 on fewer than 3 CPUs)", "%u",
 	OF(reader_threads), false, NULL},
-    {"-o clone_fd", "a descriptor of /dev/fuse per thread, and libfuse's own loop", NULL, 0, true, NULL},
+    {"-o clone_fd", "a /dev/fuse descriptor per thread, with libfuse's own loop", NULL, 0, true, NULL},
     {"-o allow_other", "let other users read (see /etc/fuse.conf)", NULL, 0, true, NULL},
-    {"-o fsname=NAME", "name of the source in the table of mounts", NULL, 0, true, NULL},
+    {"-o fsname=NAME", "source name in the mount table", NULL, 0, true, NULL},
 };
 
 #define OPTIONS (sizeof(table) / sizeof(*table))
@@ -475,14 +475,14 @@ static void help_values(FILE *out)
 void options_help(FILE *out)
 {
 	fprintf(out,
-	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a GPTQ model as ordinary model files\n"
+	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a quantized model as ordinary model files\n"
 	    "       gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...\n"
-	    "                                                 mount, run the command, unmount; its status is returned\n"
+	    "                                                 mount, run the command, unmount; returns its status\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
 	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
-	    "MODEL_DIR is a directory with GPTQ safetensors, an entry of the Hugging Face cache (models--org--name), or\n"
+	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache (models--org--name), or\n"
 	    "the name of a model in that cache (org/name).\n"
 	    "\n");
 	for (size_t i = 0; i < OPTIONS; i++)
@@ -491,8 +491,8 @@ void options_help(FILE *out)
 	help_values(out);
 	fprintf(out,
 	    "\n"
-	    "exit: 0 mounted; 1 usage; 2 nothing readable as weights; 3 weights damaged, incomplete or of another format;\n"
-	    "      4 the mount failed; 5 failed while serving; with a command, its own\n");
+	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported format;\n"
+	    "      4 the mount failed; 5 failed while serving; with a command, its status\n");
 }
 
 void options_version(FILE *out)
