@@ -16,6 +16,23 @@ bool affine_is_scale(const struct st_tensor *t)
 	return t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16 || t->dtype == DTYPE_F32;
 }
 
+bool affine_is_width(const struct json *config, uint64_t columns)
+{
+	static const char *const keys[] = {"hidden_size", "intermediate_size", "moe_intermediate_size",
+	    "shared_expert_intermediate_size", "q_lora_rank", "kv_lora_rank"};
+	const struct json *text = json_get(config, "text_config");
+	int64_t heads, width;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (json_integer(json_get(config, keys[i]), &width) && width > 0 && (uint64_t)width == columns)
+			return true;
+	if (json_integer(json_get(config, "num_attention_heads"), &heads) &&
+	    json_integer(json_get(config, "head_dim"), &width) && heads > 0 && width > 0 && heads <= INT32_MAX &&
+	    width <= INT32_MAX && (uint64_t)heads * (uint64_t)width == columns)
+		return true;
+	return text && affine_is_width(text, columns);
+}
+
 /* ---- rows ---- */
 
 static void affine_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,

@@ -28,6 +28,9 @@ void affine_describe(const struct encoded *e, struct facts *out);
 void affine_summarize(const struct encoded *e, struct text *out);
 void affine_examine(const struct encoded *e, struct findings *out);
 
+/* True if a model's configuration has this as the width of something that its layers read. */
+bool affine_is_width(const struct json *config, uint64_t columns);
+
 /* True if the type is one that scales and biases may have. */
 bool affine_is_scale(const struct st_tensor *t);
 

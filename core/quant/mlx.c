@@ -145,22 +145,6 @@ static uint64_t mlx_number(const struct mlx_opener *m, const char *module, const
 	return number > 0 ? (uint64_t)number : 0;
 }
 
-/* True if the configuration of the model has this as the width of something that layers read. */
-static bool is_width(const struct mlx_opener *m, uint64_t columns)
-{
-	static const char *const keys[] = {"hidden_size", "intermediate_size", "moe_intermediate_size",
-	    "shared_expert_intermediate_size", "q_lora_rank", "kv_lora_rank"};
-	const struct json *config = m->o->c->config_json;
-	int64_t heads, width;
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		if (json_integer(json_get(config, keys[i]), &width) && width > 0 && (uint64_t)width == columns)
-			return true;
-	return json_integer(json_get(config, "num_attention_heads"), &heads) &&
-	       json_integer(json_get(config, "head_dim"), &width) && heads > 0 && width > 0 && heads <= INT32_MAX &&
-	       width <= INT32_MAX && (uint64_t)heads * (uint64_t)width == columns;
-}
-
 /* ---- widths ---- */
 
 struct mlx_fit {
@@ -198,7 +182,7 @@ static int mlx_fit(const struct mlx_opener *m, const char *module, const struct 
 	if (mlx_try(product, said, fit) && (!bits || bits == fit->bits))
 		return 0;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
-		if (mlx_try(product, sizes[i], &other) && is_width(m, groups * sizes[i])) {
+		if (mlx_try(product, sizes[i], &other) && affine_is_width(m->o->c->config_json, groups * sizes[i])) {
 			*fit = other;
 			found++;
 		}
@@ -243,11 +227,13 @@ static bool beside_alike(const struct st_tensor *t, const struct st_tensor *othe
 	       memcmp(t->shape, other->shape, (size_t)(t->ndim - 1) * sizeof(*t->shape)) == 0;
 }
 
-/* A weight and what is beside it. */
+/* A weight and what is beside it, of one matrix or of several experts. */
 struct mlx_parts {
 	const char *module;
 	const struct encoding *encoding;
 	const struct st_tensor *part[MLX_BIASES + 1];
+	struct affine_matrix first;
+	uint64_t count;
 };
 
 static int mlx_find_parts(const struct mlx_opener *m, const struct st_tensor *t, struct mlx_parts *p)
@@ -256,7 +242,7 @@ static int mlx_find_parts(const struct mlx_opener *m, const struct st_tensor *t,
 	const struct st_tensor *biases = opening_beside(m->o, t, ".weight", ".biases");
 	const char *mode;
 
-	*p = (struct mlx_parts){.module = opening_module(m->o, t, ".weight"), .encoding = &mlx_encoding};
+	*p = (struct mlx_parts){.module = opening_module(m->o, t, ".weight"), .encoding = &mlx_encoding, .count = 1};
 	if (!p->module)
 		return err_memory(m->o->err);
 	mode = json_str(json_get(mlx_config_of(m, p->module), "mode"));
@@ -318,9 +304,8 @@ static const char *expert_name(const struct mlx_opener *m, const struct st_tenso
 
 /* ---- modules ---- */
 
-/* One matrix, the number of an expert, of `count` in the tensors. */
-static int mlx_add(const struct mlx_opener *m, const struct mlx_parts *p, const struct affine_matrix *first,
-    const char *name, uint64_t expert, uint64_t count)
+/* One matrix. */
+static int mlx_add(const struct mlx_opener *m, const struct mlx_parts *p, const char *name, uint64_t expert)
 {
 	struct checkpoint *c = m->o->c;
 	struct affine_module *module = arena_alloc(&c->arena, 1, sizeof(*module));
@@ -328,13 +313,13 @@ static int mlx_add(const struct mlx_opener *m, const struct mlx_parts *p, const 
 
 	if (!name || !module || !shape)
 		return err_memory(m->o->err);
-	module->m = *first;
-	module->m.codes += expert * (p->part[MLX_WEIGHT]->bytes / count);
-	module->m.scales += expert * (p->part[MLX_SCALES]->bytes / count);
-	module->m.offsets += expert * (p->part[MLX_BIASES]->bytes / count);
-	module->bits = first->bits;
-	shape[0] = first->rows;
-	shape[1] = first->columns;
+	module->m = p->first;
+	module->m.codes += expert * (p->part[MLX_WEIGHT]->bytes / p->count);
+	module->m.scales += expert * (p->part[MLX_SCALES]->bytes / p->count);
+	module->m.offsets += expert * (p->part[MLX_BIASES]->bytes / p->count);
+	module->bits = p->first.bits;
+	shape[0] = p->first.rows;
+	shape[1] = p->first.columns;
 	module->e.encoding = p->encoding;
 	module->e.module = arena_strndup(&c->arena, name, strlen(name) - strlen(".weight"));
 	module->e.shape = shape;
@@ -343,11 +328,11 @@ static int mlx_add(const struct mlx_opener *m, const struct mlx_parts *p, const 
 		return err_memory(m->o->err);
 	for (size_t i = 0; i <= MLX_BIASES; i++)
 		encoded_add_part(&module->e, i, p->part[i], checkpoint_file(c, p->part[i]));
-	module->e.stored_bytes /= count;
+	module->e.stored_bytes /= p->count;
 	return opening_add(m->o, name, &module->e);
 }
 
-static int fill_mlx_matrix(const struct mlx_opener *m, const struct mlx_parts *p, struct affine_matrix *out)
+static int fill_mlx_matrix(const struct mlx_opener *m, struct mlx_parts *p)
 {
 	const struct st_tensor *t = p->part[MLX_WEIGHT], *scales = p->part[MLX_SCALES];
 	const uint64_t rows = t->shape[t->ndim - 2], groups = scales->shape[t->ndim - 1];
@@ -363,7 +348,7 @@ static int fill_mlx_matrix(const struct mlx_opener *m, const struct mlx_parts *p
 		return rc;
 	if (fit.group_size > AFFINE_COLUMNS_MAX || groups * fit.group_size > AFFINE_COLUMNS_MAX)
 		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
-	*out = (struct affine_matrix){
+	p->first = (struct affine_matrix){
 	    .rows = (uint32_t)rows,
 	    .columns = (uint32_t)(groups * fit.group_size),
 	    .block_rows = 1,
@@ -391,7 +376,6 @@ static int refuse_change(const struct mlx_opener *m)
 
 static int mlx_add_weight(const struct mlx_opener *m, const struct st_tensor *t)
 {
-	struct affine_matrix matrix;
 	struct mlx_stack stack;
 	struct mlx_parts p;
 	int rc = mlx_find_parts(m, t, &p);
@@ -400,15 +384,16 @@ static int mlx_add_weight(const struct mlx_opener *m, const struct st_tensor *t)
 	if (rc == 0 && m->change == MLX_OTHER && p.encoding == &mlx_encoding)
 		rc = refuse_change(m);
 	if (rc == 0)
-		rc = fill_mlx_matrix(m, &p, &matrix);
+		rc = fill_mlx_matrix(m, &p);
 	if (rc)
 		return rc;
 	if (t->ndim == 2)
-		return mlx_add(m, &p, &matrix, t->name, 0, 1);
+		return mlx_add(m, &p, t->name, 0);
 	if (!mlx_is_stack(m, t, &stack))
 		return opening_bad_tensor(m->o, t, "two dimensions, or the experts of a model whose class is known");
-	for (uint64_t i = 0; rc == 0 && i < stack.experts; i++)
-		rc = mlx_add(m, &p, &matrix, expert_name(m, t, &stack, i), i, stack.experts);
+	p.count = stack.experts;
+	for (uint64_t i = 0; rc == 0 && i < p.count; i++)
+		rc = mlx_add(m, &p, expert_name(m, t, &stack, i), i);
 	return rc;
 }
 

@@ -131,6 +131,10 @@ others["mlx-experts"] = ({s + "up_proj.weight": ("U32", [3, 2, 4], some(96)), s 
                           s + "up_proj.biases": ("BF16", [3, 2, 1], some(12)), s + "gate_proj.weight": ("F16", [2, 2, 3], some(24))},
                          {"model_type": "qwen3_moe", "quantization": {"group_size": 64, "bits": 4,
                              "model.l.mlp.switch_mlp.up_proj": {"group_size": 32, "bits": 4}}})
+others["gemma"] = ({m + "weight": ("U8", [5, 6], some(30)), m + "weight_scale": ("F32", [5, 1], some(20)),
+                    "model.e.embedding_quantized": ("I8", [3, 8], some(24)), "model.e.embedding_scale": ("F32", [3, 2], some(24)),
+                    m + "input_activation_scale": ("F32", [], some(4))},
+                   {"quant_method": "gemma", "num_bits": 8, "module_quant_configs": {"up_.*$": {"num_bits": 2}}})
 for name, case in others.items():
     with open(f"{sys.argv[1]}/{name}", "wb") as f:
         f.write(module(*case))

@@ -69,6 +69,7 @@ int main(void)
 	test_codes("tests/data/float/models/f-fp8-experts-3d");
 	test_codes("tests/data/int/models/ct-bits-2to7");
 	test_codes("tests/data/int/models/ct012-actorder-group");
+	test_codes("tests/data/int/models/gemma-int248");
 	test_codes("tests/data/int/models/awq-gemm-g32");
 	return test_done();
 }

@@ -27,8 +27,8 @@ static const struct {
     {&mlx, true},
     {&mlx_metal, true},
     {&hqq, false},
-    {&gemma, false},
-    {&gemma_embedding, false},
+    {&gemma, true},
+    {&gemma_embedding, true},
 };
 
 #define PALETTE_MAX 4

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Gemma's own quantized releases (quant_method gemma): M.weight of type I8, or of U8 with fields of 4 or 2 bits, and
+ * M.weight_scale for each row; embeddings are E.embedding_quantized and E.embedding_scale, for each of equal blocks of
+ * a row, and served as E.weight, without the scale that the class itself applies to embeddings. Codes are signed, those
+ * in fields with half their range added. Source: transformers 5.24.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/pattern.h"
+#include "quant/affine.h"
+
+enum gemma_part { GEMMA_CODES, GEMMA_SCALE };
+
+static const char *const weight_suffixes[] = {".weight", ".weight_scale", NULL};
+static const char *const embedding_suffixes[] = {".embedding_quantized", ".embedding_scale", NULL};
+
+static const struct encoding weight_encoding = {
+    .name = "Gemma",
+    .suffixes = weight_suffixes,
+    .rows = affine_rows,
+    .codes = affine_codes,
+    .describe = affine_describe,
+    .summarize = affine_summarize,
+    .examine = affine_examine,
+};
+
+static const struct encoding embedding_encoding = {
+    .name = "Gemma",
+    .suffixes = embedding_suffixes,
+    .rows = affine_rows,
+    .codes = affine_codes,
+    .describe = affine_describe,
+    .summarize = affine_summarize,
+    .examine = affine_examine,
+};
+
+struct gemma_pattern {
+	const char *text;
+	const struct pattern *compiled;
+	const char *fault; /* why it cannot be evaluated, once that was tried */
+	int64_t bits;
+};
+
+struct gemma_opener {
+	struct opening *o;
+	const char *file; /* of the configuration, NULL if none names Gemma */
+	int64_t bits;     /* of modules that no pattern is for */
+	struct gemma_pattern *list;
+	size_t count; /* in the order in which they are tried */
+	struct patterns *set;
+};
+
+/* ---- the configuration ---- */
+
+static int gemma_read_config(void *ctx, const char *where, const struct json *config)
+{
+	struct gemma_opener *g = ctx;
+	const char *method = json_str(json_get(config, "quant_method"));
+	const struct json *modules = json_get(config, "module_quant_configs");
+	struct arena *arena = &g->o->c->arena;
+
+	if (g->file || !method || strcmp(method, "gemma") != 0)
+		return 0;
+	g->file = where;
+	json_integer(json_get(config, "num_bits"), &g->bits);
+	g->list = arena_alloc(arena, json_count(modules), sizeof(*g->list));
+	g->set = patterns_new(arena);
+	if (!g->list || !g->set)
+		return err_memory(g->o->err);
+	for (const struct json *m = json_is_object(modules) ? json_first(modules) : NULL; m; m = json_after(m)) {
+		struct gemma_pattern *p = &g->list[g->count];
+
+		p->text = json_key(m);
+		g->count += json_integer(json_get(m, "num_bits"), &p->bits);
+	}
+	opening_label(g->o, where, config);
+	return 0;
+}
+
+/* What the first pattern that is anywhere in the module's name says, else what is said of all. */
+static int find_bits(struct gemma_opener *g, const char *module, int64_t *bits)
+{
+	for (size_t i = 0; i < g->count; i++) {
+		struct gemma_pattern *p = &g->list[i];
+		int rc = -1;
+
+		if (!p->compiled && !p->fault)
+			p->compiled = pattern_compile(g->set, p->text, &p->fault);
+		if (!p->fault)
+			rc = pattern_match(g->set, p->compiled, module, false, &p->fault);
+		if (rc < 0)
+			return err_set(g->o->err, -ENOTSUP,
+			    "%s: module_quant_configs: whether \"%.200s\" is in %.200s decides its width, but that pattern %s; "
+			    "write names of modules in its place",
+			    g->file, p->text, module, p->fault);
+		if (rc > 0) {
+			*bits = p->bits;
+			return 0;
+		}
+	}
+	*bits = g->bits;
+	return 0;
+}
+
+/* ---- modules ---- */
+
+/* A width of fields that the configuration says, and that makes rows as long as some are in the model where the other
+ * one does not. */
+static bool bits_fit(const struct gemma_opener *g, uint64_t row_bytes, int64_t bits)
+{
+	const struct json *config = g->o->c->config_json;
+	const uint64_t other = bits == 4 ? 2 : 4;
+
+	if (bits != 2 && bits != 4)
+		return false;
+	return affine_is_width(config, row_bytes * 8 / (uint64_t)bits) ||
+	       !affine_is_width(config, row_bytes * 8 / other);
+}
+
+static int fill_gemma_matrix(struct gemma_opener *g, const struct st_tensor *codes, const struct st_tensor *scale,
+    struct affine_module *m)
+{
+	const uint64_t rows = codes->ndim == 2 ? codes->shape[0] : 0,
+		       row_bytes = codes->ndim == 2 ? codes->shape[1] : 0;
+	const bool bytes = codes->dtype == DTYPE_I8;
+	uint64_t columns, groups;
+	int64_t bits = 8;
+	int rc;
+
+	if (!codes->bytes || !rows || rows > AFFINE_ROWS_MAX || row_bytes > AFFINE_COLUMNS_MAX / 4)
+		return opening_bad_tensor(g->o, codes, "[out_features, bytes], at most 2147483648 by 1048576");
+	rc = bytes ? 0 : find_bits(g, m->e.module, &bits);
+	if (rc)
+		return rc;
+	if (!bytes && !bits_fit(g, row_bytes, bits))
+		return err_set(g->o->err, -EBADMSG,
+		    "%s: %lld bits for %.200s, which has %llu bytes a row: expected 2 or 4, whichever makes rows of a length that "
+		    "config.json has; correct num_bits or module_quant_configs",
+		    g->file, (long long)bits, m->e.module, (unsigned long long)row_bytes);
+	columns = row_bytes * 8 / (uint64_t)bits;
+	groups = scale->ndim == 2 ? scale->shape[1] : 0;
+	if (!affine_is_scale(scale) || !groups || scale->shape[0] != rows || columns % groups)
+		return opening_bad_tensor(g->o, scale, "a float for each row, or for equal blocks of it");
+	m->bits = (uint8_t)bits;
+	m->m = (struct affine_matrix){
+	    .rows = (uint32_t)rows,
+	    .columns = (uint32_t)columns,
+	    .block_rows = 1,
+	    .block_columns = (uint32_t)(columns / groups),
+	    .groups = (uint32_t)groups,
+	    .bits = (uint8_t)bits,
+	    .packing = bytes ? AFFINE_SIGNED : AFFINE_STREAM,
+	    .offset = AFFINE_MIDDLE,
+	    .scale_dtype = scale->dtype,
+	    .row_bytes = row_bytes,
+	    .codes = checkpoint_data(g->o->c, codes),
+	    .scales = checkpoint_data(g->o->c, scale),
+	};
+	return 0;
+}
+
+static int add_gemma(struct gemma_opener *g, const struct st_tensor *codes, const struct st_tensor *scale,
+    const struct encoding *encoding)
+{
+	struct checkpoint *c = g->o->c;
+	struct affine_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
+	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
+	int rc;
+
+	if (!m || !shape)
+		return err_memory(g->o->err);
+	m->e.encoding = encoding;
+	m->e.module = opening_module(g->o, codes, encoding->suffixes[GEMMA_CODES]);
+	if (!m->e.module)
+		return err_memory(g->o->err);
+	rc = fill_gemma_matrix(g, codes, scale, m);
+	if (rc)
+		return rc;
+	shape[0] = m->m.rows;
+	shape[1] = m->m.columns;
+	m->e.shape = shape;
+	m->e.ndim = 2;
+	encoded_add_part(&m->e, GEMMA_CODES, codes, checkpoint_file(c, codes));
+	encoded_add_part(&m->e, GEMMA_SCALE, scale, checkpoint_file(c, scale));
+	g->o->hide_activations = true;
+	return opening_add(g->o, arena_printf(&c->arena, "%s.weight", m->e.module), &m->e);
+}
+
+/* The encoding that a tensor and its scale have by their names and types, or NULL. */
+static const struct encoding *gemma_encoding_of(const struct opening *o, const struct st_tensor *t,
+    const struct st_tensor **scale)
+{
+	const struct encoding *const encodings[] = {&weight_encoding, &embedding_encoding};
+
+	if (t->dtype != DTYPE_I8 && t->dtype != DTYPE_U8)
+		return NULL;
+	for (size_t i = 0; i < 2; i++) {
+		const char *const *suffixes = encodings[i]->suffixes;
+
+		*scale = opening_beside(o, t, suffixes[GEMMA_CODES], suffixes[GEMMA_SCALE]);
+		if (*scale)
+			return encodings[i];
+	}
+	return NULL;
+}
+
+static bool gemma_claims(const struct opening *o)
+{
+	const struct st_tensor *scale;
+
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (!o->taken[i] && gemma_encoding_of(o, &o->c->tensors[i], &scale))
+			return true;
+	return false;
+}
+
+/* Others store bytes by these names too, so the configuration must name Gemma. */
+static int gemma_open(struct opening *opening)
+{
+	struct gemma_opener g = {.o = opening};
+	int rc = opening_configs(opening, gemma_read_config, &g);
+
+	for (size_t i = 0; rc == 0 && g.file && i < opening->c->tensor_count; i++) {
+		const struct st_tensor *t = &opening->c->tensors[i], *scale;
+		const struct encoding *encoding = opening->taken[i] ? NULL : gemma_encoding_of(opening, t, &scale);
+
+		if (encoding)
+			rc = add_gemma(&g, t, scale, encoding);
+	}
+	return rc;
+}
+
+const struct family gemma_family = {"Gemma", gemma_claims, gemma_open};

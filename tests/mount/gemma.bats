@@ -1,0 +1,55 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Gemma's quantized releases: every tensor has the expected SHA-256 in all three types, read through a mount.
+
+load lib
+
+@test "2, 4 and 8 bits by patterns, an embedding in blocks, scales of activations left out" {
+	find_model gemma-int248
+	mount_model "$source" "$mnt"
+	compare_views "$mnt"
+	grep -qx 'Format: *Gemma' "$mnt/info" || fail "$(cat "$mnt/info")"
+	jq -e '[.modules[] | select(.name == "model.embed_tokens")] | .[0].group_size == 32 and .[0].bits == 4' \
+		"$mnt/info.json"
+	jq -e 'has("quantization_config") == false' "$mnt/bf16/config.json"
+}
+
+@test "the plain C code gives the same" {
+	find_model gemma-int248
+	GPTQFS_CPU=c mount_model "$source" "$mnt"
+	compare_views "$mnt"
+}
+
+@test "without its label, bytes beside scales are not taken for Gemma's" {
+	copy_model gemma-int248
+	edit_model <<<'config["quantization_config"]["quant_method"] = "zipweights"'
+	refused model.safetensors weight
+}
+
+@test "a width that no row of the model can have" {
+	copy_model gemma-int248
+	edit_model <<<'config["quantization_config"]["module_quant_configs"].pop("mlp\\.up_proj$")'
+	refused config.json '8 bits' mlp.up_proj 'expected 2 or 4'
+	edit_model <<<'config["quantization_config"]["num_bits"] = 4'
+	refused config.json '4 bits' mlp.up_proj 'expected 2 or 4'
+}
+
+@test "a pattern that cannot be evaluated" {
+	copy_model gemma-int248
+	edit_model <<'END'
+patterns = config["quantization_config"]["module_quant_configs"]
+config["quantization_config"]["module_quant_configs"] = {"(": {"num_bits": 4}, **patterns}
+END
+	refused config.json '"("' embed_tokens 'pattern'
+}
+
+@test "scales that fit no rows" {
+	copy_model gemma-int248
+	edit_model <<<'tensors["model.layers.0.mlp.up_proj.weight_scale"] = ["F32", [191, 1], bytes(764)]'
+	refused up_proj.weight_scale 'for each row'
+	edit_model <<'END'
+tensors["model.layers.0.mlp.up_proj.weight_scale"] = ["F32", [192, 1], bytes(768)]
+tensors["model.embed_tokens.embedding_scale"] = ["F32", [256, 3], bytes(3072)]
+END
+	refused embed_tokens.embedding_scale 'equal blocks'
+}
