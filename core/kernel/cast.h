@@ -23,6 +23,7 @@ void cast_init_avx2(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 void cast_init_avx512(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 
 /* The same for F8_E4M3 and F8_E5M2. */
+void fp8_cast_init_vector(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 void fp8_cast_init_avx2(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 void fp8_cast_init_avx512(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 

@@ -58,6 +58,7 @@ struct fp8_dsp {
 void fp8_init(struct fp8_dsp *dsp);
 
 /* Each overrides the slots that its instruction set speeds up. Call only if cpu_detect() allows it. */
+void fp8_init_vector(struct fp8_dsp *dsp);
 void fp8_init_avx2(struct fp8_dsp *dsp);
 void fp8_init_avx512(struct fp8_dsp *dsp);
 

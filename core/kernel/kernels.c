@@ -18,7 +18,9 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	if (level >= CPU_VECTOR) {
 		gptq_init_vector(&k->gptq);
 		cast_init_vector(k->cast);
+		fp8_init_vector(&k->fp8);
 		bnb_init_vector(&k->bnb);
+		fp8_cast_init_vector(k->cast);
 		fp4_init_vector(&k->fp4);
 		affine_init_vector(&k->affine);
 		lora_init_vector(&k->lora);

@@ -35,6 +35,16 @@ ALWAYS_INLINE bytes16 look_up(bytes16 table, bytes16 index)
 #endif
 }
 
+/* True if any of 16 bytes that are 0 or 0xff is not 0. */
+ALWAYS_INLINE bool any_byte(bytes16 bytes)
+{
+#if defined(__x86_64__)
+	return _mm_movemask_epi8((__m128i)bytes) != 0;
+#else
+	return vmaxvq_u8((uint8x16_t)bytes) != 0;
+#endif
+}
+
 ALWAYS_INLINE bytes16 zip_low8(bytes16 a, bytes16 b)
 {
 	return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
