@@ -71,6 +71,55 @@ merge() {
 @test "two adapters, in their order" { merge tiny-llama-4b-g32-asym+llama-r8@0.5+llama-r16-bf16@-2; }
 @test "two adapters, one of them on the embedding" { merge tiny-llama-4b-g32-asym+llama-embed+llama-r8; }
 
+# merge_family DIRECTORY [matrices]: a made adapter on all matrices, and on all stacks of experts, of a model.
+merge_family() {
+	mount_model "$1" "$mnt"
+	python3 -S "$TESTS/tools/adapter.py" make "$mnt/fp32" "$BATS_TEST_TMPDIR/made" ${2+"$2"}
+	mount_model -o "lora=$BATS_TEST_TMPDIR/made" "$1" "$mnt.merged"
+	python3 -S "$TESTS/tools/adapter.py" check "$mnt/fp32" "$mnt.merged/fp32" "$mnt.merged/fp16" "$BATS_TEST_TMPDIR/made"
+}
+
+@test "every family of formats, also experts and Conv1D" {
+	local name
+
+	for name in f-bnb-gpt2 f-fp8-dsv3-shards awq-gemm-g32 ct-bits-2to7 ct012-actorder-group mlx-3b-g32 mlx-moe-qwen3; do
+		find_model "$name"
+		merge_family "$source"
+		end_below "$BATS_TEST_TMPDIR"
+		rm -r "$BATS_TEST_TMPDIR/made"
+	done
+}
+
+@test "experts of a layer in one tensor of rows" {
+	copy_model tiny-qwen2-4b-g64-asym
+	python3 - "$model/model.safetensors" <<'END'
+import json, random, struct, sys
+random.seed(3)
+with open(sys.argv[1], "rb") as f:
+    size = struct.unpack("<Q", f.read(8))[0]
+    header, data = json.loads(f.read(size)), f.read()
+for name, shape in ("gate_up_proj", [3, 64, 128]), ("down_proj", [3, 128, 32]):
+    n = shape[0] * shape[1] * shape[2]
+    header[f"model.layers.0.mlp.experts.{name}"] = {
+        "dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + n * 4]}
+    data += struct.pack("<%df" % n, *(random.gauss(0, 1) for _ in range(n)))
+text = json.dumps(header).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + data)
+END
+	merge_family "$model"
+	[[ $(jq '.adapters[0].modules' "$mnt.merged/info.json") = 16 ]] || fail "$(cat "$mnt.merged/info")"
+}
+
+@test "stacks that are transposed are refused, and all else of such a model is merged" {
+	find_model f-mxfp4-gptoss
+	mount_model "$source" "$mnt"
+	python3 -S "$TESTS/tools/adapter.py" make "$mnt/fp32" "$BATS_TEST_TMPDIR/all"
+	run -3 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/all" "$source"
+	[[ $output = *"transposed or in turns"* ]] || fail "$output"
+	unmount "$mnt"
+	merge_family "$source" matrices
+}
+
 @test "no combination is forgotten here" {
 	for file in "$TESTS"/data/lora/expected/*.F16.json "$ROOT"/../shared/lora/expected/*.F16.json; do
 		[[ ! -e $file ]] || grep -qF " merge $(basename "$file" .F16.json); }" "$BATS_TEST_FILENAME" || fail "no test for $file"
