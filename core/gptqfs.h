@@ -83,6 +83,7 @@ struct gptqfs_options {
 	/* Adapters merged into every view, in this order: "DIR" or "DIR:SCALE", [lora_count]. */
 	const char *const *lora;
 	size_t lora_count;
+	const char *loras;        /* a directory of adapters, each shown in views of its own; or NULL */
 	bool lora_base_tokenizer; /* keep the model's tokenizer where an adapter brings one */
 	bool blobs;        /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
 	const char *accel; /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */

@@ -29,6 +29,8 @@ struct gptqfs {
 	struct checkpoint checkpoint;
 	struct tensors tensors, fused, packed;
 	struct lora lora;
+	struct variants variants;
+	const struct lora *merged; /* what the plan has: the adapters of lora=, one of loras=, or NULL */
 	struct join_refusals refusals;
 	struct plan plan;
 	struct kernels kernels;
@@ -65,23 +67,6 @@ static void weights_stat(const struct checkpoint *c, struct stat *out)
 	rights_settle(out);
 }
 
-static int plan_views(const struct plan *p)
-{
-	const struct view *view;
-	const char *reason;
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
-		uint32_t ino;
-
-		if (!view_exists(p, view, &reason))
-			continue;
-		ino = tree_add(p->tree, GPTQFS_ROOT, view->name, NULL, &p->c->dir.stat);
-		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
-	}
-	return rc;
-}
-
 /* README, info, info.json. Planned last, because planning views may add warnings. */
 static int plan_texts(const struct gptqfs *m)
 {
@@ -109,8 +94,10 @@ static int plan_root(struct gptqfs *m)
 {
 	static const struct layout empty;
 	const struct plan *p = &m->plan;
-	int rc = plan_views(p);
+	int rc = view_plan_all(p, GPTQFS_ROOT);
 
+	if (rc == 0)
+		rc = view_plan_variants(p, &m->variants);
 	if (rc == 0)
 		rc = plan_texts(m);
 	if (rc)
@@ -168,6 +155,8 @@ static int choose_view(const char *name, const struct view **view, struct gptqfs
 	char known[256] = "";
 	size_t len = 0;
 
+	if (name && view_variant(name))
+		name = strchr(view_variant(name), '/') + 1;
 	*view = name ? view_find(name) : NULL;
 	if (!name || *view)
 		return 0;
@@ -196,7 +185,7 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct arena *arena = &m->checkpoint.arena;
 	/* Packed weights cannot carry a sum. */
-	const struct repack_ops *repack = m->lora.count ? NULL : repack_of(&m->tensors);
+	const struct repack_ops *repack = m->merged ? NULL : repack_of(&m->tensors);
 
 	if (join_fused(arena, &m->tensors, &m->fused, &m->refusals) ||
 	    (repack && repack_join(arena, &m->fused, &m->packed, &m->refusals)))
@@ -207,7 +196,8 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 	    .fused = &m->fused,
 	    .packed = repack ? &m->packed : NULL,
 	    .repack = repack,
-	    .lora = m->lora.count ? &m->lora : NULL,
+	    .lora = m->merged,
+	    .variants = &m->variants,
 	    .kernels = &m->kernels,
 	    .tree = &m->tree,
 	    .dtype = m->dtype,
@@ -215,11 +205,54 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 	return 0;
 }
 
+/* The adapter of "lora/NAME/VIEW" becomes part of the model. */
+static int choose_variant(struct gptqfs *m, const char *view, struct gptqfs_error *err)
+{
+	const char *name = view ? view_variant(view) : NULL;
+	const struct variant *v;
+	size_t len;
+
+	if (!name)
+		return 0;
+	len = strcspn(name, "/");
+	v = variants_find(&m->variants, name, len);
+	if (!v)
+		return err_set(err, -EINVAL,
+		    "view=%.80s: there is no adapter %.*s; give its directory's parent by loras=", view, (int)len,
+		    name);
+	if (v->refusal)
+		return err_set(err, -EBADMSG, "%s", v->refusal);
+	m->tensors = v->tensors;
+	m->merged = &v->lora;
+	return 0;
+}
+
 static int merge_adapters(struct gptqfs *m, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const struct lora_options lora = {options->lora, options->lora_count, options->lora_base_tokenizer};
+	int rc = 0;
 
-	return lora.count ? lora_open(&m->lora, &m->checkpoint, &lora, &m->tensors, err) : 0;
+	if (lora.count) {
+		m->merged = &m->lora;
+		return lora_open(&m->lora, &m->checkpoint, &lora, &m->tensors, err);
+	}
+	if (options->loras)
+		rc = variants_open(&m->variants, &m->checkpoint, &lora, options->loras, &m->tensors, err);
+	return rc ? rc : choose_variant(m, options->view, err);
+}
+
+/* Whether what is asked for goes together. */
+static int check_adapters(const struct gptqfs *m, const struct gptqfs_options *options, struct gptqfs_error *err)
+{
+	const bool variant = options->view && view_variant(options->view);
+
+	if (options->lora_count && options->loras)
+		return err_set(err, -EINVAL,
+		    "lora= merges into every view, loras= leaves them as they are: give one of them");
+	if ((options->lora_count || variant) && m->root == view_find("packed"))
+		return err_set(err, -EINVAL,
+		    "view=packed: packed weights cannot carry an adapter; choose another view");
+	return 0;
 }
 
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
@@ -235,9 +268,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = accel_new(&accel, &m->accel, err);
 	if (rc == 0)
 		rc = choose_view(options->view, &m->root, err);
-	if (rc == 0 && options->lora_count && m->root == view_find("packed"))
-		rc = err_set(err, -EINVAL,
-		    "view=packed: packed weights cannot carry an adapter; choose another view, or leave lora= out");
+	if (rc == 0)
+		rc = check_adapters(m, options, err);
 	if (rc == 0)
 		rc = choose_dtype(options->dtype, &m->dtype, err);
 	if (rc)
@@ -306,6 +338,7 @@ void gptqfs_close(struct gptqfs *m)
 	tree_free(&m->tree);
 	accel_free(m->accel);
 	lora_close(&m->lora);
+	variants_close(&m->variants);
 	checkpoint_close(&m->checkpoint);
 	free(m);
 }

@@ -60,6 +60,7 @@ static const struct option table[] = {
     {"-o view=NAME", "show one view as the root", "%s", OF(view), false, NULL},
     {"-o lora=DIR[:SCALE]", "merge an adapter into every view; several are added in this order", ADAPTERS, 0, false,
 	NULL},
+    {"-o loras=DIR", "adapters of a directory, one at a time: lora/NAME/VIEW", "%s", OF(loras), false, NULL},
     {"-o lora_tokenizer=WHO",
 	"whose tokenizer views show: the adapter's, if it has one (adapter), or the model's (base)", "%s",
 	OF(lora_tokenizer), false, "adapter base"},
@@ -420,6 +421,7 @@ int options_parse(struct options *o, int argc, char **argv)
 		return -EINVAL;
 	o->model.view = o->view;
 	o->model.lora = (const char *const *)o->lora;
+	o->model.loras = o->loras;
 	o->model.lora_base_tokenizer = o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") == 0;
 	o->model.dtype = o->dtype;
 	o->model.cpu = o->cpu ? o->cpu : getenv("GPTQFS_CPU");
@@ -446,6 +448,7 @@ void options_free(struct options *o)
 		free(o->lora[i]);
 	free(o->lora);
 	free(o->view);
+	free(o->loras);
 	free(o->lora_tokenizer);
 	free(o->dtype);
 	free(o->cpu);

@@ -14,7 +14,7 @@ struct options {
 	struct gptqfs_options model;
 	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
-	char *view, *lora_tokenizer, *dtype, *cpu, *cache, *accel, *cuda_mem;
+	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *accel, *cuda_mem;
 	char **lora;        /* [model.lora_count] */
 	unsigned readahead; /* KiB */
 	unsigned max_read;  /* bytes, 0 for the kernel's limit */

@@ -2,6 +2,8 @@
 
 /* What was merged into the model. */
 
+#include <stdio.h>
+
 #include "report/report.h"
 
 static const char *base_name(const struct adapter *a)
@@ -54,6 +56,39 @@ static void adapters_put_object(const struct adapter *a, struct text *out)
 	else
 		text_string(out, "null");
 	text_string(out, "}");
+}
+
+static void adapters_tell_variant(struct sheet *s, const struct variant *v, bool first)
+{
+	char key[64];
+
+	if (!s->json) {
+		snprintf(key, sizeof(key), "lora/%.50s", v->name);
+		sheet_string(s, "Variant", key, v->refusal ? v->refusal : "with that adapter merged");
+		return;
+	}
+	text_string(s->out, first ? "\n    {\"name\": " : ",\n    {\"name\": ");
+	text_json_ascii(s->out, v->name);
+	text_string(s->out, ", \"refusal\": ");
+	if (v->refusal)
+		text_json_ascii(s->out, v->refusal);
+	else
+		text_string(s->out, "null");
+	text_string(s->out, "}");
+}
+
+void report_variants(const struct variants *variants, struct sheet *s)
+{
+	if (!variants->count)
+		return;
+	if (s->json) {
+		sheet_key(s, "Variants");
+		text_string(s->out, "[");
+	}
+	for (size_t i = 0; i < variants->count; i++)
+		adapters_tell_variant(s, &variants->list[i], i == 0);
+	if (s->json)
+		text_string(s->out, "\n  ]");
 }
 
 void report_adapters(const struct lora *lora, struct sheet *s)

@@ -52,18 +52,26 @@ static void tell_number(struct teller *t, const char *key, uint64_t n)
 /* Returns the view of a node, by its path: names of views have one part ("fp16") or two ("fused/fp16"). */
 static const struct view *view_of(const struct tree *tree, uint32_t ino)
 {
-	const struct node *n = &tree->nodes[ino], *below = NULL;
+	const struct node *n = &tree->nodes[ino], *below[3] = {NULL, NULL, NULL};
 	const struct view *view;
 
-	for (; n->parent != GPTQFS_ROOT; n = &tree->nodes[n->parent])
-		below = n;
+	for (; n->parent != GPTQFS_ROOT; n = &tree->nodes[n->parent]) {
+		below[2] = below[1];
+		below[1] = below[0];
+		below[0] = n;
+	}
+	/* lora/NAME/VIEW */
+	if (strcmp(n->name, "lora") == 0 && below[1]) {
+		n = below[1];
+		below[0] = below[2];
+	}
 	for (size_t i = 0; (view = view_at(i)); i++) {
 		const size_t len = strlen(n->name);
 
 		if (strncmp(view->name, n->name, len) != 0)
 			continue;
 		if (!view->name[len] ||
-		    (view->name[len] == '/' && below && strcmp(view->name + len + 1, below->name) == 0))
+		    (view->name[len] == '/' && below[0] && strcmp(view->name + len + 1, below[0]->name) == 0))
 			return view;
 	}
 	return NULL;

@@ -214,6 +214,7 @@ void report_model(const struct report *r, struct sheet *s)
 	sheet_string(s, "Recommended_view", report_view(&t), NULL);
 	sheet_string(s, "Recommended_reason", recommended[t.native].reason, NULL);
 	report_adapters(r->plan->lora, s);
+	report_variants(r->plan->variants, s);
 	tell_views(s, r->plan);
 	tell_engines(s, r->plan, &t);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
@@ -251,6 +252,8 @@ void report_readme(const struct report *r, struct text *out)
 	for (size_t i = 0; (view = view_at(i)); i++)
 		if (view_exists(r->plan, view, &reason))
 			text_printf(out, "%-12s %s\n", view->name, view->about);
+	if (r->plan->variants->count)
+		text_printf(out, "%-12s %s\n", "lora", "the same views with one adapter merged: lora/NAME/fp16");
 	text_printf(out,
 	    "%-12s what the model is, which view fits it, and every warning\n"
 	    "%-12s the same for programs, with the table of quantized modules\n"

@@ -40,6 +40,9 @@ const char *report_view(const struct totals *t);
 /* adapters.c: what was merged; nothing if `lora` is NULL. */
 void report_adapters(const struct lora *lora, struct sheet *s);
 
+/* The adapters that are shown beside the model; nothing if there are none. */
+void report_variants(const struct variants *variants, struct sheet *s);
+
 /* merged.c: computes all that adapters changed. Returns 0, -EIO or -ENOMEM, with a message. */
 int report_examine_merged(const struct plan *p, struct findings *out, struct gptqfs_error *err);
 

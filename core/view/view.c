@@ -40,6 +40,30 @@ bool view_exists(const struct plan *p, const struct view *view, const char **rea
 	return !*reason;
 }
 
+int view_plan_all(const struct plan *p, uint32_t dir)
+{
+	const struct view *view;
+	const char *reason;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++) {
+		uint32_t ino;
+
+		if (!view_exists(p, view, &reason))
+			continue;
+		ino = tree_add(p->tree, dir, view->name, NULL, &p->c->dir.stat);
+		rc = ino ? view->plan(p, view, ino) : -ENOMEM;
+	}
+	return rc;
+}
+
+const char *view_variant(const char *view)
+{
+	const char *name = strncmp(view, "lora/", strlen("lora/")) == 0 ? view + strlen("lora/") : NULL;
+
+	return name && strchr(name, '/') ? name : NULL;
+}
+
 /* Adds the directories of a companion, with their own permissions. Names are sorted: `last` is the previous one. */
 static int add_directories(const struct plan *p, uint32_t dir, const char *path, const char *last)
 {

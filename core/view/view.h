@@ -8,7 +8,7 @@
  */
 
 #include "kernel/kernels.h"
-#include "lora/lora.h"
+#include "lora/variants.h"
 #include "tensor/tensor.h"
 #include "tree/tree.h"
 
@@ -19,6 +19,7 @@ struct plan {
 	const struct tensors *fused;     /* with q, k, v and gate, up joined: see join.h */
 	const struct tensors *packed;    /* joined only where packed form allows; NULL if not available */
 	const struct repack_ops *repack; /* likewise */
+	const struct variants *variants; /* shown beside, with one adapter each; never NULL */
 	const struct lora *lora;         /* merged into all of the above, or NULL */
 	const struct kernels *kernels;
 	struct tree *tree;
@@ -45,6 +46,17 @@ bool view_is_diffusers(const struct plan *p);
 
 /* Returns the beginning of the weights' file names. */
 const char *view_weights_stem(const struct plan *p);
+
+/* Adds every view that the model can have below a directory. Returns 0 or -ENOMEM. */
+int view_plan_all(const struct plan *p, uint32_t dir);
+
+/* variants.c: adds lora/NAME/VIEW for each of the adapters, lora/NAME/REFUSED for those that cannot be merged.
+ * Likewise.
+ */
+int view_plan_variants(const struct plan *p, const struct variants *variants);
+
+/* Returns "NAME/VIEW" of "lora/NAME/VIEW"; NULL if it is not like that. */
+const char *view_variant(const char *view);
 
 /* Return the view at an index of the list, NULL past the last; the view of that name, or NULL. */
 const struct view *view_at(size_t index);

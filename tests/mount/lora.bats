@@ -297,3 +297,39 @@ END
 		[[ $output = *"$says"* ]] || fail "$name: $output"
 	done <"$BATS_TEST_TMPDIR/faults"
 }
+
+@test "loras= shows one adapter at a time, beside the model as it is" {
+	find_model tiny-qwen2-4b-g64-asym
+	base=$expected
+	mkdir "$BATS_TEST_TMPDIR/all" "$BATS_TEST_TMPDIR/all/not one"
+	for name in qwen2-tied-head qwen2-lora-bias phi3-fused; do
+		find_adapter "$name"
+		ln -s "$adapter" "$BATS_TEST_TMPDIR/all/$name"
+	done
+	mount_model -o "loras=$BATS_TEST_TMPDIR/all" "$source" "$mnt"
+	expected=$base
+	compare_views "$mnt"
+	[[ -d $mnt/packed && $(ls "$mnt/lora" | tr '\n' ' ') = "phi3-fused qwen2-lora-bias qwen2-tied-head " ]] || fail "$(ls "$mnt/lora")"
+	for name in qwen2-tied-head qwen2-lora-bias; do
+		expected=$merged/tiny-qwen2-4b-g64-asym+$name
+		compare_views "$mnt/lora/$name"
+	done
+	[[ $(jq .tie_word_embeddings "$mnt"/{,lora/qwen2-lora-bias/,lora/qwen2-tied-head/}fp16/config.json | tr '\n' ' ') = "true true false " ]]
+	[[ $(ls "$mnt/lora/phi3-fused") = REFUSED ]]
+	grep -q "is it an adapter of another model" "$mnt/lora/phi3-fused/REFUSED" || fail "$(cat "$mnt/lora/phi3-fused/REFUSED")"
+	[[ $(getfattr --only-values -n user.gptqfs.view "$mnt/lora/qwen2-tied-head/fused/bf16/model.safetensors") = fused/bf16 ]]
+	jq -e '[.variants[] | .name + (if .refusal then "!" else "" end)] == ["phi3-fused!", "qwen2-lora-bias", "qwen2-tied-head"]' \
+		"$mnt/info.json"
+	grep -q '^lora ' "$mnt/README"
+	unmount "$mnt"
+	mount_model -o "loras=$BATS_TEST_TMPDIR/all,view=lora/qwen2-tied-head/bf16" "$source" "$mnt"
+	expected=$merged/tiny-qwen2-4b-g64-asym+qwen2-tied-head
+	compare_view "$mnt" BF16
+	unmount "$mnt"
+	run -3 "$GPTQFS" -o "loras=$BATS_TEST_TMPDIR/all,view=lora/phi3-fused/bf16" "$source" "$mnt"
+	run -1 "$GPTQFS" -o "loras=$BATS_TEST_TMPDIR/all,view=lora/none/bf16" "$source" "$mnt"
+	run -1 "$GPTQFS" -o "loras=$BATS_TEST_TMPDIR/all,view=lora/qwen2-tied-head/packed" "$source" "$mnt"
+	run -1 "$GPTQFS" -o "loras=$BATS_TEST_TMPDIR/all,lora=$adapter" "$source" "$mnt"
+	run -3 "$GPTQFS" -o "loras=$BATS_TEST_TMPDIR/all/not one" "$source" "$mnt"
+	[[ $output = *"none of its directories"* ]] || fail "$output"
+}
