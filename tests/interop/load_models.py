@@ -227,11 +227,12 @@ def control(work, model):
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 transformers.utils.logging.disable_progress_bar()
-mode, work, *rest = sys.argv[1:]
-if mode == "real":
-    group(f"{os.path.basename(rest[0])}: transformers", rest[1:], real_model, work, *rest)
-else:
-    control(work, rest[0])
-    for model, mountpoint in zip(rest[::2], rest[1::2]):
-        group(f"{os.path.basename(model)}: transformers", [mountpoint], tiny_model, work, model, mountpoint)
-        group(f"{os.path.basename(model)}: fused", [mountpoint], fused_model, model, mountpoint)
+if __name__ == "__main__":
+    mode, work, *rest = sys.argv[1:]
+    if mode == "real":
+        group(f"{os.path.basename(rest[0])}: transformers", rest[1:], real_model, work, *rest)
+    else:
+        control(work, rest[0])
+        for model, mountpoint in zip(rest[::2], rest[1::2]):
+            group(f"{os.path.basename(model)}: transformers", [mountpoint], tiny_model, work, model, mountpoint)
+            group(f"{os.path.basename(model)}: fused", [mountpoint], fused_model, model, mountpoint)

@@ -114,7 +114,8 @@ export PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 OMP_NUM_THREADS=${INTEROP_
 
 "$venv/bin/python" - <<-'EOF'
 	import importlib.metadata as m, sys
-	names = "transformers", "torch", "safetensors", "numpy", "accelerate", "ml_dtypes", "peft", "mergekit", "gguf"
+	names = "transformers", "torch", "safetensors", "numpy", "accelerate", "ml_dtypes", "peft", "mergekit", "gguf", \
+		"bitsandbytes", "compressed_tensors"
 	have = {d.metadata["Name"].lower().replace("-", "_"): d.version for d in m.distributions()}
 	print("python", sys.version.split()[0], *(f"{n} {have.get(n, '(absent)')}" for n in names))
 EOF
@@ -149,6 +150,13 @@ if [ ${#tiny[@]} -gt 0 ]; then
 	run_python read_tensors.py "${tiny[@]}"
 fi
 run_python experts.py "$gptqfs" "$work"
+families=()
+for model in "$(dirname "$MODEL")"/../{int,float}/models/* tests/data/{int,float}/models/*; do
+	name=$(basename "$model")
+	[ ! -f "$model/config.json" ] || [ -n "${seen[$name]:-}" ] || families+=("$model")
+	seen[$name]=1
+done
+[ ${#families[@]} = 0 ] || run_python families.py "$gptqfs" "$work" "${families[@]}"
 # Readers that want another transformers have a virtual environment of their own.
 if [ -f "$MODEL/config.json" ]; then
 	own=$venv
