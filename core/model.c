@@ -145,8 +145,7 @@ static int choose_cpu(const char *name, enum cpu_level *level, struct gptqfs_err
 		return err_set(err, -EINVAL, "cpu level %.40s: this machine lacks it; the highest it has is %s", name,
 		    cpu_name(cpu_detect()));
 	if (rc)
-		return err_set(err, -EINVAL, "cpu level %.40s: not known; expected c, ssse3, neon, avx2 or avx512",
-		    name);
+		return err_set(err, -EINVAL, "cpu level %.40s: unknown; expected c, ssse3, neon, avx2 or avx512", name);
 	return 0;
 }
 
@@ -606,7 +605,7 @@ static int check_blobs(const struct blobs *b, struct gptqfs_error *err)
 	if (!b->damaged)
 		return 0;
 	return err_set(err, -EBADMSG,
-	    "%.1000s: its blob is not what its name says (%zu of %zu such); delete it and fetch it again", b->first,
+	    "%.1000s: its blob does not match its name (%zu of %zu blobs); delete it and fetch it again", b->first,
 	    b->damaged, b->checked);
 }
 

@@ -49,7 +49,7 @@ static int find_device(struct device *d, struct accel_text *why)
 	if (rc == 0)
 		rc = CALL(d, why, cuDeviceGetCount, &count);
 	if (rc == 0 && count < 1) {
-		snprintf(why->text, sizeof(why->text), "the CUDA driver knows no GPU");
+		snprintf(why->text, sizeof(why->text), "the CUDA driver finds no GPU");
 		rc = -ENODEV;
 	}
 	if (rc == 0)

@@ -51,7 +51,7 @@ void command_over(const struct command *c)
 	/* If the mount is gone, the server may have exited already. */
 	signal(SIGPIPE, SIG_IGN);
 	if (write(c->ends[1], "o", 1) < 0 && errno != EPIPE)
-		log_line("the server cannot be told that the command is over: %s", strerror(errno));
+		log_line("the server cannot be told that the command has ended: %s", strerror(errno));
 }
 
 static int start(const struct command *c, pid_t *pid)

@@ -170,7 +170,7 @@ static int add_mount_options(struct options *o, const char *source)
 static enum exit_code fail_mount(struct serving *s, bool asked)
 {
 	if (asked)
-		log_line("%s: asked to leave before the mount was usable", s->mountpoint);
+		log_line("%s: told to exit before the mount was usable", s->mountpoint);
 	else
 		log_line("%s: the kernel refused the FUSE session", s->mountpoint);
 	daemon_ready(s->status, EXIT_MOUNT, true);
@@ -261,7 +261,7 @@ static int run_command(struct command *command, const char *path)
 	int rc = mountpoint_wait(path, &dev), code;
 
 	if (rc) {
-		log_line("%s: the mount does not answer: %s", path, strerror(-rc));
+		log_line("%s: the mount does not respond: %s", path, strerror(-rc));
 		return EXIT_SERVE;
 	}
 	code = command_run(command);

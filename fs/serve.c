@@ -102,7 +102,7 @@ static void on_contact(struct state *st)
 	if (rc == 0)
 		st->s->server->readahead = mountpoint_readahead(st->dev, st->s->options->readahead);
 	else if (rc != -ENOTSUP)
-		log_line("%s: the mount does not answer: %s", st->s->mountpoint, strerror(-rc));
+		log_line("%s: the mount does not respond: %s", st->s->mountpoint, strerror(-rc));
 	st->ready = true;
 	if (st->s->status >= 0)
 		daemon_ready(st->s->status, 0, st->s->options->foreground);
@@ -127,7 +127,7 @@ static bool leave(struct state *st)
 	}
 	rc = mountpoint_detach(st->s->mountpoint, st->dev);
 	if (rc)
-		log_line("%s cannot be detached (%s); leaving", st->s->mountpoint, strerror(-rc));
+		log_line("%s cannot be detached (%s); exiting", st->s->mountpoint, strerror(-rc));
 	return rc != 0;
 }
 

@@ -535,7 +535,7 @@ int json_parse(struct json_text text, const char *name, struct json **out, struc
 
 	*out = NULL;
 	if (census.values > JSON_VALUES_MAX)
-		return err_set(err, -EBADMSG, "%s: some %zu values, expected at most %d; this is no file of a model",
+		return err_set(err, -EBADMSG, "%s: some %zu values, expected at most %d; this is not a file of a model",
 		    name, census.values, JSON_VALUES_MAX);
 	/* cJSON would silently truncate the string there. */
 	if (has_nul(text))

@@ -88,7 +88,7 @@ const struct pattern *pattern_compile(struct patterns *set, const char *text, co
 		PCRE2_UCHAR why[128] = "";
 
 		pcre2_get_error_message(code, why, sizeof(why));
-		*fault = arena_printf(set->arena, "is not a pattern that can be used: %s", why);
+		*fault = arena_printf(set->arena, "cannot be used as a pattern: %s", why);
 		if (!*fault)
 			*fault = "is not a pattern that can be used";
 	}

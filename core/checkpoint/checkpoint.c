@@ -256,7 +256,7 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 	for (size_t i = 0; i < l->count; i++)
 		if (ends_with(l->names[i], ".gguf"))
 			return err_set(err, -ENOENT,
-			    "%.500s is a GGUF file; gptqfs needs GPTQ weights in safetensors (in %s)", l->names[i],
+			    "%.500s is a GGUF file; gptqfs needs quantized weights in safetensors (in %s)", l->names[i],
 			    c->dir.path);
 	return err_set(err, -ENOENT,
 	    "%.1500s: no *.safetensors here; give the directory that holds the model's weights", c->dir.path);

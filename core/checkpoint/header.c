@@ -52,7 +52,7 @@ static int header_length(const struct source_file *f, const unsigned char *start
 		*len = *len << 8 | start[i];
 	if (*len > SAFETENSORS_HEADER_MAX || *len > size - 8)
 		return err_set(err, -EBADMSG,
-		    "%.1000s: header of %llu bytes, expected at most %llu (file of %llu bytes, limit %u); this is no "
+		    "%.1000s: header of %llu bytes, expected at most %llu (file of %llu bytes, limit %u); this is not a "
 		    "safetensors file, or it is truncated: fetch it again",
 		    f->name, (unsigned long long)*len,
 		    (unsigned long long)(size - 8 < SAFETENSORS_HEADER_MAX ? size - 8 : SAFETENSORS_HEADER_MAX),

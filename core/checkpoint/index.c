@@ -132,8 +132,8 @@ int index_parse(struct json_text text, const char *name, struct arena *arena, st
 	while (json_next(&count, &m))
 		out->count++;
 	if (out->count > INDEX_ENTRIES_MAX)
-		return err_set(err, -EBADMSG, "%s: %zu tensors, expected at most %d; this is no index of a model", name,
-		    out->count, INDEX_ENTRIES_MAX);
+		return err_set(err, -EBADMSG, "%s: %zu tensors, expected at most %d; this is not an index of a model",
+		    name, out->count, INDEX_ENTRIES_MAX);
 	if (!out->count)
 		return err_set(err, -EBADMSG, "%s: weight_map lists no tensors; fetch the file again", name);
 	out->entries = arena_alloc(arena, out->count, sizeof(*out->entries));

@@ -121,7 +121,7 @@ static int parse_tensor(const struct parser *p, struct json_text text, struct st
 	dtype = dtype_parse(entry.dtype.at + 1, entry.dtype.len - 2);
 	if (dtype == DTYPE_COUNT)
 		return err_set(p->err, -ENOTSUP,
-		    "%s: tensor %.200s has dtype %.*s, which is no type of the format this gptqfs knows; fetch the file again, or a newer gptqfs",
+		    "%s: tensor %.200s has dtype %.*s, a type that this gptqfs does not know; fetch the file again, or a newer gptqfs",
 		    p->in->name, t->name, (int)(entry.dtype.len < 42 ? entry.dtype.len - 2 : 40), entry.dtype.at + 1);
 	t->dtype = (uint8_t)dtype;
 	rc = parse_shape(p, entry.shape, t, &elements);
@@ -229,12 +229,12 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 	if (rc)
 		return rc;
 	if (!json_walk(&walk, text))
-		return err_set(err, -EBADMSG, "%s: the header is no JSON object; this is no safetensors file",
+		return err_set(err, -EBADMSG, "%s: the header is no JSON object; this is not a safetensors file",
 		    in->name);
 	for (count = walk; json_next(&count, &member);)
 		members++;
 	if (members > SAFETENSORS_COUNT_MAX)
-		return err_set(err, -EBADMSG, "%s: %zu tensors, expected at most %d; this is no file of a model",
+		return err_set(err, -EBADMSG, "%s: %zu tensors, expected at most %d; this is not a file of a model",
 		    in->name, members, SAFETENSORS_COUNT_MAX);
 	out->tensors = malloc((members + 1) * sizeof(*out->tensors));
 	if (!out->tensors)

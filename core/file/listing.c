@@ -121,7 +121,7 @@ static int listing_add_directory(struct lister *l, int fd, const char *base, con
 	if (!prefix)
 		return err_memory(l->err);
 	if (depth == LISTING_DEPTH_MAX)
-		return add_odd(l, name, "too many directories one within the other", false);
+		return add_odd(l, name, "directories nested too deeply", false);
 	sub = TEMP_FAILURE_RETRY(openat(fd, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 	if (sub < 0)
 		return errno == EACCES ? add_name(l, name) : listing_failed(l, name, errno);
@@ -209,8 +209,7 @@ int listing_read(const struct source_dir *dir, struct arena *arena, struct listi
 		rc = list_once(&l);
 	if (rc && l.vanished)
 		return err_set(err, -EBADMSG,
-		    "files vanish while the directory is read; mount when nothing writes to it any more (%s)",
-		    dir->path);
+		    "files vanish while the directory is being read; mount when nothing writes to it (%s)", dir->path);
 	if (rc)
 		return rc;
 	if (!out->count && !out->odd_count)

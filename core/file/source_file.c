@@ -165,7 +165,7 @@ int source_file_check(struct source_file *f)
 	char what[160];
 
 	if (TEMP_FAILURE_RETRY(fstat(f->fd, &now)) < 0)
-		return source_file_fail(f, "cannot be examined any more");
+		return source_file_fail(f, "can no longer be examined");
 	if (now.st_size == f->stat.st_size && nanoseconds(&now.st_mtim) == nanoseconds(&f->stat.st_mtim) &&
 	    now.st_ino == f->stat.st_ino && now.st_dev == f->stat.st_dev &&
 	    (nanoseconds(&now.st_ctim) == atomic_load_explicit(&f->ctime, memory_order_relaxed) ||
@@ -206,7 +206,7 @@ int source_file_load(const struct source_file *f, void *dst, size_t len, uint64_
 			return err_system(err, errno, "%s", f->name);
 		if (n == 0)
 			return err_set(err, -EBADMSG,
-			    "%.1000s: only %llu of the %lld bytes it had a moment ago; mount when nothing writes to it any more",
+			    "%.1000s: only %llu of the %lld bytes it had a moment ago; mount when nothing writes to it",
 			    f->name, (unsigned long long)offset, (long long)f->stat.st_size);
 		at += n;
 		offset += (uint64_t)n;

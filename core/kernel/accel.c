@@ -55,8 +55,7 @@ int accel_new(const struct accel_options *options, struct accel **out, struct gp
 		return err_set(err, -EINVAL, "accel=%.200s: expected none, auto, cuda or the absolute path of a plugin",
 		    choice);
 	if (*path != '/')
-		return err_set(err, -EINVAL, "accel=%s: the plugin %.200s is not named by an absolute path", choice,
-		    path);
+		return err_set(err, -EINVAL, "accel=%s: the path of the plugin %.200s is not absolute", choice, path);
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return err_memory(err);
@@ -213,7 +212,7 @@ static int accel_load(struct accel *a, struct accel_text *why)
 	}
 	plugin = dlsym(a->library, ACCEL_SYMBOL);
 	if (!plugin) {
-		snprintf(why->text, sizeof(why->text), "is no plugin of gptqfs: it has no symbol %s", ACCEL_SYMBOL);
+		snprintf(why->text, sizeof(why->text), "is not a plugin of gptqfs: it has no symbol %s", ACCEL_SYMBOL);
 		return -ENOEXEC;
 	}
 	rc = check_plugin(plugin, why);

@@ -158,7 +158,7 @@ int accel_trial_tiles(const struct accel_trial *trial, struct accel_text *why)
 	}
 	free(t);
 	if (rc == 0 && !known) {
-		snprintf(why->text, sizeof(why->text), "it knows no layout of gptqfs");
+		snprintf(why->text, sizeof(why->text), "it supports no layout of gptqfs");
 		rc = -ENOTSUP;
 	}
 	return rc;

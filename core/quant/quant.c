@@ -123,7 +123,7 @@ static int quant_add_stored(struct opening *o)
 		tiny += is_tiny_float(s);
 	}
 	if (tiny)
-		checkpoint_warn(o->c, "%zu F8 tensors have no scale anywhere; decoded as the numbers they are", tiny);
+		checkpoint_warn(o->c, "%zu F8 tensors have no scale anywhere; decoded as plain numbers", tiny);
 	return 0;
 }
 

@@ -32,7 +32,7 @@ static const char *unlike_parts(struct arena *arena, const struct tensor *a, con
 	    arena, tensor_encoded(a), tensor_encoded(b), tensor_short_name(a, arena), tensor_short_name(b, arena)};
 
 	if (!p.first_name || !p.other_name)
-		return "there is no memory to say why";
+		return "out of memory";
 	if (p.first && p.other)
 		return p.first->encoding->repack->unlike(&p);
 	if (p.first || p.other)
@@ -81,7 +81,7 @@ static const char *taken_name(const struct packer *k, const struct tensor *weigh
 
 	for (; *suffix; suffix++)
 		if (sibling_of(k, weight, *suffix))
-			return arena_printf(k->arena, "there is another tensor of the name %s", *suffix + 1);
+			return arena_printf(k->arena, "another tensor is named %s", *suffix + 1);
 	return NULL;
 }
 

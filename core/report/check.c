@@ -86,9 +86,9 @@ static void tell_blobs(struct sheet *s, const struct blobs *b)
 	if (!b)
 		return;
 	if (b->checked)
-		snprintf(line, sizeof(line), "%zu of %zu are what their names say%s", b->checked - b->damaged,
-		    b->checked, b->damaged ? "; DAMAGED" : "");
-	sheet_string(s, "Blobs", b->checked ? line : "none, as this is no entry of the Hugging Face cache", NULL);
+		snprintf(line, sizeof(line), "%zu of %zu match their names%s", b->checked - b->damaged, b->checked,
+		    b->damaged ? "; DAMAGED" : "");
+	sheet_string(s, "Blobs", b->checked ? line : "none: not an entry of the Hugging Face cache", NULL);
 	if (b->first)
 		sheet_string(s, "Damaged_blob", b->first, NULL);
 }
@@ -102,7 +102,7 @@ static void tell_verdict(const struct report *r, const struct findings *f, struc
 	struct totals t;
 
 	totals_of(ts, &t);
-	text_printf(out, "\n%s: all of %zu modules and %zu tensors can be served", odd ? "OK, with remarks" : "OK",
+	text_printf(out, "\n%s: all %zu modules and %zu tensors can be served", odd ? "OK, with remarks" : "OK",
 	    ts->encoded_count, ts->count);
 	if (odd)
 		text_printf(out, "; %llu remark%s above (Warning, Zeros, Scales)", (ull)odd, odd == 1 ? "" : "s");

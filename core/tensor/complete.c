@@ -109,7 +109,7 @@ static int refuse_gap(const struct checkpoint *c, struct stack *s, struct gptqfs
 	if (next >= s->layers)
 		return 0;
 	return err_set(err, -EBADMSG,
-	    "%s: there is no tensor of %s%llu, but config.json tells %llu layers; a file of the weights is missing: fetch "
+	    "%s: there is no tensor of %s%llu, but config.json says %llu layers; a file of the weights is missing: fetch "
 	    "the model again",
 	    c->dir.path, s->prefix, (unsigned long long)next, (unsigned long long)s->layers);
 }

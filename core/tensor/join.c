@@ -116,7 +116,7 @@ static bool match_parts(struct joiner *j, struct match *m, int *rc)
 	if (!find_sibling(j, m->prefix, m->len, m->rule->joined, ".weight") &&
 	    !(j->refusals && find_sibling(j, m->prefix, m->len, m->rule->joined, ".bias")))
 		return true;
-	*rc = refuse_match(j, m, "there is a tensor of that name already");
+	*rc = refuse_match(j, m, "a tensor of that name already exists");
 	return false;
 }
 

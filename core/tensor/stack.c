@@ -117,7 +117,7 @@ static const char *stack_misfit_of(const struct candidate *k, size_t expert, siz
 	if (t->ndim != first->ndim || t->shape[0] != alike->shape[0] ||
 	    (k->order == STACK_TURNS && t->shape[0] != first->shape[0]) ||
 	    (t->ndim == 2 && t->shape[1] != first->shape[1]))
-		return "has another shape than the rest";
+		return "differs in shape from the rest";
 	return NULL;
 }
 
@@ -144,9 +144,9 @@ static int refusal_of(const struct stacker *s, const struct candidate *k, const 
 
 	*reason = NULL;
 	if (tensors_find(s->r.ts, name))
-		*reason = "there is a tensor of that name already";
+		*reason = "a tensor of that name already exists";
 	else if (k->rule->order == EXPERTS_COLUMNS_AS_CUT && s->cut == CUT_UNKNOWN)
-		*reason = "it is not known whether gate_proj is every other row or the first half of both; config.json "
+		*reason = "it is unknown whether gate_proj is every other row or the first half of both; config.json "
 			  "has no transformers_version";
 	else if (s->count && s->count != k->experts)
 		*reason = arena_printf(&s->c->arena, "there are %zu experts, and %s is %llu", k->experts,
@@ -278,7 +278,7 @@ static void warn_apart(const struct stacker *s)
 		    count, count > 1 ? "s" : "", first, s->reason ? "; " : "", s->reason ? s->reason : "");
 	if (s->square)
 		checkpoint_warn(s->c,
-		    "%.200s is square: transformers 4 reads it rightly, transformers 5 takes it for transposed",
+		    "%.200s is square: transformers 4 reads it correctly, transformers 5 takes it for transposed",
 		    s->square);
 }
 
@@ -293,7 +293,7 @@ static void warn_unknown(struct checkpoint *c, const struct tensors *ts)
 		    matches(ts->list[i].name, ".experts.#.down_proj.weight", &prefix) ||
 		    matches(ts->list[i].name, ".experts.#.w1.weight", &prefix)) {
 			checkpoint_warn(c,
-			    "experts are served one by one, as stored; whether model_type %.80s reads them so is not known. "
+			    "experts are served one by one, as stored; it is unknown whether model_type %.80s reads them so. "
 			    "A class that holds all experts of a layer in one tensor starts with random ones: see whether "
 			    "transformers reports missing keys",
 			    type ? type : "(none)");

@@ -80,7 +80,7 @@ static int add_readme(const struct directory *d, const char *refusal)
 		text_ascii(&text, class ? class : "nothing");
 		text_string(&text,
 		    ").\n"
-		    "transformers, and what is built on it, load it as any model and compute the same logits as from the\n"
+		    "transformers, and what is built on it, load it like any model and compute the same logits as from the\n"
 		    "views that are not fused; so do vLLM and mlx-lm.\n");
 	} else {
 		text_string(&text,

@@ -47,19 +47,19 @@ static const char *read_shape(const struct json *config, struct shape *s)
 	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
 		if (!json_integer(json_get(config, fields[i].key), fields[i].n) || *fields[i].n < 1 ||
 		    *fields[i].n > most)
-			return "config.json does not tell all its sizes";
+			return "config.json does not give all sizes";
 	s->key_value_heads = s->heads;
 	if (json_integer(json_get(config, "num_key_value_heads"), &n) && n > 0 && n <= s->heads)
 		s->key_value_heads = n;
 	else if (s->mistral || !is_absent(json_get(config, "num_key_value_heads")))
-		return "config.json does not tell num_key_value_heads";
+		return "config.json does not give num_key_value_heads";
 	if (!json_integer(json_get(config, "vocab_size"), &n) || is_absent(json_get(config, "rms_norm_eps")))
-		return "config.json does not tell vocab_size or rms_norm_eps";
+		return "config.json does not give vocab_size or rms_norm_eps";
 	if (s->hidden % s->heads)
-		return "hidden_size is no multiple of num_attention_heads";
+		return "hidden_size is not a multiple of num_attention_heads";
 	if (!is_absent(json_get(config, "head_dim")) &&
 	    (!json_integer(json_get(config, "head_dim"), &n) || n != s->hidden / s->heads))
-		return "head_dim is not hidden_size / num_attention_heads, which readers of Phi-3 take it for";
+		return "head_dim is not hidden_size / num_attention_heads, as readers of Phi-3 assume";
 	return NULL;
 }
 
@@ -155,7 +155,7 @@ static const char *examine_tensors(const struct tensors *ts, const struct shape 
 			continue;
 		if (part < 0 || (part == 2 && !has_shape(t, 2 * s->intermediate, s->hidden)) ||
 		    (part == 5 && !has_shape(t, (s->heads + 2 * s->key_value_heads) * head, s->hidden))) {
-			reason = arena_printf(arena, "its %.200s is not as Phi-3 has it", t->name);
+			reason = arena_printf(arena, "its %.200s differs from Phi-3's", t->name);
 			return reason ? reason : "";
 		}
 		found++;

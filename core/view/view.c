@@ -13,9 +13,9 @@ static const struct view views[] = {
 	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", NULL, view_dense_plan},
     {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", NULL, view_dense_plan},
     {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", NULL, view_dense_plan},
-    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined as they are packed", view_packed_absent,
+    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined in packed form", view_packed_absent,
 	view_packed_plan},
-    {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, and what it is", NULL,
+    {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, info", NULL,
 	view_tensors_plan},
 };
 

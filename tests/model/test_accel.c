@@ -282,7 +282,7 @@ int main(int argc, char **argv)
 	    {"cuda", NULL, GPTQFS_ACCEL_FAILED, "cuStreamSynchronize: unknown error (CUDA error 999); from now on",
 		NULL, 0},
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuInit: unknown error", "init", 0},
-	    {"auto", NULL, GPTQFS_ACCEL_REFUSED, "the CUDA driver knows no GPU", "no-device", 0},
+	    {"auto", NULL, GPTQFS_ACCEL_REFUSED, "the CUDA driver finds no GPU", "no-device", 0},
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "compiled with an unsupported toolchain", "old-ptx", 0},
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuModuleGetFunction: named symbol not found", "no-kernel", 0},
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuMemAlloc_v2: out of memory", "no-memory", 0},

@@ -134,7 +134,7 @@ END
 @test "--check ends with what it comes to" {
 	find_model tiny-llama-4b-g32-shard
 	run -0 "$GPTQFS" --check "$source"
-	[[ ${lines[-3]} = "OK: all of 14 modules and 21 tensors can be served." ]]
+	[[ ${lines[-3]} = "OK: all 14 modules and 21 tensors can be served." ]]
 	[[ ${lines[-2]} = "340 kB of 4-bit GPTQ become 820 kB in fp16 and bf16, 1.64 MB in fp32." ]]
 	[[ ${lines[-1]} = "Use the bf16 view." ]]
 	make_checkpoint disagreeing

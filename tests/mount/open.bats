@@ -157,7 +157,7 @@ END
 	make_checkpoint hf_cache
 	entry=$(ls "$model/blobs" | wc -l)
 	run -0 "$GPTQFS" --check --blobs "$model"
-	[[ $output = *$'\n'"Blobs: "*" $entry of $entry are what their names say"$'\n'* ]] || fail "$output"
+	[[ $output = *$'\n'"Blobs: "*" $entry of $entry match their names"$'\n'* ]] || fail "$output"
 	run -0 "$GPTQFS" --check "$model"
 	[[ $output != *Blobs* ]]
 	# One byte of the weights, which no other check can see; and one of a small file.
@@ -167,8 +167,8 @@ END
 		printf '\1' | dd of="$blob" bs=1 seek=$(($(stat -c %s "$blob") - 2)) conv=notrunc status=none
 		run -0 "$GPTQFS" --check "$model"
 		run -3 --separate-stderr "$GPTQFS" --check --blobs "$model"
-		[[ $output = *"Blobs: "*" $((entry - 1)) of $entry are what their names say; DAMAGED"* ]] || fail "$output"
-		[[ $stderr = "gptqfs: $file: its blob is not what its name says"*"fetch it again" ]] || fail "$stderr"
+		[[ $output = *"Blobs: "*" $((entry - 1)) of $entry match their names; DAMAGED"* ]] || fail "$output"
+		[[ $stderr = "gptqfs: $file: its blob does not match its name"*"fetch it again" ]] || fail "$stderr"
 		run -3 --separate-stderr "$GPTQFS" --check --blobs --json "$model"
 		[[ $(jq -r .damaged_blob <<<"$output") = "$file" ]]
 		cp "$BATS_TEST_TMPDIR/kept" "$blob"

@@ -266,7 +266,7 @@ static void test_fused(void)
 	CHECK(tensors_find(&fused, "j.self_attn.qkv_proj.weight"));
 	CHECK(refusals.count == 7);
 	CHECK(!strcmp(why(&refusals, "b.self_attn.qkv_proj"), "there is no k_proj"));
-	CHECK(!strcmp(why(&refusals, "d.mlp.gate_up_proj"), "there is a tensor of that name already"));
+	CHECK(!strcmp(why(&refusals, "d.mlp.gate_up_proj"), "a tensor of that name already exists"));
 	CHECK(!strcmp(why(&refusals, "e.mlp.gate_up_proj"), "up_proj is of type F8_E8M0"));
 	CHECK(!strcmp(why(&refusals, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
 	CHECK(!strcmp(why(&refusals, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));

@@ -271,7 +271,7 @@ static int take_config(struct checkpoint *c, const struct quant_config_input *in
 	if (field)
 		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", out->file, in->file, field, out->file);
 	if (out->filled)
-		checkpoint_warn(c, "%s does not say how zeros are meant; %s does", out->file, in->file);
+		checkpoint_warn(c, "%s does not give the zeros format; %s does", out->file, in->file);
 	return 0;
 }
 
@@ -286,8 +286,7 @@ static int take_option(const struct checkpoint *c, struct quant_config *out, str
 		return err_set(err, -EINVAL, "zeros=%.80s: expected v1 or v2", c->zeros);
 	if (*out->format)
 		return err_set(err, -EINVAL,
-		    "zeros=%s is for files that nothing labels, but %s says \"%.80s\"; leave the option away, or correct that "
-		    "file",
+		    "zeros=%s is for files without a label, but %s says \"%.80s\"; omit the option, or correct that file",
 		    c->zeros, out->file, out->format);
 	out->zeros = v1 ? ZEROS_V1 : ZEROS_V2;
 	out->format = v1 ? "gptq (given as -o zeros=v1)" : "gptq_v2 (given as -o zeros=v2)";

@@ -258,8 +258,8 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 	q->group_size = even ? q->in_features / q->groups : (uint32_t)size;
 	if (unsure && !(even && q->group_size == size))
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: module %.200s has no g_idx, and whether the configuration changes its group size cannot be said: the "
-		    "pattern \"%.100s\" %s; name the module in plain words",
+		    "%s: module %.200s has no g_idx, and it is unknown whether the configuration changes its group "
+		    "size: the pattern \"%.100s\" %s; use the plain name of the module",
 		    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, override->pattern, override->fault);
 	if (div_up(q->in_features, size) == q->groups) {
 		q->group_size = (uint32_t)size;
