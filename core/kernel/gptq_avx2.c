@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * AVX2 and F16C: strips of 8 columns. A table of 16 outputs of 16 bits is two tables of bytes, because vpshufb,
- * the only lookup, takes bytes from tables of 16; larger tables and fp32 are computed code by code.
+ * AVX2 and F16C: strips of 8 columns. A table of 16 outputs of 16 bits is two tables of bytes, because vpshufb, the
+ * only lookup instruction, indexes 16 bytes; outputs of larger tables and fp32 are computed per code.
  */
 
 #if defined(__x86_64__)
@@ -15,7 +15,7 @@
 
 #define COLUMNS 8
 
-/* By column: the low and the high bytes of the outputs of codes 0 to 15, each twice, or what they are computed from. */
+/* By column: the low and the high bytes of the outputs of codes 0 to 15, each twice, or zero and scale. */
 struct tables {
 	__m256i low[COLUMNS];
 	__m256i high[COLUMNS];
@@ -23,13 +23,15 @@ struct tables {
 	float scale[COLUMNS] __attribute__((aligned(32)));
 };
 
-/* By column: a block of codes as bytes, in the order that unpacking and packing undo. Mostly 0 to 7, 16 to 23, 8 to 15,
- * 24 to 31; for bf16 without a table every other four, and then those between. */
+/*
+ * By column: a block of codes as bytes, in an order that unpacking and packing undo. Mostly 0 to 7, 16 to 23, 8 to 15,
+ * 24 to 31; for bf16 without a table every other four, then those in between.
+ */
 struct codes {
 	__m256i column[COLUMNS];
 };
 
-/* Outputs of a block, four k or pairs of k in each part. Columns c and c + 4 are the lanes of number c. */
+/* Outputs of a block, four k or pairs of k per part. Columns c and c + 4 are the lanes of vector c. */
 struct values {
 	__m256i part[8][4];
 };
@@ -61,7 +63,7 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 	return (floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16);
 }
 
-/* Planar strips of 8 columns can need more than 8 words, of two runs of 32 columns. */
+/* Planar strips of 8 columns may need more than 8 words, from two runs of 32 columns. */
 ALWAYS_INLINE words pick_words(const unsigned char *row, uint32_t n, words index)
 {
 	const __m256i low = (__m256i)load_words(row, min_u32(n, COLUMNS));
@@ -128,7 +130,9 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 
 /* --- Codes to outputs --- */
 
-/* Element c % 4 of lane c / 4 is of column c; `low` and `high` hold the halves of a block of columns c and c + 4. */
+/*
+ * Element c % 4 of lane c / 4 belongs to column c; `low` and `high` are the halves of a block of columns c and c + 4.
+ */
 ALWAYS_INLINE void store_codes(struct codes *to, unsigned c, __m256i low, __m256i high)
 {
 	to->column[c] = _mm256_permute2x128_si256(low, high, 0x20);
@@ -195,7 +199,7 @@ ALWAYS_INLINE void codes_build(struct codes *to, const words *block, struct vari
 		store_codes(to, c, low[c], high[c]);
 }
 
-/* The value of each of the eight codes at src. */
+/* Returns the values of the eight codes at src. */
 ALWAYS_INLINE __m256 values8(const char *src, __m256 zero, __m256 scale, struct variant v)
 {
 	const __m256i code = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)src));
@@ -203,7 +207,7 @@ ALWAYS_INLINE __m256 values8(const char *src, __m256 zero, __m256 scale, struct 
 	return settle(formula(_mm256_cvtepi32_ps(code), zero, scale), v);
 }
 
-/* Computes the 16 outputs of the codes at src and those 16 bytes farther. */
+/* Computes 16 outputs: of the codes at src and of those 16 bytes later. */
 ALWAYS_INLINE void expand16(char *dst, const char *src, __m256 zero, __m256 scale, struct variant v)
 {
 	const __m256 a = values8(src, zero, scale, v), b = values8(src + 16, zero, scale, v);

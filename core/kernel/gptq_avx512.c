@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * AVX-512 F, BW, DQ, VL: strips of 16 columns, which are one cache line of each row of qweight; the 16 or 32 entries of
- * a table are one register, so a vpermw or vpermps looks up a whole cache line of output.
+ * AVX-512 F, BW, DQ, VL: strips of 16 columns, a cache line of each row of qweight. The 16 or 32 entries of a table fit
+ * in one register, so a vpermw or vpermps looks up a whole cache line of output.
  */
 
 #if defined(__x86_64__)
@@ -16,8 +16,8 @@
 #define COLUMNS 16
 
 /*
- * By column: the outputs of codes 0 to 31, as 16 or 32 bits, or zero and scale where a table does not fit. A table of
- * fewer than 32 codes repeats itself, so that the bits above a code do not matter.
+ * By column: the outputs of codes 0 to 31, as 16 or 32 bits, or zero and scale if a table does not fit. A table of
+ * fewer than 32 codes is repeated, so that the bits above a code do not matter.
  */
 struct tables {
 	__m512i entry[COLUMNS];
@@ -25,8 +25,10 @@ struct tables {
 	float scale[COLUMNS] __attribute__((aligned(64)));
 };
 
-/* The words of a stream or of planes: those of the first, those after it. Or codes as bytes: the first 16, the last 16.
- * For each, column_at() finds those of a column. */
+/*
+ * The words of a stream or of planes: those of the first plane, the others. Or codes as bytes: the first 16, the last
+ * 16. column_at() finds those of a column.
+ */
 struct columns16 {
 	__m512i lanes[4];
 };
@@ -35,7 +37,7 @@ struct codes {
 	struct columns16 half[2];
 };
 
-/* Outputs of a block, four k or pairs of k in each part; for it, lanes are as above. */
+/* Outputs of a block, four k or pairs of k per part, with lanes as above. */
 struct values {
 	struct columns16 part[8];
 };
@@ -88,7 +90,7 @@ ALWAYS_INLINE bool has_table(struct variant v)
 	return v.out == DTYPE_F32 ? v.form == STREAM : v.form != BYTES && v.bits <= 5;
 }
 
-/* Codes of planes become floats by the bits before theirs, which add 2^23. */
+/* Codes of planes become floats by setting the bits above them, which adds 2^23. */
 ALWAYS_INLINE __m512 zero_as(const struct group *group, struct variant v)
 {
 	const bool adds = v.form == PLANES && !has_table(v);
@@ -130,7 +132,7 @@ ALWAYS_INLINE void tables_build(struct tables *tables, const struct group *group
 
 /* --- Codes to outputs --- */
 
-/* Four vectors of 16 columns become 16 bytes for each column. */
+/* Transposes four vectors of 16 columns to 16 bytes per column. */
 ALWAYS_INLINE void transpose4(struct columns16 *to, __m512i a, __m512i b, __m512i c, __m512i d)
 {
 	const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
@@ -148,11 +150,11 @@ ALWAYS_INLINE __m128i column_at(const struct columns16 *from, uint32_t c)
 }
 
 /*
- * Where the 32 codes of a stream are in the 16 bytes of a column. Code i begins at bit `bits` * i, so it is in the two
- * bytes from `bits` * i / 8 on, `bits` * i % 8 bits up. In each 128-bit lane those bytes can be any of the 16.
+ * The positions of the 32 codes of a stream in the 16 bytes of a column. Code i begins at bit `bits` * i, so it is in
+ * the two bytes from `bits` * i / 8, shifted by `bits` * i % 8. In each 128-bit lane these bytes may be any of the 16.
  *
- * The same for planes: of code i, the `width` bits from bit `width` * i on go to bit `to` of 16. The byte they are in
- * goes to the upper half of those, and from there down. What is beside them is not theirs, and must be masked.
+ * The same for planes: the `width` bits of code i, from bit `width` * i, go to bit `to` of 16. Their byte goes to the
+ * upper half, and is shifted down from there. Other bits must be masked out.
  */
 struct plane {
 	uint8_t pick[64];
@@ -161,7 +163,7 @@ struct plane {
 
 #include "kernel/gptq_shuffles.h"
 
-/* Output 0 to 31 of a block of one column, as two halves for fp32. */
+/* Outputs 0 to 31 of a block of one column, in two halves for fp32. */
 ALWAYS_INLINE void expand_stream16(char *dst, __m128i column, __m512i table, unsigned bits)
 {
 	const __m512i pick = _mm512_load_si512(pick16[bits]), shift = _mm512_load_si512(shift16[bits]);
@@ -181,7 +183,7 @@ ALWAYS_INLINE void expand_stream32(char *dst, __m128i column, __m512i table, uns
 	}
 }
 
-/* The outputs of 32 codes. */
+/* Returns the outputs of 32 codes. */
 ALWAYS_INLINE void store_outputs(char *dst, __m512 low, __m512 high, struct variant v)
 {
 	low = settle(low, v);
@@ -209,13 +211,13 @@ ALWAYS_INLINE __m512i plane_at(__m128i column, const struct plane *plane)
 	return _mm512_srlv_epi16(bytes, _mm512_load_si512(plane->shift));
 }
 
-/* The lowest `bits` bits of a, the others of b. */
+/* Returns the lowest `bits` bits of a and the other bits of b. */
 ALWAYS_INLINE __m512i below(__m512i a, __m512i b, unsigned bits)
 {
 	return _mm512_ternarylogic_epi32(_mm512_set1_epi16((1 << bits) - 1), a, b, 0xca);
 }
 
-/* The codes of a column, with anything above them. The first plane of 3 bits is 2 wide, and both are of one half. */
+/* Returns the codes of a column, with garbage above them. The first plane of 3 bits is 2 wide, both in one half. */
 ALWAYS_INLINE __m512i planes_join(const struct codes *codes, uint32_t c, bool by_halves, unsigned bits)
 {
 	const struct plane *plane = planes[by_halves][bits];
@@ -248,7 +250,7 @@ ALWAYS_INLINE __m512i code4(const words *block, unsigned i, struct variant v)
 	return (__m512i)block_code4(block, i, v);
 }
 
-/* Word i of a block, zero past the last. */
+/* Returns word i of a block, zero past the last. */
 ALWAYS_INLINE __m512i word_at(const words *block, unsigned i, unsigned bits)
 {
 	return i < bits ? (__m512i)block[i] : _mm512_setzero_si512();

@@ -2,7 +2,7 @@
 
 /* Part of gptq_strip.h: any g_idx and any group size. */
 
-/* Group indices of the inputs [k0, k0 + n): points into g_idx, or at `room`, which it fills. */
+/* Returns the group indices of inputs [k0, k0 + n): a pointer into g_idx, or to `room`, which it fills in. */
 ALWAYS_INLINE const uint32_t *block_groups(uint32_t *room, const struct qtensor *q, uint32_t k0, uint32_t n)
 {
 	uint32_t g, left;
@@ -26,10 +26,7 @@ ALWAYS_INLINE const uint32_t *block_groups(uint32_t *room, const struct qtensor 
 	return room;
 }
 
-/*
- * The parameters of every group, or, where there are too many groups to keep, of those in a block. Zeros stand for
- * themselves and what code_float() adds.
- */
+/* The parameters of all groups or, if these are too many, of those in a block. Zeros include what code_float() adds. */
 struct group_set {
 	bool at_hand;
 	struct group group[GROUPS_AT_HAND];
@@ -41,7 +38,7 @@ static void load_general(struct group *group, const struct strip *s, uint32_t g)
 	group->zero += 0x1p23f;
 }
 
-/* Where in groups->group those of a block are. Of groups that are not at hand, each run is loaded to a slot. */
+/* Finds the groups of a block in groups->group. If not all are kept, loads each run to a slot. */
 ALWAYS_INLINE void block_group_offsets(uint32_t *at, const uint32_t *of)
 {
 	words w;
@@ -68,7 +65,7 @@ static __attribute__((noinline)) void load_slots(struct group *slots, const stru
 	}
 }
 
-/* What is under the mask, plus 2^23: as the last bits of a float they are just that. */
+/* Returns the masked bits plus 2^23, by putting them into the last bits of that float. */
 ALWAYS_INLINE floats code_float(words word, uint32_t mask)
 {
 	return (floats)((word & mask) | (words)((floats){0} + 0x1p23f));
@@ -84,8 +81,7 @@ ALWAYS_INLINE floats general_value_at(words word, uint32_t mask, const struct gr
 	return value_of(word, mask, (const struct group *)((const char *)groups + at));
 }
 
-/* Eight codes, whose groups are `at`: one word of 4 bits, or two of bytes. Part i is the first of what comes of them.
- */
+/* Computes eight codes, with groups `at`: one word of 4 bits, or two of bytes. The results begin at part i. */
 ALWAYS_INLINE void general_eight(struct values *values, unsigned i, const words *word, const struct group *groups,
     const uint32_t *at, struct variant v)
 {
@@ -120,7 +116,7 @@ ALWAYS_INLINE unsigned block_parts(enum dtype out)
 	return BLOCK * out_bytes(out) / 16;
 }
 
-/* The k from k0 on, at most BLOCKS_AT_ONCE blocks of them. */
+/* Computes inputs from k0 on, at most BLOCKS_AT_ONCE blocks. */
 ALWAYS_INLINE void general_blocks(const struct strip *s, struct group_set *groups, uint32_t k0, uint32_t count,
     struct variant v)
 {

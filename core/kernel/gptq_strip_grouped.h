@@ -3,9 +3,9 @@
 /* Part of gptq_strip.h: whole groups, by tables. */
 
 /*
- * The outputs of 1 to BLOCKS_AT_ONCE blocks one after the other, all of one column before the next. Rows of output
- * often are a multiple of 4 KiB apart and so compete for the same few lines of the first-level cache; four lines in a
- * row are written twice as fast as one line in each of 16 rows.
+ * Writes the outputs of 1 to BLOCKS_AT_ONCE consecutive blocks, column by column. Rows of output are often a multiple
+ * of 4 KiB apart, and so compete for the same few lines of the L1 cache; four consecutive lines are written twice as
+ * fast as one line in each of 16 rows.
  */
 ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *codes, uint32_t blocks,
     const struct batch *batch, struct variant v)
@@ -18,7 +18,7 @@ ALWAYS_INLINE void tile_expand(const struct tile *tile, const struct codes *code
 			    &batch->tables[v.several ? i >> batch->shift : 0], c, v);
 }
 
-/* Blocks [k0, k1) of a batch, of which only the last one of all may be short. */
+/* Decodes blocks [k0, k1) of a batch. Only the last block of the matrix may be short. */
 ALWAYS_INLINE void expand_blocks(const struct strip *s, uint32_t k0, uint32_t k1, const struct batch *batch,
     struct variant v)
 {
@@ -49,7 +49,7 @@ ALWAYS_INLINE void expand_batch(const struct strip *s, const struct batch *batch
 		expand_blocks(s, k, k1 - k < BLOCK * BLOCKS_AT_ONCE ? k1 : k + BLOCK * BLOCKS_AT_ONCE, batch, v);
 }
 
-/* Tables hold what was looked at when they were made. Without one, it is worth knowing that there is nothing to see. */
+/* Tables were checked for NaN when they were built. Without one, it pays to know that no check is needed. */
 ALWAYS_INLINE void strip_batch(const struct strip *s, struct batch *batch, struct variant v)
 {
 	const uint32_t size = s->q->group_size, g = batch->k0 / size;

@@ -2,7 +2,7 @@
 
 /* Part of gptq_strip.h: zeros and scales. */
 
-/* Fills in what is the same for all groups. A column that is not there has a field nevertheless, the first. */
+/* Fills in what is the same for all groups. Missing columns get the first field. */
 static void strip_find_planar_fields(struct strip *s)
 {
 	const unsigned bits = s->q->bits;
@@ -62,7 +62,7 @@ ALWAYS_INLINE words planar_fields(const struct strip *s, const unsigned char *ro
 	return value;
 }
 
-/* `add` goes to each word first. */
+/* First `add` is added to each word. */
 ALWAYS_INLINE words stream_fields(const struct strip *s, const unsigned char *row, uint32_t add)
 {
 	const words index = s->field[0].index, shift = s->field[0].shift;
@@ -71,13 +71,13 @@ ALWAYS_INLINE words stream_fields(const struct strip *s, const unsigned char *ro
 
 	if (32 % s->q->bits == 0)
 		return value;
-	/* The last word has no successor, and needs none. */
+	/* The last word has no successor, but needs none. */
 	beyond = (words)(index < (words){0} + (s->zero_words - 1));
 	next = pick_words(row, s->zero_words, index + (beyond & 1)) & beyond;
 	return value | next << 1 << (31 - shift);
 }
 
-/* Where the words of the strip are in a row of qzeros. Brings in those that are loaded some time later. */
+/* Returns the strip's words in a row of qzeros. Prefetches those of later groups. */
 ALWAYS_INLINE const unsigned char *zeros_at(const struct strip *s, uint32_t g)
 {
 	const size_t row = ((uint64_t)s->q->out_features * s->q->bits + 31) / 32 * 4;
@@ -104,7 +104,7 @@ ALWAYS_INLINE words load_zeros(const struct strip *s, uint32_t g)
 	return (stream_fields(s, row, 0) + v1) & mask;
 }
 
-/* Brings in the next group, or that of the next ones. */
+/* Prefetches the next group, or one of the next. */
 static __attribute__((noinline)) void load_group(struct group *group, const struct strip *s, uint32_t g)
 {
 	const struct qtensor *q = s->q;

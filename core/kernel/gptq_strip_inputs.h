@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Part of gptq_strip.h: the matrix as it is packed. */
+/* Part of gptq_strip.h: the packed orientation. */
 
 ALWAYS_INLINE void store_some(char *dst, floats value, uint32_t n, enum dtype out)
 {
@@ -14,7 +14,7 @@ ALWAYS_INLINE void store_some(char *dst, floats value, uint32_t n, enum dtype ou
 	memcpy(dst, all, n * out_bytes(out));
 }
 
-/* One row of all strips: of each, code `code` of its bytes. */
+/* Writes one row of all strips: code `code` of the bytes of each. */
 ALWAYS_INLINE void store_row(const struct strip *strips, unsigned count, size_t offset, unsigned code,
     words (*bytes)[BLOCK_WORDS], const struct group *groups, enum dtype out)
 {
@@ -23,7 +23,7 @@ ALWAYS_INLINE void store_row(const struct strip *strips, unsigned count, size_t 
 		    strips[i].columns, out);
 }
 
-/* The rows [k0, k1) of columns that lie side by side. Codes are bytes, whatever the format. */
+/* Writes rows [k0, k1) of adjacent columns. Codes are bytes, for any format. */
 ALWAYS_INLINE void strips_inputs(const struct strip *strips, unsigned count, uint32_t k0, uint32_t k1, enum dtype out)
 {
 	const struct qtensor *q = strips->q;

@@ -2,7 +2,7 @@
 
 /* Part of gptq_strip.h: the kernels made of it. */
 
-/* As many as make up BLOCKS_AT_ONCE blocks, if whole groups do. */
+/* Returns the number of groups in BLOCKS_AT_ONCE blocks, if these are whole groups. */
 static uint32_t groups_together(const struct qtensor *q)
 {
 	return q->group_size == BLOCK || q->group_size == 2 * BLOCK ? BLOCK * BLOCKS_AT_ONCE / q->group_size : 1;
@@ -46,8 +46,10 @@ DEFINE_INPUTS(inputs_f32, DTYPE_F32)
 		strip_run(dst, q, row0, nrows, (struct variant){.bits = width, .form = as, .out = to}); \
 	}
 
-/* Blocks must not hold the end of a group, unless it is the end of all. Short groups, which are expanded several at a
- * time (see tile_expand()), have a function of their own: gcc makes worse ones of both together. */
+/*
+ * Blocks must not contain the end of a group, except the last one. Short groups, several of which are expanded at a
+ * time (see tile_expand()), have a function of their own: gcc generates worse code for both in one.
+ */
 #define DEFINE_GROUPED(name, general, width, as, to)                                                           \
 	static __attribute__((noinline)) void name##_short(void *dst, const struct qtensor *q, uint32_t row0,  \
 	    uint32_t nrows)                                                                                    \

@@ -3,28 +3,28 @@
 /* Part of gptq_strip.h: codes. */
 
 /*
- * Past the end of the matrix this is harmless. Only to the second-level cache: rows of qweight often are a multiple of
- * 4 KiB apart, and then more of them than the first level has ways would be in each other's place there.
+ * Harmless past the end of the matrix. Prefetches to the L2 cache only: rows of qweight are often a multiple of 4 KiB
+ * apart, and would evict each other from L1, which has too few ways.
  */
 ALWAYS_INLINE void prefetch(uintptr_t src)
 {
 	__builtin_prefetch((const void *)src, 0, 2);
 }
 
-/* Wide codes take more rows: those of 128 codes are brought in at least. */
+/* Wide codes take more rows: prefetches those of at least 128 codes. */
 ALWAYS_INLINE unsigned rows_ahead(unsigned bits)
 {
 	return 4 * bits > PREFETCH_ROWS ? 4 * bits : PREFETCH_ROWS;
 }
 
-/* Two lines where the strip is not aligned. */
+/* Two lines if the strip is not aligned. */
 ALWAYS_INLINE void prefetch_words(uintptr_t src)
 {
 	prefetch(src);
 	prefetch(src + COLUMNS * 4 - 1);
 }
 
-/* The words of the block at k; those after the end of qweight are zero. */
+/* Loads the words of the block at k; those beyond the end of qweight are zero. */
 ALWAYS_INLINE void load_block(words *block, const struct strip *s, uint32_t k, unsigned bits)
 {
 	const struct qtensor *q = s->q;
@@ -45,7 +45,7 @@ ALWAYS_INLINE void load_block(words *block, const struct strip *s, uint32_t k, u
 	}
 }
 
-/* Spreads four neighbouring fields of `width` bits, the lowest ones of each word, to the four bytes of the word. */
+/* Spreads the four lowest fields of `width` bits of each word to the four bytes of the word. */
 ALWAYS_INLINE words spread4(words x, unsigned width)
 {
 	x &= (1u << 4 * width) - 1;
@@ -53,7 +53,7 @@ ALWAYS_INLINE words spread4(words x, unsigned width)
 	return (x | x << (8 - width)) & (((1u << width) - 1) * 0x01010101u);
 }
 
-/* Codes 4i to 4i + 3 of a block of a stream, one in each byte. */
+/* Returns codes 4i to 4i + 3 of a block of a stream, one per byte. */
 ALWAYS_INLINE words stream_code4(const words *block, unsigned i, unsigned bits)
 {
 	unsigned bit = 4 * i * bits, shift = bit % 32;
@@ -89,7 +89,7 @@ ALWAYS_INLINE void load_spread(words *bytes, const struct strip *s, uint32_t k, 
 		bytes[i] = qtensor_is_planar(s->q) ? planar_code4(block, i, bits) : stream_code4(block, i, bits);
 }
 
-/* The block at k of any format, as bytes. Everything but the choice is made for one width. */
+/* Loads the block at k of any format, as bytes. All code is specialized for one width. */
 static __attribute__((noinline)) void load_bytes(words *bytes, const struct strip *s, uint32_t k)
 {
 	switch (s->q->bits) {
@@ -124,7 +124,7 @@ ALWAYS_INLINE void load_codes(words *block, const struct strip *s, uint32_t k, s
 		load_block(block, s, k, v.bits);
 }
 
-/* Codes 4i to 4i + 3, one in each byte, of what load_codes() gave. */
+/* Returns codes 4i to 4i + 3 of a result of load_codes(), one per byte. */
 ALWAYS_INLINE words block_code4(const words *block, unsigned i, struct variant v)
 {
 	return v.form == BYTES ? block[i] : stream_code4(block, i, v.bits);

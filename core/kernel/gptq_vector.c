@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Vectors of 16 bytes in the compilers' own notation, for any processor that can look up bytes in a table of 16: SSSE3
- * and NEON. Strips of 4 columns. A table of 16 outputs of 16 bits is two tables of bytes; larger ones and fp32 are
- * computed code by code.
+ * 16-byte vectors as a compiler extension, for CPUs that can look up bytes in a table of 16: SSSE3 and NEON. Strips of
+ * 4 columns. A table of 16 outputs of 16 bits is two tables of bytes; outputs of larger ones and fp32 are computed per
+ * code.
  */
 
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -16,7 +16,7 @@
 
 #define COLUMNS 4
 
-/* By column: the low and the high bytes of the outputs of codes 0 to 15, or what they are computed from. */
+/* By column: the low and the high bytes of the outputs of codes 0 to 15, or zero and scale. */
 struct tables {
 	bytes16 low[COLUMNS];
 	bytes16 high[COLUMNS];
@@ -29,14 +29,14 @@ struct codes {
 	bytes16 column[COLUMNS][2];
 };
 
-/* Outputs of a block, by column, four k or pairs of k in each part. */
+/* Outputs of a block, by column, four k or pairs of k per part. */
 struct values {
 	uint32_t part[8][COLUMNS][4] __attribute__((aligned(16)));
 };
 
 #include "kernel/gptq_strip.h"
 
-/* True if every code of up to 4 bits less its zero, times a scale, is either 0 or a normal number in fp16. */
+/* True if, for all codes of up to 4 bits, the difference to the zero times the scale is 0 or a normal fp16 number. */
 ALWAYS_INLINE bool scale_is_plain(floats scale)
 {
 	const words magnitude = (words)scale & 0x7fffffff;
@@ -89,7 +89,7 @@ ALWAYS_INLINE floats load_floats(const unsigned char *src, uint32_t n, enum dtyp
 	return (floats)(dtype == DTYPE_F16 ? widen_half(bits) : bits << 16);
 }
 
-/* As round16. */
+/* As round16(). */
 ALWAYS_INLINE void store_bits(char *dst, words bits, enum dtype dtype, bool finite)
 {
 	halves8 half;
@@ -120,7 +120,7 @@ ALWAYS_INLINE bool has_table(struct variant v)
 	return v.out != DTYPE_F32 && v.bits <= 4;
 }
 
-/* The outputs of four codes from `first` on. */
+/* Returns the outputs of four codes from `first`. */
 ALWAYS_INLINE words formula4(float first, float zero, float scale, struct variant v, bool plain)
 {
 	const floats code = (floats){0, 1, 2, 3} + first, value = (code - zero) * scale;
@@ -130,7 +130,7 @@ ALWAYS_INLINE words formula4(float first, float zero, float scale, struct varian
 	return round16(settle(value, v), v.out, v.finite);
 }
 
-/* The low bytes of the four, then the high ones. */
+/* Returns the low bytes of the four, then the high ones. */
 ALWAYS_INLINE words split4(words half)
 {
 	return (words)look_up((bytes16)half,
