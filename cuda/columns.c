@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#define PART_ALIGN 256u /* as cuMemAlloc aligns */
-#define ROW_ALIGN 16u   /* as slice.h wants it */
+#define PART_ALIGN 256u /* alignment of cuMemAlloc */
+#define ROW_ALIGN 16u   /* as slice.h requires */
 
 _Static_assert(SLICE_ZEROS_V1 == ZEROS_V1 && SLICE_ZEROS_V2 == ZEROS_V2 && SLICE_ZEROS_MIDDLE == ZEROS_MIDDLE,
     "slice.h repeats enum zeros");
@@ -12,7 +12,7 @@ _Static_assert(SLICE_F16 == DTYPE_F16 && SLICE_BF16 == DTYPE_BF16 && SLICE_F32 =
     "slice.h repeats enum dtype");
 _Static_assert(SLICE_STREAM == PACKING_STREAM && SLICE_PLANAR == PACKING_PLANAR, "slice.h repeats enum packing");
 
-/* One part of a matrix: rows in the checkpoint, and where they go. */
+/* A part of a matrix: rows in the checkpoint, and their destination. */
 struct part {
 	const unsigned char *src;
 	size_t src_stride;
@@ -33,7 +33,7 @@ static size_t word_bytes_of(const struct qtensor *q, uint64_t fields)
 	return (fields * q->bits + q->word_bits - 1) / q->word_bits * (q->word_bits / 8);
 }
 
-/* Bytes of a row of qzeros up to column n: planes come 32 columns at a time. */
+/* Returns the bytes of a row of qzeros up to column n: planes hold 32 columns each. */
 static size_t zero_bytes(const struct qtensor *q, uint32_t n)
 {
 	const size_t all = word_bytes_of(q, q->out_features);
@@ -42,7 +42,7 @@ static size_t zero_bytes(const struct qtensor *q, uint32_t n)
 	return some < all ? some : all;
 }
 
-/* The parts as they lie in the checkpoint. A first column that is a multiple of 64 begins a word of qzeros. */
+/* Lists the parts as stored in the checkpoint. A first column that is a multiple of 64 begins a word of qzeros. */
 static void find_parts(struct part parts[PARTS], const struct columns *p)
 {
 	const struct qtensor *q = p->q;
@@ -60,7 +60,7 @@ static void find_parts(struct part parts[PARTS], const struct columns *p)
 	    (struct part){(const unsigned char *)q->g_idx, 0, (size_t)q->in_features * 4, !!q->g_idx, 0, 0};
 }
 
-/* And on the device. Returns the bytes of all. */
+/* Lays the parts out on the device. Returns their total bytes. */
 static size_t place_parts(struct part parts[PARTS])
 {
 	size_t end = 0;
@@ -125,13 +125,13 @@ void columns_place(struct columns *p, driver_address base)
 	s->table = placed(s->table, base);
 }
 
-/* Fills staging memory, which mirrors a stretch of the device's, and sends it off when it is full. */
+/* Fills staging memory, which mirrors a stretch of device memory, and sends it when full. */
 struct stager {
 	const struct accel_job *job;
 	struct slot *slot;
 	struct accel_text *why;
 	driver_address base;
-	size_t sent; /* bytes of the device's memory before the stretch */
+	size_t sent; /* offset of the stretch in device memory */
 	size_t used; /* bytes of the stretch */
 };
 
@@ -144,7 +144,7 @@ static int send(struct stager *s)
 	return rc;
 }
 
-/* Sends, and waits until staging memory may be written again. */
+/* Sends, and waits until staging memory may be reused. */
 static int flush(struct stager *s)
 {
 	int rc = send(s);
@@ -152,7 +152,7 @@ static int flush(struct stager *s)
 	return rc ? rc : slot_wait(s->slot, s->why);
 }
 
-/* The gap before a part holds anything; it is sent along, or passed over. */
+/* The gap before a part is undefined; it is sent too, or skipped. */
 static int begin_part(struct stager *s, const struct part *part)
 {
 	int rc = 0;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The numeric contract of core/kernel/gptq.h, for a GPU. Written in what C, C++ and CUDA have in common, so that the tests
- * run this very text on a CPU, where threads are fibers and addresses are checked. For the same reason there is no
- * intrinsic for numbers in it: floats are multiplied by the device, once, as IEEE 754 has it, and converted with
- * integers. That costs instructions a GPU has to spare: what limits it is memory, and the bus behind it.
+ * The numeric contract of core/kernel/gptq.h, for a GPU. Written in the common subset of C, C++ and CUDA, so that tests
+ * can run the same source on a CPU, where threads are fibers and addresses are checked. For the same reason it uses no
+ * numeric intrinsics: the device only multiplies floats, once, by IEEE 754; conversions are in integers. A GPU has
+ * instructions to spare: memory and the bus are the limit.
  *
- * One block decodes 64 columns of 256 inputs. The words of that tile are loaded along rows of qweight, 16 bytes a
- * thread and 256 bytes in a row, into shared memory. Then each warp takes a column, each of its threads 8 inputs of
- * it, and the warp stores 512 bytes (of fp16) of one output row: memory is read and written in whole lines on both
- * sides, and the transposition happens in shared memory. Its rows are one word longer than the tile, so that the
- * words of a column lie in different banks.
+ * One block decodes 64 columns of 256 inputs. The words of that tile are loaded along rows of qweight, 16 bytes per
+ * thread and 256 bytes of a row, into shared memory. Then each warp takes a column, each of its threads 8 inputs of it,
+ * and the warp stores 512 bytes (of fp16) of one output row: memory is read and written in whole lines, and the
+ * transposition happens in shared memory. Rows there are one word longer than the tile, so that the words of a column
+ * are in different banks.
  */
 
 #include <stdint.h>
@@ -29,7 +29,7 @@
 #define LANES 32u /* threads of a warp */
 #define EACH 8u   /* inputs of one thread */
 
-/* What a thread loads and stores at once. */
+/* The unit of a thread's loads and stores. */
 struct words4 {
 	uint32_t x, y, z, w;
 } __attribute__((aligned(16)));
@@ -61,7 +61,7 @@ DEVICE float float_of_half(uint32_t half)
 	return float_of(sign | (exp == 31 ? 0x7f800000 : (exp + 112) << 23) | man << 13);
 }
 
-/* To the nearest, to even; a NaN becomes 0x7e00. */
+/* Rounds to nearest even; NaN becomes 0x7e00. */
 DEVICE uint32_t half_of(uint32_t bits)
 {
 	const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
@@ -70,7 +70,7 @@ DEVICE uint32_t half_of(uint32_t bits)
 
 	if (magnitude > 0x7f800000)
 		return 0x7e00;
-	if (magnitude >= 0x47800000) /* 65536, which is beyond the largest half and half a step */
+	if (magnitude >= 0x47800000) /* 65536, beyond the largest half plus half a step */
 		return sign | 0x7c00;
 	if (magnitude >= 0x38800000) { /* 2^-14, the smallest normal half */
 		kept = magnitude - 0x38000000;
@@ -118,7 +118,7 @@ DEVICE float scale_of(const struct slice *s, uint32_t g, uint32_t n)
 	return float_of_half(load16(row + (uint64_t)n * 2));
 }
 
-/* Word i of a row of qzeros. */
+/* Returns word i of a row of qzeros. */
 DEVICE uint64_t zero_word(const unsigned char *row, uint32_t i, uint32_t word_bits)
 {
 	if (word_bits == 8)
@@ -130,8 +130,7 @@ DEVICE uint64_t zero_word(const unsigned char *row, uint32_t i, uint32_t word_bi
 	return load32(row + (uint64_t)i * 8) | (uint64_t)load32(row + (uint64_t)i * 8 + 4) << 32;
 }
 
-/* A field of 2, 4 or 8 bits, which no word cuts in two. For v1, 1 is added to every field of the word, carries and all.
- */
+/* Returns a field of 2, 4 or 8 bits, which never straddles words. For v1, adds 1 to every field, with carries. */
 DEVICE uint32_t zero_of_power(const struct slice *s, const unsigned char *row, uint32_t n)
 {
 	const uint32_t mask = (1u << s->bits) - 1, per_word = s->word_bits / s->bits;
@@ -183,7 +182,7 @@ DEVICE uint32_t zero_of(const struct slice *s, uint32_t g, uint32_t n)
 	return zero_of_power(s, row, n);
 }
 
-/* Once per slice: a thread per column and group. */
+/* Runs once per slice, with a thread per column and group. */
 KERNEL_LINKAGE __global__ void __launch_bounds__(SLICE_THREADS) expand_groups(const struct slice s)
 {
 	const uint32_t n = blockIdx.y * SLICE_THREADS + threadIdx.x, g = blockIdx.x;
@@ -198,7 +197,7 @@ KERNEL_LINKAGE __global__ void __launch_bounds__(SLICE_THREADS) expand_groups(co
 
 /* ---- words of a tile ---- */
 
-/* 32-bit word `word` of column n as one bit stream, whatever words it is stored in. Zero beyond the last. */
+/* Returns 32-bit word `word` of the bit stream of column n, whatever the size of stored words. Zero beyond the last. */
 DEVICE uint32_t stream_word(const struct slice *s, uint32_t word, uint32_t n)
 {
 	const uint32_t bytes = s->word_bits / 8;
@@ -219,7 +218,7 @@ DEVICE uint32_t stream_word(const struct slice *s, uint32_t word, uint32_t n)
 	return value;
 }
 
-/* Four neighbouring columns of one word. Columns beyond the last are anything. */
+/* Returns one word of four neighbouring columns. Those beyond the last are undefined. */
 DEVICE struct words4 load_words(const struct slice *s, uint32_t word, uint32_t n)
 {
 	struct words4 v = {0, 0, 0, 0};
@@ -238,13 +237,13 @@ DEVICE struct words4 load_words(const struct slice *s, uint32_t word, uint32_t n
 	return v;
 }
 
-/* Of the block's tile: such that 16 bytes are loaded at multiples of 16. */
+/* First column of the block's tile, chosen so that 16-byte loads are aligned. */
 DEVICE uint32_t first_column(const struct slice *s)
 {
 	return s->row0 / 4 * 4 + blockIdx.y * SLICE_COLUMNS;
 }
 
-/* All threads: the tile's words from memory, along rows. */
+/* All threads load the tile's words from memory, along rows. */
 DEVICE void load_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t bits)
 {
 	const uint32_t words = SLICE_INPUTS / 32 * bits, per_row = SLICE_COLUMNS / 4, column0 = first_column(s);
@@ -263,7 +262,7 @@ DEVICE void load_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t b
 
 /* ---- weights ---- */
 
-/* The 8 codes of a thread, from a column of the tile: one stream of bits. */
+/* Extracts the 8 codes of a thread from a column of the tile, as a bit stream. */
 DEVICE void stream_codes(uint32_t *code, uint32_t (*tile)[PITCH], uint32_t column, uint32_t bits)
 {
 	const uint32_t lane = threadIdx.x % LANES, word = lane * EACH * bits / 32, shift = lane * EACH * bits % 32;
@@ -278,7 +277,7 @@ DEVICE void stream_codes(uint32_t *code, uint32_t (*tile)[PITCH], uint32_t colum
 		code[i] = (uint32_t)(stream >> i * bits) & ((1u << bits) - 1);
 }
 
-/* Or planes of 4, 2 and 1 bits of every 32 codes, of which a thread has a quarter. */
+/* The same for planes of 4, 2 and 1 bits of every 32 codes, of which a thread has a quarter. */
 DEVICE void planar_codes(uint32_t *code, uint32_t (*tile)[PITCH], uint32_t column, uint32_t bits)
 {
 	const uint32_t lane = threadIdx.x % LANES, part = lane % 4;
@@ -303,7 +302,7 @@ DEVICE void planar_codes(uint32_t *code, uint32_t (*tile)[PITCH], uint32_t colum
 	}
 }
 
-/* From codes to the bits of products, for inputs [k0, k0 + 8) of column n, as far as there are that many. */
+/* Computes the bits of products from codes, for inputs [k0, k0 + 8) of column n that exist. */
 DEVICE void multiply(uint32_t *value, const struct slice *s, uint32_t k0, uint32_t n)
 {
 	struct slice_group group = {0, 0};
@@ -353,7 +352,7 @@ DEVICE void store(const struct slice *s, uint32_t row, uint32_t k0, const uint32
 	}
 }
 
-/* Each warp: columns of the tile, one after the other. */
+/* Each warp decodes columns of the tile in sequence. */
 DEVICE void decode_tile(uint32_t (*tile)[PITCH], const struct slice *s, uint32_t bits, uint32_t packing, uint32_t out)
 {
 	const uint32_t k0 = blockIdx.x * SLICE_INPUTS + threadIdx.x % LANES * EACH, column0 = first_column(s);

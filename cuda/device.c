@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* PTX for every architecture of the toolkit, embedded by image.S; the driver compiles the one that suits it. */
+/* PTX for all architectures of the toolkit, embedded by image.S; the driver compiles the one that suits the device. */
 extern const unsigned char cuda_image[];
 
 #define CALL(d, why, name, ...) driver_check(&(d)->driver, (d)->driver.name(__VA_ARGS__), #name, why)
@@ -104,7 +104,7 @@ driver_function device_kernel(const struct device *d, const struct qtensor *q, e
 	return d->dequant[packing][q->bits][out];
 }
 
-/* A kernel over a slice: x and y blocks. */
+/* Launches a kernel over a slice, with x by y blocks. */
 struct launch {
 	driver_function kernel;
 	const struct slice *slice;

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_CUDA_DEVICE_H
 #define GPTQFS_CUDA_DEVICE_H
 
-/* The first GPU that the driver shows (CUDA_VISIBLE_DEVICES orders them), with the kernels loaded. */
+/* The driver's first GPU (see CUDA_VISIBLE_DEVICES), with the kernels loaded. */
 
 #include "driver.h"
 #include "slice.h"
@@ -10,25 +10,25 @@
 struct device {
 	struct driver driver;
 	driver_device ordinal;
-	driver_context context; /* the primary one, shared with whatever else this process does with CUDA */
+	driver_context context; /* the primary context, shared with other users of CUDA in this process */
 	driver_module module;
 	driver_function expand;                     /* expand_groups */
 	driver_function dequant[2][9][DTYPE_VIEWS]; /* [packing][bits][output], NULL if there is none */
 	char name[128];
-	int version; /* of CUDA that the driver knows, 1000 * major + 10 * minor */
+	int version; /* CUDA version of the driver, 1000 * major + 10 * minor */
 };
 
-/* 0, or -errno with the reason; device_close may be called in either case, on what was zeroed before. */
+/* Returns 0, or -errno with the reason. device_close may be called in either case, and on a zeroed struct. */
 int device_open(struct device *d, struct accel_text *why);
 void device_close(struct device *d);
 
-/* Before anything else is done by a thread. */
+/* Must be called first by each thread. */
 int device_enter(const struct device *d, struct accel_text *why);
 
-/* The kernel of this layout and output, or NULL. */
+/* Returns the kernel for this layout and output, or NULL. */
 driver_function device_kernel(const struct device *d, const struct qtensor *q, enum dtype out);
 
-/* Has the kernel decode the slice's rows, in the order of the stream. */
+/* Decodes the slice's rows by the kernel, in the order of the stream. */
 int device_dequant(const struct device *d, driver_function kernel, const struct slice *s, driver_stream stream,
     struct accel_text *why);
 

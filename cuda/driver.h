@@ -3,8 +3,8 @@
 #define GPTQFS_CUDA_DRIVER_H
 
 /*
- * The CUDA driver, opened at run time: no toolkit is needed to build or run what uses it. Types and functions are
- * those of cuda.h under other names, as far as they are needed; `make cuda` holds them against cuda.h (cuda_h.c).
+ * The CUDA driver, opened at run time: neither building nor running the plugin's host code needs the toolkit. Types and
+ * functions are the needed ones of cuda.h under other names; `make cuda` compares them with cuda.h (cuda_h.c).
  */
 
 #include <stddef.h>
@@ -24,7 +24,7 @@ typedef struct CUstream_st *driver_stream;
 #define DRIVER_OUT_OF_MEMORY 2        /* CUDA_ERROR_OUT_OF_MEMORY */
 #define DRIVER_STREAM_NON_BLOCKING 1u /* CU_STREAM_NON_BLOCKING */
 
-/* Every function used, by the name it is exported under. */
+/* All functions used, by exported name. */
 #define DRIVER_FUNCTIONS(X)                                                                                \
 	X(cuInit, (unsigned flags))                                                                        \
 	X(cuDriverGetVersion, (int *version))                                                              \
@@ -57,11 +57,13 @@ struct driver {
 #undef DRIVER_FIELD
 };
 
-/* Opens the library and finds the functions. 0, or -errno with the reason. The library is never closed again: drivers
- * have threads and exit handlers of their own. */
+/*
+ * Opens the library and finds the functions. Returns 0, or -errno with the reason. The library is never closed: drivers
+ * have threads and exit handlers of their own.
+ */
 int driver_open(struct driver *d, struct accel_text *why);
 
-/* What came of calling the function `what`: 0 if rc is, else -ENOMEM or -EIO with the reason. */
+/* Checks the result of calling the function `what`. Returns 0, or -ENOMEM or -EIO with the reason. */
 int driver_check(const struct driver *d, driver_result rc, const char *what, struct accel_text *why);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * gptqfs-cuda.so: rows decoded by a GPU. A call sends packed columns over the bus, unless they are kept on the other
- * side, has a kernel decode them, and gets the rows back through pinned memory.
+ * gptqfs-cuda.so: decodes rows on a GPU. A call sends packed columns over the bus, unless the device keeps them,
+ * decodes them by a kernel, and gets the rows back through pinned memory.
  */
 
 #include <errno.h>
@@ -75,11 +75,11 @@ struct call {
 	const struct resident *resident; /* or NULL */
 	const struct qtensor *q;
 	driver_function kernel;
-	size_t stride_bytes; /* of a row as the kernel writes it: whole pieces of 8 elements */
+	size_t stride_bytes; /* bytes of a row as written by the kernel: whole pieces of 8 elements */
 	struct accel_text *why;
 };
 
-/* The columns of rows [row, row + nrows), planned in *p for the slot's memory. False if there is no room for them. */
+/* Plans the columns of rows [row, row + nrows) for the slot's memory. Returns false if they do not fit. */
 static bool plan_columns(struct columns *p, const struct call *call, uint32_t row, uint32_t nrows)
 {
 	const uint32_t first = row / COLUMNS_ALIGN * COLUMNS_ALIGN;
@@ -87,7 +87,7 @@ static bool plan_columns(struct columns *p, const struct call *call, uint32_t ro
 	return columns_plan(p, call->q, first, row + nrows - first) && p->bytes <= SLOT_STAGING;
 }
 
-/* How many of the rows from `row` on go at once; 0 if not even one. */
+/* Returns how many rows from `row` can be decoded at once; 0 if not even one. */
 static uint32_t rows_at_once(const struct call *call, uint32_t row, uint32_t left)
 {
 	const size_t most = SLOT_OUTPUT / call->stride_bytes;
@@ -99,7 +99,7 @@ static uint32_t rows_at_once(const struct call *call, uint32_t row, uint32_t lef
 	return rows;
 }
 
-/* The slice that holds the rows: that of the resident matrix, or columns uploaded for this call. */
+/* Finds the slice with the rows: that of the resident matrix, or columns uploaded for this call. */
 static int get_slice(const struct call *call, struct slice *s, uint32_t row, uint32_t nrows)
 {
 	struct columns p;
@@ -111,7 +111,7 @@ static int get_slice(const struct call *call, struct slice *s, uint32_t row, uin
 		return 0;
 	}
 	if (!plan_columns(&p, call, row, nrows))
-		return -EINVAL; /* rows_at_once has asked before */
+		return -EINVAL; /* rows_at_once has checked */
 	columns_place(&p, call->slot->device_input);
 	rc = columns_upload(&p, call->job, call->slot, call->why);
 	*s = p.slice;
@@ -182,7 +182,7 @@ static int cuda_dequant(void *state, const struct accel_job *job, struct accel_t
 	if (!call.slot)
 		return -ENOMEM;
 	rc = call_run(&call);
-	if (rc) /* the next one must not find copies under way */
+	if (rc) /* the next user must not find copies in progress */
 		slot_wait(call.slot, &ignored);
 	slot_give(&c->slots, call.slot);
 	return rc;

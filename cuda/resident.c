@@ -20,7 +20,7 @@ static struct resident **resident_find(struct residents *r, const struct qtensor
 	return at;
 }
 
-/* Takes it out of the table, under the lock, and frees it. */
+/* Removes a matrix from the table, with the lock held, and frees it. */
 static void resident_drop(struct residents *r, struct resident **at)
 {
 	struct resident *gone = *at;
@@ -53,7 +53,7 @@ void residents_forget(struct residents *r, const struct qtensor *q)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* Enters a matrix that is not there yet, if it fits. Under the lock. */
+/* Adds a matrix that is not in the table, if it fits. Called with the lock held. */
 static struct resident *resident_enter(struct residents *r, struct resident **at, const struct qtensor *q)
 {
 	struct resident *new = calloc(1, sizeof(*new));
@@ -67,7 +67,7 @@ static struct resident *resident_enter(struct residents *r, struct resident **at
 	return new;
 }
 
-/* The device may have less memory than it was asked to hold: others use it too. Then this is all that is kept. */
+/* The device may have less memory than requested, as others use it too. Then nothing more is kept. */
 static bool allocate(struct residents *r, struct resident *new)
 {
 	struct accel_text ignored;
@@ -86,7 +86,7 @@ static int upload(struct resident *new, const struct accel_job *job, struct slot
 
 	columns_place(&new->columns, new->base);
 	rc = columns_upload(&new->columns, job, slot, why);
-	/* Other streams will read it; and after a failure its memory must not be freed under a copy. */
+	/* Other streams will read it, and after a failure its memory must not be freed during a copy. */
 	waited = slot_wait(slot, rc ? &ignored : why);
 	return rc ? rc : waited;
 }

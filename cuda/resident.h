@@ -3,9 +3,9 @@
 #define GPTQFS_CUDA_RESIDENT_H
 
 /*
- * Matrices that stay in the device's memory. First come, first kept, while they fit: a model is read from front to
- * back, and then throwing out the oldest would throw out each one just before it is wanted again. Those that do not
- * fit go over the bus column by column with each call.
+ * Matrices that stay in device memory, first come, first served while they fit: models are read from front to back, and
+ * evicting the oldest would evict each matrix just before it is needed again. Columns of the others are sent over the
+ * bus with each call.
  */
 
 #include "columns.h"
@@ -22,7 +22,7 @@ struct resident {
 struct residents {
 	const struct device *device;
 	pthread_mutex_t lock;
-	size_t limit, used; /* bytes of the device's memory */
+	size_t limit, used; /* bytes of device memory */
 	struct resident *bucket[RESIDENT_BUCKETS];
 };
 
@@ -30,9 +30,9 @@ void residents_init(struct residents *r, const struct device *device, size_t lim
 void residents_free(struct residents *r);
 
 /*
- * The matrix of the job in *out, uploaded by way of the slot if need be; NULL there if it is not to be kept, does not
- * fit, or is being uploaded by another thread. It stays until residents_forget. 0, what job->copy returned, or -errno
- * with the reason.
+ * Sets *out to the job's matrix, uploaded through the slot if necessary, where it stays until residents_forget; or to
+ * NULL if it is not to be kept, does not fit, or another thread is uploading it. Returns 0, a failure of job->copy, or
+ * -errno with the reason.
  */
 int residents_get(struct residents *r, const struct accel_job *job, struct slot *slot, const struct resident **out,
     struct accel_text *why);

@@ -3,11 +3,11 @@
 #define GPTQFS_CUDA_SLICE_H
 
 /*
- * The argument of a kernel: some columns of a quantized matrix in the device's memory, and the rows of output wanted
- * of them. Compiled for the device and for the host, so it holds nothing but numbers and addresses.
+ * The argument of a kernel: some columns of a quantized matrix in device memory, and the rows of output wanted.
+ * Compiled for device and host, so it contains only numbers and addresses.
  *
- * Rows of qweight, qzeros and scales begin at multiples of 16 bytes, so that threads may load 16 bytes at a time;
- * what lies between the last column and the end of such a row is never used.
+ * Rows of qweight, qzeros and scales begin at multiples of 16 bytes, so that threads can load 16 bytes at a time; bytes
+ * after the last column are never used.
  */
 
 #include <stdint.h>
@@ -22,7 +22,7 @@
 #define SLICE_STREAM 0
 #define SLICE_PLANAR 1
 
-/* Scale and zero of one group and column, in the types that the formula wants. */
+/* Scale and zero of one group and column, in the types of the formula. */
 struct slice_group {
 	float scale;
 	int32_t zero;
@@ -33,13 +33,13 @@ struct slice {
 	const unsigned char *qzeros;  /* words [groups, ...]; unused for the middle value */
 	const unsigned char *scales;  /* [groups, columns] */
 	const uint32_t *g_idx;        /* [in_features], or NULL */
-	struct slice_group *table;    /* [groups, columns]: expand_groups makes it of the two above */
+	struct slice_group *table;    /* [groups, columns], made by expand_groups from the two above */
 	unsigned char *out;           /* [rows, out_stride] of the output type */
-	uint32_t weight_stride, zero_stride, scale_stride; /* bytes from one row to the next */
+	uint32_t weight_stride, zero_stride, scale_stride; /* bytes between rows */
 	uint32_t out_stride;                               /* elements, a multiple of 8 */
 	uint32_t in_features, columns, groups, group_size;
 	uint32_t weight_rows;
-	uint32_t row0, rows; /* of output: columns [row0, row0 + rows) of the slice */
+	uint32_t row0, rows; /* output: columns [row0, row0 + rows) of the slice */
 	uint32_t bits, packing, word_bits, zeros, scale_dtype;
 };
 

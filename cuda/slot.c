@@ -29,7 +29,7 @@ static void close_slot(struct slot *slot)
 		d->cuMemFree_v2(slot->device_input);
 	if (slot->device_output)
 		d->cuMemFree_v2(slot->device_output);
-	/* busy and unusable belong to the lock, which need not be held here. */
+	/* busy and unusable are protected by the lock, which need not be held here. */
 	slot->stream = NULL;
 	slot->staging = slot->output = NULL;
 	slot->device_input = slot->device_output = 0;
@@ -60,7 +60,7 @@ static int open_slot(struct slot *slot, struct accel_text *why)
 	return rc;
 }
 
-/* One that is free, rather one that was used before. *left is false if none will ever be. Under the lock. */
+/* Returns a free slot, preferably one used before. *left is false if there will never be one. The lock is held. */
 static struct slot *find_free(struct slots *s, bool *left)
 {
 	*left = false;

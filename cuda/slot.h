@@ -3,8 +3,8 @@
 #define GPTQFS_CUDA_SLOT_H
 
 /*
- * What one call at a time needs: a stream, pinned memory on either side of the bus, and memory of the device for
- * columns that are not kept there. A few of them, made when first needed; a thread that finds none free waits.
+ * The resources of one call: a stream, pinned memory for both directions, and device memory for columns that are not
+ * kept there. There are a few, made when first needed; a thread that finds none free waits.
  */
 
 #include <pthread.h>
@@ -22,7 +22,7 @@ struct slot {
 	unsigned char *staging, *output; /* pinned */
 	driver_address device_input, device_output;
 	bool busy;
-	bool unusable; /* there was no memory for it */
+	bool unusable; /* out of memory */
 };
 
 struct slots {
@@ -36,13 +36,17 @@ struct slots {
 void slots_init(struct slots *s, const struct device *device, unsigned count);
 void slots_free(struct slots *s);
 
-/* A slot of one's own until slot_give. Where memory is short, fewer slots have to do; NULL, with the reason, if it does
- * not suffice for one. */
+/*
+ * Returns a slot for exclusive use until slot_give. If memory is short, there are fewer slots; NULL, with the reason,
+ * if there is none.
+ */
 struct slot *slot_take(struct slots *s, struct accel_text *why);
 void slot_give(struct slots *s, struct slot *slot);
 
-/* The three below: 0, or -errno with the reason. In the order of the stream: staging memory to the device; a decoded
- * stretch back to slot->output. Then wait for all of it. */
+/*
+ * Return 0, or -errno with the reason. In the order of the stream: send staging memory to the device; get a decoded
+ * stretch back in slot->output; wait for all of it.
+ */
 int slot_send(struct slot *slot, driver_address to, size_t bytes, struct accel_text *why);
 int slot_fetch(struct slot *slot, size_t bytes, struct accel_text *why);
 int slot_wait(struct slot *slot, struct accel_text *why);

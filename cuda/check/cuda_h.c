@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Compiles only if driver.h says of the driver's functions what the toolkit's cuda.h says of them. */
+/* Compiles only if driver.h declares the driver's functions as the toolkit's cuda.h does. */
 
 #include <cuda.h>
 
