@@ -332,7 +332,11 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
 		if (parts[i])
 			encoded_add_part(&m->e, i, parts[i], checkpoint_file(c, parts[i]));
-	name = is_stack(s) ? m->e.module : arena_printf(&c->arena, "%s.weight", m->e.module);
+	if (is_stack(s))
+		name = m->e.module;
+	else
+		name = strcmp(s->suffix, ".weight") == 0 ? s->codes->name
+		                                         : arena_printf(&c->arena, "%s.weight", m->e.module);
 	return opening_add(o, name, &m->e);
 }
 
