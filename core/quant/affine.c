@@ -97,6 +97,20 @@ void affine_codes(const struct encoded *e, const struct code_rect *r, const stru
 		}
 }
 
+void affine_levels(const struct encoded *e, struct code_levels *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+	const uint32_t rows = m->offset == AFFINE_MIDDLE ? 1 : m->rows;
+	const uint64_t scales = m->scale_dtype == DTYPE_F16 ? 0 : affine_scale_index(m, m->rows - 1, m->groups);
+
+	*out = code_levels_begin(m->bits, code_levels_run(m->columns, m->block_columns, m->g_idx));
+	for (uint32_t n = 0; n < rows; n++)
+		for (uint32_t g = 0; g < m->groups; g++)
+			code_levels_zero(out, affine_zero(m, n, g));
+	for (uint64_t i = 0; i < scales; i++)
+		code_levels_scale(out, element_load(m->scales, i, m->scale_dtype));
+}
+
 /* ---- telling ---- */
 
 static const char *packing_name(const struct affine_matrix *m)

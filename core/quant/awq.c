@@ -123,6 +123,21 @@ static void awq_codes(const struct encoded *e, const struct code_rect *r, const 
 		}
 }
 
+static void awq_levels(const struct encoded *e, struct code_levels *out)
+{
+	const struct awq_tensor *t = &awq_module_of(e)->t;
+	const uint32_t groups = (t->in_features - 1) / t->group_size + 1;
+
+	*out = code_levels_begin(4, code_levels_run(t->in_features, t->group_size, NULL));
+	for (uint32_t n = 0; n < t->out_features; n++)
+		for (uint32_t g = 0; g < groups; g++) {
+			code_levels_zero(out, (int32_t)awq_zero(t, n, g));
+			if (t->scale_dtype != DTYPE_F16)
+				code_levels_scale(out,
+				    element_load(t->scales, awq_scale_index(t, n, g), t->scale_dtype));
+		}
+}
+
 /* ---- telling ---- */
 
 static const char *layout_name(enum awq_layout layout)
@@ -187,6 +202,7 @@ static const struct encoding awq_encoding = {
     .suffixes = suffixes,
     .rows = awq_dense_rows,
     .codes = awq_codes,
+    .levels = awq_levels,
     .describe = awq_describe,
     .summarize = awq_summarize,
     .examine = awq_examine,

@@ -43,6 +43,14 @@ struct codes {
 	float *scale;
 };
 
+/* Bounds of the components of a weight. */
+struct code_levels {
+	unsigned bits; /* codes are below 2^bits */
+	int32_t zero_min, zero_max;
+	uint32_t run; /* columns [i * run, (i + 1) * run) of a row share zero and scale; a power of two up to 64 */
+	bool half;    /* every scale is exactly an fp16 */
+};
+
 struct encoding {
 	const char *name;            /* "GPTQ" */
 	const char *const *suffixes; /* of a module's stored tensors, NULL-terminated: ".qweight", ... */
@@ -54,6 +62,9 @@ struct encoding {
 	 * weights consist of integer codes of at most 8 bits.
 	 */
 	void (*codes)(const struct encoded *e, const struct code_rect *r, const struct codes *out);
+	/* Returns the bounds of what `codes` returns, found in zeros and scales alone. Reads maps. NULL if `codes` is.
+	 */
+	void (*levels)(const struct encoded *e, struct code_levels *out);
 	/* The facts shown by .info, attributes, info.json and --check, and the first line of .info ("4-bit, ..."). */
 	void (*describe)(const struct encoded *e, struct facts *out);
 	void (*summarize)(const struct encoded *e, struct text *out);
@@ -67,6 +78,14 @@ struct encoding {
 void encoded_add_part(struct encoded *e, size_t i, const struct st_tensor *t, struct source_file *f);
 
 struct inputs encoded_inputs(struct encoded *e);
+
+/* For `levels`: returns the run of columns in groups of group_size, or as in g_idx if that is not NULL. */
+uint32_t code_levels_run(uint64_t columns, uint64_t group_size, const uint32_t *g_idx);
+
+/* For `levels`: returns bounds without any zero or scale; these add one. */
+struct code_levels code_levels_begin(unsigned bits, uint32_t run);
+void code_levels_zero(struct code_levels *levels, int32_t zero);
+void code_levels_scale(struct code_levels *levels, float scale);
 
 /*
  * Counts findings that require reading all of the weight. Returns 0, or -EIO if a file was changed or cannot be read.

@@ -23,6 +23,21 @@ static void gptq_codes(const struct encoded *e, const struct code_rect *r, const
 		}
 }
 
+static void gptq_levels(const struct encoded *e, struct code_levels *out)
+{
+	const struct qtensor *q = &gptq_const_module_of(e)->q;
+	const uint64_t scales = q->scale_dtype == DTYPE_F16 ? 0 : (uint64_t)q->groups * q->out_features;
+
+	*out = code_levels_begin(q->bits, code_levels_run(q->in_features, q->group_size, q->g_idx));
+	if (q->zeros == ZEROS_MIDDLE)
+		code_levels_zero(out, 1 << (q->bits - 1));
+	for (uint32_t g = 0; q->zeros != ZEROS_MIDDLE && g < q->groups; g++)
+		for (uint32_t n = 0; n < q->out_features; n++)
+			code_levels_zero(out, (int32_t)qtensor_zero(q, g, n));
+	for (uint64_t i = 0; i < scales; i++)
+		code_levels_scale(out, element_load(q->scales, i, q->scale_dtype));
+}
+
 /* ---- telling ---- */
 
 static const char *zeros_name(enum zeros zeros)
@@ -125,6 +140,7 @@ const struct encoding gptq_encoding = {
     .suffixes = suffixes,
     .rows = gptq_dense_rows,
     .codes = gptq_codes,
+    .levels = gptq_levels,
     .describe = gptq_describe,
     .summarize = gptq_summarize,
     .examine = gptq_examine,
