@@ -13,6 +13,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	fp4_init(&k->fp4);
 	awq_init(&k->awq);
 	lora_init(&k->lora);
+	gguf_init(&k->gguf);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 #if defined(__x86_64__) || defined(__aarch64__)
 	if (level >= CPU_VECTOR) {

@@ -15,6 +15,7 @@
 #include "kernel/cpu.h"
 #include "kernel/fp4.h"
 #include "kernel/fp8.h"
+#include "kernel/gguf.h"
 #include "kernel/gptq.h"
 #include "kernel/lora.h"
 
@@ -31,6 +32,7 @@ struct kernels {
 	struct fp4_dsp fp4;
 	struct awq_dsp awq;
 	struct lora_dsp lora;
+	struct gguf_dsp gguf;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

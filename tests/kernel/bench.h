@@ -39,5 +39,6 @@ void bench_affine(struct check *c, struct bench *b);
 void bench_fp4(struct check *c, struct bench *b);
 void bench_awq(struct check *c, struct bench *b);
 void bench_lora(struct check *c, struct bench *b);
+void bench_gguf(struct check *c, struct bench *b);
 
 #endif

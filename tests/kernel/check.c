@@ -39,6 +39,7 @@ static const struct {
     {"fp4", check_fp4, bench_fp4, false},
     {"awq", check_awq, bench_awq, false},
     {"lora", check_lora, bench_lora, false},
+    {"gguf", check_gguf, bench_gguf, false},
 };
 
 /* --- Chance, memory, results --- */

@@ -54,6 +54,7 @@ void check_affine(struct check *c);
 void check_fp4(struct check *c);
 void check_awq(struct check *c);
 void check_lora(struct check *c);
+void check_gguf(struct check *c);
 
 /* ---- chance, memory ---- */
 

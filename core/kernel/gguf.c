@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The C reference: plain on purpose, since every kernel is compared with it. */
+
+#include "kernel/gguf.h"
+
+#include <string.h>
+
+#include "base/half.h"
+
+static const struct gguf_layout layouts[GGUF_BLOCKS] = {
+    [GGUF_Q2_0] = {"Q2_0", 42, 41, 64, 18, -2, 2},
+    [GGUF_Q4_0] = {"Q4_0", 2, 2, 32, 18, -8, 7},
+    [GGUF_Q5_0] = {"Q5_0", 6, 8, 32, 22, -16, 15},
+    [GGUF_Q8_0] = {"Q8_0", 8, 7, 32, 34, -128, 127},
+};
+
+const struct gguf_layout *gguf_layout(enum gguf_block type)
+{
+	return &layouts[type];
+}
+
+static void put_scale(unsigned char *block, float scale)
+{
+	const uint16_t half = half_of_float(scale);
+
+	memcpy(block, &half, 2);
+}
+
+static void pack_q2_0(void *dst, const struct gguf_weights *w, size_t blocks)
+{
+	for (size_t b = 0; b < blocks; b++) {
+		unsigned char *block = (unsigned char *)dst + b * 18;
+		const uint8_t *code = w->code + b * 64;
+		const int turned = w->zero[b * 64] == 2;
+
+		put_scale(block, turned ? -w->scale[b * 64] : w->scale[b * 64]);
+		memset(block + 2, 0, 16);
+		for (int i = 0; i < 64; i++)
+			block[2 + i / 4] |= (unsigned char)((turned ? 3 - code[i] : code[i]) << i % 4 * 2);
+	}
+}
+
+static void pack_q4_0(void *dst, const struct gguf_weights *w, size_t blocks)
+{
+	for (size_t b = 0; b < blocks; b++) {
+		unsigned char *block = (unsigned char *)dst + b * 18;
+		const uint8_t *code = w->code + b * 32;
+		const int add = 8 - w->zero[b * 32];
+
+		put_scale(block, w->scale[b * 32]);
+		for (int i = 0; i < 16; i++)
+			block[2 + i] = (unsigned char)((code[i] + add) | (code[i + 16] + add) << 4);
+	}
+}
+
+static void pack_q5_0(void *dst, const struct gguf_weights *w, size_t blocks)
+{
+	for (size_t b = 0; b < blocks; b++) {
+		unsigned char *block = (unsigned char *)dst + b * 22;
+		const uint8_t *code = w->code + b * 32;
+		const int add = 16 - w->zero[b * 32];
+		uint32_t high = 0;
+
+		put_scale(block, w->scale[b * 32]);
+		for (int i = 0; i < 32; i++)
+			high |= (uint32_t)(code[i] + add) >> 4 << i;
+		memcpy(block + 2, &high, 4);
+		for (int i = 0; i < 16; i++)
+			block[6 + i] = (unsigned char)(((code[i] + add) & 15) | (code[i + 16] + add) << 4);
+	}
+}
+
+static void pack_q8_0(void *dst, const struct gguf_weights *w, size_t blocks)
+{
+	for (size_t b = 0; b < blocks; b++) {
+		unsigned char *block = (unsigned char *)dst + b * 34;
+
+		put_scale(block, w->scale[b * 32]);
+		for (int i = 0; i < 32; i++)
+			block[2 + i] = (unsigned char)(w->code[b * 32 + i] - w->zero[b * 32]);
+	}
+}
+
+gguf_fn *const gguf_reference[GGUF_BLOCKS] = {pack_q2_0, pack_q4_0, pack_q5_0, pack_q8_0};
+
+void gguf_init(struct gguf_dsp *dsp)
+{
+	memcpy(dsp->pack, gguf_reference, sizeof(dsp->pack));
+}
