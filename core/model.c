@@ -47,7 +47,7 @@ struct gptqfs {
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;
-	bool blobs;
+	bool blobs, gguf_q2;
 };
 
 /* ---- opening ---- */
@@ -117,6 +117,23 @@ static int check_root(const struct gptqfs *m, struct gptqfs_error *err)
 	    m->root->name, reason);
 }
 
+/* Who asks for a view is told at once why there is none, and not when it is first looked at. */
+static int settle_root(struct gptqfs *m, struct gptqfs_error *err)
+{
+	struct late *late = m->root ? view_state(&m->plan, m->root)->late : NULL;
+	int rc = late ? late_run(late) : 0;
+
+	if (rc == -ENOMEM)
+		return err_memory(err);
+	if (rc)
+		return err_set(err, rc, "%s: view %s cannot be planned: %s", m->checkpoint.dir.path, m->root->name,
+		    strerror(-rc));
+	if (late && late->refusal)
+		return err_set(err, -ENOTSUP, "%s: there is no view %s of this model: %s", m->checkpoint.dir.path,
+		    m->root->name, late->refusal);
+	return 0;
+}
+
 static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct plan *p = &m->plan;
@@ -130,7 +147,7 @@ static int plan_tree(struct gptqfs *m, struct gptqfs_error *err)
 		rc = tree_seal(&m->tree);
 	return rc == -ENOMEM ? err_memory(err)
 	       : rc          ? err_set(err, rc, "%s: %s", m->checkpoint.dir.path, strerror(-rc))
-	                     : 0;
+	                     : settle_root(m, err);
 }
 
 static int choose_cpu(const char *name, enum cpu_level *level, struct gptqfs_error *err)
@@ -190,6 +207,7 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 	    (repack && repack_join(arena, &m->fused, &m->packed, &m->refusals)))
 		return err_memory(err);
 	m->plan = (struct plan){
+	    .gguf_q2 = m->gguf_q2,
 	    .c = &m->checkpoint,
 	    .tensors = &m->tensors,
 	    .fused = &m->fused,
@@ -201,7 +219,7 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 	    .tree = &m->tree,
 	    .dtype = m->dtype,
 	};
-	return 0;
+	return views_consider(&m->plan) ? err_memory(err) : 0;
 }
 
 /* The adapter of "lora/NAME/VIEW" becomes part of the model. */
@@ -312,6 +330,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->gid = options->gid;
 	m->umask = options->umask;
 	m->blobs = options->blobs;
+	m->gguf_q2 = options->gguf_q2;
 	rc = open_all(m, dir, options, err);
 	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)
 		rc = err_set(err, -EBADMSG,
@@ -369,12 +388,21 @@ static mode_t shown_mode(const struct gptqfs *m, const struct node *n)
 	return m->uid == (uid_t)-1 ? n->mode : n->mode | (all & 0700);
 }
 
+/* Before a file is used, or what is in a directory. */
+static int settle_node(const struct node *n)
+{
+	return n->late ? late_run(n->late) : 0;
+}
+
 int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 {
 	const struct node *n = find_node(m, ino);
+	int rc = n ? 0 : -ENOENT;
 
-	if (!n)
-		return -ENOENT;
+	if (rc == 0 && n->layout)
+		rc = settle_node(n);
+	if (rc)
+		return rc;
 	*out = (struct stat){
 	    .st_ino = ino,
 	    .st_mode = shown_mode(m, n),
@@ -389,11 +417,13 @@ int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 	if (n->layout) {
 		out->st_size = (off_t)n->layout->size;
 		out->st_blocks = (blkcnt_t)((n->layout->size + 511) / 512);
+		if (n->layout->block)
+			out->st_blksize = n->layout->block;
 		return 0;
 	}
 	/* The usual links of a directory: ".", its name in the parent, and ".." of each sub-directory. */
 	out->st_nlink = 2;
-	for (uint32_t i = 0; i < n->child_count; i++)
+	for (uint32_t i = 0; !n->late && i < n->child_count; i++)
 		out->st_nlink += !m->tree.nodes[n->children[i]].layout;
 	return 0;
 }
@@ -402,6 +432,7 @@ int gptqfs_lookup(const struct gptqfs *m, uint64_t parent, const char *name, str
 {
 	const struct node *n = find_node(m, parent);
 	uint32_t ino;
+	int rc;
 
 	if (!n)
 		return -ENOENT;
@@ -411,6 +442,9 @@ int gptqfs_lookup(const struct gptqfs *m, uint64_t parent, const char *name, str
 		return -ENOTDIR;
 	if (strcmp(name, "..") == 0)
 		return gptqfs_getattr(m, n->parent, out);
+	rc = settle_node(n);
+	if (rc)
+		return rc;
 	ino = tree_lookup(&m->tree, (uint32_t)parent, name);
 	return ino ? gptqfs_getattr(m, ino, out) : -ENOENT;
 }
@@ -418,6 +452,7 @@ int gptqfs_lookup(const struct gptqfs *m, uint64_t parent, const char *name, str
 int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct gptqfs_dirent *out)
 {
 	const struct node *n = find_node(m, ino);
+	int rc;
 
 	if (!n)
 		return -ENOENT;
@@ -427,6 +462,9 @@ int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct 
 		*out = index ? (struct gptqfs_dirent){"..", n->parent} : (struct gptqfs_dirent){".", ino};
 		return 0;
 	}
+	rc = settle_node(n);
+	if (rc)
+		return rc;
 	if (index - 2 >= n->child_count)
 		return -ENOENT;
 	out->ino = n->children[index - 2];
@@ -474,6 +512,9 @@ int gptqfs_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t size, st
 		return -ENOENT;
 	if (!n->layout)
 		return -EISDIR;
+	rc = settle_node(n);
+	if (rc)
+		return rc;
 	left = offset < n->layout->size ? n->layout->size - offset : 0;
 	range = (struct range){n->layout, offset, size < GPTQFS_READ_MAX ? size : GPTQFS_READ_MAX};
 	if (range.size > left)
@@ -589,6 +630,8 @@ int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void 
 
 	if (!find_node(m, ino))
 		return -ENOENT;
+	if (find_node(m, ino)->layout && settle_node(find_node(m, ino)))
+		return -ENOMEM;
 	if (ino != GPTQFS_ROOT)
 		return attributes_of_file(&m->tree, m->root, (uint32_t)ino, &sink);
 	if (m->root)

@@ -79,6 +79,8 @@ static const struct option table[] = {
     {"-o follow_symlinks", "allow links that lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
     {"-o zeros=NAME", "zeros format if no file gives it: v1 (stored minus one) or v2", "%s", OF(model.zeros), false,
 	"v1 v2"},
+    {"-o gguf_q2", "2-bit weights as Q2_0 in gguf/: half the size, for a new llama.cpp", NULL, OF(gguf_q2), false,
+	NULL},
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
     {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
     {"-o umask=M", "permissions to clear (octal), replacing those of the source", "%o", OF(model.umask), false, NULL},
@@ -429,6 +431,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.accel_plugin = secure_getenv("GPTQFS_CUDA_PLUGIN");
 	o->model.follow_symlinks = o->follow_symlinks;
 	o->model.blobs = o->blobs;
+	o->model.gguf_q2 = o->gguf_q2;
 	o->model.ahead = o->reader_threads;
 	if (o->model.umask != (mode_t)-1)
 		o->model.umask &= 0777;

@@ -20,7 +20,7 @@ struct options {
 	unsigned max_read;  /* bytes, 0 for the kernel's limit */
 	int direct_io;
 	int noxattr;
-	int follow_symlinks;
+	int follow_symlinks, gguf_q2;
 	int help, version, check, json, sha256, blobs, quiet, unmount;
 	int foreground, debug, single;
 	bool has_fsname;

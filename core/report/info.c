@@ -123,11 +123,10 @@ static void tell_views(struct sheet *s, const struct plan *p)
 	text_string(s->out, s->json ? "]" : "\n");
 	sheet_string(s, "Fused_views", "joined weights; README in each says which programs can read it", NULL);
 	for (size_t i = 0; (view = view_at(i)); i++)
-		if (!view_exists(p, view, &reason))
-			sheet_string(s, "Packed_view", NULL, reason);
-		else if (view->absent)
-			sheet_string(s, "Packed_view",
-			    "the same modules joined and still quantized, for engines that run GPTQ", NULL);
+		if (view->key && view_exists(p, view, &reason))
+			sheet_string(s, view->key, view->told, NULL);
+		else if (view->key)
+			sheet_string(s, view->key, NULL, reason);
 }
 
 static void tell_warnings(struct sheet *s, const struct checkpoint *c)

@@ -35,6 +35,7 @@ struct layout {
 	struct extent *extents; /* arena */
 	size_t count, room;
 	uint64_t size;
+	uint32_t block;            /* st_blksize; 0 for the usual one */
 	struct contents *contents; /* tensors of a file of weights, see tensor/contents.h; NULL for other files */
 };
 

@@ -148,6 +148,34 @@ uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name
 	return add_node(tree, node);
 }
 
+uint32_t tree_add_late(struct tree *tree, uint32_t parent, const char *name, const struct layout *layout,
+    const struct stat *like, struct late *late)
+{
+	const uint32_t ino = tree_add(tree, parent, name, layout, like);
+
+	if (ino) {
+		tree->nodes[ino].late = late;
+		tree->nodes[parent].late = late;
+	}
+	return ino;
+}
+
+void tree_drop(struct tree *tree, uint32_t ino)
+{
+	struct node *n = &tree->nodes[tree->nodes[ino].parent];
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < n->child_count; i++)
+		if (n->children[i] != ino)
+			n->children[kept++] = n->children[i];
+	n->child_count = kept;
+}
+
+void tree_count(struct tree *tree, uint64_t bytes)
+{
+	tree->bytes += bytes;
+}
+
 int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like)
 {
 	struct layout *layout = arena_alloc(tree->arena, 1, sizeof(*layout));

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "tree/late.h"
 #include "tree/layout.h"
 
 struct node {
@@ -22,13 +23,14 @@ struct node {
 	uid_t uid;
 	gid_t gid;
 	struct timespec mtime;
+	struct late *late; /* run before a file, or the list of a directory's files, is used; or NULL */
 };
 
 struct tree {
 	struct arena *arena;
 	struct node *nodes; /* freed by tree_free; the rest is in the arena */
 	uint32_t count, room;
-	uint64_t bytes;  /* of all files */
+	_Atomic uint64_t bytes; /* of all files that are planned */
 	uint32_t *slots; /* until tree_seal: hash table of nodes by parent and name, at most half full; 0 is free */
 	uint32_t slot_count, seed;
 };
@@ -51,6 +53,19 @@ bool tree_admits(const struct tree *tree, uint32_t parent, const char *path);
 
 /* Adds a directory known not to exist, without a lookup: for adding very many. */
 uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like);
+
+/*
+ * Adds a file that is planned late: its layout is empty until `late` has run. All files of its directory must have the
+ * same one. Returns as tree_add.
+ */
+uint32_t tree_add_late(struct tree *tree, uint32_t parent, const char *name, const struct layout *layout,
+    const struct stat *like, struct late *late);
+
+/* Takes a file out of its directory, after tree_seal, while it is planned late. Its inode number stays in use. */
+void tree_drop(struct tree *tree, uint32_t ino);
+
+/* Counts the bytes of a file that was planned late. */
+void tree_count(struct tree *tree, uint64_t bytes);
 
 /* Adds a file with the given text, which is consumed. Returns 0 or -ENOMEM (the text may have failed). */
 int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like);

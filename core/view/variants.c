@@ -32,7 +32,7 @@ static int plan_merged(const struct plan *base, const struct variant *v, uint32_
 	p->packed = NULL;
 	p->repack = NULL;
 	p->lora = &v->lora;
-	return view_plan_all(p, dir);
+	return views_consider(p) ? -ENOMEM : view_plan_all(p, dir);
 }
 
 int view_plan_variants(const struct plan *p, const struct variants *variants)

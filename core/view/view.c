@@ -6,17 +6,21 @@
 #include <string.h>
 
 static const struct view views[] = {
-    {"fp16", DTYPE_F16, false, "a complete, ordinary model directory", NULL, view_dense_plan},
-    {"bf16", DTYPE_BF16, false, "the same in bfloat16", NULL, view_dense_plan},
-    {"fp32", DTYPE_F32, false, "the same in 32 bits", NULL, view_dense_plan},
+    {"fp16", DTYPE_F16, .about = "a complete, ordinary model directory", .plan = view_dense_plan},
+    {"bf16", DTYPE_BF16, .about = "the same in bfloat16", .plan = view_dense_plan},
+    {"fp32", DTYPE_F32, .about = "the same in 32 bits", .plan = view_dense_plan},
     {"fused/fp16", DTYPE_F16, true,
-	"q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that", NULL, view_dense_plan},
-    {"fused/bf16", DTYPE_BF16, true, "the same in bfloat16", NULL, view_dense_plan},
-    {"fused/fp32", DTYPE_F32, true, "the same in 32 bits", NULL, view_dense_plan},
-    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined in packed form", view_packed_absent,
-	view_packed_plan},
-    {"tensors", DTYPE_COUNT, false, "every tensor in files of its own: safetensors, npy, info", NULL,
-	view_tensors_plan},
+	.about = "q, k, v joined as qkv_proj, gate and up as gate_up_proj: for engines that want that",
+	.plan = view_dense_plan},
+    {"fused/bf16", DTYPE_BF16, true, .about = "the same in bfloat16", .plan = view_dense_plan},
+    {"fused/fp32", DTYPE_F32, true, .about = "the same in 32 bits", .plan = view_dense_plan},
+    {"packed", DTYPE_COUNT, true, "still quantized: the same modules joined in packed form", "Packed_view",
+	"the same modules joined and still quantized, for engines that run GPTQ", view_packed_absent, view_packed_plan},
+    {"tensors", DTYPE_COUNT, .about = "every tensor in files of its own: safetensors, npy, info",
+	.plan = view_tensors_plan},
+    {"gguf", DTYPE_COUNT, false, "the same weights in one file for llama.cpp, not quantized again", "Gguf_view",
+	"planned when it is first looked at; gguf/README tells types, and what is not exact", view_gguf_absent,
+	view_gguf_plan},
 };
 
 const struct view *view_at(size_t index)
@@ -34,9 +38,24 @@ const struct view *view_find(const char *name)
 	return NULL;
 }
 
+int views_consider(struct plan *p)
+{
+	const size_t count = sizeof(views) / sizeof(*views);
+
+	p->states = arena_alloc(&p->c->arena, count, sizeof(*p->states));
+	for (size_t i = 0; p->states && i < count; i++)
+		p->states[i].absent = views[i].absent ? views[i].absent(p) : NULL;
+	return p->states ? 0 : -ENOMEM;
+}
+
+struct view_state *view_state(const struct plan *p, const struct view *view)
+{
+	return &p->states[view - views];
+}
+
 bool view_exists(const struct plan *p, const struct view *view, const char **reason)
 {
-	*reason = view->absent ? view->absent(p) : NULL;
+	*reason = view_state(p, view)->absent;
 	return !*reason;
 }
 

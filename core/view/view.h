@@ -12,6 +12,12 @@
 #include "tensor/tensor.h"
 #include "tree/tree.h"
 
+/* What was found out about a view of a model. */
+struct view_state {
+	const char *absent; /* why the model cannot have it, or NULL */
+	struct late *late;  /* of a view that is planned late, once that is arranged; or NULL */
+};
+
 /* Input and output of planning. */
 struct plan {
 	struct checkpoint *c;
@@ -23,20 +29,29 @@ struct plan {
 	const struct lora *lora;         /* merged into all of the above, or NULL */
 	const struct kernels *kernels;
 	struct tree *tree;
-	enum dtype dtype;    /* for views without a type of their own */
-	struct stat weights; /* attributes shown for computed files */
+	struct view_state *states; /* of all views, in the order of their table */
+	bool gguf_q2;              /* see struct gptqfs_options */
+	enum dtype dtype;          /* for views without a type of their own */
+	struct stat weights;       /* attributes shown for computed files */
 };
 
 struct view {
-	const char *name;  /* also the directory: "fp16", "fused/fp16" */
-	enum dtype dtype;  /* of a dense view, else DTYPE_COUNT */
-	bool fused;        /* shows plan->fused */
-	const char *about; /* its line in the README of a mount */
+	const char *name;       /* also the directory: "fp16", "fused/fp16" */
+	enum dtype dtype;       /* of a dense view, else DTYPE_COUNT */
+	bool fused;             /* shows plan->fused */
+	const char *about;      /* its line in the README of a mount */
+	const char *key, *told; /* of a view that not every model has: its key in `info`, and the value if it exists */
 	/* Returns why this model cannot have the view, or NULL. The pointer is NULL for views that every model has. */
 	const char *(*absent)(const struct plan *p);
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
 	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);
 };
+
+/* Finds out which views the model can have. Returns 0 or -ENOMEM. */
+int views_consider(struct plan *p);
+
+/* Returns what was found out about the view. */
+struct view_state *view_state(const struct plan *p, const struct view *view);
 
 /* True if the model can have the view; else sets *reason. */
 bool view_exists(const struct plan *p, const struct view *view, const char **reason);
@@ -74,5 +89,9 @@ int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t di
 /* packed.c: a model directory that is still quantized, with joined modules. */
 const char *view_packed_absent(const struct plan *p);
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir);
+
+/* gguf/gguf.c: the weights as one GGUF file. */
+const char *view_gguf_absent(const struct plan *p);
+int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 #endif

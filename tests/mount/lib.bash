@@ -56,7 +56,7 @@ fail() {
 find_model() {
 	local base
 
-	for base in "$TESTS"/data{,/float,/int} "$ROOT"/../shared{,/float,/int}; do
+	for base in "$TESTS"/data{,/float,/int,/gguf} "$ROOT"/../shared{,/float,/int,/gguf}; do
 		source=$base/models/$1
 		expected=$base/expected/$1
 		[[ -d $source ]] && return

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * A model in one file for llama.cpp and what is built on it. Quantized weights become blocks that hold the same numbers
+ * where a type of GGUF can; all else has the type of the checkpoint. What it takes - all zeros and the tokenizer - is
+ * read when somebody first looks for the file.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/err.h"
+#include "tensor/dense.h"
+#include "view/gguf/place.h"
+#include "view/gguf/rows.h"
+#include "view/gguf/types.h"
+#include "view/gguf/vocab.h"
+#include "view/view.h"
+
+/* What st_blksize says of the file: llama.cpp rounds direct I/O to it, and tensors may be small. */
+#define BLOCK 4096
+
+#define VERSION 3 /* of the container */
+
+/* Types of dense tensors, by ggml's numbers. */
+static const struct {
+	const char *name;
+	uint32_t id;
+} dense_types[DTYPE_VIEWS] = {[DTYPE_F16] = {"F16", 1}, [DTYPE_BF16] = {"BF16", 30}, [DTYPE_F32] = {"F32", 0}};
+
+#define FILE_TYPE_F16 1
+
+struct gguf_view {
+	struct late late; /* first */
+	struct plan p;
+	const char *name;             /* of the model */
+	struct layout *file, *readme; /* planned late */
+	uint32_t ino;                 /* of the file */
+};
+
+/* ---- types ---- */
+
+/* A tensor of the file as it will be written: in blocks, or of a float type. */
+struct shaped {
+	enum gguf_block block; /* or GGUF_BLOCKS: of a float type */
+	enum dtype dtype;      /* that, or what a block would become beside a tensor of one */
+	uint64_t offset, bytes;
+};
+
+/* The file while it is planned. */
+struct plan_file {
+	struct gguf_view *v;
+	struct gguf_hparams h;
+	struct gguf_vocab vocab;
+	struct gguf_tensors ts;
+	struct shaped *shaped;             /* [ts.count] */
+	uint64_t weights[GGUF_BLOCKS + 1]; /* of quantized modules, by block; the last is F16 */
+	size_t modules[GGUF_BLOCKS + 1];
+	struct text inexact; /* lines of README: modules that no block holds */
+	struct gptqfs_error *err;
+};
+
+/* The narrowest type that holds both. */
+static struct shaped wider(struct shaped a, struct shaped b)
+{
+	if (a.block != GGUF_BLOCKS && b.block != GGUF_BLOCKS) {
+		if (a.block == b.block)
+			return a;
+		a.block = a.block > b.block ? a.block : b.block;
+		return a;
+	}
+	if (a.dtype != b.dtype)
+		a.dtype = DTYPE_F32;
+	a.block = GGUF_BLOCKS;
+	return a;
+}
+
+/* A quantized weight that shares its tensor with one that keeps another float type becomes F16, then F32 beside BF16.
+ */
+static int shape_encoded(struct plan_file *f, const struct tensor *t, struct shaped *out)
+{
+	struct gguf_choice choice = {GGUF_BLOCKS, "an adapter is merged into it"};
+	struct encoded *e = tensor_encoded(t);
+
+	if (tensor_base(t) == t && gguf_choose(e, f->v->p.gguf_q2, &choice))
+		return err_set(f->err, -EIO, "module %.200s cannot be read", e->module);
+	*out = (struct shaped){.block = choice.block, .dtype = DTYPE_F16};
+	f->modules[choice.block]++;
+	if (choice.reason)
+		text_printf(&f->inexact, "    %s: %s\n", e->module, choice.reason);
+	return 0;
+}
+
+static enum dtype dtype_kept(const struct tensor *t)
+{
+	const enum dtype stored = tensor_stored_dtype(tensor_base(t));
+
+	/* F8 that no scale belongs to is exact in F16. */
+	return stored < DTYPE_VIEWS ? stored : stored == DTYPE_F64 ? DTYPE_F32 : DTYPE_F16;
+}
+
+static int shape_matrix(struct plan_file *f, const struct gguf_tensor *t, struct shaped *out)
+{
+	uint64_t quantized = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < t->count; i++) {
+		struct encoded *e = tensor_encoded(t->parts[i]);
+		struct shaped one = {.block = GGUF_BLOCKS, .dtype = dtype_kept(t->parts[i])};
+
+		if (e)
+			rc = shape_encoded(f, t->parts[i], &one);
+		quantized += e ? tensor_elements(t->parts[i]) : 0;
+		*out = i ? wider(*out, one) : one;
+	}
+	f->weights[out->block] += quantized;
+	return rc;
+}
+
+static uint64_t bytes_of_rows(const struct gguf_tensor *t, const struct shaped *s)
+{
+	const uint64_t rows = t->shape[1] * t->shape[2];
+
+	if (s->block == GGUF_BLOCKS)
+		return rows * t->shape[0] * dtype_bytes(s->dtype);
+	return rows * (t->shape[0] / gguf_layout(s->block)->weights) * gguf_layout(s->block)->bytes;
+}
+
+static uint64_t padding(uint64_t bytes)
+{
+	return (GGUF_ALIGN - bytes % GGUF_ALIGN) % GGUF_ALIGN;
+}
+
+static int shape_all(struct plan_file *f)
+{
+	uint64_t at = 0;
+	int rc = 0;
+
+	f->shaped = calloc(f->ts.count, sizeof(*f->shaped));
+	if (!f->shaped)
+		return err_memory(f->err);
+	for (size_t i = 0; rc == 0 && i < f->ts.count; i++) {
+		const struct gguf_tensor *t = &f->ts.list[i];
+		struct shaped *s = &f->shaped[i];
+
+		*s = (struct shaped){.block = GGUF_BLOCKS, .dtype = DTYPE_F32};
+		if (t->kind == GGUF_MATRIX)
+			rc = shape_matrix(f, t, s);
+		s->offset = at;
+		s->bytes = bytes_of_rows(t, s);
+		at += s->bytes + padding(s->bytes);
+	}
+	return rc;
+}
+
+/* That of most quantized weights, the wider one of two. */
+static uint32_t file_type(const struct plan_file *f)
+{
+	enum gguf_block most = GGUF_BLOCKS;
+
+	for (int b = GGUF_BLOCKS - 1; b >= 0; b--)
+		if (f->weights[b] > f->weights[most])
+			most = (enum gguf_block)b;
+	return most == GGUF_BLOCKS ? FILE_TYPE_F16 : gguf_layout(most)->file_type;
+}
+
+/* ---- the header ---- */
+
+/* llama.cpp looks up four tokens in a model whose name says Phi-3, and makes special tokens strip spaces in it. */
+static const char *model_name(const struct plan_file *f)
+{
+	static const char *const tokens[] = {"</s>", "<unk>", "<s>", "<|endoftext|>"};
+	const char *name = f->v->name;
+	const bool named = strcasestr(name, "phi-3") || strcasestr(name, "phi3");
+	bool all = true;
+
+	for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++)
+		all &= gguf_vocab_has(&f->vocab, tokens[i]);
+	if (named && !all)
+		return "model";
+	if (!named && all && strcmp(f->h.arch->name, "phi3") == 0)
+		return arena_printf(&f->v->p.c->arena, "phi-3 %s", name);
+	return name;
+}
+
+static void put_info(const struct gguf_tensor *t, const struct shaped *s, struct text *out)
+{
+	gguf_put_string(out, t->name, strlen(t->name));
+	gguf_put_u32(out, t->ndim);
+	for (int i = 0; i < t->ndim; i++)
+		gguf_put_u64(out, t->shape[i]);
+	gguf_put_u32(out, s->block == GGUF_BLOCKS ? dense_types[s->dtype].id : gguf_layout(s->block)->id);
+	gguf_put_u64(out, s->offset);
+}
+
+static int put_header(struct plan_file *f, struct text *out)
+{
+	static const char zeros[GGUF_ALIGN];
+	const char *name = model_name(f);
+	struct gguf_keys k = {0};
+	int rc = name ? gguf_hparams_put(&f->h, name, file_type(f), &k, f->err) : -ENOMEM;
+
+	if (rc == 0) {
+		gguf_vocab_put(&f->vocab, &f->h, &k);
+		text_put(out, "GGUF", 4);
+		gguf_put_u32(out, VERSION);
+		gguf_put_u64(out, f->ts.count);
+		gguf_put_u64(out, k.count);
+		text_put(out, k.out.data, k.out.len);
+		out->failed |= k.out.failed;
+	}
+	for (size_t i = 0; rc == 0 && i < f->ts.count; i++)
+		put_info(&f->ts.list[i], &f->shaped[i], out);
+	text_put(out, zeros, padding(out->len));
+	text_free(&k.out);
+	return rc == 0 && out->failed ? err_memory(f->err) : rc;
+}
+
+/* ---- the data ---- */
+
+/* One part of a tensor whose rows are not those of a dense view. */
+static int make_rows(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s,
+    const struct tensor *part, const struct generator **g)
+{
+	const struct plan *p = &f->v->p;
+	const struct dense d = {p->c, p->kernels, s->dtype};
+	int rc;
+
+	if (s->block == GGUF_BLOCKS)
+		rc = dense_rows(&d, part, g);
+	else
+		rc = gguf_block_rows(tensor_encoded(part), p->kernels, s->block, &p->c->arena, g);
+	if (rc == 0 && t->kind == GGUF_NORM && f->h.arch->plus_one)
+		rc = gguf_plus_one_rows(*g, &p->c->arena, g);
+	if (rc == 0 && t->head && t->kind == GGUF_BIAS)
+		rc = gguf_element_rows(*g, (uint32_t)dtype_bytes(s->dtype), &p->c->arena, g);
+	if (rc == 0 && t->head)
+		rc = gguf_rope_rows(*g, t->head, &p->c->arena, g);
+	return rc;
+}
+
+static bool is_dense(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s)
+{
+	return s->block == GGUF_BLOCKS && !t->head && !(t->kind == GGUF_NORM && f->h.arch->plus_one);
+}
+
+static int append_part(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s,
+    const struct tensor *part, struct layout *layout)
+{
+	const struct dense d = {f->v->p.c, f->v->p.kernels, s->dtype};
+	const struct generator *g;
+	int rc;
+
+	if (is_dense(f, t, s))
+		return dense_append(&d, part, layout);
+	rc = make_rows(f, t, s, part, &g);
+	if (rc == 0)
+		layout_add_generator(layout, g);
+	return rc;
+}
+
+static int append_made(const struct plan_file *f, const struct gguf_tensor *t, struct layout *layout)
+{
+	const char *bytes = arena_strndup(&f->v->p.c->arena, t->made.data, t->made.len);
+
+	if (bytes)
+		layout_add_bytes(layout, bytes, t->made.len);
+	return bytes ? 0 : -ENOMEM;
+}
+
+static int append_tensor(const struct plan_file *f, size_t i, struct layout *layout)
+{
+	static const char zeros[GGUF_ALIGN];
+	const struct gguf_tensor *t = &f->ts.list[i];
+	int rc = t->count ? 0 : append_made(f, t, layout);
+
+	for (size_t k = 0; rc == 0 && k < t->count; k++)
+		rc = append_part(f, t, &f->shaped[i], t->parts[k], layout);
+	layout_add_bytes(layout, zeros, padding(f->shaped[i].bytes));
+	return rc;
+}
+
+static int lay_out(const struct plan_file *f, struct text *header, struct layout *layout)
+{
+	struct arena *arena = &f->v->p.c->arena;
+	const char *bytes = arena_strndup(arena, header->data, header->len);
+	size_t extents = 1;
+	int rc;
+
+	for (size_t i = 0; i < f->ts.count; i++)
+		extents += (f->ts.list[i].count ? f->ts.list[i].count : 1) + 1;
+	rc = bytes ? layout_reserve(layout, arena, extents) : -ENOMEM;
+	if (rc == 0)
+		layout_add_bytes(layout, bytes, header->len);
+	for (size_t i = 0; rc == 0 && i < f->ts.count; i++)
+		rc = append_tensor(f, i, layout);
+	layout->contents = NULL; /* it describes no module */
+	layout->block = BLOCK;
+	return rc ? err_memory(f->err) : 0;
+}
+
+/* ---- README ---- */
+
+static void write_readme(const struct plan_file *f, struct text *out)
+{
+	text_string(out,
+	    "One file with the model for llama.cpp and what is built on it. It is computed when it is read. Quantized\n"
+	    "weights are the checkpoint's own, in blocks that hold the same numbers: nothing is quantized again.\n\n"
+	    "Quantized modules by type:\n");
+	for (int b = 0; b <= GGUF_BLOCKS; b++)
+		if (f->modules[b])
+			text_printf(out, "    %-5s %zu\n", b == GGUF_BLOCKS ? "F16" : gguf_layout(b)->name,
+			    f->modules[b]);
+	if (f->inexact.len) {
+		text_string(out,
+		    "\nNo block holds these modules exactly; they have the bits of the fp16 view and take its room:\n");
+		text_put(out, f->inexact.data, f->inexact.len);
+	}
+	if (f->h.warning) {
+		text_string(out, "\n");
+		text_string(out, f->h.warning);
+		text_string(out, "\n");
+	}
+}
+
+static int keep_readme(const struct gguf_view *v, struct text *text)
+{
+	struct arena *arena = &v->p.c->arena;
+	const char *bytes = text->failed ? NULL : arena_strndup(arena, text->data, text->len);
+
+	if (!bytes || layout_reserve(v->readme, arena, 1))
+		return -ENOMEM;
+	layout_add_bytes(v->readme, bytes, text->len);
+	return 0;
+}
+
+static int refuse(struct gguf_view *v, const struct gptqfs_error *err)
+{
+	struct text text = {0};
+	int rc;
+
+	v->late.refusal = arena_strndup(&v->p.c->arena, err->text, strlen(err->text));
+	text_string(&text, "There is no GGUF file of this model:\n");
+	text_string(&text, err->text);
+	text_string(&text, "\nThe other views are not touched by that.\n");
+	rc = v->late.refusal ? keep_readme(v, &text) : -ENOMEM;
+	text_free(&text);
+	if (rc == 0)
+		tree_drop(v->p.tree, v->ino);
+	return rc;
+}
+
+/* ---- planning ---- */
+
+static int plan_contents(struct plan_file *f, struct layout *layout)
+{
+	const struct plan *p = &f->v->p;
+	struct text header = {0};
+	int rc = gguf_hparams_read(p->c->config_json, &f->h, f->err);
+
+	/* An adapter may bring tokens with rows of their own. */
+	if (rc == 0 && p->lora && p->lora->vocabulary)
+		f->h.vocabulary = (uint32_t)strtoul(p->lora->vocabulary, NULL, 10);
+	if (rc == 0)
+		rc = gguf_place_all(p->c, p->tensors, &f->h, &f->ts, f->err);
+	if (rc == 0)
+		rc = gguf_vocab_read(p, &f->h, &f->vocab, f->err);
+	if (rc == 0)
+		rc = shape_all(f);
+	if (rc == 0)
+		rc = put_header(f, &header);
+	if (rc == 0)
+		rc = lay_out(f, &header, layout);
+	text_free(&header);
+	return rc;
+}
+
+static int plan_late(struct late *late)
+{
+	struct gguf_view *v = (struct gguf_view *)late;
+	struct gptqfs_error err;
+	struct plan_file f = {.v = v, .err = &err};
+	struct layout layout = {0};
+	struct text readme = {0};
+	int rc = plan_contents(&f, &layout);
+
+	if (rc == 0) {
+		write_readme(&f, &readme);
+		rc = keep_readme(v, &readme);
+	}
+	if (rc == 0) {
+		*v->file = layout;
+		tree_count(v->p.tree, layout.size);
+	} else if (rc == -ENOTSUP || rc == -EBADMSG) {
+		rc = refuse(v, &err);
+	}
+	if (rc == 0)
+		tree_count(v->p.tree, v->readme->size);
+	text_free(&readme);
+	text_free(&f.inexact);
+	free(f.shaped);
+	gguf_vocab_free(&f.vocab);
+	gguf_tensors_free(&f.ts);
+	return rc;
+}
+
+/* Names in config.json may be anything, and what is told of a view is ASCII. */
+static const char *keep_reason(const struct plan *p, const struct gptqfs_error *err)
+{
+	struct text text = {0};
+	const char *reason;
+
+	text_ascii(&text, err->text);
+	reason = text.failed ? NULL : arena_strndup(&p->c->arena, text.data, text.len);
+	text_free(&text);
+	return reason ? reason : "out of memory";
+}
+
+const char *view_gguf_absent(const struct plan *p)
+{
+	struct gptqfs_error err;
+	struct gguf_hparams h;
+	const char *reason = NULL;
+
+	if (gguf_hparams_read(p->c->config_json, &h, &err))
+		reason = keep_reason(p, &err);
+	else if (!listing_has(&p->c->listing, "tokenizer.json") && !listing_has(&p->c->listing, "tokenizer.model"))
+		reason = "there is no tokenizer.json or tokenizer.model";
+	return reason;
+}
+
+/* The name of the directory; of an entry of the Hugging Face cache, that of the repository. */
+static const char *name_of(const struct plan *p)
+{
+	const char *path = p->c->dir.path, *snapshot = strstr(path, "/snapshots/");
+	const char *end = snapshot && p->c->dir.blobs >= 0 ? snapshot : path + strlen(path);
+	const char *name = end;
+
+	while (name > path && name[-1] != '/')
+		name--;
+	for (const char *dashes = name; end == snapshot && dashes + 2 < end; dashes++)
+		if (dashes[0] == '-' && dashes[1] == '-')
+			name = dashes + 2;
+	return name == end ? "model" : arena_strndup(&p->c->arena, name, (size_t)(end - name));
+}
+
+int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir)
+{
+	struct arena *arena = &p->c->arena;
+	struct gguf_view *v = arena_alloc(arena, 1, sizeof(*v));
+	struct gguf_hparams h;
+	const char *file;
+
+	if (!v)
+		return -ENOMEM;
+	*v = (struct gguf_view){.late = LATE(plan_late), .p = *p, .name = name_of(p)};
+	v->file = arena_alloc(arena, 1, sizeof(*v->file));
+	v->readme = arena_alloc(arena, 1, sizeof(*v->readme));
+	file = v->name ? arena_printf(arena, "%s.gguf", v->name) : NULL;
+	if (!v->file || !v->readme || !file)
+		return -ENOMEM;
+	if (gguf_hparams_read(p->c->config_json, &h, NULL) == 0 && h.warning)
+		checkpoint_warn_once(p->c, "%s", h.warning);
+	v->ino = tree_add_late(p->tree, dir, file, v->file, &p->weights, &v->late);
+	if (!v->ino || !tree_add_late(p->tree, dir, "README", v->readme, &p->weights, &v->late))
+		return -ENOMEM;
+	view_state(p, view)->late = &v->late;
+	return 0;
+}

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+#include "view/gguf/place.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "file/guard.h"
+#include "tensor/encoding.h"
+
+/* ---- the model's tensors by name ---- */
+
+/* A tensor as it is in the checkpoint: parts of joined ones, and experts, one by one. */
+struct leaf {
+	const struct tensor *t;
+	bool placed;
+};
+
+struct placer {
+	struct checkpoint *c;
+	const struct gguf_hparams *h;
+	struct gguf_tensors *out;
+	struct gptqfs_error *err;
+	struct leaf *leaves; /* [count] by name */
+	size_t count;
+	const char *prefix; /* "model." */
+	const char *head;   /* "lm_head" */
+};
+
+static size_t count_leaves(const struct tensor *t)
+{
+	const struct tensor *const *parts;
+	size_t count, leaves = 0;
+
+	parts = tensor_parts(&t, &count);
+	if (count == 1 && parts[0] == t)
+		return 1;
+	for (size_t i = 0; i < count; i++)
+		leaves += count_leaves(parts[i]);
+	return leaves;
+}
+
+static void add_leaves(struct placer *p, const struct tensor *t)
+{
+	const struct tensor *const *parts;
+	size_t count;
+
+	parts = tensor_parts(&t, &count);
+	if (count == 1 && parts[0] == t)
+		p->leaves[p->count++] = (struct leaf){.t = t, .placed = t->origin == TENSOR_ZEROS};
+	else
+		for (size_t i = 0; i < count; i++)
+			add_leaves(p, parts[i]);
+}
+
+static int leaf_order(const void *a, const void *b)
+{
+	return strcmp(((const struct leaf *)a)->t->name, ((const struct leaf *)b)->t->name);
+}
+
+static int leaf_find_order(const void *name, const void *leaf)
+{
+	return strcmp(name, ((const struct leaf *)leaf)->t->name);
+}
+
+static int list_leaves(struct placer *p, const struct tensors *ts)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < ts->count; i++)
+		count += count_leaves(&ts->list[i]);
+	p->leaves = calloc(count + 1, sizeof(*p->leaves));
+	if (!p->leaves)
+		return err_memory(p->err);
+	for (size_t i = 0; i < ts->count; i++)
+		add_leaves(p, &ts->list[i]);
+	qsort(p->leaves, p->count, sizeof(*p->leaves), leaf_order);
+	return 0;
+}
+
+#define NAME_MAX_BYTES 256
+
+static struct leaf *leaf_find(const struct placer *p, const char *name)
+{
+	return bsearch(name, p->leaves, p->count, sizeof(*p->leaves), leaf_find_order);
+}
+
+/* ---- one tensor of the file ---- */
+
+/* A module of the model, of which experts are several. */
+struct source {
+	const struct gguf_place *place;
+	uint32_t layer;
+	const char *suffix; /* ".weight" or ".bias" */
+};
+
+/* The name in the checkpoint; `module` may have a '#' in place of the expert. */
+static void source_name(const struct placer *p, const struct source *s, const char *module, uint32_t expert,
+    char name[NAME_MAX_BYTES])
+{
+	const char *number = strchr(module, '#');
+
+	if (number)
+		snprintf(name, NAME_MAX_BYTES, "%slayers.%u.%.*s%u%s%s", p->prefix, s->layer, (int)(number - module),
+		    module, expert, number + 1, s->suffix);
+	else
+		snprintf(name, NAME_MAX_BYTES, "%slayers.%u.%s%s", p->prefix, s->layer, module, s->suffix);
+}
+
+static int refuse_shape(const struct placer *p, const struct tensor *t, const char *expected)
+{
+	return err_set(p->err, -EBADMSG, "tensor %.200s has a shape that does not fit; expected %s", t->name, expected);
+}
+
+static int refuse_missing(const struct placer *p, const char *name)
+{
+	return err_set(p->err, -ENOTSUP, "tensor %.200s is missing, which %s models have", name, p->h->arch->name);
+}
+
+static struct gguf_tensor *new_tensor(struct placer *p, size_t parts)
+{
+	struct gguf_tensors *out = p->out;
+	const size_t room = out->room * 2 + 64;
+	struct gguf_tensor *list = out->list, *t;
+
+	if (out->count == out->room)
+		list = reallocarray(out->list, room, sizeof(*list));
+	if (!list)
+		return NULL;
+	out->room = out->count == out->room ? room : out->room;
+	out->list = list;
+	t = &list[out->count];
+	*t = (struct gguf_tensor){.parts = arena_alloc(&out->arena, parts, sizeof(*t->parts))};
+	if (parts && !t->parts)
+		return NULL;
+	out->count++;
+	return t;
+}
+
+static int take_part(struct placer *p, struct gguf_tensor *out, struct leaf *leaf)
+{
+	if (!tensor_is_float(leaf->t))
+		return err_set(p->err, -ENOTSUP, "tensor %.200s is not of a float type", leaf->t->name);
+	leaf->placed = true;
+	out->parts[out->count++] = leaf->t;
+	return 0;
+}
+
+/* The shape of the file's tensor from those of its parts: rows after rows, experts one after another. */
+static int settle_shape(const struct placer *p, struct gguf_tensor *out, bool experts)
+{
+	const struct tensor *first = out->parts[0];
+	const bool matrix = out->kind == GGUF_MATRIX || out->kind == GGUF_ROUTER;
+	uint64_t rows = 0;
+
+	if (first->ndim != (matrix ? 2 : 1))
+		return refuse_shape(p, first, matrix ? "a matrix" : "one dimension");
+	for (size_t i = 0; i < out->count; i++) {
+		const struct tensor *t = out->parts[i];
+
+		if (t->ndim != first->ndim || t->shape[t->ndim - 1] != first->shape[first->ndim - 1] ||
+		    (experts && t->shape[0] != first->shape[0]))
+			return refuse_shape(p, t, "that of the tensor before it");
+		rows += t->shape[0];
+	}
+	if (!rows || !first->shape[first->ndim - 1])
+		return refuse_shape(p, first, "no dimension of 0");
+	out->ndim = experts ? 3 : first->ndim;
+	out->shape[0] = matrix ? first->shape[1] : rows;
+	out->shape[1] = matrix ? experts ? first->shape[0] : rows : 1;
+	out->shape[2] = experts ? out->count : 1;
+	if (out->head && rows != (uint64_t)out->head * (rows / out->head))
+		return refuse_shape(p, first, "whole heads");
+	return 0;
+}
+
+static uint32_t rows_of_head(const struct placer *p, const struct gguf_place *place)
+{
+	return p->h->arch->rope_order && place->rows != GGUF_ROWS ? p->h->head_dim : 0;
+}
+
+static int check_heads(const struct placer *p, const struct gguf_place *place, const struct gguf_tensor *t)
+{
+	const uint64_t heads = place->rows == GGUF_ROPE_Q ? p->h->heads : p->h->kv_heads;
+	const uint64_t rows = t->kind == GGUF_BIAS ? t->shape[0] : t->shape[1];
+
+	if (t->head && rows != heads * t->head)
+		return refuse_shape(p, t->parts[0], "as many rows as the heads of config.json have together");
+	return 0;
+}
+
+/* A weight or bias of a layer, from one tensor or several. */
+static int place_source(struct placer *p, const struct source *s)
+{
+	const struct gguf_place *place = s->place;
+	const bool experts = strchr(place->from, '#') != NULL;
+	const char *const *modules = &place->from;
+	size_t parts = experts ? p->h->experts : 1;
+	char name[NAME_MAX_BYTES];
+	struct gguf_tensor *t;
+	int rc = 0;
+
+	source_name(p, s, place->from, 0, name);
+	if (place->halves[0] && !leaf_find(p, name)) {
+		modules = place->halves;
+		parts = 2;
+	}
+	if (parts > p->count)
+		return err_set(p->err, -ENOTSUP, "config.json has %zu experts, the checkpoint %zu tensors", parts,
+		    p->count);
+	t = new_tensor(p, parts);
+	if (!t)
+		return err_memory(p->err);
+	for (size_t i = 0; rc == 0 && i < parts; i++) {
+		struct leaf *leaf;
+
+		source_name(p, s, modules[experts ? 0 : i], (uint32_t)i, name);
+		leaf = leaf_find(p, name);
+		rc = leaf ? take_part(p, t, leaf) : refuse_missing(p, name);
+	}
+	if (rc)
+		return rc;
+	snprintf(t->name, sizeof(t->name), "blk.%u.%s%s", s->layer, place->to, s->suffix);
+	t->kind = strcmp(s->suffix, ".bias") == 0 ? GGUF_BIAS : place->kind;
+	t->head = rows_of_head(p, place);
+	rc = settle_shape(p, t, experts);
+	return rc ? rc : check_heads(p, place, t);
+}
+
+/* ---- biases ---- */
+
+struct zero_scan {
+	const unsigned char *data;
+	size_t bytes, element;
+	bool zero;
+};
+
+static void scan_zero(void *ctx)
+{
+	struct zero_scan *s = ctx;
+
+	s->zero = true;
+	for (size_t i = 0; i < s->bytes; i++)
+		s->zero &= !(i % s->element == s->element - 1 ? s->data[i] & 0x7f : s->data[i]);
+}
+
+/* Returns 1 if the tensor is all zeros, 0 if not, or -EIO. */
+static int is_all_zero(const struct placer *p, const struct tensor *t)
+{
+	struct zero_scan s = {.element = 1};
+
+	if (t->origin != TENSOR_STORED)
+		return 0;
+	s.data = checkpoint_data(p->c, t->stored);
+	s.bytes = t->stored->bytes;
+	s.element = dtype_bytes(t->stored->dtype);
+	if (source_guard(scan_zero, &s))
+		return err_set(p->err, -EIO, "tensor %.200s cannot be read", t->name);
+	return s.zero;
+}
+
+/* A bias has a place if the architecture's graph adds it; one of zeros, which some quantizers write, needs none. */
+static int place_bias(struct placer *p, const struct source *s)
+{
+	const enum gguf_biases biases = p->h->arch->biases;
+	const bool experts = strchr(s->place->from, '#') != NULL;
+	const bool kept = biases == GGUF_BIAS_QKV && s->place->qkv;
+	const char *const *modules[] = {&s->place->from, &s->place->halves[0], &s->place->halves[1]};
+	char name[NAME_MAX_BYTES];
+	bool some = false;
+
+	for (size_t m = 0; m < 3; m++)
+		for (uint32_t i = 0; *modules[m] && i < (experts ? p->h->experts : 1); i++) {
+			struct leaf *leaf;
+			int zero;
+
+			source_name(p, s, *modules[m], i, name);
+			leaf = leaf_find(p, name);
+			zero = leaf && !kept ? is_all_zero(p, leaf->t) : 0;
+			if (zero < 0)
+				return zero;
+			if (leaf && !zero && biases != GGUF_BIAS_LINEAR && !kept)
+				return err_set(p->err, -ENOTSUP, "%s models have no bias %.200s", p->h->arch->name,
+				    name);
+			if (leaf && zero)
+				leaf->placed = true;
+			some |= leaf && !zero;
+		}
+	return some ? place_source(p, s) : 0;
+}
+
+static int place_layer(struct placer *p, uint32_t layer)
+{
+	int rc = 0;
+
+	for (const struct gguf_place *const *list = p->h->arch->layer; *list; list++)
+		for (const struct gguf_place *place = *list; rc == 0 && place->from; place++) {
+			rc = place_source(p, &(struct source){place, layer, ".weight"});
+			if (rc == 0 && place->kind != GGUF_NORM)
+				rc = place_bias(p, &(struct source){place, layer, ".bias"});
+		}
+	return rc;
+}
+
+/* ---- the tensors around the layers ---- */
+
+static int place_single(struct placer *p, const char *from, const char *to, enum gguf_kind kind)
+{
+	struct leaf *leaf = leaf_find(p, from);
+	struct gguf_tensor *t = leaf ? new_tensor(p, 1) : NULL;
+	int rc;
+
+	if (!leaf)
+		return refuse_missing(p, from);
+	if (!t)
+		return err_memory(p->err);
+	rc = take_part(p, t, leaf);
+	if (rc)
+		return rc;
+	snprintf(t->name, sizeof(t->name), "%s", to);
+	t->kind = kind;
+	return settle_shape(p, t, false);
+}
+
+static int place_made(struct placer *p, const char *name)
+{
+	struct gguf_tensor *t = new_tensor(p, 0);
+	int rc;
+
+	if (!t)
+		return err_memory(p->err);
+	snprintf(t->name, sizeof(t->name), "rope_%s.weight", name);
+	t->kind = GGUF_NORM;
+	rc = p->h->rope == GGUF_ROPE_LLAMA3
+	         ? gguf_rope_llama3(p->h, &t->made, p->err)
+	         : gguf_rope_long(p->h, ends_with(name, "long") ? "long_factor" : "short_factor", &t->made, p->err);
+	t->ndim = 1;
+	t->shape[0] = t->made.len / 4;
+	t->shape[1] = t->shape[2] = 1;
+	return rc == 0 && t->made.failed ? err_memory(p->err) : rc;
+}
+
+static int place_factors(struct placer *p)
+{
+	int rc = 0;
+
+	if (p->h->rope == GGUF_ROPE_LLAMA3)
+		return place_made(p, "freqs");
+	if (p->h->rope == GGUF_ROPE_LONG)
+		rc = place_made(p, "factors_long");
+	return rc || p->h->rope != GGUF_ROPE_LONG ? rc : place_made(p, "factors_short");
+}
+
+static int place_head(struct placer *p)
+{
+	char name[NAME_MAX_BYTES];
+	struct leaf *leaf;
+
+	snprintf(name, sizeof(name), "%s.weight", p->head);
+	leaf = leaf_find(p, name);
+	if (!leaf)
+		return 0;
+	/* llama.cpp's graph of gemma takes the embedding, to which the class ties its head. */
+	if (p->h->arch->plus_one && !tensor_encoded(leaf->t)) {
+		leaf->placed = true;
+		return 0;
+	}
+	return place_single(p, name, "output.weight", GGUF_MATRIX);
+}
+
+/* What llama.cpp has no use for, and what is zero. */
+static int check_rest(const struct placer *p)
+{
+	static const char *const ignored[] = {".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"};
+	static const char *const towers[] = {
+	    "vision_tower.", "vision_model.", "visual.", "multi_modal_projector.", "mm_projector."};
+
+	for (size_t i = 0; i < p->count; i++) {
+		const char *name = p->leaves[i].t->name;
+		const char *part = strncmp(name, "model.", 6) == 0 ? name + 6 : name;
+		bool known = p->leaves[i].placed;
+
+		for (size_t k = 0; k < sizeof(ignored) / sizeof(*ignored); k++)
+			known |= ends_with(name, ignored[k]);
+		for (size_t k = 0; k < sizeof(towers) / sizeof(*towers); k++)
+			known |= strncmp(part, towers[k], strlen(towers[k])) == 0;
+		if (!known)
+			return err_set(p->err, -ENOTSUP, "tensor %.200s has no place in a GGUF file of %s", name,
+			    p->h->arch->name);
+	}
+	return 0;
+}
+
+static int find_prefix(struct placer *p)
+{
+	static const struct {
+		const char *prefix, *head;
+	} known[] = {{"model.", "lm_head"}, {"language_model.model.", "language_model.lm_head"},
+	    {"model.language_model.", "lm_head"}};
+	char name[NAME_MAX_BYTES];
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+		snprintf(name, sizeof(name), "%sembed_tokens.weight", known[i].prefix);
+		if (!leaf_find(p, name))
+			continue;
+		p->prefix = known[i].prefix;
+		p->head = known[i].head;
+		return 0;
+	}
+	return refuse_missing(p, "model.embed_tokens.weight");
+}
+
+static int place_tensors(struct placer *p)
+{
+	char name[NAME_MAX_BYTES];
+	int rc = find_prefix(p);
+
+	if (rc)
+		return rc;
+	snprintf(name, sizeof(name), "%sembed_tokens.weight", p->prefix);
+	rc = place_single(p, name, "token_embd.weight", GGUF_MATRIX);
+	if (rc == 0 && p->out->list[0].shape[1] != p->h->vocabulary)
+		rc = refuse_shape(p, p->out->list[0].parts[0], "a row for each token of config.json's vocab_size");
+	if (rc == 0)
+		rc = place_factors(p);
+	for (uint32_t i = 0; rc == 0 && i < p->h->blocks; i++)
+		rc = place_layer(p, i);
+	snprintf(name, sizeof(name), "%snorm.weight", p->prefix);
+	if (rc == 0)
+		rc = place_single(p, name, "output_norm.weight", GGUF_NORM);
+	if (rc == 0)
+		rc = place_head(p);
+	return rc ? rc : check_rest(p);
+}
+
+int gguf_place_all(struct checkpoint *c, const struct tensors *ts, const struct gguf_hparams *h,
+    struct gguf_tensors *out, struct gptqfs_error *err)
+{
+	struct placer p = {.c = c, .h = h, .out = out, .err = err};
+	int rc = list_leaves(&p, ts);
+
+	*out = (struct gguf_tensors){0};
+	if (rc == 0)
+		rc = place_tensors(&p);
+	free(p.leaves);
+	return rc;
+}
+
+void gguf_tensors_free(struct gguf_tensors *ts)
+{
+	for (size_t i = 0; i < ts->count; i++)
+		text_free(&ts->list[i].made);
+	free(ts->list);
+	arena_free(&ts->arena);
+}

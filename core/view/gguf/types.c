@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include "view/gguf/types.h"
+
+struct levels_job {
+	const struct encoded *e;
+	struct code_levels levels;
+};
+
+static void read_levels(void *ctx)
+{
+	struct levels_job *job = ctx;
+
+	job->e->encoding->levels(job->e, &job->levels);
+}
+
+/* Q2_0 has d times -1, 0, 1 and 2: what a zero of 1 gives, or one of 2 with the sign turned. */
+static bool fits_q2(const struct code_levels *l, uint64_t columns)
+{
+	return l->bits == 2 && l->zero_min >= 1 && l->zero_max <= 2 && l->run >= 64 && columns % 64 == 0;
+}
+
+static struct gguf_choice choose(const struct encoded *e, const struct code_levels *l, bool q2)
+{
+	const int32_t low = -l->zero_max, high = (1 << l->bits) - 1 - l->zero_min;
+	const uint64_t columns = e->shape[1];
+
+	if (l->run < 32)
+		return (struct gguf_choice){GGUF_BLOCKS, "act-order, or groups that blocks of 32 do not fit"};
+	if (columns % 32)
+		return (struct gguf_choice){GGUF_BLOCKS, "in_features is no multiple of 32"};
+	if (!l->half)
+		return (struct gguf_choice){GGUF_BLOCKS, "a scale is no fp16"};
+	if (q2 && fits_q2(l, columns))
+		return (struct gguf_choice){GGUF_Q2_0, NULL};
+	for (enum gguf_block b = GGUF_Q4_0; b < GGUF_BLOCKS; b++)
+		if (low >= gguf_layout(b)->low && high <= gguf_layout(b)->high)
+			return (struct gguf_choice){b, NULL};
+	return (struct gguf_choice){GGUF_BLOCKS, "code - zero takes more than 8 bits"};
+}
+
+int gguf_choose(struct encoded *e, bool q2, struct gguf_choice *out)
+{
+	const struct inputs in = encoded_inputs(e);
+	struct levels_job job = {.e = e};
+	int rc;
+
+	*out = (struct gguf_choice){GGUF_BLOCKS, "not made of integer codes"};
+	if (!e->encoding->codes || !e->encoding->levels)
+		return 0;
+	out->reason = "not stored as a matrix of rows";
+	if (e->ndim != 2 || e->transposed)
+		return 0;
+	rc = inputs_guard(&in, read_levels, &job);
+	if (rc == 0)
+		*out = choose(e, &job.levels, q2);
+	return rc;
+}

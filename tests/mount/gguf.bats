@@ -1,0 +1,284 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The GGUF file of a model: keys, tensors and data are those expected, and the numbers those of the fp32 view.
+
+load lib
+
+gguf() {
+	python3 -S "$TESTS/tools/gguf.py" "$@"
+}
+
+# find_gguf NAME: what is expected of the file of a model, in $expected.
+find_gguf() {
+	for expected in "$TESTS/data/gguf/expected/$1.json" "$ROOT/../shared/gguf/expected/$1.json"; do
+		[[ -e $expected ]] && return
+	done
+	skip "no expected GGUF file of $1"
+}
+
+# same NAME...: the files of these models are the expected ones.
+same() {
+	local name
+
+	for name; do
+		find_model "$name"
+		find_gguf "$name"
+		mount_model "$source" "$mnt"
+		gguf "$mnt/gguf/$name.gguf" "$expected"
+		unmount "$mnt"
+	done
+}
+
+# exact [OPTION...]: the file of $model has the numbers of its fp32 view.
+exact() {
+	mount_model "$@" "$model" "$mnt"
+	gguf "$mnt/gguf/model.gguf" "$mnt/fp32/model.safetensors" || fail "$(cat "$mnt/gguf/README")"
+}
+
+# borrow_tokenizer: gives $model, which has 256 tokens, the tokenizer of a model that has one.
+borrow_tokenizer() {
+	find_model tiny-llama-4b-g32-shard
+	cp "$source"/tokenizer*.json "$model/"
+}
+
+# no_gguf WORD...: there is no file, README has these words in this order, and the fp16 view is untouched.
+no_gguf() {
+	local pattern='*' word
+
+	for word; do
+		pattern+=$word*
+	done
+	mount_model "$model" "$mnt"
+	[[ $(ls "$mnt/gguf") = README ]] || fail "$(ls "$mnt/gguf")"
+	[[ $(cat "$mnt/gguf/README") = $pattern ]] || fail "$(cat "$mnt/gguf/README")"
+	[[ ! -e $mnt/gguf/model.gguf ]]
+	cat "$mnt/fp16/model.safetensors" >/dev/null
+	unmount "$mnt"
+	run -3 "$GPTQFS" -o view=gguf "$model" "$mnt"
+	[[ $output = $pattern ]] || fail "$output"
+}
+
+@test "Llama 3: factors of rope, merges that are ignored, negative scales" { same llama3; }
+@test "Mistral: a SentencePiece model, added tokens; 2, 3 and 8 bits" { same mistral-spm; }
+@test "Llama: SentencePiece as JSON, a tied head, linear rope" { same llama-spm-json; }
+@test "Mixtral: stacks of experts, one of which no block holds" { same mixtral; }
+@test "Qwen2: yarn, biases, an F16 embedding" { same qwen2-yarn; }
+@test "Qwen2-MoE: shared experts" { same qwen2moe; }
+@test "Qwen3: head_dim, a quantized head" { same qwen3-2bit; }
+@test "Phi-3: joined in the file, longrope" { same phi3-longrope; }
+@test "Gemma 2" { same gemma2; }
+@test "Gemma 3" { same gemma3; }
+@test "GPTQ of every width" { same tiny-llama-2b-g32-asym tiny-llama-3b-g32-asym tiny-llama-5b-planar tiny-llama-8b-g64-sym; }
+@test "GPTQ with all kinds of groups and zeros" {
+	same tiny-llama-4b-dynamic tiny-llama-4b-g128-ragged tiny-llama-4b-g32-asym tiny-llama-4b-g32-asym-act \
+		tiny-llama-4b-g32-asym-v2 tiny-llama-4b-g32-autoround tiny-llama-4b-g32-shard tiny-llama-4b-g32-sym \
+		tiny-llama-4b-gm1-sym tiny-llamabf16-4b-g32-asym
+}
+@test "Phi-3 with gate and up apart, Qwen2, Qwen3-MoE" {
+	same tiny-phi3-4b-g32 tiny-qwen2-4b-g64-asym tiny-qwen3moe-4b-g32-asym-act
+}
+@test "SmolLM2" { same smollm2-135m-gptq-4bit-g64; }
+
+@test "no expected GGUF file is forgotten here" {
+	for file in "$TESTS"/data/gguf/expected/*.json "$ROOT"/../shared/gguf/expected/*.json; do
+		[[ ! -e $file ]] || grep -qE "[[:blank:]]$(basename "$file" .json)( |;|$)" "$BATS_TEST_FILENAME" || fail "no test for $file"
+	done
+}
+
+@test "the plain C code gives the same" {
+	GPTQFS_CPU=c same qwen2-yarn mistral-spm
+}
+
+@test "the numbers of the fp32 view: models of AWQ and compressed-tensors" {
+	local name tried=0
+
+	for name in awq-gemm-g32 awq-gemm-moe-gptqmodel awq-gemm-sym-autoround awq-gemvfast-g128 ct-bits-2to7 ct-kvcache-w4 \
+		ct-mixed-lmhead ct-moe-w4 ct-sharded-gptq-asym ct-w4-asym-g32 ct-w4-g128-bf16 ct-w8-channel-ragged \
+		ct-w8-tensor-asym-naive ct-w8a8 ct012-actorder-group ct012-bits-3567-words ct081-asym-i8-zeros; do
+		[[ -d $TESTS/data/int/models/$name || -d $ROOT/../shared/int/models/$name ]] || continue
+		copy_model "$name"
+		borrow_tokenizer
+		exact
+		unmount "$mnt"
+		rm -rf "$model"
+		tried=$((tried + 1))
+	done
+	[[ $tried -ge 3 ]]
+}
+
+@test "the numbers of the fp32 view: GPTQ" {
+	copy_model tiny-llama-5b-planar
+	exact
+	grep -q 'Q8_0 *14$' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
+}
+
+@test "Q2_0 on request, for zeros of 1 and 2" {
+	copy_model qwen3-2bit
+	exact -o gguf_q2
+	grep -q 'Q2_0 *14$' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
+}
+
+@test "README tells what no block holds, and why" {
+	find_model tiny-llama-4b-g32-asym-act
+	mount_model "$source" "$mnt"
+	grep -q 'model.layers.0.mlp.up_proj: act-order' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
+	grep -q '^Gguf_view: .*gguf/README' "$mnt/info"
+}
+
+@test "any piece of the file is what it is in the whole file" {
+	find_model qwen2-yarn
+	mount_model "$source" "$mnt"
+	cat "$mnt/gguf/qwen2-yarn.gguf" >"$BATS_TEST_TMPDIR/whole"
+	python3 -S - "$mnt/gguf/qwen2-yarn.gguf" "$BATS_TEST_TMPDIR/whole" <<'END'
+import os, random, sys
+whole = open(sys.argv[2], "rb").read()
+random.seed(20)
+for _ in range(50):
+    # Each descriptor reads past the page cache of none before it.
+    fd = os.open(sys.argv[1], os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    at, size = random.randrange(len(whole)), random.choice((1, 17, 100, 4096, 70000))
+    assert os.pread(fd, size, at) == whole[at:at + size], (at, size)
+    os.close(fd)
+END
+}
+
+@test "direct I/O is rounded to 4096 bytes, not to a whole request" {
+	find_model qwen2-yarn
+	mount_model "$source" "$mnt"
+	[[ $(stat -c %o "$mnt/gguf/qwen2-yarn.gguf") = 4096 ]]
+	[[ $(stat -c %o "$mnt/fp16/model.safetensors") -gt 4096 ]]
+}
+
+@test "planned once, whoever looks first" {
+	local i pids=()
+
+	find_model mistral-spm
+	find_gguf mistral-spm
+	mount_model "$source" "$mnt"
+	for i in {1..8}; do
+		stat -c %s "$mnt/gguf/mistral-spm.gguf" >"$BATS_TEST_TMPDIR/size.$i" &
+		pids+=($!)
+	done
+	wait "${pids[@]}"
+	[[ $(sort -u "$BATS_TEST_TMPDIR"/size.*) = "$(jq .size "$expected")" ]]
+	gguf "$mnt/gguf/mistral-spm.gguf" "$expected"
+}
+
+@test "view=gguf: the file is in the root" {
+	find_model mistral-spm
+	find_gguf mistral-spm
+	mount_model -o view=gguf "$source" "$mnt"
+	[[ $(ls "$mnt") = $'README\nmistral-spm.gguf' ]] || fail "$(ls "$mnt")"
+	gguf "$mnt/mistral-spm.gguf" "$expected"
+}
+
+@test "a class that llama.cpp is not known to have: no gguf/, info says why, view=gguf is exit 3" {
+	copy_model tiny-llama-4b-g32-shard
+	sed -i 's/LlamaForCausalLM/OtherForCausalLM/' "$model/config.json"
+	mount_model "$model" "$mnt"
+	[[ ! -e $mnt/gguf ]]
+	grep -q '^Gguf_view: .*OtherForCausalLM' "$mnt/info" || fail "$(cat "$mnt/info")"
+	unmount "$mnt"
+	run -3 "$GPTQFS" -o view=gguf "$model" "$mnt"
+	[[ $output = *OtherForCausalLM* ]] || fail "$output"
+}
+
+@test "no tokenizer: no gguf/, and info says why" {
+	copy_model tiny-llama-4b-g32-shard
+	rm "$model/tokenizer.json"
+	mount_model "$model" "$mnt"
+	[[ ! -e $mnt/gguf ]]
+	grep -q '^Gguf_view: .*tokenizer.json' "$mnt/info" || fail "$(cat "$mnt/info")"
+}
+
+@test "a rule for words that llama.cpp has no name for: README quotes it" {
+	copy_model refused-pre
+	no_gguf 'Split ' '{1,2}' ByteLevel gguf_kv
+}
+
+@test "refused by name: tokenizers that are damaged" {
+	copy_model mistral-spm
+	truncate -s 1000 "$model/tokenizer.model"
+	no_gguf tokenizer.model SentencePiece
+	head -c 100000 /dev/urandom >"$model/tokenizer.model"
+	no_gguf tokenizer.model
+	rm "$model/tokenizer.model"
+	echo '{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["ab"], "byte_fallback": true}}' >"$model/tokenizer.json"
+	no_gguf merges
+	echo '{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": [], "byte_fallback": true}}' >"$model/tokenizer.json"
+	no_gguf vocab
+	echo '{"model": {"type": "BPE", "vocab": {"[PAD7]": 3}, "merges": [], "byte_fallback": true}}' >"$model/tokenizer.json"
+	no_gguf 'same text' PAD7
+	echo '{"model": {"type": "Unigram", "vocab": []}}' >"$model/tokenizer.json"
+	no_gguf Unigram gguf_kv
+	echo '{"model": ' >"$model/tokenizer.json"
+	no_gguf tokenizer.json JSON
+}
+
+# change PYTHON: $model is tiny-llama again, but for that.
+change() {
+	rm -rf "$model"
+	copy_model tiny-llama-4b-g32-shard
+	python3 -S - "$model" <<'END'
+import json, pathlib, struct, sys
+model = pathlib.Path(sys.argv[1])
+# The shards as one file, which edit_model.py takes.
+header, data = {}, b""
+for shard in sorted(model.glob("*.safetensors")):
+    raw = shard.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    part = json.loads(raw[8:8 + size])
+    part.pop("__metadata__", None)
+    for name, t in part.items():
+        header[name] = dict(t, data_offsets=[n + len(data) for n in t["data_offsets"]])
+    data += raw[8 + size:]
+    shard.unlink()
+for index in model.glob("*.index.json"):
+    index.unlink()
+header = json.dumps(header).encode()
+(model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)
+END
+	edit_model <<<"$1"
+}
+
+@test "refused by name: models that do not fit their class" {
+	change 'config["vocab_size"] = 255'
+	no_gguf embed_tokens vocab_size
+	change 'config["num_hidden_layers"] = 1'
+	no_gguf layers.1. 'no place'
+	change 'config["num_attention_heads"] = 8'
+	no_gguf self_attn.q_proj heads
+	change 'config["rope_parameters"] = {"rope_type": "linear"}'
+	no_gguf factor
+	change 'tensors["model.layers.0.mlp.odd.weight"] = ["F16", [2], bytes(4)]'
+	no_gguf mlp.odd.weight 'no place'
+	change 'tensors["model.layers.1.input_layernorm.weight"][1] = [16, 8]'
+	no_gguf layers.1.input_layernorm 'one dimension'
+	change 'config["architectures"] = ["Qwen3ForCausalLM"]'
+	no_gguf q_norm missing
+}
+
+@test "biases: those of zeros are left out, others have a place or are refused" {
+	change 'tensors["model.layers.0.mlp.up_proj.bias"] = ["F16", [tensors["model.layers.0.mlp.up_proj.qweight"][1][1]], bytes(2 * tensors["model.layers.0.mlp.up_proj.qweight"][1][1])]'
+	exact
+	unmount "$mnt"
+	change '
+config["attention_bias"] = config["mlp_bias"] = True
+for m in ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj"):
+    n = tensors[f"model.layers.0.{m}.qweight"][1][1]
+    tensors[f"model.layers.0.{m}.bias"] = ["F16", [n], ints(f"<{n}e", *(i - 3 for i in range(n)))]'
+	exact
+	unmount "$mnt"
+	change '
+config["architectures"], config["model_type"] = ["Gemma2ForCausalLM"], "other"
+tensors["model.layers.0.self_attn.o_proj.bias"] = ["F32", [1], ints("<f", 1)]'
+	no_gguf self_attn.o_proj.bias
+}
+
+@test "a kind of rope that a GGUF file cannot tell" {
+	change 'config["rope_parameters"] = {"rope_type": "dynamic", "factor": 2}'
+	mount_model "$model" "$mnt"
+	[[ ! -e $mnt/gguf ]]
+	grep -q '^Gguf_view: .*dynamic' "$mnt/info"
+}
