@@ -158,6 +158,6 @@ static const struct weight *add_fast(struct mixture *x, const char *module, uint
 	return weight;
 }
 
-const struct packer awq = {"awq", true, "awq", begin_gemm, add_gemm, NULL};
-const struct packer awq_gemv = {"gemv", true, "awq", begin_gemv, add_gemv, NULL};
-const struct packer awq_fast = {"gemvfast", true, "awq", begin_fast, add_fast, NULL};
+const struct packer awq = {"awq", true, "awq", NULL, begin_gemm, add_gemm, NULL};
+const struct packer awq_gemv = {"gemv", true, "awq", NULL, begin_gemv, add_gemv, NULL};
+const struct packer awq_fast = {"gemvfast", true, "awq", NULL, begin_fast, add_fast, NULL};

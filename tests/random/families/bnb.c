@@ -110,7 +110,8 @@ static void add_table(struct mixture *x, const char *weight, const uint32_t *tab
 		store(s->data + (size_t)i * 4, table[i], 4);
 }
 
-static const struct weight *add(struct mixture *x, const char *module, uint64_t in)
+/* `turned`: what was quantized is the transpose of the weight. */
+static const struct weight *add_4bit(struct mixture *x, const char *module, uint64_t in, bool turned)
 {
 	static const unsigned short sizes[] = {64, 64, 64, 32, 128, 256, 512, 1024, 2048, 4096};
 	const bool is_nf4 = chance(60);
@@ -129,15 +130,30 @@ static const struct weight *add(struct mixture *x, const char *module, uint64_t 
 		add_plain(x, name, &b);
 	add_table(x, name, table);
 	add_state(x, name, is_nf4 ? "nf4" : "fp4", &b, shape);
-	weight = add_weight(x, name, 2, shape);
+	weight = add_weight(x, name, 2, (const uint64_t[]){shape[turned], shape[!turned]});
 	for (uint64_t i = 0; i < values; i++) {
 		const unsigned byte = codes->data[i / 2], code = i % 2 ? byte & 15 : byte >> 4;
+		const uint64_t at = turned ? i % shape[1] * shape[0] + i / shape[1] : i;
 
-		weight->values[i] = fl(decode(&F32, table[code]) * b.scale[i / b.size]);
+		weight->values[at] = fl(decode(&F32, table[code]) * b.scale[i / b.size]);
 	}
-	note(x, say("bnb %s in %s, [%" PRIu64 ", %" PRIu64 "], blocks of %" PRIu64 "%s", is_nf4 ? "nf4" : "fp4",
-		    codes->dtype, shape[0], shape[1], b.size, b.nested ? ", nested" : ""));
+	note(x, say("bnb %s in %s, [%" PRIu64 ", %" PRIu64 "], blocks of %" PRIu64 "%s%s", is_nf4 ? "nf4" : "fp4",
+		    codes->dtype, shape[0], shape[1], b.size, b.nested ? ", nested" : "", turned ? ", turned" : ""));
 	return weight;
+}
+
+static const struct weight *add(struct mixture *x, const char *module, uint64_t in)
+{
+	return add_4bit(x, module, in, false);
+}
+
+/* GPT-2's layers hold their weights as [in, out]; bitsandbytes turns them. */
+static const struct weight *add_conv1d(struct mixture *x, const char *module, uint64_t in)
+{
+	static const char *const names[] = {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"};
+
+	(void)in;
+	return add_4bit(x, say("%s.%s", module, PICK(names)), 0, true);
 }
 
 static const struct weight *add_int8(struct mixture *x, const char *module, uint64_t in)
@@ -161,5 +177,6 @@ static const struct weight *add_int8(struct mixture *x, const char *module, uint
 	return weight;
 }
 
-const struct packer bnb_4bit = {"bnb", true, NULL, begin, add, NULL};
-const struct packer bnb_int8 = {"int8", true, NULL, begin, add_int8, NULL};
+const struct packer bnb_4bit = {"bnb", true, NULL, NULL, begin, add, NULL};
+const struct packer bnb_int8 = {"int8", true, NULL, NULL, begin, add_int8, NULL};
+const struct packer bnb_conv1d = {"conv1d", false, "bitsandbytes", "gpt2", begin, add_conv1d, NULL};

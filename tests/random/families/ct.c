@@ -323,4 +323,4 @@ static void end(struct mixture *x)
 	say_setting(x, memo_close(&memo));
 }
 
-const struct packer ct = {"ct", true, "compressed-tensors", begin, add, end};
+const struct packer ct = {"ct", true, "compressed-tensors", NULL, begin, add, end};

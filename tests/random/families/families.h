@@ -22,6 +22,7 @@ struct mixture {
 	unsigned top_count;
 	const char *notes[NOTES_MAX]; /* the modules, for the report of a failure */
 	unsigned note_count;
+	const char *model_type;
 	const char *method;     /* quant_method, or NULL if there is no such configuration */
 	bool has_config_groups; /* whose blocks may be taken for those of FP8 */
 	bool is_pure;           /* of one family alone */
@@ -36,6 +37,8 @@ struct packer {
 	 * none. Those with a label do not go together unless it is the same packer's.
 	 */
 	const char *label;
+	/* The class of the model, if only one will do. */
+	const char *model_type;
 	/* What all its modules in one checkpoint share; may be NULL. */
 	void (*begin)(struct mixture *x);
 	/*
@@ -47,8 +50,8 @@ struct packer {
 	void (*end)(struct mixture *x);
 };
 
-extern const struct packer awq, awq_gemv, awq_fast, bnb_4bit, bnb_int8, ct, fp8, fp8_experts, gemma, gemma_embedding,
-    gptoss, gptq, hqq, mlx, mlx_metal, mxfp4, mxfp6, nvfp4;
+extern const struct packer awq, awq_gemv, awq_fast, bnb_4bit, bnb_conv1d, bnb_int8, ct, fp8, fp8_experts, gemma,
+    gemma_embedding, gptoss, gptq, hqq, mlx, mlx_experts, mlx_metal, mxfp4, mxfp6, nvfp4;
 
 /* ---- common.c ---- */
 

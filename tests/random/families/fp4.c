@@ -123,7 +123,7 @@ static const struct weight *add_nvfp4(struct mixture *x, const char *module, uin
 	return weight;
 }
 
-const struct packer mxfp4 = {"mxfp4", true, NULL, NULL, add_mxfp4, NULL};
-const struct packer mxfp6 = {"mxfp6", true, NULL, NULL, add_mxfp6, NULL};
-const struct packer gptoss = {"gptoss", false, NULL, NULL, add_gptoss, NULL};
-const struct packer nvfp4 = {"nvfp4", true, NULL, NULL, add_nvfp4, NULL};
+const struct packer mxfp4 = {"mxfp4", true, NULL, NULL, NULL, add_mxfp4, NULL};
+const struct packer mxfp6 = {"mxfp6", true, NULL, NULL, NULL, add_mxfp6, NULL};
+const struct packer gptoss = {"gptoss", false, NULL, NULL, NULL, add_gptoss, NULL};
+const struct packer nvfp4 = {"nvfp4", true, NULL, NULL, NULL, add_nvfp4, NULL};

@@ -255,5 +255,5 @@ static const struct weight *add_experts(struct mixture *x, const char *module, u
 	return weight;
 }
 
-const struct packer fp8 = {"fp8", true, NULL, begin, add, NULL};
-const struct packer fp8_experts = {"fp8", false, NULL, begin, add_experts, NULL};
+const struct packer fp8 = {"fp8", true, NULL, NULL, begin, add, NULL};
+const struct packer fp8_experts = {"fp8", false, NULL, NULL, begin, add_experts, NULL};

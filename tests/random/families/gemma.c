@@ -93,5 +93,5 @@ static void end(struct mixture *x)
 	}
 }
 
-const struct packer gemma = {"gemma", true, "gemma", begin, add, end};
-const struct packer gemma_embedding = {"gemma", true, "gemma", begin, add_embedding, end};
+const struct packer gemma = {"gemma", true, "gemma", NULL, begin, add, end};
+const struct packer gemma_embedding = {"gemma", true, "gemma", NULL, begin, add_embedding, end};

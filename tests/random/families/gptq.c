@@ -48,4 +48,4 @@ static const struct weight *add(struct mixture *x, const char *module, uint64_t 
 	return weight;
 }
 
-const struct packer gptq = {"gptq", true, "gptq", begin, add, NULL};
+const struct packer gptq = {"gptq", true, "gptq", NULL, begin, add, NULL};

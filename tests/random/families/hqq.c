@@ -128,4 +128,4 @@ static const struct weight *add(struct mixture *x, const char *module, uint64_t 
 	return weight;
 }
 
-const struct packer hqq = {"hqq", true, "hqq", NULL, add, NULL};
+const struct packer hqq = {"hqq", true, "hqq", NULL, NULL, add, NULL};

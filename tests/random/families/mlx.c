@@ -29,37 +29,89 @@ static void begin_metal(struct mixture *x)
 	metal = true;
 }
 
-static const struct weight *add(struct mixture *x, const char *module, uint64_t in)
+/* One module, or those of several experts in tensors of three dimensions. */
+struct module {
+	unsigned bits;
+	uint64_t size, n, k;
+	const struct stored *scales, *biases;
+	struct stored *codes;
+};
+
+static void draw_module(struct module *m, const char *name, uint64_t in)
 {
 	static const unsigned char sizes[] = {32, 64, 128}, widths[] = {1, 2, 3, 4, 5, 6, 8};
+	const bool own = !metal && chance(30);
+
+	m->bits = own ? PICK(widths) : bits;
+	m->size = own ? PICK(sizes) : size;
+	m->k = in ? div_up(in, m->size) * m->size : m->size * (1 + below(4));
+	m->n = draw_size(1);
+	if (!own)
+		return;
+	fputs(", ", overrides.out);
+	put_string(overrides.out, name);
+	fprintf(overrides.out, ": {\"group_size\": %" PRIu64 ", \"bits\": %u%s}", m->size, m->bits,
+	    chance(50) ? ", \"mode\": \"affine\"" : "");
+}
+
+/* Three dimensions, or the last two of them. */
+static void add_tensors(struct mixture *x, struct module *m, const char *name, int ndim, uint64_t experts)
+{
 	static const char *const types[] = {"F16", "BF16", "BF16", "F32"};
 	const struct scales type = draw_scales(types, COUNT(types));
-	const bool own = !metal && chance(30);
-	const unsigned b = own ? PICK(widths) : bits;
-	const uint64_t gs = own ? PICK(sizes) : size, k = in ? div_up(in, gs) * gs : gs * (1 + below(4)),
-		       n = draw_size(1);
-	const uint64_t groups = k / gs, words = k * b / 32;
-	struct stored *codes = add_bytes(x, say("%s.weight", module), "U32", 2, (const uint64_t[]){n, words});
-	const struct stored *scales = add_scales(x, say("%s.scales", module), &type, 2, (const uint64_t[]){n, groups});
-	const struct stored *biases =
-	    add_scales(x, say("%s.%sbiases", module, metal ? "q" : ""), &type, 2, (const uint64_t[]){n, groups});
-	struct weight *weight = add_weight(x, codes->name, 2, (const uint64_t[]){n, k});
+	const uint64_t words[] = {experts, m->n, m->k * m->bits / 32}, groups[] = {experts, m->n, m->k / m->size};
+	const int skip = 3 - ndim;
 
-	for (uint64_t r = 0; r < n; r++)
-		for (uint64_t i = 0; i < k; i++) {
-			const unsigned q = (unsigned)below(UINT64_C(1) << b);
-			const uint64_t group = r * groups + i / gs;
+	m->codes = add_bytes(x, say("%s.weight", name), "U32", ndim, words + skip);
+	m->scales = add_scales(x, say("%s.scales", name), &type, ndim, groups + skip);
+	m->biases = add_scales(x, say("%s.%sbiases", name, metal ? "q" : ""), &type, ndim, groups + skip);
+	note(x, say("MLX %u bits, [%" PRIu64 ", %" PRIu64 ", %" PRIu64 "], groups of %" PRIu64 ", %s", m->bits, experts,
+		    m->n, m->k, m->size, type.dtype));
+}
 
-			put_bits(codes->data + r * words * 4, i * b, b, q);
-			weight->values[r * k + i] = fl(fl(q * scale_at(scales, group)) + scale_at(biases, group));
+static void fill(const struct module *m, uint64_t expert, double *values)
+{
+	for (uint64_t r = 0; r < m->n; r++)
+		for (uint64_t i = 0; i < m->k; i++) {
+			const unsigned q = (unsigned)below(UINT64_C(1) << m->bits);
+			const uint64_t row = expert * m->n + r, group = row * (m->k / m->size) + i / m->size;
+
+			put_bits(m->codes->data, (row * m->k + i) * m->bits, m->bits, q);
+			values[r * m->k + i] = fl(fl(q * scale_at(m->scales, group)) + scale_at(m->biases, group));
 		}
-	if (own) {
-		fputs(", ", overrides.out);
-		put_string(overrides.out, module);
-		fprintf(overrides.out, ": {\"group_size\": %" PRIu64 ", \"bits\": %u%s}", gs, b,
-		    chance(50) ? ", \"mode\": \"affine\"" : "");
+}
+
+static const struct weight *add(struct mixture *x, const char *module, uint64_t in)
+{
+	struct module m;
+	struct weight *weight;
+
+	draw_module(&m, module, in);
+	add_tensors(x, &m, module, 2, 1);
+	weight = add_weight(x, m.codes->name, 2, (const uint64_t[]){m.n, m.k});
+	fill(&m, 0, weight->values);
+	return weight;
+}
+
+/* mlx-lm stacks the experts of a layer; the model's class names each. */
+static const struct weight *add_experts(struct mixture *x, const char *module, uint64_t in)
+{
+	static const char *const projections[] = {"gate_proj", "up_proj", "down_proj"};
+	const char *projection = PICK(projections);
+	const char *name = say("%s.mlp.switch_mlp.%s", module, projection);
+	const uint64_t experts = 1 + below(11);
+	struct weight *weight = NULL;
+	struct module m;
+
+	(void)in;
+	draw_module(&m, name, 0);
+	m.n = 1 + m.n % 40;
+	add_tensors(x, &m, name, 3, experts);
+	for (uint64_t e = 0; e < experts; e++) {
+		weight = add_weight(x, say("%s.mlp.experts.%" PRIu64 ".%s.weight", module, e, projection), 2,
+		    (const uint64_t[]){m.n, m.k});
+		fill(&m, e, weight->values);
 	}
-	note(x, say("MLX %u bits, [%" PRIu64 ", %" PRIu64 "], groups of %" PRIu64 ", %s", b, n, k, gs, type.dtype));
 	return weight;
 }
 
@@ -82,5 +134,6 @@ static void end(struct mixture *x)
 	say_top(x, memo_close(&memo));
 }
 
-const struct packer mlx = {"mlx", true, "", begin, add, end};
-const struct packer mlx_metal = {"metal", true, "metal", begin_metal, add, end};
+const struct packer mlx = {"mlx", true, "", NULL, begin, add, end};
+const struct packer mlx_experts = {"mlxmoe", false, "", "qwen3_moe", begin, add_experts, end};
+const struct packer mlx_metal = {"metal", true, "metal", NULL, begin_metal, add, end};

@@ -20,11 +20,13 @@ static const struct {
     {&awq_fast, true},
     {&bnb_4bit, true},
     {&bnb_int8, true},
+    {&bnb_conv1d, true},
     {&mxfp4, true},
     {&mxfp6, true},
     {&gptoss, true},
     {&nvfp4, true},
     {&mlx, true},
+    {&mlx_experts, true},
     {&mlx_metal, true},
     {&hqq, false},
     {&gemma, true},
@@ -53,6 +55,8 @@ static const struct packer *draw_first(void)
 
 static bool go_together(const struct packer *a, const struct packer *b)
 {
+	if (a->model_type && b->model_type && strcmp(a->model_type, b->model_type) != 0)
+		return false;
 	return !a->label || !b->label || a == b || (a->begin == b->begin && a->end == b->end);
 }
 
@@ -97,6 +101,10 @@ static bool is_first(const struct palette *p, unsigned i)
 /* Those with a label come first: what they say limits what others may leave unsaid. */
 static void begin_all(struct mixture *x, const struct palette *p)
 {
+	x->model_type = "llama";
+	for (unsigned i = 0; i < p->count; i++)
+		if (p->of[i]->model_type)
+			x->model_type = p->of[i]->model_type;
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (unsigned i = 0; i < p->count; i++) {
 			const bool labelled = p->of[i]->label != NULL;
@@ -171,7 +179,7 @@ static void add_configs(struct mixture *x)
 	struct memo memo;
 
 	memo_open(&memo);
-	fprintf(memo.out, "{\"model_type\": \"llama\", \"rope_theta\": 10000.0");
+	fprintf(memo.out, "{\"model_type\": \"%s\", \"rope_theta\": 10000.0", x->model_type);
 	for (unsigned i = 0; i < x->top_count; i++)
 		fprintf(memo.out, ", %s", x->tops[i]);
 	if (x->method && *x->method) {
