@@ -126,6 +126,30 @@ ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype 
 	affine_store(dst, canonical_nan(_mm512_loadu_ps(value)), canonical_nan(_mm512_loadu_ps(value + 16)), out);
 }
 
+/*
+ * Two registers are a table of 32; beyond some of those, single loads are as fast. (An instruction that gathers is
+ * slower than that where processors were mended.)
+ */
+ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n)
+{
+	size_t i = 0;
+
+	for (; count <= 128 && i + 16 <= n; i += 16) {
+		const __m512i at = _mm512_loadu_si512(index + i), which = _mm512_srli_epi32(at, 5);
+		__m512 value = _mm512_permutex2var_ps(_mm512_loadu_ps(table), at, _mm512_loadu_ps(table + 16));
+
+		for (uint32_t from = 32; from < count; from += 32) {
+			const __mmask16 here = _mm512_cmpeq_epi32_mask(which, _mm512_set1_epi32((int)(from / 32)));
+			const __m512 low = _mm512_loadu_ps(table + from), high = _mm512_loadu_ps(table + from + 16);
+
+			value = _mm512_mask_mov_ps(value, here, _mm512_permutex2var_ps(low, at, high));
+		}
+		_mm512_storeu_ps(dst + i, value);
+	}
+	for (; i < n; i++)
+		dst[i] = table[index[i]];
+}
+
 void affine_init_avx512(struct affine_dsp *dsp)
 {
 	affine_install(dsp);

@@ -10,8 +10,8 @@
  * instruction set can look up, the outputs of all codes of a group are computed once, as a table; others are computed
  * one by one. Scales and offsets of a row are made floats before, all of them together.
  *
- * What no real model has goes other ways: groups with a scale that is not finite, one code after the other; groups that
- * are narrow, not in order, or do not begin with a byte, by way of codes in bytes and outputs in fp32.
+ * What hardly any model has goes other ways: groups with a scale that is not finite, one code after the other; groups
+ * that are narrow, not in order, or do not begin with a byte, by way of codes, scales and outputs in fp32.
  */
 
 #include <math.h>
@@ -84,6 +84,9 @@ ALWAYS_INLINE void affine_decode_block(char *dst, const unsigned char *src, cons
 /* LANES elements of type F16 as floats; and a block of floats to elements of type `out`, NaNs made canonical. */
 ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src);
 ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype out);
+
+/* The elements of a table of `count`, in an array of AFFINE_GROUPS, that the indices say. */
+ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n);
 
 /* True if the instruction set looks up codes of that many bits. */
 ALWAYS_INLINE bool affine_looks_up(unsigned bits);
@@ -196,7 +199,7 @@ ALWAYS_INLINE float affine_formula(float code, float scale, float offset, bool b
 	return biases ? code * scale + offset : (code - offset) * scale;
 }
 
-/* ---- codes one by one ---- */
+/* ---- codes as bytes ---- */
 
 /* Codes [k, k + n) of a row as bytes. */
 static void affine_unpack(uint8_t *dst, const struct affine_part *p, uint32_t k, uint32_t n)
@@ -237,53 +240,6 @@ static void affine_unpack_words(uint8_t *dst, const struct affine_part *p, uint3
 		word >>= skip * bits;
 		for (uint32_t j = 0; j < count; j++, word >>= bits)
 			dst[i++] = word & mask;
-	}
-}
-
-/* A group of any kind, in fp32. `group` is that of the first code; with g_idx every code has its own. */
-static void affine_values(float *value, const uint8_t *codes, const struct affine_part *p, uint32_t k, uint32_t n)
-{
-	const struct affine_matrix *m = p->m;
-	const bool biases = m->offset == AFFINE_BIASES;
-	uint32_t g = m->g_idx ? 0 : k / m->block_columns, left = m->g_idx ? n : m->block_columns - k % m->block_columns;
-
-	for (uint32_t i = 0; i < n; i++) {
-		if (m->g_idx) {
-			g = m->g_idx[k + i];
-		} else if (left-- == 0) {
-			left = m->block_columns - 1;
-			g++;
-		}
-		value[i] = affine_formula(codes[i], p->scale[g - p->group0], p->offset[g - p->group0], biases);
-	}
-}
-
-/* The columns of a part whose groups are narrow or not in order. */
-static __attribute__((noinline)) void affine_part_slowly(char *dst, const struct affine_part *p, enum dtype out)
-{
-	const size_t size = out == DTYPE_F32 ? 4 : 2;
-	uint8_t codes[AFFINE_BYTES];
-	float value[AFFINE_BYTES];
-	char rest[AFFINE_BLOCK * 4];
-
-	for (uint32_t done = 0, n; done < p->columns; done += n) {
-		n = p->columns - done < AFFINE_BYTES ? p->columns - done : AFFINE_BYTES;
-		if (p->m->packing == AFFINE_WORDS)
-			affine_unpack_words(codes, p, p->column0 + done, n);
-		else
-			affine_unpack(codes, p, p->column0 + done, n);
-		affine_values(value, codes, p, p->column0 + done, n);
-		for (uint32_t i = 0; i < n; i += AFFINE_BLOCK) {
-			const uint32_t count = n - i < AFFINE_BLOCK ? n - i : AFFINE_BLOCK;
-
-			if (count == AFFINE_BLOCK) {
-				affine_round_block(dst + (done + i) * size, value + i, out);
-				continue;
-			}
-			memset(value + n, 0, (AFFINE_BLOCK - count) * sizeof(*value));
-			affine_round_block(rest, value + i, out);
-			memcpy(dst + (done + i) * size, rest, count * size);
-		}
 	}
 }
 
@@ -352,6 +308,106 @@ ALWAYS_INLINE void affine_decode(char *dst, const struct affine_run *r, const st
 	}
 }
 
+/* ---- codes with a scale each ---- */
+
+/* Of some columns of a row. */
+struct affine_each {
+	float code[AFFINE_BYTES], scale[AFFINE_BYTES], offset[AFFINE_BYTES];
+};
+
+/* Codes [k, k + n) of a part's row as floats. */
+ALWAYS_INLINE void affine_each_code(float *code, const struct affine_part *p, uint32_t k, uint32_t n,
+    const struct affine_spread *s, enum affine_kind kind)
+{
+	const struct affine_matrix *m = p->m;
+	const uint64_t bit = (uint64_t)k * m->bits;
+	const struct affine_run run = {.src = m->codes + p->row * m->row_bytes + bit / 8,
+	    .end = p->end,
+	    .n = n,
+	    .scale = 1,
+	    .bits = m->bits,
+	    .flip = m->packing == AFFINE_SIGNED};
+	uint8_t bytes[AFFINE_BYTES];
+
+	if (bit % 8 == 0 && (m->packing != AFFINE_WORDS || 32 % m->bits == 0)) {
+		affine_decode((char *)code, &run, s, (struct affine_variant){DTYPE_F32, kind, false});
+		return;
+	}
+	if (m->packing == AFFINE_WORDS)
+		affine_unpack_words(bytes, p, k, n);
+	else
+		affine_unpack(bytes, p, k, n);
+	for (uint32_t i = 0; i < n; i++)
+		code[i] = bytes[i];
+}
+
+/* Scales and offsets of the same. */
+ALWAYS_INLINE void affine_each_group(struct affine_each *each, const struct affine_part *p, uint32_t k, uint32_t n)
+{
+	const struct affine_matrix *m = p->m;
+	const uint32_t width = m->block_columns;
+
+	if (m->g_idx) {
+		affine_gather(each->scale, p->scale, m->groups, m->g_idx + k, n);
+		affine_gather(each->offset, p->offset, m->groups, m->g_idx + k, n);
+		return;
+	}
+	for (uint32_t i = 0, end; i < n; i = end) {
+		const uint32_t g = (k + i) / width - p->group0, left = width - (k + i) % width;
+
+		end = left < n - i ? i + left : n;
+		for (uint32_t j = i; j < end; j++) {
+			each->scale[j] = p->scale[g];
+			each->offset[j] = p->offset[g];
+		}
+	}
+}
+
+/* Puts the values in the place of the codes. */
+ALWAYS_INLINE void affine_each_value(struct affine_each *each, uint32_t n, bool biases)
+{
+	uint32_t i = 0;
+
+	for (; i + LANES <= n; i += LANES) {
+		affine_floats code, scale, offset;
+
+		memcpy(&code, each->code + i, sizeof(code));
+		memcpy(&scale, each->scale + i, sizeof(scale));
+		memcpy(&offset, each->offset + i, sizeof(offset));
+		code = biases ? code * scale + offset : (code - offset) * scale;
+		memcpy(each->code + i, &code, sizeof(code));
+	}
+	for (; i < n; i++)
+		each->code[i] = affine_formula(each->code[i], each->scale[i], each->offset[i], biases);
+}
+
+/* The columns of a part whose groups are narrow or not in order. */
+ALWAYS_INLINE void affine_part_each(char *dst, const struct affine_part *p, const struct affine_spread *s,
+    struct affine_variant v)
+{
+	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	struct affine_each each;
+	char rest[AFFINE_BLOCK * 4];
+
+	for (uint32_t done = 0, n; done < p->columns; done += n) {
+		n = p->columns - done < AFFINE_BYTES ? p->columns - done : AFFINE_BYTES;
+		affine_each_code(each.code, p, p->column0 + done, n, s, v.kind);
+		affine_each_group(&each, p, p->column0 + done, n);
+		affine_each_value(&each, n, p->m->offset == AFFINE_BIASES);
+		for (uint32_t i = 0; i < n; i += AFFINE_BLOCK) {
+			const uint32_t count = n - i < AFFINE_BLOCK ? n - i : AFFINE_BLOCK;
+
+			if (count == AFFINE_BLOCK) {
+				affine_round_block(dst + (done + i) * size, each.code + i, v.out);
+				continue;
+			}
+			memset(each.code + n, 0, (AFFINE_BLOCK - count) * sizeof(*each.code));
+			affine_round_block(rest, each.code + i, v.out);
+			memcpy(dst + (done + i) * size, rest, count * size);
+		}
+	}
+}
+
 /* The columns of a part group by group; the codes of the first are at src. */
 ALWAYS_INLINE void affine_part_decode(char *dst, const struct affine_part *p, struct affine_run *r,
     const struct affine_spread *s, struct affine_variant v)
@@ -396,7 +452,7 @@ ALWAYS_INLINE void affine_part_words(char *dst, struct affine_part *p, const str
 enum affine_way {
 	AFFINE_GROUPWISE, /* from where they are */
 	AFFINE_UNPACKED,  /* from bytes */
-	AFFINE_SLOWLY,    /* one by one */
+	AFFINE_EACH,      /* with a scale for each */
 };
 
 static enum affine_way affine_way_of(const struct affine_matrix *m, uint32_t column0)
@@ -404,11 +460,11 @@ static enum affine_way affine_way_of(const struct affine_matrix *m, uint32_t col
 	const unsigned bits = m->bits;
 
 	if (m->g_idx || m->block_columns < AFFINE_NARROW)
-		return AFFINE_SLOWLY;
+		return AFFINE_EACH;
 	if (m->packing == AFFINE_WORDS && 32 % bits)
 		return AFFINE_UNPACKED;
 	if ((uint64_t)column0 * bits % 8 || (m->block_columns < m->columns && (uint64_t)m->block_columns * bits % 8))
-		return AFFINE_SLOWLY;
+		return AFFINE_EACH;
 	return AFFINE_GROUPWISE;
 }
 
@@ -447,8 +503,8 @@ ALWAYS_INLINE void affine_rect_rows(char *dst, const struct affine_matrix *m, co
 			p.column0 = r->column0 + done;
 			affine_part_begin(&p, r->columns - done);
 			run.src = m->codes + p.row * m->row_bytes + (uint64_t)p.column0 * run.bits / 8;
-			if (way == AFFINE_SLOWLY)
-				affine_part_slowly(dst, &p, v.out);
+			if (way == AFFINE_EACH)
+				affine_part_each(dst, &p, &s, v);
 			else if (way == AFFINE_UNPACKED)
 				affine_part_words(dst, &p, &s, v);
 			else
@@ -474,8 +530,10 @@ ALWAYS_INLINE void affine_rect_decode(void *dst, const struct affine_matrix *m, 
 
 	if (m->g_idx && m->groups > AFFINE_GROUPS)
 		affine_reference[out](dst, m, r);
-	else if (way == AFFINE_SLOWLY)
-		affine_rect_rows(dst, m, r, AFFINE_SLOWLY, (struct affine_variant){.out = out, .kind = AFFINE_OCTETS});
+	else if (way == AFFINE_EACH && m->bits == 8)
+		affine_rect_rows(dst, m, r, way, (struct affine_variant){.out = out, .kind = AFFINE_OCTETS});
+	else if (way == AFFINE_EACH)
+		affine_rect_rows(dst, m, r, way, (struct affine_variant){.out = out, .kind = AFFINE_FIELDS});
 	else if (way == AFFINE_UNPACKED)
 		affine_rect_kind(dst, m, r, AFFINE_UNPACKED,
 		    (struct affine_variant){.out = out, .kind = AFFINE_OCTETS});

@@ -212,6 +212,13 @@ ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype 
 	}
 }
 
+ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n)
+{
+	(void)count;
+	for (size_t i = 0; i < n; i++)
+		dst[i] = table[index[i]];
+}
+
 void affine_init_vector(struct affine_dsp *dsp)
 {
 	affine_install(dsp);

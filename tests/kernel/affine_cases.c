@@ -435,13 +435,11 @@ void bench_affine(struct check *c, struct bench *b)
 	uint32_t *g_idx = need(malloc(BENCH_K * sizeof(*g_idx)));
 
 	fill(c, codes, (size_t)BENCH_N * BENCH_K * 2);
-	for (size_t i = 0; i < BENCH_K; i++)
-		g_idx[i] = below(c, groups);
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(kinds); i++) {
 		struct affine_matrix m = kinds[i / 2];
 
-		if (i % 2 && i / 2 != 1)
-			continue; /* with g_idx that one alone */
+		if (i % 2 && i / 2 > 1)
+			continue; /* with g_idx those alone */
 		m.rows = BENCH_N;
 		m.columns = BENCH_K;
 		m.block_rows = 1;
@@ -451,6 +449,8 @@ void bench_affine(struct check *c, struct bench *b)
 		m.scales = scales;
 		m.offsets = offsets;
 		m.g_idx = i % 2 ? g_idx : NULL;
+		for (size_t k = 0; k < BENCH_K; k++)
+			g_idx[k] = below(c, m.groups);
 		for (size_t k = 0; k < BENCH_N * groups; k++) {
 			const uint64_t scale = number_encode((1 + k % 7) * 0x1p-13, m.scale_dtype);
 
