@@ -368,6 +368,7 @@ def failures(recipes, model):
     nowhere = os.path.join(recipes.out, "nowhere")
     for name, arguments in (
         ("lora-merge.sh", (model, nowhere, nowhere)),
+        ("lora-compare.sh", (model, nowhere, "a prompt")),
         ("mergekit-linear.sh", (model, nowhere, 0.5, nowhere)),
         ("hf-to-gguf.sh", (model, os.path.join(nowhere, "out.gguf"))),
         ("safetensors-to-numpy.sh", (model, os.path.join(nowhere, "out.npz"))),

@@ -149,6 +149,7 @@ if [ ${#tiny[@]} -gt 0 ]; then
 	run_python load_models.py tiny "$work" "${tiny[@]}"
 	run_python read_tensors.py "${tiny[@]}"
 fi
+run_python lora.py "$gptqfs" "$work" tests/data/models/tiny-llama-4b-g32-asym-act "$(dirname "$MODEL")"/tiny-qwen3moe-*
 run_python experts.py "$gptqfs" "$work"
 families=()
 for model in "$(dirname "$MODEL")"/../{int,float}/models/* tests/data/{int,float}/models/*; do
