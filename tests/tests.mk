@@ -149,7 +149,7 @@ ifeq ($(FUZZ_CC),)
 $(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/fuzz_main.o $(B)/libgptqfs.a
 	$(call say,FUZZ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 else
-$(B)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(B)/fuzz/libgptqfs.a
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/read_all.h $(B)/fuzz/libgptqfs.a
 	$(call say,FUZZ,$@)mkdir -p $(@D) && clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Icore \
 		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 out=$1
 models=$(cd "$(dirname "$0")/../data/models" && pwd)
-mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape,json}
+mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape,json,lora}
 for model in "$models"/*; do
 	name=$(basename "$model")
 	for file in "$model"/*.safetensors; do
@@ -164,4 +164,40 @@ for i in range(16):
     r = random.Random(i)
     with open(f"{sys.argv[1]}/recipe{i}", "wb") as f:
         f.write(bytes(r.choice([0, 0, r.randrange(4), r.randrange(256)]) for _ in range(200 + 40 * i)))
+EOF
+
+# Adapters for the model of fuzz_lora.c.
+python3 - "$out/lora" <<'EOF'
+import json, struct, sys
+
+P = "base_model.model.model."
+CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 3}
+
+def adapter(name, tensors, config, odd=False):
+    header, data = {}, b""
+    for key, (dtype, *shape) in tensors.items():
+        size = {"F32": 4, "F16": 2, "BF16": 2}[dtype]
+        for n in shape:
+            size *= n
+        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
+        data += bytes((i * 37) % 60 for i in range(size))
+    header, config = json.dumps(header).encode(), json.dumps(config).encode()
+    # The length says what the file is called.
+    config += b" " * ((len(header) + len(config) + len(data)) % 2 != odd)
+    with open(f"{sys.argv[1]}/{name}", "wb") as f:
+        f.write(struct.pack("<HH", len(header), len(config)) + header + config + data)
+
+Q, E = P + "layers.0.q_proj.", P + "layers.0.mlp.experts."
+pair = {Q + "lora_A.weight": ("F32", 2, 5), Q + "lora_B.weight": ("BF16", 6, 2)}
+adapter("pair", pair, {**CONFIG, "alpha_pattern": {"q_.*": 2}, "use_rslora": True})
+adapter("bias", {**pair, Q + "lora_B.bias": ("F16", 6), P + "norm.weight": ("F32", 5)}, CONFIG)
+adapter("dora", {**pair, Q + "lora_magnitude_vector": ("F32", 6)}, {**CONFIG, "use_dora": True})
+adapter("embedding", {P + "embed_tokens.lora_embedding_A": ("F32", 2, 7), P + "embed_tokens.lora_embedding_B": ("F32", 5, 2)}, CONFIG)
+adapter("head", {"base_model.model.lm_head.lora_A.weight": ("F32", 2, 5), "base_model.model.lm_head.lora_B.weight": ("F32", 7, 2)}, CONFIG)
+adapter("saved", {P + "embed_tokens.weight": ("BF16", 9, 5), "base_model.model.lm_head.weight": ("BF16", 9, 5)}, CONFIG)
+adapter("tokens", {P + "embed_tokens.token_adapter.trainable_tokens_delta": ("F32", 2, 5)}, {**CONFIG, "trainable_token_indices": [6, 1]})
+adapter("experts", {E + "lora_A.weight": ("F32", 4, 3), E + "lora_B.weight": ("F32", 5, 4), E + "base_layer.lora_A.weight": ("F32", 2, 5),
+                    E + "base_layer.lora_B.weight": ("F32", 6, 2)}, CONFIG)
+adapter("mlx", {"model.layers.0.q_proj.lora_a": ("F32", 5, 2), "model.layers.0.q_proj.lora_b": ("F32", 2, 6)},
+        {"fine_tune_type": "lora", "lora_parameters": {"scale": 20.0}}, odd=True)
 EOF
