@@ -4,7 +4,7 @@
 # Measures gptqfs beside a FUSE file system that does nothing (the most that FUSE can give) and beside real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp families; "kernels" too where check_kernel is built
+#                                          mount memory cp families lora; "kernels" too where check_kernel is built
 #
 # What counts are ratios of runs taken in turn, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best run and of the median one, ratio of the best runs, median of the rounds' ratios and
@@ -458,6 +458,33 @@ bench_families() {
 	done
 }
 
+# An adapter on every matrix, beside the model without it, and what the mount of it takes.
+bench_lora() {
+	local rank start end
+	large source
+	serve_gptqfs "$LARGE" ""
+	SIZE=$(size_of "$MNT/$F")
+	unserve "$MNT"
+	add "null: does nothing" null - "$SIZE" warm "$R" "-l $LIMIT"
+	add "gptqfs, no adapter" gptqfs "$LARGE" $F warm "$G" "-l $LIMIT"
+	for rank in 8 16 64; do
+		rm -rf "$work/adapter-$rank"
+		python3 -S "$here/make_adapter.py" "$LARGE" $rank "$work/adapter-$rank"
+		add "lora=, rank $rank" gptqfs "$LARGE" $F warm "$G -o lora=$work/adapter-$rank" "-l $LIMIT"
+	done
+	speeds "LoRA: first sequential read of $(gb "$LIMIT") of fp16; base: null" "$ROUNDS"
+	for rank in 0 64; do
+		start=$(date +%s%N)
+		serve_gptqfs "$LARGE" "$([ $rank = 0 ] || echo "-o lora=$work/adapter-$rank")"
+		end=$(date +%s%N)
+		unserve "$MNT"
+		awk -v ms=$(((end - start) / 1000000)) -v rank=$rank -v size="$([ $rank = 0 ] || size_of "$work/adapter-$rank/adapter_model.safetensors")" \
+			'BEGIN { printf "  mount with rank %d, %.2f GB of adapter: %d ms\n", rank, size / 1e9, ms }'
+	done
+	echo "  (PEFT's merge_and_unload takes 0.03 GB of fp16 a second, and the model in memory)"
+	rm -rf "$work"/adapter-*
+}
+
 bench_readahead() {
 	local k
 	large
@@ -776,7 +803,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp families) s free
+	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp families lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
