@@ -114,6 +114,30 @@ int opening_put(struct opening *o, const struct tensor *t)
 	return 0;
 }
 
+int opening_drop_zeros(struct opening *o, const char *module)
+{
+	const struct st_tensor *t = opening_find(o, module, ".weight_zero_point");
+	uint64_t i = 0;
+	void *zeros;
+	int rc;
+
+	if (!t)
+		return 0;
+	rc = opening_read(o, t, t->bytes, &zeros);
+	if (rc)
+		return rc;
+	while (i < t->bytes && !((const unsigned char *)zeros)[i])
+		i++;
+	free(zeros);
+	if (i < t->bytes)
+		return err_set(o->err, -ENOTSUP,
+		    "%s: tensor %.200s is not all zero, and weights of this format have no zero points; fetch the model "
+		    "again, or its unquantized version",
+		    opening_file(o, t), t->name);
+	opening_take(o, t);
+	return 0;
+}
+
 int opening_add(struct opening *o, const char *name, struct encoded *e)
 {
 	struct tensors *out = o->out;

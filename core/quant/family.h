@@ -78,6 +78,12 @@ bool opening_is_taken(const struct opening *o, const struct st_tensor *t);
 int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out);
 
 /*
+ * Takes the zero points of a module whose format has none: some writers keep zeros there. Returns 0; -ENOTSUP with a
+ * message if one of them is not zero; other codes as opening_read.
+ */
+int opening_drop_zeros(struct opening *o, const char *module);
+
+/*
  * Calls fn for each quantization configuration until a call fails: those in the quantizer's files, then those inside
  * config.json. Returns the last result of fn, or -EBADMSG or -ENOMEM with a message.
  */

@@ -306,12 +306,19 @@ static void fp4_set_shape(struct fp4_module *m, const struct fp4_stored *s)
 	m->e.transposed = stacked;
 }
 
+/* What the class calls the weight, in the arena. */
+static const char *fp4_name(const struct opening *o, const struct fp4_stored *s, const char *module)
+{
+	if (is_stack(s))
+		return module;
+	return strcmp(s->suffix, ".weight") == 0 ? s->codes->name : arena_printf(&o->c->arena, "%s.weight", module);
+}
+
 static int add_fp4(struct opening *o, const struct fp4_stored *s)
 {
 	struct checkpoint *c = o->c;
 	struct fp4_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
 	const struct st_tensor *const parts[] = {s->codes, s->scales, s->global};
-	const char *name;
 	int rc;
 
 	if (!m)
@@ -332,12 +339,8 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
 		if (parts[i])
 			encoded_add_part(&m->e, i, parts[i], checkpoint_file(c, parts[i]));
-	if (is_stack(s))
-		name = m->e.module;
-	else
-		name = strcmp(s->suffix, ".weight") == 0 ? s->codes->name
-		                                         : arena_printf(&c->arena, "%s.weight", m->e.module);
-	return opening_add(o, name, &m->e);
+	rc = opening_drop_zeros(o, m->e.module);
+	return rc ? rc : opening_add(o, fp4_name(o, s, m->e.module), &m->e);
 }
 
 /* Rotations that compressed-tensors applies at run time would be missing from the weights. */
@@ -353,16 +356,36 @@ static int fp4_read_config(void *ctx, const char *where, const struct json *conf
 	    where);
 }
 
+/* Refuses codes without scales, of a type that others have with scales: an unfinished download. */
+static int refuse_orphan(const struct opening *o, const struct st_tensor *t, const char *scale)
+{
+	struct fp4_stored s = fp4_beside(o, t, ".weight", ".weight_scale", NULL);
+
+	if (!ends_with(t->name, ".weight") || t->ndim != 2 || s.scales || opening_beside(o, t, ".weight", ".scale"))
+		return 0;
+	return fp4_missing(o, &s, scale);
+}
+
 static int fp4_open(struct opening *o)
 {
 	const size_t others = o->out->encoded_count;
+	bool plain[DTYPE_COUNT] = {false}; /* M.weight is codes in this type */
 	int rc = opening_configs(o, fp4_read_config, o);
 
 	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
+		const struct st_tensor *t = &o->c->tensors[i];
 		struct fp4_stored s;
 
-		if (!o->taken[i] && fp4_find(o, &o->c->tensors[i], &s))
-			rc = add_fp4(o, &s);
+		if (o->taken[i] || !fp4_find(o, t, &s))
+			continue;
+		plain[t->dtype] |= strcmp(s.suffix, ".weight") == 0;
+		rc = add_fp4(o, &s);
+	}
+	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
+		const struct st_tensor *t = &o->c->tensors[i];
+
+		if (!o->taken[i] && plain[t->dtype])
+			rc = refuse_orphan(o, t, t->dtype == DTYPE_I8 ? ".scale" : ".weight_scale");
 	}
 	o->hide_activations |= o->out->encoded_count > others;
 	return rc;

@@ -314,6 +314,9 @@ static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct
 	m->e.module = ends_with(t->name, ".weight") ? opening_module(o->o, t, ".weight") : t->name;
 	if (!m->e.module)
 		return err_memory(o->o->err);
+	rc = opening_drop_zeros(o->o, m->e.module);
+	if (rc)
+		return rc;
 	encoded_add_part(&m->e, FP8_WEIGHT, t, checkpoint_file(c, t));
 	encoded_add_part(&m->e, FP8_SCALE, s, checkpoint_file(c, s));
 	return opening_add(o->o, t->name, &m->e);

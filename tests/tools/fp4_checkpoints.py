@@ -96,6 +96,7 @@ def fp4_mixed(path):
     model = Model().usual()
     layer = "model.layers.0."
     module(model, layer + "self_attn.k_proj", 33, 96, "mxfp4_ct")
+    model.stored[layer + "self_attn.k_proj.weight_zero_point"] = ["I8", [33, 3], b"\0" * 99]
     module(model, layer + "self_attn.v_proj", 33, 64, "mxfp4")
     module(model, layer + "self_attn.o_proj", 64, 80, "nvfp4_ct", 1234.5678)
     module(model, layer + "mlp.up_proj", 50, 48, "nvfp4", 1.2345e-4)
@@ -139,6 +140,10 @@ refused("nvfp4_awq", "nvfp4", put(Q + ".pre_quant_scale", "F16", [64], 128))
 refused("nvfp4_svdquant", "nvfp4", put(Q + ".weight_quantizer.svdquant_lora_a", "F16", [4, 64], 512))
 refused("nvfp4_rotated", "nvfp4_ct", lambda stored: None, quant_method="compressed-tensors",
         transform_config={"config_groups": {"R1": {"type": "hadamard"}}})
+refused("mxfp4_zero_point", "mxfp4_ct", put(Q + ".weight_zero_point", "I8", [64, 2], 128))
+refused("mxfp4_other_without", "mxfp4", put("model.layers.0.self_attn.k_proj.weight", "U8", [64, 32], 2048))
+refused("deepseek_other_without", "deepseek", put("model.layers.0.self_attn.k_proj.weight", "I8", [64, 32], 2048))
+refused("mxfp4_f32_scale", "mxfp4", put(Q + ".weight_scale", "F32", [64, 2], 512))
 refused("mxfp4_no_scale", "mxfp4_ct", drop(Q + ".weight_scale"))
 refused("mxfp4_other_scale", "mxfp4_ct", put(Q + ".weight_scale", "BF16", [64, 2], 256))
 refused("mxfp4_wide_groups", "mxfp4", put(Q + ".weight_scale", "U8", [64, 1], 64))
