@@ -329,46 +329,53 @@ static int check_zeros(const struct compressed_opener *o, const struct compresse
 	return 0;
 }
 
-/* Groups of columns. -1 anywhere says that they are in order, and so do those that are. */
+enum g_idx_use { G_IDX_BAD, G_IDX_ORDERED, G_IDX_NEEDED };
+
+/* -1 anywhere says that groups are in order, whatever the others are. */
+static enum g_idx_use use_of_g_idx(const struct affine_matrix *m, const uint32_t *g_idx)
+{
+	enum g_idx_use use = G_IDX_ORDERED;
+
+	for (uint32_t k = 0; k < m->columns; k++) {
+		if (g_idx[k] == UINT32_MAX)
+			return G_IDX_ORDERED;
+		if (g_idx[k] >= m->groups)
+			use = G_IDX_BAD;
+		else if (use == G_IDX_ORDERED && g_idx[k] != k / m->block_columns)
+			use = G_IDX_NEEDED;
+	}
+	return use;
+}
+
+/* The groups of columns that are not in order, as private memory. */
 static int read_g_idx(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_matrix *m)
 {
 	const struct st_tensor *t = p->part[PART_G_IDX];
-	bool ordered = true;
+	enum g_idx_use use;
 	uint32_t *g_idx;
-	void *bytes;
+	void *stored;
 	int rc;
 
 	if (!t)
 		return 0;
 	if (t->dtype != DTYPE_I32 || t->ndim != 1 || t->shape[0] != m->columns)
 		return opening_bad_tensor(o->o, t, "I32 [in_features]");
-	rc = opening_read(o->o, t, t->bytes, &bytes);
+	rc = opening_read(o->o, t, t->bytes, &stored);
 	if (rc)
 		return rc;
-	g_idx = bytes;
-	for (uint32_t k = 0; k < m->columns; k++) {
-		if (g_idx[k] == UINT32_MAX) {
-			ordered = true;
-			break;
-		}
-		if (g_idx[k] >= m->groups)
-			rc = -EBADMSG;
-		ordered = ordered && g_idx[k] == k / m->block_columns;
-	}
-	if (!ordered && rc == 0) {
+	use = use_of_g_idx(m, stored);
+	if (use == G_IDX_NEEDED) {
 		m->g_idx = g_idx = arena_alloc(&o->o->c->arena, m->columns, sizeof(*g_idx));
 		if (g_idx)
-			memcpy(g_idx, bytes, t->bytes);
+			memcpy(g_idx, stored, t->bytes);
 		else
 			rc = err_memory(o->o->err);
-	} else if (ordered) {
-		rc = 0;
-	} else {
-		rc = err_set(o->o->err, rc,
+	}
+	free(stored);
+	if (use == G_IDX_BAD)
+		rc = err_set(o->o->err, -EBADMSG,
 		    "%s: tensor %.200s names a group that is not one of %u; fetch the model again",
 		    opening_file(o->o, t), t->name, m->groups);
-	}
-	free(bytes);
 	return rc;
 }
 
@@ -387,7 +394,8 @@ static int find_parts(const struct compressed_opener *o, const struct st_tensor 
 	return 0;
 }
 
-static int fill_matrix_of(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_module *m)
+static int fill_compressed_matrix(const struct compressed_opener *o, const struct compressed_parts *p,
+    struct affine_module *m)
 {
 	const struct st_tensor *codes = p->part[PART_CODES], *scale = p->part[PART_SCALE];
 	struct compressed_fit fit;
@@ -430,7 +438,7 @@ static int add_compressed(const struct compressed_opener *o, const struct st_ten
 	if (rc == 0)
 		rc = compressed_check_scale(o, &p);
 	if (rc == 0)
-		rc = fill_matrix_of(o, &p, m);
+		rc = fill_compressed_matrix(o, &p, m);
 	if (rc)
 		return rc;
 	shape[0] = p.rows;

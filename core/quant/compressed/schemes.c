@@ -27,7 +27,6 @@ struct scheme_target {
 struct schemes_reader {
 	struct opening *o;
 	struct schemes *out;
-	size_t room; /* for targets */
 };
 
 /* ---- schemes ---- */
@@ -81,7 +80,7 @@ static const struct scheme *add_scheme(struct schemes *s, const struct json *wei
 
 /* ---- targets ---- */
 
-static int add_target(struct schemes_reader *r, const char *text, const struct scheme *scheme)
+static void add_target(struct schemes_reader *r, const char *text, const struct scheme *scheme)
 {
 	const size_t mark = sizeof(PATTERN_MARK) - 1;
 	const bool is_pattern = strncmp(text, PATTERN_MARK, mark) == 0;
@@ -90,7 +89,6 @@ static int add_target(struct schemes_reader *r, const char *text, const struct s
 	*t =
 	    (struct scheme_target){.text = is_pattern ? text + mark : text, .scheme = scheme, .is_pattern = is_pattern};
 	r->out->name_count += !is_pattern;
-	return 0;
 }
 
 static size_t count_targets(const struct json *groups)
