@@ -63,11 +63,11 @@ ALWAYS_INLINE struct fp8_form form_of_e5m2(void)
 	};
 }
 
-/* Exact values; `specials` if there may be inf or NaN among the codes. */
-ALWAYS_INLINE struct floats16 fp8_values(bytes16 codes, struct fp8_form form, bool specials)
+/* Exact values, or their magnitudes if `sign` is NULL; `specials` if there may be inf or NaN among the codes. */
+ALWAYS_INLINE struct floats16 fp8_values(bytes16 magnitude, const bytes16 *sign, struct fp8_form form, bool specials)
 {
-	const bytes16 no = {0}, magnitude = codes & 0x7f, sign = codes & 0x80;
-	/* Beyond the table, for SSSE3 and NEON alike, if there is no 8 below. */
+	const bytes16 no = {0};
+	/* From 8 on with the highest bit, for which SSSE3 and NEON both look up 0. */
 	const bytes16 index = magnitude | ((magnitude + 120) & 0x80);
 	const bytes16 low = look_up(form.off_low, index), high = look_up(form.off_high, index);
 	const bytes16 special = (bytes16)(magnitude >= form.special);
@@ -79,7 +79,8 @@ ALWAYS_INLINE struct floats16 fp8_values(bytes16 codes, struct fp8_form form, bo
 		const halves8 off = (halves8)(i ? zip_high8(low, high) : zip_low8(low, high));
 		halves8 half = (wide << form.shift) + (uint16_t)(form.exponent << 7) + off;
 
-		half |= (halves8)(i ? zip_high8(no, sign) : zip_low8(no, sign));
+		if (sign)
+			half |= (halves8)(i ? zip_high8(no, *sign) : zip_low8(no, *sign));
 		if (specials)
 			half |=
 			    (halves8)(i ? zip_high8(special, special) : zip_low8(special, special)) & form.special_bits;
@@ -88,24 +89,54 @@ ALWAYS_INLINE struct floats16 fp8_values(bytes16 codes, struct fp8_form form, bo
 	return value;
 }
 
+ALWAYS_INLINE floats4 fp8_scaled(floats4 value, floats4 scale, bool divide)
+{
+	return divide ? value / scale : value * scale;
+}
+
+/* 16 codes to fp16, of which none is NaN and which share a scale: rounded without their signs, which is less work. */
+ALWAYS_INLINE void fp8_to_halves(char *dst, bytes16 codes, float scale, bool divide)
+{
+	const uint8_t turned = bits_of_float(scale) >> 24 & 0x80;
+	const bytes16 no = {0}, sign = (codes & 0x80) ^ turned;
+	const struct floats16 value = fp8_values(codes & 0x7f, NULL, form_of_e4m3(112), false);
+	const float magnitude = float_of_bits(bits_of_float(scale) & 0x7fffffff);
+	const floats4 scales = {magnitude, magnitude, magnitude, magnitude};
+
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		const floats4 low = fp8_scaled(value.of[2 * i], scales, divide);
+		const floats4 high = fp8_scaled(value.of[2 * i + 1], scales, divide);
+		const halves8 half = narrow_pair(narrow_magnitude((words4)low), narrow_magnitude((words4)high)) |
+		                     (halves8)(i ? zip_high8(no, sign) : zip_low8(no, sign));
+
+		memcpy(dst + i * sizeof(half), &half, sizeof(half));
+	}
+}
+
 /* 16 codes; plain kernels only those of which none is NaN. */
 ALWAYS_INLINE void fp8_decode16(char *dst, bytes16 codes, const float *scales, struct fp8_variant v)
 {
 	const enum floats_kind kind = v.plain ? FLOATS_NUMBERS : FLOATS_ANY;
 	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const bytes16 magnitude = codes & 0x7f, sign = codes & 0x80;
 	struct floats16 value;
 
+	if (v.plain && !v.each && v.out == DTYPE_F16) {
+		fp8_to_halves(dst, codes, *scales, v.divide);
+		return;
+	}
 	if (v.code == DTYPE_F8_E5M2)
-		value = fp8_values(codes, form_of_e5m2(), true);
+		value = fp8_values(magnitude, &sign, form_of_e5m2(), true);
 	else
-		value = fp8_values(codes, form_of_e4m3(v.plain ? 112 : 120), !v.plain);
+		value = fp8_values(magnitude, &sign, form_of_e4m3(v.plain ? 112 : 120), !v.plain);
 	UNROLL
 	for (unsigned i = 0; i < 4; i++) {
 		floats4 scale = {*scales, *scales, *scales, *scales};
 
 		if (v.each)
 			memcpy(&scale, scales + i * 4, sizeof(scale));
-		value.of[i] = v.divide ? value.of[i] / scale : value.of[i] * scale;
+		value.of[i] = fp8_scaled(value.of[i], scale, v.divide);
 	}
 	store_floats8(dst, value.of[0], value.of[1], v.out, kind);
 	store_floats8(dst + 8 * size, value.of[2], value.of[3], v.out, kind);

@@ -129,6 +129,22 @@ ALWAYS_INLINE words4 narrow_half(words4 bits, bool finite)
 #endif
 }
 
+/* The same for what is neither negative nor NaN; the other half of each element has no meaning. */
+ALWAYS_INLINE words4 narrow_magnitude(words4 bits)
+{
+#if defined(__aarch64__)
+	return narrow_half(bits, true);
+#else
+	const words4 magnitude = (words4)_mm_min_ps((__m128)bits, _mm_set1_ps(65536));
+	/* A float 2^13 times as large, and at least 0.5, has its last bit where fp16 has it; its exponent tells that of
+	 * fp16. */
+	const words4 step = (words4)_mm_max_ps((__m128)((magnitude & 0x7f800000) + (13 << 23)), _mm_set1_ps(0.5f));
+	const words4 rounded = (words4)((floats4)magnitude + (floats4)step);
+
+	return rounded + (rounded >> 13) - (126 << 10);
+#endif
+}
+
 /* narrow_half of fp16's normal numbers, and 0. */
 ALWAYS_INLINE words4 narrow_plain(words4 bits)
 {
