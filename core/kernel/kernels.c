@@ -18,6 +18,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 #if defined(__x86_64__) || defined(__aarch64__)
 	if (level >= CPU_VECTOR) {
 		gptq_init_vector(&k->gptq);
+		awq_init_vector(&k->awq);
 		cast_init_vector(k->cast);
 		fp8_init_vector(&k->fp8);
 		bnb_init_vector(&k->bnb);
@@ -34,6 +35,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		fp8_init_avx2(&k->fp8);
 		fp4_init_avx2(&k->fp4);
 		bnb_init_avx2(&k->bnb);
+		awq_init_avx2(&k->awq);
 		fp8_cast_init_avx2(k->cast);
 		affine_init_avx2(&k->affine);
 		lora_init_avx2(&k->lora);
@@ -44,6 +46,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		fp8_init_avx512(&k->fp8);
 		fp4_init_avx512(&k->fp4);
 		bnb_init_avx512(&k->bnb);
+		awq_init_avx512(&k->awq);
 		fp8_cast_init_avx512(k->cast);
 		affine_init_avx512(&k->affine);
 		lora_init_avx512(&k->lora);

@@ -270,6 +270,8 @@ static void check_awq_shapes(struct check *c, const struct awq_tensor *kind)
 		struct awq_matrix m = {.t = *kind};
 		struct kernel_rect r;
 
+		if (!sampled(c))
+			continue;
 		awq_random_sizes(c, &m.t);
 		awq_matrix_make(c, &m, m.t.layout == AWQ_GEMV_FAST || below(c, 4));
 		r = awq_random_rect(c, &m.t);
@@ -332,6 +334,8 @@ void check_awq(struct check *c)
 			check_awq_shapes(c, &(struct awq_tensor){.layout = layout, .scale_dtype = dtypes[i]});
 	for (enum awq_layout layout = 0; layout < AWQ_LAYOUTS; layout++)
 		for (uint32_t first = 0; first < 65536; first += 4096) {
+			if (!sampled(c))
+				continue;
 			check_awq_scales_from(c, layout, DTYPE_F16, first);
 			check_awq_scales_from(c, layout, DTYPE_BF16, first);
 		}
