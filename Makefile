@@ -1,4 +1,4 @@
-# gptqfs. Everything is built in $(B); SAN= and CC= builds go to directories of their own, so that objects never mix.
+# gptqfs. Everything is built in $(B); SAN= and CC= builds use separate directories, so that objects never mix.
 #
 #   make [all]            build/gptqfs                make check       all tests; TESTS="unit mount" for some
 #   make deps             Debian packages             make bench       measurements
@@ -29,28 +29,28 @@ ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -DUNROLL=
 override LDFLAGS += -fsanitize=$(SAN)
 else
-# Hardening, of which sanitizers do the same and more. _FORTIFY_SOURCE needs an optimizing compiler.
+# Hardening, redundant with sanitizers. _FORTIFY_SOURCE needs optimization.
 hardening := -fstack-protector-strong -fstack-clash-protection $(if $(filter x86_64%,$(machine)),-fcf-protection) \
 	$(if $(filter-out -O0,$(filter -O%,$(CFLAGS))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 override CFLAGS += $(hardening)
 override LDFLAGS += -Wl,-z,relro,-z,now
 endif
 
-# Libraries of core/, and of fs/, by their names in pkg-config.
+# pkg-config names of the libraries of core/ and of fs/.
 core_packages := libcjson libpcre2-8 nettle
 fs_packages := fuse3
 FUSE_CFLAGS = $(shell pkg-config --cflags $(fs_packages))
 FUSE_LIBS = $(shell pkg-config --libs $(fs_packages))
 LIBS = $(shell pkg-config --libs $(core_packages)) -pthread -lm
 
-# A recipe that begins with $(call say,CC,file) is told in a few words; V=1 prints all of it, make -s nothing.
+# A recipe that begins with $(call say,CC,file) prints only that; V=1 prints the commands, make -s nothing.
 Q := $(if $(V),,@)
 silent = $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 say = $(Q)$(if $(V)$(silent),,printf '  %-6s %s\n' $(1) '$(2)'; )
 
 # ---- the program ----
 
-# $(call below,DIRECTORY,EXTENSION): files in it and in its folders.
+# $(call below,DIRECTORY,EXTENSION): files in a directory and its sub-directories.
 below = $(wildcard $(1)/*.$(2) $(1)/*/*.$(2) $(1)/*/*/*.$(2))
 core_src := $(call below,core,c)
 core_headers := $(call below,core,h)
@@ -70,7 +70,7 @@ $(B)/%.o: %.c
 
 $(fs_obj): override CFLAGS += $(FUSE_CFLAGS)
 
-# Where gptqfs looks for the plugin of accel=auto and accel=cuda.
+# The installed plugin, for accel=auto and accel=cuda.
 plugin := $(libdir)/gptqfs/gptqfs-cuda.so
 $(B)/core/kernel/accel.o: override CFLAGS += -DGPTQFS_PLUGIN='"$(plugin)"'
 $(B)/core/kernel/accel.o: $(B)/plugin.path
@@ -80,7 +80,7 @@ endif
 $(B)/plugin.path:
 	$(Q)mkdir -p $(@D) && echo '$(plugin)' >$@
 
-# A file of core/kernel/ named after an instruction set is compiled for it, and only that one is.
+# Only files of core/kernel/ named after an instruction set are compiled for it.
 ifneq ($(filter x86_64%,$(machine)),)
 $(B)/%_vector.o: override CFLAGS += -mssse3
 $(B)/%_avx2.o: override CFLAGS += -mavx2 -mf16c

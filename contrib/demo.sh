@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# make demo: mounts a model and looks around. The mount stays; the last lines say how to unmount it.
+# make demo: mounts a model and shows what is in the mount. The mount stays; the last lines say how to unmount it.
 set -euo pipefail
 model=$1
 mnt=$2
@@ -20,7 +20,7 @@ ls -l "$mnt" "$mnt/fp16" "$mnt/bf16" "$mnt/fp32"
 say "head -n 16 $mnt/info"
 head -n 16 "$mnt/info"
 
-# Where the first quantized weight begins: safetensors files start with the length of their header, then the header.
+# Offset of the first quantized weight: safetensors files start with the length of the header and the header.
 shard=$(ls "$mnt"/fp32/*.safetensors | head -1)
 read -r name offset < <(python3 - "$shard" <<'EOF'
 import json, struct, sys

@@ -1,4 +1,4 @@
-# What has to be installed before building, what make install installs, and a demonstration.
+# Build dependencies, installation, and a demonstration.
 
 bindir ?= $(PREFIX)/bin
 sbindir ?= $(PREFIX)/sbin
@@ -13,7 +13,7 @@ packages += bats clang clang-format-14 clang-tidy-14 libclang-rt-dev python3 pyt
 packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
 	grep -q '^installed$$' || echo $$p; done)
 
-# For checking NEON's kernels elsewhere; make check skips them without.
+# For checking the NEON kernels on other machines; optional for make check.
 deps-neon: packages += gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 deps deps-neon:
@@ -24,7 +24,7 @@ deps deps-neon:
 
 # ---- installing ----
 
-# mount -t gptqfs finds its helper only in /sbin, so the link is of use there with PREFIX=/usr; -t fuse.gptqfs needs none.
+# mount -t gptqfs finds its helper only in /sbin, so the link works only with PREFIX=/usr; -t fuse.gptqfs needs none.
 install: $(B)/gptqfs
 	install -D -m 755 $(B)/gptqfs $(DESTDIR)$(bindir)/gptqfs
 	install -d $(DESTDIR)$(sbindir)

@@ -1,4 +1,4 @@
-# How the source looks: clang-format and clang-tidy of Debian 12 (other versions than 14 format differently).
+# Source style: clang-format and clang-tidy of Debian 12 (versions other than 14 format differently).
 
 CLANG_FORMAT ?= clang-format-14
 CLANG_TIDY ?= clang-tidy-14
@@ -12,7 +12,7 @@ format:
 format-check:
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(style_src)
 
-# The compile command of every object, in the build directory, where clangd looks.
+# The compile commands of all objects, in the build directory, where clangd finds them.
 compile_commands.json: $(B)/compile_commands.json
 
 command := {"directory": "$(CURDIR)", "file": "\2", "command": "\1"},
@@ -22,8 +22,8 @@ $(B)/compile_commands.json: Makefile $(wildcard */*.mk) $(style_c)
 		sed -nE 's/[\"]/\\&/g; s|^mkdir -p [^ ]* && (.* -c -o [^ ]* ([^ ]*))$$|$(command)|p' | \
 		sed '$$s/,$$//'; echo ]; } >$@
 
-# The program and the plugin; not what is written in intrinsics, over which it takes minutes. A file is looked at again
-# when its object is compiled again.
+# Checks the program and the plugin, except files with intrinsics, which take minutes. A file is checked again when its
+# object has been rebuilt.
 lint_src := $(filter-out %_vector.c %_avx2.c %_avx512.c cuda/check/%,$(filter core/% fs/% cuda/%,$(style_c)))
 
 lint: $(lint_src:%.c=$(B)/lint/%.ok)

@@ -1,5 +1,5 @@
-# The CUDA plugin. Compiled where there is nvcc, needed nowhere. PTX for every architecture the toolkit knows is
-# embedded; the driver takes what suits the GPU. CUDA_ARCHS="75 90" for fewer.
+# The optional CUDA plugin; needs nvcc. Embeds PTX for every architecture the toolkit knows, from which the driver
+# selects; CUDA_ARCHS="75 90" for fewer.
 
 NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc))
 ifneq ($(filter cuda $(B)/cuda/%,$(MAKECMDGOALS)),)
@@ -27,7 +27,7 @@ $(B)/cuda/kernels.fatbin: $(cuda_ptx)
 	$(call say,FATBIN,$@)$(dir $(NVCC))fatbinary -64 --create=$@ \
 		$(foreach a,$(CUDA_ARCHS),--image3=kind=ptx,sm=$(a),file=$(B)/cuda/$(a).ptx)
 
-# The driver's functions, held against cuda.h and the toolkit's own libcuda.so.
+# Compares driver.h with cuda.h and the toolkit's libcuda.so.
 $(B)/cuda/driver.checked: cuda/driver.h cuda/check/cuda_h.c
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -MF $@.d -I$(cuda_home)/include -fsyntax-only cuda/check/cuda_h.c
 	$(Q)for f in $$(sed -n 's/.*X(\(cu[A-Za-z0-9_]*\),.*/\1/p' cuda/driver.h); do \

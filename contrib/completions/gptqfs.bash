@@ -21,12 +21,12 @@ _gptqfs_words() {
 	_gptqfs_spellings | sed -n 's/^-o \([a-z]\)/\1/p'
 }
 
-# The values of one option, of its line "NAME: VALUE...".
+# The values of one option, from its line "NAME: VALUE...".
 _gptqfs_values() {
 	_gptqfs_help | sed -n "s/^$1: //p"
 }
 
-# Prints the index of the first word of a command that begins before this word; fails if there is none.
+# Prints the index of the first word of a command that starts before this word; fails if there is none.
 _gptqfs_command() {
 	local i
 

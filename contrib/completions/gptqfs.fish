@@ -6,7 +6,7 @@ function __gptqfs_help
     $words[1] --help 2>/dev/null
 end
 
-# "word<TAB>meaning" of the rows of the help: the words of -o, or the others.
+# "word<TAB>meaning" from the rows of the help: the words of -o, or the others.
 function __gptqfs_rows
     __gptqfs_help | string match -r '^    -.*' | while read -l line
         set -l parts (string match -r '^ *(-.*?)  +(.*)$' -- $line)
@@ -26,7 +26,7 @@ function __gptqfs_values
     __gptqfs_help | string replace -rf "^$argv[1]: " '' | string split ' '
 end
 
-# What may follow -o: words, or the values of the one that is being typed, each with what stands before it.
+# Completions after -o: words, or the values of the word being typed, each with the text before it.
 function __gptqfs_mount_options
     set -l token (commandline -ct)
     set -l before (string replace -r '[^,]*$' '' -- $token)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Converts a GPTQ model to GGUF: llama.cpp's converter, which takes ordinary models only, reads the mount. llama-quantize
-# makes any of llama.cpp's own quantizations from the result.
+# Converts a quantized model to GGUF: llama.cpp's converter, which only reads ordinary models, reads the mount.
+# llama-quantize can then make any of llama.cpp's own quantizations from the result.
 #
 #   LLAMA_CPP=DIR [VIEW=fp16|bf16|fp32] hf-to-gguf.sh MODEL_DIR OUT.gguf
 #
@@ -19,6 +19,6 @@ mnt=$(mktemp -d)
 trap 'if mountpoint -q "$mnt"; then fusermount3 -uz "$mnt"; fi; rmdir "$mnt"' EXIT
 gptqfs -o view="$view" "$model" "$mnt"
 
-# Without a name the converter would take the mountpoint's.
+# Without a name the converter would use the mountpoint's.
 python3 "$LLAMA_CPP/convert_hf_to_gguf.py" --outtype "${outtype[$view]}" --outfile "$out" \
 	--model-name "$(basename "$(realpath "$model")")" "$mnt"

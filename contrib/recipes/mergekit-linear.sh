@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Merges two GPTQ models of one architecture with mergekit: every tensor of OUT_DIR is WEIGHT * A + (1 - WEIGHT) * B.
-# mergekit reads both mounts tensor by tensor. For its other methods change the configuration below.
+# Merges two quantized models of one architecture with mergekit: every tensor of OUT_DIR is WEIGHT * A + (1 - WEIGHT) *
+# B. mergekit reads both mounts tensor by tensor. For its other methods, change the configuration below.
 #
 #   [VIEW=fp16|bf16|fp32] mergekit-linear.sh MODEL_A_DIR MODEL_B_DIR WEIGHT OUT_DIR
 #

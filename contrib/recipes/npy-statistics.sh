@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Writes a table of a GPTQ model's tensors: shape, least and greatest value, root mean square. numpy maps the arrays of
-# the view tensors/, so a page is computed when it is touched and no tensor is in memory as a whole.
+# Writes a table of a quantized model's tensors: shape, minimum, maximum, root mean square. numpy maps the arrays of the
+# view tensors/, so pages are computed when touched, and no whole tensor is in memory.
 #
 #   [VIEW=fp16|fp32] npy-statistics.sh MODEL_DIR OUT.tsv
 #

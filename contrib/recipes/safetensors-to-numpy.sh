@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Writes the weights of a GPTQ model as numpy arrays into one .npz: np.load("OUT.npz")["model.norm.weight"].
+# Writes the weights of a quantized model as numpy arrays into one .npz: np.load("OUT.npz")["model.norm.weight"].
 #
 #   [VIEW=fp16|fp32] safetensors-to-numpy.sh MODEL_DIR OUT.npz
 #
-# Needs gptqfs, and python3 with safetensors and numpy. numpy has no bfloat16: take fp32 for models of that type.
+# Needs gptqfs, and python3 with safetensors and numpy. numpy has no bfloat16: use fp32 for models of that type.
 set -euo pipefail
 if [ $# != 2 ] || [ "${VIEW:-}" = bf16 ]; then
 	echo "usage: [VIEW=fp16|fp32] $0 MODEL_DIR OUT.npz" >&2
