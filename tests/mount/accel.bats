@@ -29,7 +29,7 @@ expect_line() {
 	[[ $output != *libcuda* && $output != *cuda.so* ]]
 }
 
-@test "without accel= nothing is loaded and nothing is said" {
+@test "without accel= nothing is loaded and nothing is printed" {
 	find_model tiny-llama-4b-g32-asym-act
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$source" "$mnt"
 	compare_views "$mnt"
@@ -51,7 +51,7 @@ expect_line() {
 	unmount "$mnt"
 }
 
-@test "cuda_mem=6m has room for no matrix, and all is right" {
+@test "cuda_mem=6m has no room for a matrix, and all bytes are right" {
 	mount_accel cuda -o cuda_mem=6m
 	compare_views "$mnt"
 	expect_line 'it decodes$'
@@ -79,7 +79,7 @@ expect_line() {
 	unmount "$mnt"
 }
 
-@test "auto takes what is slower for what it is" {
+@test "auto does not use a plugin that is slower" {
 	plugin=$FAKES/slow.so mount_accel auto
 	compare_views "$mnt"
 	expect_line 'the CPU is faster and decodes$'
@@ -87,21 +87,21 @@ expect_line() {
 	unmount "$mnt"
 }
 
-@test "wrong bytes are refused before anybody sees them" {
+@test "a plugin with wrong bytes is refused before it is used" {
 	mount_accel "$FAKES/wrong.so"
 	compare_views "$mnt"
 	expect_line 'wrong bytes: .* the CPU decodes$'
 	unmount "$mnt"
 }
 
-@test "bytes overwritten on their way to the device are noticed" {
+@test "bytes overwritten during transfer to the device are detected" {
 	plugin=$CUDA/impatient.so mount_accel cuda
 	compare_views "$mnt"
 	expect_line 'wrong bytes: the last rows of .* the CPU decodes$'
 	unmount "$mnt"
 }
 
-@test "a device that is lost while serving costs two lines and no error" {
+@test "a device lost while serving costs two log lines and no error" {
 	export FAKE_CUDA_FAILS=$BATS_TEST_TMPDIR/lost
 	mount_accel cuda -o direct_io
 	compare_view "$mnt/fp16" F16
@@ -120,7 +120,7 @@ expect_line() {
 	unmount "$mnt"
 }
 
-@test "a source that changes gives EIO, though the device has it all" {
+@test "a changed source gives EIO even if the device has all of it" {
 	copy_model tiny-llama-4b-g32-shard
 	log=$BATS_TEST_TMPDIR/log
 	GPTQFS_CUDA_PLUGIN=$CUDA/gptqfs-cuda.so LD_LIBRARY_PATH=$CUDA \
@@ -133,7 +133,7 @@ expect_line() {
 	unmount "$mnt"
 }
 
-@test "accel= that is neither a word nor an absolute path is a usage error" {
+@test "accel= with neither a known word nor an absolute path is a usage error" {
 	find_model tiny-llama-4b-g32-asym-act
 	mkdir "$mnt"
 	for wrong in gpu ./plugin.so ''; do

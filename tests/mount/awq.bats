@@ -41,7 +41,7 @@ refused() {
 @test "GPTQModel: experts one by one, BF16 scales" { real awq-gemm-moe-gptqmodel; }
 @test "AutoAWQ: GEMV fast" { real awq-gemvfast-g128; }
 
-@test "no AWQ checkpoint is forgotten here" {
+@test "all AWQ checkpoints are tested here" {
 	for dir in "$TESTS"/data/int/models/awq-*/ "$ROOT"/../shared/int/models/awq-*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done

@@ -156,7 +156,7 @@ refused() {
 
 @test "no qweight" { refused 3 no_qweight model.safetensors $Q.qweight missing $AGAIN; }
 @test "no scales" { refused 3 no_scales model.safetensors $Q.scales missing expected $AGAIN; }
-@test "no qzeros in a module that is said not to be symmetric" {
+@test "no qzeros in a module marked as not symmetric" {
 	refused 3 no_qzeros_asym_module model.safetensors $Q.qzeros missing sym
 }
 @test "no qzeros, and not symmetric" { refused 3 no_qzeros_asym model.safetensors $Q.qzeros missing sym; }
@@ -210,7 +210,7 @@ refused() {
 @test "MLX by its tensors" { refused 3 mlx_tensors $Q.weight MLX $AGAIN; }
 @test "MLX by config.json alone" { refused 3 mlx_config config.json MLX $AGAIN; }
 @test "8-bit integers and a scale" { refused 3 int8_tensors $Q.weight I8 $Q.scale_of_it $AGAIN; }
-@test "FP8 and a scale of a name nobody knows" { refused 3 fp8_odd_name $Q.weight F8_E4M3 $Q.weight_wobble $AGAIN; }
+@test "FP8 and a scale with an unknown name" { refused 3 fp8_odd_name $Q.weight F8_E4M3 $Q.weight_wobble $AGAIN; }
 @test "a scaled weight in a GPTQ model, its scale in another shard" {
 	refused 3 scaled_elsewhere model-00001 mlp.up_proj.weight I8 zz_scales/ $AGAIN
 }
@@ -320,7 +320,7 @@ with open(sys.argv[1], "rb") as f:
 	still_serving
 }
 
-@test "a source overwritten under a reader: old bytes or EIO, never others" {
+@test "a source overwritten during a read: old bytes or EIO, nothing else" {
 	copy_model tiny-llama-4b-g32-asym-act
 	mount_watched -o direct_io,cache=0
 	cat >"$BATS_TEST_TMPDIR/reader.py" <<'END'
@@ -354,7 +354,7 @@ END
 	one_line model.safetensors changed
 }
 
-@test "a source replaced by rename goes on being served" {
+@test "a source replaced by rename is still served" {
 	make_checkpoint plain
 	mount_watched
 	head -c "$(stat -c %s "$model/model.safetensors")" /dev/urandom >"$model/new"
@@ -365,7 +365,7 @@ END
 	[[ ! -s $log ]] || fail "$(cat "$log")"
 }
 
-@test "a source that loses its permissions goes on being served" {
+@test "a source that loses its permissions is still served" {
 	make_checkpoint plain
 	mount_watched
 	chmod 000 "$model"/*.safetensors "$model"
@@ -374,7 +374,7 @@ END
 	chmod 755 "$model"
 }
 
-@test "a source with its old bytes and times back is not trusted again until it is mounted anew" {
+@test "a source restored to its old bytes and times is not trusted until mounted again" {
 	make_checkpoint plain
 	mount_watched
 	cp -p "$model/model.safetensors" "$BATS_TEST_TMPDIR/kept"
@@ -389,7 +389,7 @@ END
 	cmp "$mnt/fp16/model.safetensors" "$copy/model.safetensors"
 }
 
-@test "a source overwritten in place whose size and times are as before" {
+@test "a source overwritten in place with the same size and times" {
 	copy_model tiny-llama-4b-g32-asym-act
 	mount_watched
 	cp -p "$model/model.safetensors" "$BATS_TEST_TMPDIR/kept"
@@ -401,7 +401,7 @@ END
 	still_serving
 }
 
-@test "a source that gets a link and other permissions goes on being served" {
+@test "a source that gets a link and other permissions is still served" {
 	make_checkpoint plain
 	mount_watched
 	ln "$model/model.safetensors" "$BATS_TEST_TMPDIR/link"
@@ -423,7 +423,7 @@ END
 	[[ $output != *"open for writing"* ]]
 }
 
-@test "one bad shard fails what needs it, and no more" {
+@test "a bad shard fails only reads that need it" {
 	make_checkpoint sharded
 	mount_watched
 	truncate -s 5000 "$model/model-00002-of-00003.safetensors"

@@ -12,7 +12,7 @@ real() {
 }
 
 @test "nf4, double-quantized: blocks run over the ends of rows, and the last one is short" { real f-bnb-nf4-dq; }
-@test "nf4: packed bytes that are called BF16" { real f-bnb-nf4-storage; }
+@test "nf4: packed bytes declared as BF16" { real f-bnb-nf4-storage; }
 @test "int8" { real f-bnb-int8; }
 @test "nf4: modules that were left out, biases" { real f-bnb-skip; }
 @test "nf4: Conv1D" { real f-bnb-gpt2; }
@@ -21,7 +21,7 @@ real() {
 	GPTQFS_CPU=c real f-bnb-gpt2
 }
 
-@test "no bitsandbytes checkpoint is forgotten here" {
+@test "all bitsandbytes checkpoints are tested here" {
 	for dir in "$TESTS"/data/float/models/f-bnb-*/ "$ROOT"/../shared/float/models/f-bnb-*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done
@@ -38,14 +38,14 @@ made() {
 @test "made here: 4 and 8 bits in one model" { made bnb_both; }
 @test "made here: Conv1D in 4 and 8 bits, square ones among them" { made bnb_conv1d; }
 @test "made here: experts in one parameter" { made bnb_experts_3d; }
-@test "made here: gpt-oss as unsloth has it" { made bnb_gpt_oss; }
+@test "made here: gpt-oss in unsloth's layout" { made bnb_gpt_oss; }
 
-@test "a table in the file that is not that of its type is told" {
+@test "a stored table that differs from that of its type is reported" {
 	made bnb_other_map
 	grep -q 'quant_map is not the table of its quant_type' "$mnt/info" || fail "$(cat "$mnt/info")"
 }
 
-@test "info and the files of one module tell what it is" {
+@test "info and the files of one module describe it" {
 	find_model f-bnb-gpt2
 	mount_model "$source" "$mnt"
 	grep -qx 'Format: *bnb-nf4' "$mnt/info" || fail "$(cat "$mnt/info")"
@@ -75,7 +75,7 @@ refused() {
 
 Q=model.layers.0.self_attn.q_proj
 
-@test "a quant_state that is no JSON, or too long, or deep" {
+@test "a quant_state that is not JSON, or too long, or too deep" {
 	refused bnb_no_json model.safetensors $Q.weight.quant_state.bitsandbytes__nf4
 	refused bnb_long_json $Q.weight.quant_state "at most 4096 bytes"
 	refused bnb_deep_json $Q.weight.quant_state
@@ -84,13 +84,13 @@ Q=model.layers.0.self_attn.q_proj
 	refused bnb_other_type $Q.weight.quant_state quant_type
 }
 
-@test "block sizes that are none" {
+@test "invalid block sizes" {
 	for kind in bnb_block_63 bnb_block_0 bnb_block_huge bnb_block_text; do
 		refused $kind $Q.weight.quant_state blocksize "power of two"
 	done
 }
 
-@test "shapes that are none, or do not fit the weight" {
+@test "invalid shapes, or shapes that do not fit the weight" {
 	for kind in bnb_no_shape bnb_shape_1d bnb_shape_negative bnb_shape_zero bnb_shape_overflow; do
 		refused $kind $Q.weight.quant_state '"shape"'
 	done

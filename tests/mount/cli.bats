@@ -20,7 +20,7 @@ refused() {
 	not_mounted "$mnt"
 }
 
-@test "help is on stdout and names every option" {
+@test "help is on stdout and lists every option" {
 	for option in --help -h; do
 		run -0 --separate-stderr "$GPTQFS" $option
 		[[ -z $stderr && $output = usage:* ]]
@@ -48,20 +48,20 @@ refused() {
 	[[ $stderr = *"no mountpoint"*"MODEL_DIR MOUNTPOINT"* ]]
 }
 
-@test "an argument too many" {
+@test "too many arguments" {
 	mkdir "$mnt"
 	usage_error "$BATS_TEST_TMPDIR" "$mnt" surplus
 	[[ $stderr = *surplus* ]]
 }
 
-@test "an unknown option is the error shown, not its consequences" {
+@test "an unknown option is reported, not its consequences" {
 	usage_error --nonsense /nonexistent "$mnt"
 	[[ $stderr = *nonsense* && $stderr != */nonexistent* ]]
 	usage_error -o nonsense=1 /nonexistent "$mnt"
 	[[ $stderr = *nonsense* && $stderr != */nonexistent* ]]
 }
 
-@test "an unknown option is named, with the one that is most like it" {
+@test "an unknown option is reported with the most similar one" {
 	while IFS='|' read -r given meant; do
 		usage_error $given /nonexistent "$mnt"
 		[[ $stderr = "gptqfs: unknown option $given; did you mean $meant?" ]] || fail "$stderr"
@@ -103,7 +103,7 @@ LIST
 	[[ $stderr = *fp8*fp16* ]]
 }
 
-@test "an unknown view: the message lists those there are" {
+@test "an unknown view: the message lists all views" {
 	make_checkpoint plain
 	mkdir "$mnt"
 	usage_error -o view=fp8 "$model" "$mnt"
@@ -111,7 +111,7 @@ LIST
 	not_mounted "$mnt"
 }
 
-@test "an unknown cpu level: the message lists those there are" {
+@test "an unknown cpu level: the message lists all levels" {
 	make_checkpoint plain
 	usage_error --cpu=mmx --check "$model"
 	[[ $stderr = *mmx*avx2* ]]
@@ -149,7 +149,7 @@ LIST
 	[[ $stderr = *"mounts nothing"* ]]
 }
 
-@test "--check tells every module" {
+@test "--check lists every module" {
 	make_checkpoint act_order
 	run -0 --separate-stderr "$GPTQFS" --check "$model"
 	[[ -z $stderr ]]
@@ -203,7 +203,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ -z $output && -n $stderr ]]
 }
 
-@test "-o rw, and a second mount on the same place, say a line" {
+@test "-o rw and a second mount at the same place print a line" {
 	make_checkpoint plain
 	run -0 --separate-stderr mount_model -o rw "$model" "$mnt"
 	[[ $stderr = *"-o rw is ignored"*"read-only"* ]]
@@ -212,7 +212,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ -e $mnt/fp16/config.json ]]
 }
 
-@test "-u unmounts, a stale mount too, and nothing that is not ours" {
+@test "-u unmounts, even a stale mount, but only gptqfs" {
 	make_checkpoint plain
 	for way in -u --unmount; do
 		mount_model "$model" "$mnt"
@@ -239,7 +239,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	usage_error -u "$model" "$mnt"
 }
 
-@test "-u of a mount in use says so" {
+@test "-u of a mount in use reports that" {
 	make_checkpoint plain
 	mount_model "$model" "$mnt"
 	exec 9<"$mnt/fp16/model.safetensors"
@@ -285,7 +285,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ $stderr != *"Hugging Face"* ]]
 }
 
-@test "exit 1: a mountpoint that is missing or no directory" {
+@test "exit 1: a mountpoint that is missing or not a directory" {
 	make_checkpoint plain
 	refused 1 "$model" "$mnt"
 	[[ $stderr = *"$mnt"*"mkdir -p"* ]]
@@ -294,7 +294,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ $stderr = *"$mnt"*"not a directory"* ]]
 }
 
-@test "exit 2: nothing readable as weights" {
+@test "exit 2: no readable weights" {
 	mkdir "$mnt" "$model"
 	refused 2 "$model" "$mnt"
 	refused 2 "$BATS_TEST_TMPDIR/missing" "$mnt"
@@ -391,7 +391,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 }
 
-@test "-f stays, and leaves with 0 after an unmount" {
+@test "-f stays, and exits with 0 after an unmount" {
 	make_checkpoint plain
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
 	[[ -e $mnt/fp16/config.json ]]
@@ -400,7 +400,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ ! -s $BATS_TEST_TMPDIR/log ]] || fail "$(cat "$BATS_TEST_TMPDIR/log")"
 }
 
-@test "-f leaves with 0 after SIGTERM and SIGINT" {
+@test "-f exits with 0 after SIGTERM and SIGINT" {
 	make_checkpoint plain
 	for signal in TERM INT HUP; do
 		mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
@@ -445,13 +445,13 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	done
 }
 
-@test "no /dev/null is said" {
+@test "a missing /dev/null is reported" {
 	need_namespace
 	run -5 --separate-stderr unshare -m bash -c 'mount -t tmpfs none /dev && exec "$@"' bash "$GPTQFS" --version
 	[[ $stderr = *"/dev/null: No such file"* ]]
 }
 
-@test "SIGUSR1 tells the counters" {
+@test "SIGUSR1 logs the counters" {
 	make_checkpoint plain
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
 	cat "$mnt/fp16/model.safetensors" >/dev/null
@@ -460,7 +460,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ -e $mnt/fp16/config.json ]]
 }
 
-@test "-d shows requests, and a name that is missing is asked for once" {
+@test "-d shows requests, and a missing name is looked up once" {
 	make_checkpoint plain
 	mount_foreground "$BATS_TEST_TMPDIR/log" -d -o view=fp16 "$model" "$mnt"
 	before=$(grep -c LOOKUP "$BATS_TEST_TMPDIR/log" || true)
@@ -470,7 +470,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ $(grep -c LOOKUP "$BATS_TEST_TMPDIR/log") = $((before + 1)) ]]
 }
 
-@test "as mount(8) and fstab call it" {
+@test "called by mount(8) and fstab" {
 	need_root
 	make_checkpoint plain
 	mkdir "$mnt"

@@ -28,7 +28,7 @@ with() {
 	"$GPTQFS" "$model" "$mnt" -- "$@" 3>&-
 }
 
-@test "the command sees the mount, its status is returned, and the mount is gone" {
+@test "the command sees the mount, its status is returned, and the mount is removed" {
 	run -0 --separate-stderr with cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 	[[ -z $output && -z $stderr ]]
 	gone
@@ -46,7 +46,7 @@ with() {
 	done
 }
 
-@test "a command that is not there, or is none" {
+@test "a command that does not exist or is not executable" {
 	run -127 --separate-stderr with /nonexistent/command
 	[[ $stderr = *"/nonexistent/command"*"No such file"* ]]
 	gone
@@ -94,7 +94,7 @@ with() {
 	gone
 }
 
-@test "the command has the caller's descriptors and none of ours; the server has none of the caller's" {
+@test "the command has the caller's descriptors and none of gptqfs; the server has none of the caller's" {
 	cp "$model/tokenizer.json" "$BATS_TEST_TMPDIR/seven"
 	exec 7<"$BATS_TEST_TMPDIR/seven"
 	run -0 with bash -c "cmp - '$model/tokenizer.json' <&7 && ls -l /proc/self/fd"
@@ -120,7 +120,7 @@ with() {
 	gone
 }
 
-@test "signals sent to gptqfs are passed on, and the mount is gone after them" {
+@test "signals sent to gptqfs are forwarded, and the mount is removed after them" {
 	for signal in TERM INT HUP USR1; do
 		rm -f "$BATS_TEST_TMPDIR/ready" "$BATS_TEST_TMPDIR/got"
 		in_background env --default-signal "$GPTQFS" "$model" "$mnt" -- bash -c \
@@ -158,7 +158,7 @@ END
 	gone
 }
 
-@test "files left open: the mount is gone at once, and they are read to their end" {
+@test "files left open: the mount is removed at once, and they can be read to the end" {
 	(with bash -c "exec 5<$mnt/fp16/model.safetensors; { sleep 1; cat <&5 >$BATS_TEST_TMPDIR/late; } >/dev/null 2>&1 &")
 	not_mounted "$mnt"
 	[[ ! -e $BATS_TEST_TMPDIR/late || ! -s $BATS_TEST_TMPDIR/late ]]
@@ -186,7 +186,7 @@ END
 	gone
 }
 
-@test "gptqfs is killed: the mount does not stay" {
+@test "gptqfs is killed: the mount is removed" {
 	in_background "$GPTQFS" "$model" "$mnt" -- sleep 20
 	wait_until 20 is_mounted "$mnt"
 	wait_until 20 has_child

@@ -35,7 +35,7 @@ real() {
 	compare_fused "$mnt"
 }
 
-@test "no checkpoint of compressed-tensors is forgotten here" {
+@test "all checkpoints of compressed-tensors are tested here" {
 	for dir in "$TESTS"/data/int/models/ct*/ "$ROOT"/../shared/int/models/ct*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done
@@ -52,7 +52,7 @@ real() {
 	run -3 "$GPTQFS" -o view=packed "$source" "$mnt"
 }
 
-@test "the files of one module tell what it is" {
+@test "the files of one module describe it" {
 	find_model ct-bits-2to7
 	mount_model "$source" "$mnt"
 	head -1 "$mnt/tensors/model/layers/0/self_attn/k_proj.info" |

@@ -22,7 +22,7 @@ real() {
 	GPTQFS_CPU=c real f-mxfp4-gptoss
 }
 
-@test "no such checkpoint is forgotten here" {
+@test "all such checkpoints are tested here" {
 	for dir in "$TESTS"/data/float/models/f-*{mxfp4,nvfp4}*/ "$ROOT"/../shared/float/models/f-*{mxfp4,nvfp4}*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done

@@ -28,7 +28,7 @@ real() {
 	GPTQFS_CPU=c real f-fp8-dsv3-shards
 }
 
-@test "no FP8 checkpoint is forgotten here" {
+@test "all FP8 checkpoints are tested here" {
 	for dir in "$TESTS"/data/float/models/f-fp8-*/ "$ROOT"/../shared/float/models/f-fp8-*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done
@@ -46,14 +46,14 @@ real() {
 		"$mnt/info.json"
 }
 
-@test "view=packed of a model that cannot have one is exit 3" {
+@test "view=packed fails with exit 3 for a model that cannot have it" {
 	find_model f-fp8-dsv3-shards
 	mkdir -p "$mnt"
 	run -3 "$GPTQFS" -o view=packed "$source" "$mnt"
 	[[ $output = *packed* ]] || fail "$output"
 }
 
-@test "the files of one module tell what it is" {
+@test "the files of one module describe it" {
 	find_model f-fp8-dsv3-shards
 	mount_model "$source" "$mnt"
 	grep -qx 'Scale_dtype: *F32' "$mnt/tensors/model/layers/0/self_attn/kv_a_proj_with_mqa.info"
@@ -68,7 +68,7 @@ real() {
 	[[ $(jq 'has("quantization_config")' "$mnt/bf16/config.json") = false ]]
 }
 
-@test "a scale that is missing while others have theirs" {
+@test "a missing scale while other weights have theirs" {
 	copy_model f-fp8-experts-3d
 	python3 - "$model/model.safetensors" <<'END'
 import json, struct, sys
@@ -105,7 +105,7 @@ END
 	[[ $output = *q_proj.weight_scale_inv*"[7]"*expected* ]] || fail "$output"
 }
 
-@test "a configuration inside that of a part says that scales divide" {
+@test "the configuration of a part says that scales divide" {
 	copy_model f-fp8-experts-3d
 	jq '.llm_config = {quantization_config: (.quantization_config + {weight_scale_semantics: "inverse"})} |
 		del(.quantization_config)' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
@@ -114,7 +114,7 @@ END
 	jq -e '.configuration == "config.json (llm_config)" and all(.modules[]; .divided_by_scale)' "$mnt/info.json"
 }
 
-@test "no scale anywhere: codes are numbers as they are, and nothing else is quantized" {
+@test "no scale anywhere: codes are plain numbers, and nothing else is quantized" {
 	model=$BATS_TEST_TMPDIR/plain
 	mkdir "$model"
 	echo '{"model_type": "llama"}' >"$model/config.json"

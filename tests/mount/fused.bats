@@ -21,7 +21,7 @@ all_models() {
 	done
 }
 
-@test "parts of unlike widths, types and biases are joined, others stay apart" {
+@test "parts of different widths, types and biases are joined, others are not" {
 	make_checkpoint fusable
 	mount_model "$model" "$mnt"
 	compare_views "$mnt"
@@ -65,7 +65,7 @@ END
 	[[ ! -e $mnt/fused && ! -e $mnt/info ]]
 }
 
-@test "a fused file read from many sides at once" {
+@test "a fused file read in many ways at once" {
 	find_model tiny-qwen2-4b-g64-asym
 	mount_model "$source" "$mnt"
 	cp "$mnt/fused/fp16/model.safetensors" "$BATS_TEST_TMPDIR/copy"
@@ -132,7 +132,7 @@ END
 	done)
 }
 
-@test "packed: zeros that are absent or stored wrongly are written as they are read" {
+@test "packed: absent or wrongly stored zeros are written as they are decoded" {
 	packed_kind repaired_joins
 	[[ $(modules "$mnt/packed") = *gate_up_proj*qkv_proj* ]]
 	grep -q "^Modules_repaired: *2$" "$mnt/info"
@@ -140,7 +140,7 @@ END
 	grep -q "^Modules_repaired: *0$" "$again/info"
 }
 
-@test "packed: parts that differ stay apart, and info says why" {
+@test "packed: different parts are not joined, and info says why" {
 	packed_kind unlike_parts
 	[[ $(modules "$mnt/packed" | wc -l) = 11 && $(modules "$mnt/packed") != *gate_up* ]]
 	grep -q "^Left_apart: *7 " "$mnt/info"
@@ -173,11 +173,11 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 @test "packed: an 8-bit head in a 4-bit model, repaired" { packed_kind base_width_zeros; }
 @test "packed: 3-bit zeros with reversed constants, repaired" { packed_kind reversed_3bit_zeros; }
 @test "packed: no configuration in config.json" { packed_kind no_config; }
-@test "packed: only config.json tells" { packed_kind only_config; }
+@test "packed: only config.json has the configuration" { packed_kind only_config; }
 @test "packed: the configuration in text_config" { packed_kind config_text; }
 @test "packed: shards, with modules across them" { packed_kind sharded; }
 
-@test "packed: experts stay apart, and make the same tensors of the class again" {
+@test "packed: experts are not joined, and yield the same tensors of the class" {
 	for kind in gpt_oss_turns gpt_oss_undivided granitemoe; do
 		make_checkpoint $kind
 		mount_model "$model" "$mnt"
@@ -193,7 +193,7 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 	done
 }
 
-@test "packed: names that no one would give" {
+@test "packed: names that nobody would choose" {
 	make_checkpoint names
 	mount_model "$model" "$mnt"
 	again=$BATS_TEST_TMPDIR/again
@@ -249,7 +249,7 @@ END
 	diff -r -x "*.safetensors" -x "*config.json" "$mnt/fp16" "$mnt/packed"
 }
 
-@test "packed: a file read from many sides at once" {
+@test "packed: a file read in many ways at once" {
 	make_checkpoint ragged_joins
 	mount_model "$model" "$mnt"
 	cp "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"

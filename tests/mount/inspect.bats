@@ -55,7 +55,7 @@ Shards Source_bytes Dense_fp16_bytes Dense_fp32_bytes Recommended_view Recommend
 		"$mnt/info.json" || fail "$(jq -c '.modules[0]' "$mnt/info.json")"
 }
 
-@test "info and README say first that programs want a view, and which engines take no packed weights" {
+@test "info and README first say that programs need a view, and which engines do not load packed weights" {
 	find_model tiny-llama-4b-g32-asym-act
 	mount_model "$source" "$mnt"
 	view=$(value_of Recommended_view "$mnt/info")
@@ -72,7 +72,7 @@ Shards Source_bytes Dense_fp16_bytes Dense_fp32_bytes Recommended_view Recommend
 	[[ $output = *"Packed_8_bit: "*ExLlama*"dense views"* && $output != *Packed_act_order* ]]
 }
 
-@test "bytes and parameters in info are those of the views" {
+@test "bytes and parameters in info match the views" {
 	for name in tiny-llama-4b-g32-shard tiny-phi3-4b-g32 tiny-qwen2-4b-g64-asym; do
 		find_model "$name"
 		mount_model "$source" "$mnt"
@@ -97,7 +97,7 @@ END
 	done
 }
 
-@test "names from strangers are escaped, one line each" {
+@test "untrusted names are escaped, one line each" {
 	make_checkpoint plain
 	mv "$model" "$BATS_TEST_TMPDIR"/$'m\xc3\xb6d\xff\n\\el'
 	python3 - "$BATS_TEST_TMPDIR"/$'m\xc3\xb6d\xff\n\\el' <<'END'
@@ -131,7 +131,7 @@ END
 
 # ---- --check ----
 
-@test "--check ends with what it comes to" {
+@test "--check ends with a summary" {
 	find_model tiny-llama-4b-g32-shard
 	run -0 "$GPTQFS" --check "$source"
 	[[ ${lines[-3]} = "OK: all 14 modules and 21 tensors can be served." ]]
@@ -219,7 +219,7 @@ END
 	(($(fact Errors) > 0))
 }
 
-@test "an open status stays as it was, whatever piece is read; a new open is new" {
+@test "an open status does not change; a new open gets the current one" {
 	find_model tiny-llama-4b-g32-shard
 	mount_model "$source" "$mnt"
 	python3 - "$mnt/status" "$mnt/fp16/model.safetensors" <<'END'
@@ -245,7 +245,7 @@ END
 	run ! dd if=/dev/null of="$mnt/status"
 }
 
-@test "SIGUSR1 logs what status tells" {
+@test "SIGUSR1 logs the contents of status" {
 	make_checkpoint plain
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
 	cat "$mnt/fp16/model.safetensors" >/dev/null
@@ -282,7 +282,7 @@ attributes() {
 	[[ $(attribute view "$mnt/model.safetensors") = fp16 && $(attribute tensors "$mnt/model.safetensors") = 21 ]]
 }
 
-@test "files of weights tell what they hold and where it is from" {
+@test "files of weights have attributes for contents and source" {
 	find_model tiny-llama-4b-g32-shard
 	mount_model "$source" "$mnt"
 	for pair in fp16=F16 bf16=BF16 fp32=F32; do
@@ -300,7 +300,7 @@ attributes() {
 	[[ -z $(attributes "$mnt/README") ]]
 }
 
-@test "files of one module tell what is known of it" {
+@test "files of one module have its attributes" {
 	find_model tiny-llama-4b-g32-shard
 	mount_model "$source" "$mnt"
 	jq -c '.modules[]' "$mnt/info.json" | while read -r row; do
@@ -336,7 +336,7 @@ attributes() {
 	[[ -n $found ]]
 }
 
-@test "attributes by the system calls: sizes, too little room, names there are not" {
+@test "attributes by the system calls: sizes, short buffers, unknown names" {
 	find_model tiny-llama-4b-g32-shard
 	mount_model "$source" "$mnt"
 	python3 - "$mnt" <<'END'
@@ -408,7 +408,7 @@ forgotten() {
 	(($(grep -c FORGET "$BATS_TEST_TMPDIR/log") > $1))
 }
 
-@test "a file handle is good for as long as the mount, as NFS needs it" {
+@test "a file handle is valid as long as the mount, for NFS" {
 	need_root
 	[[ -w /proc/sys/vm/drop_caches ]] || skip "cannot drop inodes"
 	find_model tiny-llama-4b-g32-shard
@@ -446,7 +446,7 @@ forgotten() {
 
 # ---- ls, du, tree, find, stat, df ----
 
-@test "ls, du, find, stat, tree and df tell the truth" {
+@test "ls, du, find, stat, tree and df are right" {
 	find_model tiny-llama-4b-g32-shard
 	mount_model "$source" "$mnt"
 	file=$mnt/fp16/model.safetensors

@@ -21,7 +21,7 @@ spellings() {
 
 # ---- make install ----
 
-@test "make install puts everything in its place, and uninstall takes all of it away" {
+@test "make install installs everything, and uninstall removes it" {
 	to=$BATS_TEST_TMPDIR/root
 	install_to "$to" PREFIX=/usr install
 	# The plugin where it was built (make cuda).
@@ -49,7 +49,7 @@ END
 
 # ---- one table of options ----
 
-@test "the man page tells every option of the help, with its defaults, and no other" {
+@test "the man page lists exactly the options of the help, with defaults" {
 	# Bold and italic are backspaces without a terminal.
 	MANWIDTH=200 man -l "$MAN" 2>/dev/null | col -bx >"$BATS_TEST_TMPDIR/man"
 	sed -n '/^OPTIONS/,/^FILES OF/p' "$BATS_TEST_TMPDIR/man" >"$BATS_TEST_TMPDIR/options"
@@ -62,7 +62,7 @@ END
 	done
 }
 
-@test "the table of README lists every option of the help, with its default, and no other" {
+@test "README lists exactly the options of the help, with defaults" {
 	"$GPTQFS" --help >"$BATS_TEST_TMPDIR/help"
 	grep -E '^\| `-' "$ROOT/README.md" >"$BATS_TEST_TMPDIR/rows"
 	# `-o uid=,gid=,umask=` and `-o max_read=N` alike.
@@ -84,7 +84,7 @@ END
 	done
 }
 
-@test "the man page is clean, of this version, and names the files, signals and exit codes there are" {
+@test "the man page is clean, of this version, and complete on files, signals and exit codes" {
 	for tool in man mandoc; do
 		command -v $tool >/dev/null || continue
 		case $tool in
@@ -202,7 +202,7 @@ mounted_and_right() {
 	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 }
 
-@test "mount.gptqfs: the flags of mount(8), not ours" {
+@test "mount.gptqfs: the flags of mount(8), not of gptqfs" {
 	make_checkpoint plain
 	mkdir "$mnt"
 	# -s would be one thread, and -f would stay.
@@ -221,7 +221,7 @@ mounted_and_right() {
 	not_mounted "$mnt"
 }
 
-@test "words of fstab are understood, by either name" {
+@test "options of fstab are understood, by either name" {
 	make_checkpoint plain
 	mkdir "$mnt"
 	words=defaults,rw,ro,auto,noauto,user,nouser,users,user=me,owner,group,nofail,_netdev,x-systemd.automount

@@ -23,7 +23,7 @@ real() {
 	GPTQFS_CPU=c real mlx-moe-qwen3
 }
 
-@test "no MLX checkpoint is forgotten here" {
+@test "all MLX checkpoints are tested here" {
 	for dir in "$TESTS"/data/int/models/mlx*/ "$ROOT"/../shared/int/models/mlx*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done

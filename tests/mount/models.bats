@@ -37,7 +37,7 @@ synthetic() {
 @test "tiny-qwen2-4b-g64-asym" { real tiny-qwen2-4b-g64-asym; }
 @test "tiny-qwen3moe-4b-g32-asym-act" { real tiny-qwen3moe-4b-g32-asym-act; }
 
-@test "no checkpoint is forgotten here" {
+@test "all checkpoints are tested here" {
 	for dir in "$TESTS"/data/models/*/ "$ROOT"/../shared/models/*/; do
 		[[ ! -d $dir ]] || grep -q " $(basename "$dir"); }\$" "$BATS_TEST_FILENAME" || fail "no test for $dir"
 	done

@@ -177,7 +177,7 @@ END
 	[[ $output = *" $entry of $entry "* ]]
 }
 
-@test "--check --blobs of what is no cache entry" {
+@test "--check --blobs of a directory that is not a cache entry" {
 	make_checkpoint plain
 	run -0 "$GPTQFS" --check --blobs "$model"
 	[[ $output = *$'\n'"Blobs: "*none* ]] || fail "$output"
