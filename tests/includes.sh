@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Checks who includes whom: the folders of core/ against the table below, fs/ and cuda/ against the one header each may
-# know. Files that form a circle are refused. Each header compiles alone.
+# Checks includes: the folders of core/ by the table below; fs/ and cuda/ may include only one header each. Circular
+# includes are refused. Each header must compile alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A folder may include itself and these. Files of core/ itself may include every folder.
+# A folder may include itself and these. Files directly in core/ may include all folders.
 declare -A allowed=(
 	[base]=""
 	[file]="base"
@@ -27,7 +27,7 @@ complain() {
 	failed=$((failed + 1))
 }
 
-# Includes of a file that are written with quotes.
+# Includes of a file in quotes.
 includes() {
 	sed -n 's/^#include "\([^"]*\)"$/\1/p' "$1"
 }
@@ -45,7 +45,7 @@ for file in core/*/*.[ch] core/*/*/*.[ch]; do
 		fi
 	done
 done
-# No circle among units (x.c and x.h are one): tsort names the files of each.
+# No cycles among units (x.c and x.h are one): tsort prints the files of each cycle.
 units() {
 	local file header
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Runs the check.sh of each folder of tests/ that is named, or of all that have one; make check builds what they need.
+# Runs the check.sh of each given folder of tests/, or of all that have one; make check builds their prerequisites.
 #
 #     run.sh [includes] [FOLDER...]
 . "$(dirname "$0")/steps.bash"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What the check.sh of each folder of tests/ shares. A script that sources this names its steps; they run in the
-# background, JOBS at a time, and the script ends with "N passed, N failed, N skipped" when the last is over.
+# Shared by the check.sh of all folders of tests/. A script that sources this lists its steps; they run in the
+# background, JOBS at a time, and the script prints "N passed, N failed, N skipped" after the last.
 #
 # From make check: B (where the programs are), SAN (the sanitizers they were built with), FUZZ_SECONDS, FUZZ_CC,
 # QEMU_NEON (empty: not installed).
@@ -22,7 +22,7 @@ steps_count=0
 trap finish EXIT
 trap 'interrupt' INT TERM
 
-# step NAME COMMAND...: a program that ends with "N passed, N failed", or only with its exit status.
+# step NAME COMMAND...: a program that prints "N passed, N failed" at the end, or just returns an exit status.
 step() {
 	while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do
 		wait -n

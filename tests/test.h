@@ -2,7 +2,7 @@
 #ifndef GPTQFS_TEST_H
 #define GPTQFS_TEST_H
 
-/* A test program: CHECKs, and test_done() as the value of main. One line per failure, one line at the end. */
+/* A test program: CHECKs, and test_done() as the return value of main. Prints a line per failure and one at the end. */
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* One pair for a program, whichever of its files include this; any thread may check. */
+/* One pair per program, shared by its files; any thread may use CHECK. */
 __attribute__((weak)) atomic_uint test_passed, test_failed;
 
 static inline bool test_check(bool good, const char *what, const char *file, int line)
@@ -24,7 +24,7 @@ static inline bool test_check(bool good, const char *what, const char *file, int
 
 #define CHECK(condition) test_check(condition, #condition, __FILE__, __LINE__)
 
-/* The seed of a test that draws: $SEED, or a new one. Each thread draws from this seed and its own number. */
+/* Returns the random seed: $SEED, or a new one. Each thread uses this seed and its own number. */
 static inline unsigned test_seed(void)
 {
 	const char *given = getenv("SEED");

@@ -1,8 +1,8 @@
-# The programs of the tests, and what runs them: make check, faults, fuzz, bench, interop.
+# Test programs and the targets that run them: make check, faults, fuzz, bench, interop.
 
-# make check TESTS="unit mount" builds and runs only these, by the names of their folders. What takes longest comes first.
+# make check TESTS="unit mount" builds and runs only these folders. The slowest come first.
 TESTS ?= $(if $(filter thread,$(SAN)),mount model random unit,includes mount kernel model random faults cuda fuzz unit)
-# needs_X: what has to be built for tests/X.
+# needs_X: prerequisites of tests/X.
 needs_mount := $(B)/gptqfs $(B)/hammer $(B)/handles
 
 check:
@@ -14,7 +14,7 @@ $(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 
 # ---- faults ----
 
-# Calls into the C library that fail on demand.
+# Wrappers for C library calls that fail on demand.
 wrapped := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	vasprintf __vasprintf_chk free \
 	open openat __open_2 __openat_2 syscall fopen realpath readlinkat __readlinkat_chk access stat fstat fstatat \
@@ -27,17 +27,17 @@ $(B)/sweep: $(B)/tests/faults/sweep.o $(B)/tests/faults/image.o $(B)/tests/fault
 $(B)/gptqfs-faulty: $(fs_obj) $(B)/tests/faults/wrap.o $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) $(wrapped:%=-Wl,--wrap=%) -o $@ $^ $(FUSE_LIBS) $(LIBS)
 
-# Every case of every kernel, NEON's under qemu and CUDA's emulated too: an hour, where make check takes a sample.
+# All cases of all kernels, including NEON under qemu and emulated CUDA. Takes an hour; make check runs a sample.
 kernels: $(needs_kernel) $(needs_cuda)
 	$(Q)B=$(B) SAN=$(SAN) SHARE=100 QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) tests/run.sh kernel cuda
 
-# All faults, not a sample of them.
+# All faults instead of a sample.
 faults: $(needs_faults)
 	$(Q)B=$(B) SAN=$(SAN) FAULT_RUNS=0 tests/run.sh faults
 
 # ---- unit, random, model ----
 
-# test_X of tests/unit or tests/model; test_random and test_families share tests/random.
+# test_X in tests/unit or tests/model; test_random and test_families share tests/random.
 test_names := $(basename $(notdir $(wildcard tests/unit/test_*.c)))
 needs_unit := $(test_names:%=$(B)/%)
 needs_random := $(B)/test_random $(B)/test_families
@@ -67,7 +67,7 @@ needs_cuda := $(B)/check_kernel
 $(B)/check_kernel: $(check_src:%.c=$(B)/%.o) $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# NEON's kernels, where they can be built and run on another machine: by a cross compiler, under qemu-user.
+# NEON kernels on other machines, if there are a cross compiler and qemu-user.
 NEON_CC := $(if $(filter aarch64%,$(machine)),,$(shell command -v aarch64-linux-gnu-gcc))
 QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
@@ -76,7 +76,7 @@ needs_kernel += $(neon_check)
 $(B)/neon/check_kernel: $(check_src) $(kernel_src) $(core_headers)
 	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M% -fcf-protection,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
 
-# Accelerator plugins that are good or bad in one way each; they decode with the CPU's kernels.
+# Accelerator plugins that are good or bad in one way each; they use the CPU's kernels.
 fakes := good slow wrong late partial closed version size no_symbol hollow foreign stale
 fake_plugins := $(fakes:%=$(B)/fake/%.so)
 pic_obj := $(kernel_src:core/%.c=$(B)/pic/%.o)
@@ -93,14 +93,14 @@ $(B)/fake/%.so: tests/kernel/fake_plugin.c $(pic_obj)
 
 # ---- the CUDA plugin without a GPU ----
 
-# Its own code, over a libcuda.so.1 whose kernels are cuda/dequant.cu compiled for this CPU. Mutants of that file, which
-# the tests must catch, get a libcuda.so.1 each.
+# Runs the plugin on a libcuda.so.1 whose kernels are cuda/dequant.cu compiled for this CPU. There is another
+# libcuda.so.1 for each mutant of that file, which the tests must catch.
 fake_cuda := $(B)/fake_cuda/gptqfs-cuda.so $(B)/fake_cuda/libcuda.so.1
 mutants := $(patsubst tests/cuda/%.sed,%,$(wildcard tests/cuda/*.sed))
 mutant_drivers := $(mutants:%=$(B)/fake_cuda/%/libcuda.so.1)
 fake_driver_obj := $(patsubst tests/cuda/%.c,$(B)/fake_cuda/%.o,$(filter-out %/kernels.c,$(wildcard tests/cuda/*.c)))
 fake_driver_link = $(CC) -shared -Wl,-soname,libcuda.so.1 $(LDFLAGS) -pthread
-# A host side that does not wait before it overwrites what is on its way.
+# A mutant of the host side that does not wait before overwriting data in transfer.
 impatient := $(B)/fake_cuda/impatient.so
 needs_cuda += $(fake_cuda) $(mutant_drivers)
 needs_model += $(fake_cuda) $(impatient)
@@ -110,7 +110,7 @@ $(B)/fake_cuda/gptqfs-cuda.so: $(plugin_obj) cuda/image.S
 	$(call say,LD,$@)mkdir -p $(@D) && echo 'no kernels' >$@.image && $(CC) $(cuda_flags) -shared -DIMAGE='"$@.image"' \
 		$(LDFLAGS) -MF $@.d -o $@ $(filter %.o %.S,$^)
 
-# Emulated kernels are slow enough without -O1; and what watches threads must not watch fibers.
+# Emulated kernels are too slow without -O1, and the thread sanitizer does not support fibers.
 $(B)/fake_cuda/%.o $(mutant_drivers): override CFLAGS += -O2
 $(B)/fake_cuda/block.o $(B)/fake_cuda/kernels.o $(mutant_drivers): override CFLAGS += \
 	$(if $(filter thread,$(SAN)),-fno-sanitize=thread)
@@ -140,7 +140,7 @@ $(B)/fake_cuda/%/libcuda.so.1: $(B)/fake_cuda/%/dequant.cu tests/cuda/kernels.c 
 
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_SECONDS ?= $(if $(filter fuzz,$(MAKECMDGOALS)),60,5)
-# libFuzzer is clang's. Where there is no clang, make check runs the seeds through the targets.
+# libFuzzer needs clang. Without clang, make check only runs the seeds.
 FUZZ_CC := $(shell command -v clang)
 FUZZ_SAN := fuzzer,address,undefined
 needs_fuzz := $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
@@ -154,7 +154,7 @@ $(B)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/read_all.h $(B)/fu
 		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
 
 ifeq ($(SAN),)
-# One make builds it, before the targets that all want it.
+# Built by one make before all targets that need it.
 $(B)/fuzz/libgptqfs.a: $(core_src) $(core_headers)
 	$(Q)$(MAKE) --no-print-directory CC=clang SAN=$(subst fuzzer,fuzzer-no-link,$(FUZZ_SAN)) B=$(B)/fuzz \
 		CFLAGS="-O1 -g" $@ && touch $@
@@ -182,7 +182,7 @@ interop: $(B)/gptqfs
 
 # ----
 
-# Everything that make check wants built, for make -j.
+# Everything that make check needs, for make -j.
 programs: $(foreach t,$(TESTS),$(needs_$(t)))
 check: programs
 

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_UNESCAPE_H
 #define GPTQFS_UNESCAPE_H
 
-/* The way back from a path that escape_path made: what a reader of its rules would write. */
+/* The inverse of escape_path, written from its rules. */
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -16,8 +16,8 @@ static inline int unescape_digit(char c)
 }
 
 /*
- * Appends the part to `name`. False if escape_path makes no such part. *cut tells whether the part was cut; then only
- * its beginning is known.
+ * Appends the part to `name`. Returns false if escape_path makes no such part. If *cut is set, the part was cut, and
+ * only its beginning is known.
  */
 static inline bool unescape_part(const char *part, size_t len, struct text *name, bool *cut)
 {
@@ -51,7 +51,7 @@ static inline bool unescape_part(const char *part, size_t len, struct text *name
 	return len > 0;
 }
 
-/* The name that a path encodes; false if it encodes none. */
+/* Decodes a path; returns false if it is not a valid one. */
 static inline bool unescape_path(const char *path, size_t len, struct text *name, bool *cut)
 {
 	bool good = true;

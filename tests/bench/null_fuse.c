@@ -2,9 +2,9 @@
 #define FUSE_USE_VERSION 314
 
 /*
- * What FUSE costs by itself: a file system that does nothing. It serves files f0, f1, ... of given sizes, whose bytes
- * all come from one static buffer, and is otherwise mounted, looped and answered like gptqfs: the same mount options,
- * flags of open, timeouts, loop and readahead. Reading gptqfs cannot be faster than reading this.
+ * The cost of FUSE itself: a file system that does nothing. It serves files f0, f1, ... of given sizes from one static
+ * buffer, with the mount options, open flags, timeouts, loop and readahead of gptqfs. Reading gptqfs cannot be faster
+ * than reading this.
  *
  *     null_fuse [-f] [-d] [-r KIB] MOUNTPOINT SIZE...
  */
@@ -30,7 +30,7 @@
 #define FILES_MAX 4096
 #define THREADS_MAX 10
 #define ROOT 1
-/* As many as gptqfs waits for. */
+/* As long as gptqfs waits. */
 #define SINGLE_MIN 8
 
 static char buffer[REQUEST_MAX] __attribute__((aligned(4096)));
@@ -41,7 +41,7 @@ struct null_fuse {
 	const char *mountpoint;
 	struct loop *loop;
 	pthread_mutex_t lock;
-	struct stream stream;      /* of reads; under the lock */
+	struct stream stream;      /* of reads; protected by the lock */
 	uint64_t sizes[FILES_MAX]; /* of inode ROOT + 1 + index */
 	size_t count;
 };
@@ -107,7 +107,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-/* What gptqfs_note_read does. */
+/* Same as gptqfs_note_read. */
 static bool is_single(fuse_ino_t ino, uint64_t offset, size_t size)
 {
 	bool single;
@@ -167,7 +167,7 @@ static const struct fuse_lowlevel_ops ops = {
     .readdir = op_readdir,
 };
 
-/* Waits until the mount answers, then sets its readahead. Returns an exit code. */
+/* Waits until the mount responds, then sets its readahead. Returns an exit code. */
 static int settle(void)
 {
 	char path[128];
@@ -200,7 +200,7 @@ static int serve(struct fuse_session *session)
 	return rc != 0;
 }
 
-/* Of the two processes after fork one serves and the other waits for the mount: which is which depends on -f. */
+/* After fork, one process serves and the other waits for the mount; -f decides which. */
 static int run(struct fuse_session *session)
 {
 	pid_t child = fork();
@@ -211,7 +211,7 @@ static int run(struct fuse_session *session)
 		return 1;
 	}
 	if ((child > 0) != server.foreground) {
-		/* Without this the mount would outlive a dead server, and stat would wait for ever. */
+		/* Without this the mount would outlive a dead server, and stat would hang. */
 		close(fuse_session_fd(session));
 		rc = settle();
 		fflush(NULL);

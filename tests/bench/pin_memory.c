@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Makes free memory cost the same whenever it is used. The host of a virtual machine may give memory only when it is
- * first touched, and take back what has become free (free page reporting): filling such a page takes ten times as long
- * as sending it through FUSE, and runs of one program differ by a factor of three. Free memory is reported in pieces of
- * 2 MiB or more. So all of it is touched once, and one page in each 2 MiB is kept.
+ * Makes the cost of free memory uniform. The host of a virtual machine may allocate memory only on first touch, and
+ * reclaim it when free (free page reporting): faulting in such a page takes ten times as long as sending it through
+ * FUSE, and runs of one program differ by a factor of three. Free memory is reported in pieces of 2 MiB or more. So
+ * this touches all of it once, and keeps one page in each 2 MiB.
  *
- *     pin_memory       prints a line when it is done, and keeps the pages until it is killed
+ *     pin_memory       prints a line when done, and keeps the pages until killed
  */
 
 #include <fcntl.h>
@@ -21,8 +21,8 @@
 
 #define PAGE ((size_t)4096)
 #define PIECE ((size_t)2 << 20)
-#define SPARED ((size_t)384 << 20) /* left free, so that nothing is pushed out of memory */
-#define PIPE_PAGES 256             /* what a pipe holds that anybody may make */
+#define SPARED ((size_t)384 << 20) /* left free, so that nothing is evicted */
+#define PIPE_PAGES 256             /* capacity of a pipe for any user */
 
 static size_t free_bytes(void)
 {
@@ -31,7 +31,7 @@ static size_t free_bytes(void)
 	return sysinfo(&info) < 0 ? 0 : (size_t)info.freeram * info.mem_unit;
 }
 
-/* In a pipe a page is held by its place in memory: nothing moves it to make larger free pieces. */
+/* A page in a pipe is pinned: it is not moved to make larger free pieces. */
 static bool keep(unsigned char *page, int *pipe_end, unsigned *room)
 {
 	struct iovec iov = {page, PAGE};

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Reads files in the ways that programs do, and prints one line of numbers, for scripts:
+ * Reads files as programs do, and prints one line of numbers, for scripts:
  *
  *     SECONDS BYTES SERVER_CPU OWN_CPU PEAK_KIB MEDIAN_US P99_US
  *
- * A number that does not apply is zero. SERVER_CPU is what the process -p PID used meanwhile (user + system),
- * and PEAK_KIB its largest private memory seen in samples every -s MS.
+ * Numbers that do not apply are zero. SERVER_CPU is the CPU time of process -p PID (user + system), and PEAK_KIB its
+ * largest private memory, sampled every -s MS.
  */
 
 #include <errno.h>
@@ -72,7 +72,7 @@ struct worker {
 static struct worker workers[WORKERS_MAX];
 static unsigned worker_count;
 
-/* What was read goes in here, so that reading cannot be optimized away. */
+/* Sink for the data, so that reading cannot be optimized away. */
 static atomic_ulong sink;
 
 static void die(const char *what)
@@ -198,7 +198,7 @@ static void *run_worker(void *arg)
 		work(w);
 		w->done = 0;
 	}
-	pthread_barrier_wait(w->barrier); /* all are ready; the counters are noted */
+	pthread_barrier_wait(w->barrier); /* all are ready; the counters are read */
 	pthread_barrier_wait(w->barrier); /* go */
 	w->began = now();
 	work(w);
@@ -217,8 +217,8 @@ struct sampler {
 };
 
 /*
- * Private_Clean and Private_Dirty of all mappings but files mapped as shared: those pages belong to the source's page
- * cache, and count as private only because no other process has them mapped.
+ * Private_Clean and Private_Dirty of all mappings except files mapped shared: those pages belong to the page cache, and
+ * count as private only because no other process maps them.
  */
 static uint64_t exact_private(pid_t pid)
 {
@@ -242,7 +242,7 @@ static uint64_t exact_private(pid_t pid)
 	return sum;
 }
 
-/* Resident and not file: much the same, and costs nothing, so that it may be asked for while times are taken. */
+/* Resident anonymous memory: about the same, but cheap enough to sample during timing. */
 static uint64_t cheap_private(const struct sampler *s)
 {
 	char text[256];
@@ -333,7 +333,7 @@ static uint64_t open_part(struct worker *w)
 	return (uint64_t)st.st_size;
 }
 
-/* Workers for one file: part k of n, cut at pages. */
+/* Workers for one file: part k of n, cut at page boundaries. */
 static void add_file(const struct options *o, const char *path)
 {
 	for (unsigned k = 0; k < o->threads; k++) {

@@ -38,7 +38,7 @@ struct fiber {
 	void *fake_stack; /* the sanitizer's */
 };
 
-/* The caller is fiber 0; then come the threads. */
+/* The caller is fiber 0, followed by the threads. */
 static struct {
 	struct fiber fibers[1 + THREADS_MAX];
 	unsigned running;
@@ -52,7 +52,7 @@ static void thread_main(void);
 /* ---- switching ---- */
 
 #if defined(__x86_64__)
-/* Leaves what a callee must preserve on this stack, and goes on where another stack left off. */
+/* Saves callee-saved registers on this stack, and continues on another stack. */
 void block_switch(void **from, void *to);
 
 __asm__(".text\n"
@@ -82,7 +82,7 @@ static void switch_stacks(struct fiber *from, struct fiber *to)
 
 static void prepare(struct fiber *f)
 {
-	/* Six registers, the address to return to, and one word that makes the stack as a call would have left it. */
+	/* Six registers, the return address, and one word that aligns the stack as after a call. */
 	void **top = (void **)(f->stack + STACK) - 8;
 
 	memset(top, 0, 8 * sizeof(*top));
@@ -106,7 +106,7 @@ static void prepare(struct fiber *f)
 #endif
 
 #ifdef ASAN
-/* Size of the stack of the caller of block_run; it may be another thread each time. */
+/* Stack size of the caller of block_run, which may be another thread each time. */
 static size_t caller_stack_size;
 #endif
 
@@ -172,7 +172,7 @@ static void start_block(unsigned threads)
 			f->stack += guard;
 		}
 #ifdef ASAN
-		/* A thread that came to its end left behind no frames but its first ones. */
+		/* A finished thread leaves only its first frames. */
 		if (f->state == FIBER_DONE)
 			__asan_unpoison_memory_region(f->stack + STACK - FIRST_FRAMES, FIRST_FRAMES);
 		else
@@ -198,7 +198,7 @@ static void sort_threads(unsigned *order, unsigned threads, enum block_order how
 	}
 }
 
-/* Every thread up to its next barrier, or its end. Returns how many ended. */
+/* Runs every thread up to its next barrier, or its end. Returns how many ended. */
 static unsigned run_phase(const unsigned *order, unsigned threads)
 {
 	unsigned done = 0;

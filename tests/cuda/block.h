@@ -3,9 +3,9 @@
 #define GPTQFS_TESTS_CUDA_BLOCK_H
 
 /*
- * Runs CUDA kernels on a CPU, one thread at a time: every thread of a block is a fiber, and a barrier is where it
- * stops until all others have come there too. The order in which they run between barriers is a choice, so that what
- * depends on it comes out differently. One block at a time in the whole process.
+ * Runs CUDA kernels on a CPU, one thread at a time: every thread of a block is a fiber, which stops at a barrier until
+ * all others have reached it. The order between barriers can be chosen, so that dependence on it shows. One block at a
+ * time per process.
  */
 
 #include <stdbool.h>
@@ -20,7 +20,9 @@ struct block_grid {
 	enum block_order order;
 };
 
-/* Has all threads of all blocks call kernel(arguments). False if, at a barrier, some of a block were missing. */
+/*
+ * Calls kernel(arguments) in all threads of all blocks. Returns false if threads of a block were missing at a barrier.
+ */
 bool block_run(const struct block_grid *grid, void (*kernel)(void *arguments), void *arguments);
 
 #endif

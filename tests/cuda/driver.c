@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A libcuda.so.1 without a GPU, for the plugin's tests: the functions of the driver that the plugin uses, over memory
- * of this process, with kernels run by block.h. It is stricter than a real one. What a stream was told to do happens
- * when it is waited for, and not before, so that what is used too early, or overwritten too early, comes out
- * wrong. Addresses of the device cannot be touched by the host. Copies must stay inside what was allocated, and on
- * the host's side inside pinned memory. Whatever is left when the context goes makes the process abort.
+ * A libcuda.so.1 without a GPU, for the plugin's tests: the driver functions that the plugin uses, on memory of this
+ * process, with kernels run by block.h. It is stricter than a real one. Work of a stream is done only when the stream
+ * is waited for, so that data used or overwritten too early comes out wrong. The host cannot access device addresses.
+ * Copies must stay inside of allocations, on the host in pinned memory. The process aborts if anything is left when the
+ * context is released.
  *
  *     FAKE_CUDA         words, one or more: init, no-device, old-ptx, no-kernel, no-memory, no-pinned (fail at that);
  *                       device-memory=BYTES; reversed, shuffled (order of threads; else forward)
@@ -36,7 +36,7 @@ enum {
 	UNKNOWN = 999,
 };
 
-/* Addresses of the device are those of this process with a bit that makes them invalid. */
+/* Device addresses are those of this process with a bit set that makes them invalid. */
 #define DEVICE_BIT (1ull << 62)
 
 struct area {
@@ -77,7 +77,7 @@ struct CUmod_st {
 };
 
 static struct {
-	pthread_mutex_t lock; /* of everything here */
+	pthread_mutex_t lock; /* protects everything here */
 	struct area *areas;
 	size_t device_bytes;
 	unsigned streams, modules, contexts;
@@ -85,7 +85,7 @@ static struct {
 	struct CUctx_st context;
 } world = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Not in memory that the loader hands out thread by thread: the leak checker stumbles over that now and then. */
+/* Not thread-local memory of the loader, on which the leak checker sometimes stumbles. */
 static _Thread_local driver_context current __attribute__((tls_model("initial-exec")));
 
 /* ---- faults ---- */
@@ -128,7 +128,7 @@ static void *unhide(driver_address address)
 	return (void *)(uintptr_t)(address ^ DEVICE_BIT);
 }
 
-/* Under the lock: are these bytes inside one area of that side? */
+/* With the lock held: true if these bytes are inside one area of that side. */
 static bool inside(const void *p, size_t bytes, bool device)
 {
 	const unsigned char *at = p;
@@ -244,7 +244,7 @@ static driver_result enqueue(driver_stream stream, const struct op *op)
 	return 0;
 }
 
-/* Under the lock. */
+/* Called with the lock held. */
 static driver_result perform(struct op *op)
 {
 	struct slice *s = &op->slice;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* cuda/dequant.cu as it is; a mutation test has another one come first in the search path. */
+/* cuda/dequant.cu unchanged; mutation tests put another one first in the search path. */
 
 #include "kernels.h"
 

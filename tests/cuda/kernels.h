@@ -4,10 +4,10 @@
 
 #include "slice.h"
 
-/* The kernels of cuda/dequant.cu, compiled for this CPU: what block_run takes, with a struct slice as arguments. */
+/* The kernels of cuda/dequant.cu, compiled for this CPU, for block_run with a struct slice as arguments. */
 typedef void kernel_fn(void *slice);
 
-/* The kernel with that name, or NULL. */
+/* Returns the kernel of that name, or NULL. */
 kernel_fn *kernel_find(const char *name);
 
 #endif

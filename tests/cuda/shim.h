@@ -2,7 +2,7 @@
 #ifndef GPTQFS_TESTS_CUDA_SHIM_H
 #define GPTQFS_TESTS_CUDA_SHIM_H
 
-/* What a kernel's source finds where nvcc does not compile it: the words of CUDA that it uses, for block.h. */
+/* The CUDA keywords used by the kernel source, for block.h instead of nvcc. */
 
 #include <stdint.h>
 
@@ -14,7 +14,7 @@ extern "C" {
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-/* Blocks run one after the other, so one copy is enough; and sanitizers watch the memory around what is static. */
+/* Blocks run in sequence, so one copy is enough, and sanitizers guard static memory. */
 #define __shared__ static
 #define __syncthreads() block_barrier()
 
@@ -24,7 +24,7 @@ struct block_index {
 
 extern struct block_index threadIdx, blockIdx;
 
-/* All threads of the block, before any goes on. */
+/* Waits for all threads of the block. */
 void block_barrier(void);
 
 #ifdef __cplusplus

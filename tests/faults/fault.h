@@ -3,8 +3,8 @@
 #define GPTQFS_FAULT_H
 
 /*
- * Calls into the C library that fail on demand. A program linked with wrap.c and --wrap (see the Makefile) counts its
- * calls by class, and the n-th of one class, or all from the n-th on, fails with the given error.
+ * C library calls that fail on demand. A program linked with wrap.c and --wrap (see tests.mk) counts its calls by
+ * class, and the n-th call of a class, or all from the n-th, fails with the given error.
  */
 
 #include <stdatomic.h>
@@ -23,21 +23,21 @@ enum fault_class {
 	FAULT_CLASSES
 };
 
-#define FAULT_HALF 0 /* as an error: FAULT_READ transfers half of what was asked for */
+#define FAULT_HALF 0 /* as an error: FAULT_READ transfers half of the requested bytes */
 
-/* In shared memory where another process gives the orders (live.py knows the offsets). */
+/* In shared memory if another process is in control (live.py knows the offsets). */
 struct faults {
 	_Atomic int32_t active; /* calls count */
-	_Atomic int32_t class;  /* of the calls that fail */
+	_Atomic int32_t class;  /* class of the calls that fail */
 	_Atomic int32_t error;
-	_Atomic int32_t always; /* from `at` on, not only then */
+	_Atomic int32_t always; /* all calls from `at`, not only that one */
 	_Atomic int64_t at;     /* the first call is 1 */
 	_Atomic int64_t hits;
 	_Atomic int64_t calls[FAULT_CLASSES];
-	_Atomic int64_t blocks, mapped; /* blocks and mapped bytes that were not given back */
+	_Atomic int64_t blocks, mapped; /* blocks and mapped bytes not freed */
 };
 
-/* The orders of this process: its own, or the file that GPTQFS_FAULTS names. */
+/* The faults of this process: its own, or those in the file named by GPTQFS_FAULTS. */
 extern struct faults *faults;
 
 #endif

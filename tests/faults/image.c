@@ -8,10 +8,10 @@
 
 #include "fault.h"
 
-#define PIECE 65521 /* reads begin and end inside of rows */
+#define PIECE 65521 /* so that reads begin and end inside of rows */
 #define NAMES_MAX 8192
 
-/* The value of a call into the model, during which faults count. */
+/* The value of a call into the library, with faults enabled. */
 #define FAULTY(call)                               \
 	({                                         \
 		faults->active = 1;                \
@@ -85,14 +85,14 @@ static void hash_fact(void *ctx, const char *key, const char *value)
 	*h = hash(*h, value, strlen(value) + 1);
 }
 
-/* The root's are counters. */
+/* Those of the root are counters. */
 static int hash_facts(struct gptqfs *m, uint64_t ino, uint64_t *h)
 {
 	*h = 0;
 	return ino == GPTQFS_ROOT ? 0 : FAULTY(gptqfs_facts(m, ino, hash_fact, h));
 }
 
-/* Copies a piece to `to`, or compares it with what is there. True if it is the same. */
+/* Copies a piece to `to`, or compares it with the bytes there. Returns true if equal. */
 static bool take_piece(const struct gptqfs_reply *reply, unsigned char *to, bool compare)
 {
 	bool same = true;
@@ -109,7 +109,7 @@ static bool take_piece(const struct gptqfs_reply *reply, unsigned char *to, bool
 	return same;
 }
 
-/* A read that fails is tried again where the fault is over. */
+/* Retries a failed read if the fault is over. */
 static int read_piece(struct gptqfs *m, uint64_t ino, uint64_t at, struct gptqfs_reply *reply, struct verdict *v)
 {
 	int rc = FAULTY(gptqfs_read(m, ino, at, PIECE, reply));
@@ -124,7 +124,7 @@ static int read_piece(struct gptqfs *m, uint64_t ino, uint64_t at, struct gptqfs
 	return rc;
 }
 
-/* Takes the bytes of a file or, with a verdict, compares them. */
+/* Stores the bytes of a file or, with a verdict, compares them. */
 static int read_file(struct gptqfs *m, uint64_t ino, const struct shown *shown, struct verdict *v)
 {
 	const uint64_t size = (uint64_t)shown->st.st_size;

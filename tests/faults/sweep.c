@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Fails the n-th call of each class, once and from then on, for all n, while a model is opened, read as a whole,
+ * Fails the n-th call of each class, only that one or all from it, for all n, while a model is opened, read completely,
  * checked, hashed and closed:
  *
  *     sweep [-n RUNS] [-s SEED] MODEL [EXPECTED.F16.json] [MODEL [EXPECTED.F16.json]]...
  *
- * Each run must end in a clean error or show exactly what a run without a fault shows, and give everything back. -n
- * makes at most RUNS runs of each kind, spread over all n; SEED says where they begin. The hashes of a run without a
- * fault must be those of EXPECTED.
+ * Each run must end in a clean error or show exactly what a run without faults shows, and free everything. -n makes at
+ * most RUNS runs of each kind, spread over all n; SEED selects where they start. The hashes of a run without faults
+ * must be those of EXPECTED.
  */
 
 #include <cjson/cJSON.h>
@@ -53,7 +53,7 @@ static const struct fault all[] = {
     {"thread EAGAIN, from then on", FAULT_THREAD, EAGAIN, true},
 };
 
-/* What is swept: a model, and what it shows without a fault. */
+/* A model, and what it shows without faults. */
 struct subject {
 	const char *dir;
 	struct image *image;
@@ -203,7 +203,7 @@ static char *read_text(const char *path)
 	return text;
 }
 
-/* Without a fault, and the calls of a second time: the first one may have something to do that is done once. */
+/* Runs twice without faults and counts the calls of the second run, because the first includes one-time work. */
 static void prepare(struct subject *s, const char *expected)
 {
 	static const struct fault none = {"none", FAULT_NONE, 0, false};

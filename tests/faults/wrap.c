@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * What the linker puts in place of the C library's functions; see fault.h. Each does its duty by __real_NAME, unless
- * it is its turn to fail. Those with _chk or _2 are what _FORTIFY_SOURCE makes of the others.
+ * Replacements of C library functions by the linker; see fault.h. Each calls __real_NAME unless it is to fail. Those
+ * with _chk or _2 are the variants of _FORTIFY_SOURCE.
  */
 
 #include <dirent.h>
@@ -22,7 +22,7 @@
 static struct faults own;
 struct faults *faults = &own;
 
-/* Before main: where another process gives the orders, its calls count from the first. */
+/* Before main: if another process is in control, calls count from the first. */
 __attribute__((constructor)) static void take_orders(void)
 {
 	const char *path = getenv("GPTQFS_FAULTS");
@@ -37,7 +37,7 @@ __attribute__((constructor)) static void take_orders(void)
 		close(fd);
 }
 
-/* Counts a call. True if it is to fail; errno is then set. */
+/* Counts a call. Returns true, with errno set, if it is to fail. */
 static bool fails(enum fault_class class)
 {
 	int64_t n;
@@ -264,7 +264,7 @@ REAL(struct dirent *, readdir, DIR *dir)
 	return fails(FAULT_LIST) ? NULL : __real_readdir(dir);
 }
 
-/* A failure, or how much to transfer in `size`. */
+/* Returns a failure, or sets `size` to the bytes to transfer. */
 static bool read_fails(size_t *size)
 {
 	if (!fails(FAULT_READ))

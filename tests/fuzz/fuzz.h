@@ -5,10 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What libFuzzer calls; fuzz_main.c calls it with files where there is no libFuzzer. */
+/* Called by libFuzzer, or by fuzz_main.c with files if there is no libFuzzer. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A broken promise ends the run. */
+/* Aborts if a promise is broken. */
 #define FUZZ_CHECK(condition) ((condition) ? (void)0 : __builtin_trap())
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A whole small checkpoint: it is opened, every byte of every view is read, and everything is reported. The input is
- * two lengths (two bytes each, little-endian), the header of model.safetensors, quantize_config.json, and the data of
- * model.safetensors up to the end.
+ * A small checkpoint: opens it, reads every byte of every view, and writes all reports. The input is two lengths (two
+ * bytes each, little-endian), the header of model.safetensors, quantize_config.json, and the data of model.safetensors.
  */
 
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include "quant/gptq/config.h"
 #include "view/config_json.h"
 
-/* Whatever a configuration says of single modules, and wherever it is, there is an answer, soon. */
+/* Overrides of single modules, wherever they are, must be evaluated quickly. */
 static void look_around(const struct json *json, struct quant_config *config, struct arena *arena)
 {
 	static const char *const modules[] = {
@@ -32,7 +32,7 @@ static void look_around(const struct json *json, struct quant_config *config, st
 	FUZZ_CHECK(config->bits >= 0 && config->bits <= 64 && config->group_size >= -1);
 }
 
-/* A quantization configuration is read; as config.json it is rewritten, and what comes out is JSON again. */
+/* Reads the input as a quantization configuration, and rewrites it as config.json; the output must be JSON again. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct config_view dense = {.dtype = DTYPE_BF16}, packed = {.quantization = {"{}", 2}};

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A whole directory and what is done with it. The input is a recipe, of which a byte is taken wherever there is a
- * choice, and zero where there is none left: a layout (plain, sub-directories, an entry of the Hugging Face cache),
- * configurations with patterns, modules spread over shards with or without an index, what else lies about (links,
- * FIFOs, files of readers), and then up to 64 operations: reads that follow one another, facts, listings, trims,
- * reports, and shards that change under all of that.
+ * A model directory and operations on it. The input is a recipe: every choice takes a byte, or zero after the end. It
+ * selects a layout (plain, sub-directories, an entry of the Hugging Face cache), configurations with patterns, modules
+ * spread over shards with or without an index, other entries (links, FIFOs, files for readers), and up to 64
+ * operations: consecutive reads, facts, listings, trims, reports, and changes of shards.
  */
 
 #include <errno.h>
@@ -23,7 +22,7 @@
 #define FILES 64
 #define HELD 4
 #define OPERATIONS 64
-#define STEPS 24 /* reads that follow one another */
+#define STEPS 24 /* consecutive reads */
 
 struct recipe {
 	const uint8_t *at, *end;
@@ -36,9 +35,9 @@ struct shard {
 };
 
 struct directory {
-	char root[64];  /* of all that is made */
-	char files[96]; /* where the model's files go */
-	bool cached;    /* as the Hugging Face cache has it */
+	char root[64];  /* of everything created */
+	char files[96]; /* directory of the model's files */
+	bool cached;    /* in the layout of the Hugging Face cache */
 	int made_count;
 	char made[FILES][160];
 	struct shard shards[SHARDS];
@@ -78,7 +77,7 @@ static void write_file(const char *path, const struct text *a, const struct text
 {
 	const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	/* A file may be where a folder is wanted. */
+	/* There may be a file in place of a folder. */
 	if (fd < 0)
 		return;
 	FUZZ_CHECK(write(fd, a->data, a->len) == (ssize_t)a->len);
@@ -111,7 +110,7 @@ static void put_text(struct directory *d, const char *name, const char *bytes)
 	put_file(d, name, &text, NULL);
 }
 
-/* One bears the name of a file of the views. */
+/* One has the name of a file of the views. */
 static const char *const folders[] = {"1_Pooling", "onnx", "model.safetensors"};
 #define FOLDERS (sizeof(folders) / sizeof(*folders))
 
@@ -127,7 +126,7 @@ static void remove_folders(const char *files)
 	}
 }
 
-/* Two places that are always there; what is in them is made anew each time. */
+/* Two permanent directories, whose contents are recreated for each input. */
 static void remove_root(void)
 {
 	static const char *const dirs[] = {"/models--o--n/refs/main", "/models--o--n/refs", "/models--o--n/snapshots/h",
@@ -186,7 +185,7 @@ static void add_tensor(struct directory *d, struct recipe *r, const char *name, 
 	const unsigned odd = take(r, 64);
 	const size_t elements = (size_t)shape[0] * (shape[1] ? shape[1] : 1);
 
-	/* Now and then part of a module is missing, or of another type or length. */
+	/* Sometimes a part of a module is missing, or has another type or length. */
 	if (odd == 63)
 		return;
 	text_printf(&s->header, "%s", s->tensors++ ? "," : "");
@@ -203,7 +202,7 @@ static void add_tensor(struct directory *d, struct recipe *r, const char *name, 
 	text_printf(&d->map, ":\"%s\"", odd == 60 ? d->shards[0].name : s->name);
 }
 
-/* Groups of inputs that ascend, or are in any order, or one beyond the last. */
+/* Groups of inputs: ascending, in any order, or one beyond the last. */
 static void add_g_idx(struct directory *d, struct recipe *r, const char *name, unsigned k, unsigned groups)
 {
 	struct shard *s = &d->shards[0];
@@ -462,7 +461,7 @@ struct play {
 	struct gptqfs *m;
 	struct directory *d;
 	uint64_t inodes;
-	bool changed; /* a source did, so reads may fail */
+	bool changed; /* a source changed, so reads may fail */
 	struct gptqfs_reply held[HELD];
 	bool holds[HELD];
 };
@@ -497,7 +496,7 @@ static uint8_t byte_of(const struct gptqfs_reply *reply, size_t at)
 	return ((const uint8_t *)reply->iov[i].iov_base)[at];
 }
 
-/* A piece of a read is the same, read alone. */
+/* A piece of a read must be the same when read alone. */
 static void read_twice(struct play *p, struct recipe *r, uint64_t ino, uint64_t at, size_t size)
 {
 	struct gptqfs_reply whole, part;
@@ -525,7 +524,7 @@ static void read_on(struct play *p, uint64_t ino, uint64_t at, size_t size)
 	}
 }
 
-/* Replies of which the bytes are still on their way while others are made. */
+/* Replies still in use while others are made. */
 static void hold(struct play *p, unsigned slot, uint64_t ino, uint64_t at, size_t size)
 {
 	if (p->holds[slot])
@@ -547,7 +546,7 @@ static void tell_facts(struct play *p, uint64_t ino)
 	FUZZ_CHECK(gptqfs_facts(p->m, ino, take_fact, &len) == 0);
 }
 
-/* Names ascend, and each leads where the listing says. */
+/* Names must ascend, and each must lead where the listing says. */
 static void list(struct play *p, uint64_t ino)
 {
 	const char *before = "";

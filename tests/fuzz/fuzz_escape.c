@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A path leads back to its name unless it was cut, and none of its parts is a surprise; see core/view/escape.h. */
+/* A path must decode to its name unless it was cut, and all its parts must be safe; see core/view/escape.h. */
 
 #include "fuzz.h"
 #include "../unescape.h"

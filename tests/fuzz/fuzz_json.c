@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Text that passes the checker can be walked, and what a walk finds is what a tree of values has. */
+/* Text that passes the checker can be walked, and a walk finds the same values as the tree. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_tree(text, json, &arena);
 		json_free(json);
 	} else {
-		/* A tree has less than the checker lets pass, but never the other way round. */
+		/* A tree may hold less than the checker accepts, but never more. */
 		FUZZ_CHECK(!strict || json_check_python(text, "fuzz", NULL) == 0);
 	}
 	check_disarm(data, size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Runs a fuzz target over files: the seeds, or what a fuzzer found. */
+/* Runs a fuzz target on files: the seeds, or findings of a fuzzer. */
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include "fuzz.h"
 #include "checkpoint/safetensors.h"
 
-/* The first two bytes are how much data follows the header; the rest is the header. */
+/* The first two bytes are the size of the data after the header; the rest is the header. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct safetensors_input in = {.name = "fuzz"};
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			end += st.tensors[i].bytes;
 		}
 		FUZZ_CHECK(end == in.file_size - 8 - in.len);
-		/* What was read can be written, and read again. */
+		/* A parsed header can be written, and read again. */
 		struct text out = {0};
 		struct arena again = {0};
 		struct safetensors copy;

@@ -2,8 +2,8 @@
 
 /*
  * Integer codes along rows: kernels against the reference, and the reference against doubles, which are rounded to fp32
- * after each step and then to the output. Codes and zeros are drawn as numbers and packed here, one bit after the
- * other; the second implementation never sees the packed form.
+ * after each step and then to the output. Codes and zeros are random numbers, packed here bit by bit; the second
+ * implementation never sees the packed form.
  */
 
 #include <math.h>
@@ -58,7 +58,7 @@ static uint64_t naive_affine(const struct affine_case *a, uint32_t n, uint32_t k
 
 /* ---- packing ---- */
 
-/* The bit of a run of words at which field i begins. */
+/* Returns the bit of a run of words at which field i begins. */
 static size_t field_begins(const struct affine_matrix *m, size_t i)
 {
 	size_t word = 0;
@@ -75,7 +75,7 @@ static size_t run_words(const struct affine_matrix *m, size_t fields)
 	return (field_begins(m, fields - 1) + m->bits + 31) / 32;
 }
 
-/* Sets the bits of a field in words that lie `stride` words apart. */
+/* Sets the bits of a field in words that are `stride` words apart. */
 static void put_field(unsigned char *words, size_t stride, size_t begin, unsigned bits, unsigned value)
 {
 	for (unsigned i = 0; i < bits; i++) {
@@ -96,7 +96,7 @@ static void pack_codes(struct check *c, struct affine_case *a)
 
 	m->row_bytes = bytes;
 	codes = place(c, CODES, bytes * m->rows, 1);
-	fill(c, codes, bytes * m->rows); /* whatever is in bits that no field has */
+	fill(c, codes, bytes * m->rows); /* random bits outside of fields */
 	for (size_t n = 0; n < m->rows; n++) {
 		for (size_t k = 0; k < m->columns; k++) {
 			unsigned char *code = &a->code[n * m->columns + k];
@@ -260,7 +260,7 @@ static void check_affine_reference(struct check *c, const struct affine_case *a,
 	tell(c, true, "");
 }
 
-/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
+/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
 static void check_affine_levels(struct check *c, const struct affine_case *a, const struct kernel_rect *r,
     enum dtype out)
 {

@@ -32,7 +32,7 @@ static void awq_put_nibble(unsigned char *words, size_t nibble, unsigned value)
 	words[nibble / 2] |= (unsigned char)(value << nibble % 2 * 4);
 }
 
-/* AutoAWQ's order_map: what is put in nibbles 0, 1, 2, ... of a word. */
+/* AutoAWQ's order_map: the codes in nibbles 0, 1, 2, ... of a word. */
 static void awq_pack_columns(unsigned char *words, uint32_t n, const uint8_t *values, size_t step)
 {
 	static const unsigned char order[8] = {0, 2, 4, 6, 1, 3, 5, 7};
@@ -210,7 +210,7 @@ static void check_awq_reference(struct check *c, const struct awq_matrix *m, con
 	tell(c, true, "");
 }
 
-/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
+/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
 static void check_awq_levels(struct check *c, const struct awq_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
 	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);

@@ -2,15 +2,15 @@
 #ifndef GPTQFS_CHECK_BENCH_H
 #define GPTQFS_CHECK_BENCH_H
 
-/* check_kernel --bench: what the families share. One thread, cold input, blocks as FUSE asks for them. */
+/* check_kernel --bench: shared by the families. One thread, cold input, blocks of the size of FUSE requests. */
 
 #include "check.h"
 
 enum {
 	BENCH_K = 4096,
 	BENCH_N = 11008,
-	BENCH_BLOCK = 1 << 20,  /* what FUSE asks for at a time */
-	BENCH_FLUSH = 96 << 20, /* written to empty the caches of what was there */
+	BENCH_BLOCK = 1 << 20,  /* size of a FUSE request */
+	BENCH_FLUSH = 96 << 20, /* written to flush the caches */
 	BENCH_REPEAT = 4,
 };
 
@@ -23,12 +23,12 @@ struct bench {
 void bench_init(struct check *c, struct bench *b);
 void bench_free(struct bench *b);
 
-/* Of this thread's processor, so that what else the machine does counts less; on the wall, for devices. */
+/* CPU time of this thread, so that other load matters less; wall time for devices. */
 double bench_seconds(void);
 double bench_wall_seconds(void);
 void bench_flush(struct bench *b);
 
-/* Seconds that memcpy takes, from cold to cold memory. */
+/* Returns the seconds memcpy takes from cold to cold memory. */
 double bench_memcpy(struct bench *b, size_t bytes);
 
 void bench_casts(struct check *c, struct bench *b);

@@ -21,7 +21,7 @@ static const uint32_t fp4_bits[16] = {0x00000000, 0x3baaaaab, 0x3f2aaaab, 0x3f80
 
 /* ---- the second implementation ---- */
 
-/* A result of doubles as fp32 has it. Two roundings of a sum, a product of floats are never another than one. */
+/* Rounds a double to fp32. For a sum or product of floats, rounding twice equals rounding once. */
 static double as_fp32(double x)
 {
 	return number_decode(number_encode(x, DTYPE_F32), DTYPE_F32);
@@ -120,7 +120,7 @@ static void check_bnb_reference(struct check *c, const struct bnb_case *k, enum 
 	tell(c, true, "");
 }
 
-/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
+/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
 static void check_bnb_levels(struct check *c, const struct bnb_case *k, enum dtype out)
 {
 	const size_t bytes = (size_t)k->r.rows * k->r.columns * dtype_bytes(out);
@@ -178,7 +178,7 @@ static unsigned char *random_bytes(struct check *c, enum operand where, size_t n
 	return to;
 }
 
-/* Odd widths, whose rows begin in the middle of a byte, are half of all. */
+/* Half of the widths are odd, so that rows begin in the middle of a byte. */
 static uint32_t random_columns(struct check *c)
 {
 	static const uint16_t columns[] = {1, 2, 7, 31, 32, 33, 63, 64, 65, 96, 120, 127, 128, 129, 257, 324, 576};

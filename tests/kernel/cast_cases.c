@@ -29,7 +29,7 @@ static void check_cast(struct check *c, enum dtype from, enum dtype to, const vo
 	}
 }
 
-/* Casts n elements at src, all and some of them, and compares with the naive implementation. */
+/* Casts n elements at src, all or some of them, and compares with the naive implementation. */
 static void check_casts_of(struct check *c, enum dtype from, const void *src, size_t n)
 {
 	const size_t from_bytes = dtype_bytes(from);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Checks every kernel of every CPU level this machine has: each must give the bits of the C reference, and the
- * reference those of a second, naive implementation that the cases of each family bring along. The families named are
- * checked, all of them if none is. `--bench` times the same kernels instead. `--accel=PLUGIN` has an accelerator plugin
- * decode the same cases in their place (and timed beside them); with `--emulated`, three times, with the threads of its
- * kernels in another order each. `--stop` ends at the first failure; `--seed` repeats a run.
- * `--share=PERCENT` runs a sample of the cases, where all of them take too long.
+ * Checks all kernels of all CPU levels of this machine: each must produce the bits of the C reference, and the
+ * reference those of a second, naive implementation that comes with the cases of each family. Checks the families given
+ * as arguments, or all. `--bench` times the kernels instead. `--accel=PLUGIN` lets an accelerator plugin decode the
+ * same cases (and times it); with `--emulated`, three times, with another order of its kernels' threads each. `--stop`
+ * ends at the first failure; `--seed` repeats a run. `--share=PERCENT` runs a sample of the cases.
  */
 
 #include "check.h"
@@ -130,7 +129,7 @@ uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit)
 
 /* --- Outputs --- */
 
-/* True if the bytes around an output, as far as there are any, still are poison. */
+/* True if the bytes around an output are still poison. */
 static bool margins_intact(const struct arena *a, const unsigned char *out, size_t bytes)
 {
 	for (const unsigned char *p = out - a->start > MARGIN ? out - MARGIN : a->start; p < out; p++)
@@ -202,7 +201,7 @@ double number_decode(uint64_t bits, enum dtype dtype)
 	return sign * ldexp(exp ? one + man : man, (exp ? exp : 1) - bias - f.man_bits);
 }
 
-/* Counts how many steps of the format fit into the value, to the nearest even number. */
+/* Returns the value as a number of steps of the format, rounded to nearest even. */
 uint64_t number_encode(double value, enum dtype dtype)
 {
 	const struct number_format f = number_formats[dtype];
@@ -224,8 +223,7 @@ uint64_t number_encode(double value, enum dtype dtype)
 	steps = ldexp(magnitude, f.man_bits - exp);
 	whole = (double)(uint64_t)steps;
 	whole += steps - whole > 0.5 || (steps - whole == 0.5 && (uint64_t)whole % 2);
-	/* Steps from zero and bits of a format run alike, but for the exponent's field starting at 1 with a full step.
-	 */
+	/* The bits of a format count steps from zero, except that the exponent field starts at 1. */
 	return sign | (((uint64_t)(exp - 1 + bias) << f.man_bits) + (uint64_t)whole);
 }
 
@@ -293,7 +291,7 @@ static void check_all(struct check *c, unsigned chosen)
 	printf("%lu passed, %lu failed\n", c->passed, c->failed);
 }
 
-/* One argument that is not an option; false if there is no such family. */
+/* Handles an argument that is not an option; returns false if there is no such family. */
 static bool choose_family(const char *name, unsigned *chosen)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {

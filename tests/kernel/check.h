@@ -3,8 +3,8 @@
 #define GPTQFS_CHECK_H
 
 /*
- * check_kernel: what the cases of all families share. Inputs and outputs lie against pages that cannot be touched, at
- * any alignment; outputs are poisoned.
+ * check_kernel: shared by the cases of all families. Inputs and outputs border on guard pages, at any alignment;
+ * outputs are poisoned.
  */
 
 #include <stdbool.h>
@@ -22,7 +22,7 @@ enum {
 	POISON = 0xa5,
 };
 
-/* Memory between two pages that cannot be touched. */
+/* Memory between two guard pages. */
 struct arena {
 	unsigned char *start;
 	unsigned char *end;
@@ -64,17 +64,17 @@ uint32_t below(struct check *c, uint32_t limit);
 uint32_t pick(struct check *c, const uint16_t *of, size_t count, uint32_t limit);
 void fill(struct check *c, void *p, size_t n);
 
-/* p, unless it is NULL or MAP_FAILED: then the program ends. */
+/* Returns p, or exits if it is NULL or MAP_FAILED. */
 void *need(void *p);
 
-/* Room for an operand: mostly against the page behind, sometimes against the page before, sometimes anywhere. */
+/* Returns room for an operand: mostly ending at a guard page, sometimes starting at one, sometimes anywhere. */
 unsigned char *place(struct check *c, enum operand operand, size_t bytes, unsigned align);
 
-/* Room for an output, with poison around it; and the comparison, which looks at that too. */
+/* Returns room for an output, with poison around it; compares the output, and checks the poison. */
 unsigned char *place_output(struct check *c, size_t bytes);
 void compare(struct check *c, const unsigned char *out, const unsigned char *expected, size_t bytes, const char *what);
 
-/* True for each case that is to be run: all of them, or a sample. */
+/* True for each case to run: all of them, or a sample. */
 bool sampled(struct check *c);
 
 /* ---- results ---- */
@@ -94,7 +94,7 @@ extern const struct number_format number_formats[DTYPE_COUNT];
 double number_decode(uint64_t bits, enum dtype dtype); /* F8_E8M0 too */
 uint64_t number_encode(double value, enum dtype dtype);
 
-/* A double near what halves a step of some format: where a second rounding would show. */
+/* Returns a double near the middle of two values of some format, where double rounding would show. */
 double number_awkward(struct check *c);
 
 /* accel_job's copy: as a reader of the mount has it. */

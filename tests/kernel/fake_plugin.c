@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Accelerator plugins without a device, each good or bad in one way that FAKE names at compile time. They decode with
- * the CPU's own kernels, so what the good ones give is right.
+ * Accelerator plugins without a device, each good or bad in one way selected by FAKE at compile time. They decode with
+ * the CPU's kernels, so the output of good ones is right.
  *
  *     GOOD          decodes
  *     SLOW          decodes, slower than any CPU
@@ -50,7 +50,7 @@ static int fake_open(const struct accel_config *config, void **out, struct accel
 	return 0;
 }
 
-/* A part of the matrix, copied as a plugin has to. */
+/* Copies a part of the matrix, as a plugin has to. */
 static int take(const struct accel_job *job, const unsigned char **part, size_t bytes)
 {
 	unsigned char *copy = malloc(bytes ? bytes : 1);
@@ -90,12 +90,12 @@ static int fake_dequant(void *state, const struct accel_job *job, struct accel_t
 	if (FAKE == PARTIAL && (q->bits != 4 || q->word_bits != 32))
 		return -ENOTSUP;
 	if (FAKE == LATE && fails && access(fails, F_OK) == 0) {
-		memset(job->dst, 0xee, 100); /* what it leaves behind must not be seen */
+		memset(job->dst, 0xee, 100); /* its leftovers must not be seen */
 		snprintf(why->text, sizeof(why->text), "the fake device is lost");
 		return -EIO;
 	}
 	rc = decode(state, job);
-	/* Only the matrix that is timed has this many rows. */
+	/* Only the matrix used for timing has this many rows. */
 	if (FAKE == SLOW && q->out_features > 10000)
 		nanosleep(&nap, NULL);
 	if (FAKE == WRONG && job->nrows * q->in_features > 2048)

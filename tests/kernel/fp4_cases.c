@@ -46,7 +46,7 @@ static double fp4_round32(double value)
 	return number_decode(number_encode(value, DTYPE_F32), DTYPE_F32);
 }
 
-/* The quotient of two floats is never so near what halves a step of fp32 that a double would not tell. */
+/* Rounding a quotient of two floats to double first is harmless: it is never that close to the middle of two floats. */
 static uint64_t naive_fp4(const struct fp4_tensor *t, uint32_t n, uint32_t k, enum dtype out)
 {
 	double scale = number_decode(t->scales[(size_t)n * (t->columns / t->group) + k / t->group], t->scale_dtype);
@@ -99,7 +99,7 @@ static void check_fp4_reference(struct check *c, const struct fp4_tensor *t, con
 	tell(c, true, "");
 }
 
-/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
+/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
 static void check_fp4_levels(struct check *c, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned,
     enum dtype out)
 {
@@ -128,7 +128,7 @@ static void fp4_scales_fill(struct check *c, const struct fp4_tensor *t, unsigne
 {
 	static const unsigned char odd[] = {
 	    0, 1, 2, 8, 104, 113, 114, 126, 127, 128, 142, 143, 247, 252, 253, 254, 255};
-	const bool usual = below(c, 2); /* NaN, inf and the like slow kernels down; most tensors have none */
+	const bool usual = below(c, 2); /* NaN, inf and the like slow kernels down; most real tensors have none */
 
 	for (size_t i = 0; i < n; i++) {
 		if (usual)

@@ -25,7 +25,7 @@ static double fp8_scale_at(const struct fp8_tensor *t, uint32_t n, uint32_t k)
 	return number_decode(bits, t->scale_dtype);
 }
 
-/* The quotient of two floats is never so near what halves a step of fp32 that a double would not tell. */
+/* Rounding a quotient of two floats to double first is harmless: it is never that close to the middle of two floats. */
 static uint64_t naive_fp8(const struct fp8_tensor *t, uint32_t n, uint32_t k, enum dtype out)
 {
 	const double value = number_decode(t->codes[(size_t)n * t->columns + k], t->code_dtype);
@@ -64,7 +64,7 @@ static void check_fp8_reference(struct check *c, const struct fp8_tensor *t, con
 	tell(c, true, "");
 }
 
-/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
+/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
 static void check_fp8_levels(struct check *c, const struct fp8_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
 	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
@@ -136,7 +136,7 @@ static uint64_t random_scale(struct check *c, enum dtype dtype)
 
 static void fp8_scales_fill(struct check *c, unsigned char *scales, size_t n, enum dtype dtype)
 {
-	const bool usual = below(c, 2); /* NaN, inf and the like slow kernels down; most tensors have none */
+	const bool usual = below(c, 2); /* NaN, inf and the like slow kernels down; most real tensors have none */
 
 	for (size_t i = 0; i < n; i++) {
 		const uint64_t bits = usual && dtype != DTYPE_F8_E8M0 ? number_encode(0.001 * (1 + below(c, 99)), dtype)
@@ -224,7 +224,7 @@ static void check_fp8_scales_from(struct check *c, struct fp8_tensor *t, uint32_
 static void check_fp8_scales(struct check *c, struct fp8_tensor kind)
 {
 	const uint32_t count = kind.scale_dtype == DTYPE_F8_E8M0 ? 256 : 65536;
-	/* All of them once for what is met in practice, else a sixteenth. */
+	/* All of them for common formats, else a sixteenth. */
 	const uint32_t step = kind.code_dtype == DTYPE_F8_E4M3 && !kind.divide ? 256 : 4096;
 
 	kind.rows = kind.columns = 256;

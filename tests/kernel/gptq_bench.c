@@ -12,7 +12,7 @@ struct gptq_bench {
 	bool as_packed; /* rows are inputs */
 };
 
-/* The first rows of the matrix into one buffer that is used again and again, as a reader of the mount has it. */
+/* Decodes the first rows of the matrix into one buffer repeatedly, like reads of a mount. */
 static double bench_dequant(struct gptq_bench *b, gptq_fn *kernel, uint32_t rows, size_t row_bytes)
 {
 	const uint32_t step = BENCH_BLOCK / row_bytes;
@@ -31,7 +31,7 @@ static gptq_fn *bench_choice(const struct check *c, const struct gptq_bench *b, 
 	                    : gptq_rows(&c->kernels[level].gptq, &b->q, out);
 }
 
-/* Best times, memcpy and kernel by turns, because the speed of memory changes from second to second. */
+/* Best times of memcpy and kernel in turn, because the speed of memory changes from second to second. */
 static void bench_kernel(struct check *c, struct gptq_bench *b, enum cpu_level level, enum dtype out)
 {
 	const uint32_t all = b->as_packed ? BENCH_K : BENCH_N, rows = level == CPU_C ? 32 : all;
@@ -53,7 +53,7 @@ static void bench_kernel(struct check *c, struct gptq_bench *b, enum cpu_level l
 	fflush(stdout);
 }
 
-/* The same by the plugin, which may keep the matrix: from memory to memory, over whatever is between. */
+/* The same for the plugin, which may keep the matrix: from memory to memory, including transfers. */
 static void bench_plugin(struct check *c, struct gptq_bench *b, enum dtype out)
 {
 	const size_t row_bytes = BENCH_K * dtype_bytes(out);
@@ -63,7 +63,7 @@ static void bench_plugin(struct check *c, struct gptq_bench *b, enum dtype out)
 	double best = 1e9;
 	int rc = 0;
 
-	for (int i = 0; rc == 0 && i <= BENCH_REPEAT; i++) { /* the first time, it is sent there */
+	for (int i = 0; rc == 0 && i <= BENCH_REPEAT; i++) { /* the first call sends it to the device */
 		const double start = bench_wall_seconds();
 
 		for (job.row0 = 0; rc == 0 && job.row0 + step <= BENCH_N; job.row0 += step)

@@ -24,7 +24,7 @@ static void describe(char *text, size_t size, const struct matrix *m, struct row
 	    indices_name[s->indices], s->group_size, s->in_features, s->out_features, r.row0, r.nrows);
 }
 
-/* Twice if it may be kept and is small: the second time it is there already. */
+/* Runs small matrices that may be kept twice: the second time they are resident. */
 static void run_plugin(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
 {
 	const size_t bytes = (size_t)r.nrows * m->spec.in_features * dtype_bytes(out_dtype);
@@ -50,7 +50,7 @@ static void run_plugin(struct check *c, const struct matrix *m, struct rows r, e
 	tell(c, false, what);
 }
 
-/* Threads of a GPU run in any order; those that tests/cuda emulates do as they are told. */
+/* Threads of a GPU run in any order; those emulated by tests/cuda in the order given here. */
 static void check_plugin(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
 {
 	static const char *const orders[] = {"forward", "reversed", "shuffled"};
@@ -62,7 +62,7 @@ static void check_plugin(struct check *c, const struct matrix *m, struct rows r,
 	}
 }
 
-/* Every level that has a kernel of its own for this matrix; or the plugin. */
+/* Runs all levels with their own kernel for this matrix, or the plugin. */
 static void check_levels(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
 {
 	const size_t bytes = (size_t)r.nrows * m->spec.in_features * dtype_bytes(out_dtype);
@@ -90,7 +90,7 @@ static void check_levels(struct check *c, const struct matrix *m, struct rows r,
 	}
 }
 
-/* The reference in c->arena[EXPECTED] against the naive implementation. */
+/* Compares the reference in c->arena[EXPECTED] with the naive implementation. */
 static void check_reference(struct check *c, const struct matrix *m, struct rows r, enum dtype out)
 {
 	const size_t bytes = dtype_bytes(out);
@@ -115,7 +115,7 @@ static void check_reference(struct check *c, const struct matrix *m, struct rows
 	tell(c, true, "");
 }
 
-/* Some of the inputs of some rows, where the matrix can be cut, against those of whole rows. */
+/* Compares some inputs of some rows, if the matrix can be cut, with those of whole rows. */
 static void check_inputs(struct check *c, const struct matrix *m, struct rows r, enum dtype out_dtype)
 {
 	const size_t width = dtype_bytes(out_dtype);
@@ -147,7 +147,7 @@ static struct rows random_rows(struct check *c, uint32_t n)
 	return (struct rows){row0, below(c, 2) ? 1 + below(c, n - row0) : n - row0};
 }
 
-/* Rows of the matrix as it is packed, against what all rows of the other orientation say. */
+/* Compares rows of the packed orientation with all rows of the other one. */
 static void check_as_packed(struct check *c, const struct matrix *m, enum dtype out_dtype)
 {
 	const size_t width = dtype_bytes(out_dtype);
@@ -182,7 +182,7 @@ static void random_shape(struct check *c, struct spec *s)
 	s->in_features = pick(c, features, ARRAY_SIZE(features), 400);
 	s->out_features = pick(c, rows, ARRAY_SIZE(rows), 50);
 	if (size == 1)
-		s->in_features += 300; /* more groups than a kernel keeps at hand, at times */
+		s->in_features += 300; /* sometimes more groups than a kernel keeps */
 	if (s->packing == PACKING_PLANAR && s->bits & (s->bits - 1)) {
 		s->in_features = (s->in_features + 31) / 32 * 32;
 		s->out_features = (s->out_features + 31) / 32 * 32;
@@ -241,7 +241,7 @@ static void check_format(struct check *c, unsigned bits, enum packing packing, u
 
 /* --- Every scale --- */
 
-/* 65536 (group, column) pairs get all scales; codes and zeros are shifted so that every pair of them is met. */
+/* 65536 (group, column) pairs get all scales; codes and zeros are shifted so that every pair of them occurs. */
 static void check_scales_of(struct check *c, const struct spec *s)
 {
 	const struct rows rows = {0, s->out_features};
@@ -288,14 +288,14 @@ static void check_scales(struct check *c)
 		if (!sampled(c))
 			continue;
 		check_scales_of(c, &s);
-		/* Kernels take one such group at a time, but several of 32: a look-up, and the formula. */
+		/* Kernels decode one such group at a time, but several of 32: by lookup, and by the formula. */
 		s.group_size = 96;
 		s.in_features = 256 * 96;
 		if (s.bits == 4 || s.bits == 7)
 			check_scales_of(c, &s);
 		s.scale_dtype = DTYPE_F16;
 		s.group_size = 8;
-		s.in_features = s.bits & 1 ? 256 * 8 : 1024 * 8; /* more groups than a kernel keeps at hand */
+		s.in_features = s.bits & 1 ? 256 * 8 : 1024 * 8; /* more groups than a kernel keeps */
 		s.out_features = s.bits & 1 ? 256 : 64;
 		s.indices = INDICES_ACT_ORDER;
 		check_scales_of(c, &s);

@@ -11,7 +11,7 @@ const char *const indices_name[INDICES_COUNT] = {"none", "random", "act-order", 
 
 /* --- Formats --- */
 
-/* Word i of a run of words that lie `stride` bytes apart. */
+/* Returns word i of a run of words `stride` bytes apart. */
 struct run {
 	unsigned char *first;
 	size_t stride;
@@ -29,7 +29,7 @@ static void set_bits(const struct run *run, uint64_t bit, unsigned value, unsign
 	}
 }
 
-/* Value i of a run: one after the other, or in planes of 4, 2 and 1 bits of every 32 values. */
+/* Returns value i of a run: a stream, or planes of 4, 2 and 1 bits for every 32 values. */
 static void pack(const struct run *run, const struct spec *s, uint64_t i, unsigned value)
 {
 	static const unsigned char planes[9][4] = {
@@ -66,7 +66,7 @@ void pack_weights(struct matrix *m, unsigned char *qweight)
 	}
 }
 
-/* v1 of 2, 4 and 8 bits: 1 is taken from every field of the finished word, and borrows run on. */
+/* v1 of 2, 4 and 8 bits: subtracts 1 from every field of the finished word, with borrows. */
 static void subtract_ones(unsigned char *word, unsigned word_bits, unsigned bits)
 {
 	for (unsigned bit = 0; bit < word_bits; bit += bits) {
@@ -113,7 +113,7 @@ static double scale_at(const struct qtensor *q, size_t i)
 	return number_decode(bits, q->scale_dtype);
 }
 
-/* The contract once more: an exact product, rounded to fp32 (which only F32 scales need), then to the output. */
+/* The contract again: an exact product, rounded to fp32 (needed only for F32 scales), then to the output. */
 uint64_t naive_weight(const struct matrix *m, uint32_t k, uint32_t n, enum dtype out)
 {
 	const size_t columns = m->spec.out_features;
@@ -128,7 +128,7 @@ uint64_t naive_weight(const struct matrix *m, uint32_t k, uint32_t n, enum dtype
 
 static uint32_t group_of(struct check *c, const struct spec *s, uint32_t k, uint32_t groups)
 {
-	/* As desc_act does it: the rank of k in some order, here multiplication by a number prime to K, by groups. */
+	/* As for desc_act: groups of the rank of k in some order, here multiplication by a number coprime to K. */
 	uint32_t step = s->in_features / 2 + 1, a, b, t;
 
 	if (s->indices == INDICES_RANDOM)
@@ -173,7 +173,7 @@ void matrix_init(struct check *c, struct matrix *m, const struct spec *s)
 	m->q = (struct qtensor){s->in_features, s->out_features, groups, s->group_size, s->bits, s->word_bits,
 	    s->packing, s->zeros, s->scale_dtype, qweight, s->zeros == ZEROS_MIDDLE ? NULL : qzeros, scale,
 	    s->indices ? g_idx : NULL};
-	fill(c, qweight, weight_bytes); /* what tails of words hold must not matter */
+	fill(c, qweight, weight_bytes); /* the tails of words must not matter */
 	fill(c, qzeros, zero_bytes);
 	random_scales(c, scale, scales, s->scale_dtype);
 	for (size_t i = 0; i < weights; i++)

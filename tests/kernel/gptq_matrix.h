@@ -6,7 +6,7 @@
 
 #include "check.h"
 
-/* What a matrix is made of; the rest is random. */
+/* The parameters of a matrix; the rest is random. */
 enum indices { INDICES_NONE, INDICES_RANDOM, INDICES_ACT_ORDER, INDICES_TRIVIAL, INDICES_COUNT };
 
 struct spec {
@@ -18,7 +18,7 @@ struct spec {
 	enum indices indices;
 };
 
-/* A matrix as kernels see it, and the codes and zeros that it was packed from. */
+/* A matrix for kernels, and the codes and zeros it was packed from. */
 struct matrix {
 	struct spec spec;
 	struct qtensor q;
@@ -30,15 +30,15 @@ extern const char *const zeros_name[3];
 extern const char *const packing_name[2];
 extern const char *const indices_name[INDICES_COUNT];
 
-/* A random matrix as the spec wants it. */
+/* Makes a random matrix with the given parameters. */
 void matrix_init(struct check *c, struct matrix *m, const struct spec *s);
 void matrix_free(struct matrix *m);
 
-/* Pack m->codes and m->zeros again, after they were changed. */
+/* Pack m->codes and m->zeros again after changes. */
 void pack_weights(struct matrix *m, unsigned char *qweight);
 void pack_zeros(struct matrix *m, unsigned char *qzeros);
 
-/* The bits of a weight in the output type. */
+/* Returns the bits of a weight in the output type. */
 uint64_t naive_weight(const struct matrix *m, uint32_t k, uint32_t n, enum dtype out);
 
 #endif

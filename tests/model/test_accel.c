@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * How accelerators are chosen, and that none of them is ever seen by a reader: a model is read with each of the fake
- * plugins, by several threads, and every byte must be that of the CPU.
+ * Tests the choice of accelerators, and that readers never notice them: reads a model with each of the fake plugins, in
+ * several threads, and all bytes must be those of the CPU.
  *
  *     test_accel DIRECTORY_OF_FAKES CUDA_PLUGIN MODEL_DIR
  *
- * The CUDA plugin is driven over the libcuda.so.1 of tests/cuda, which LD_LIBRARY_PATH has to find.
+ * The CUDA plugin runs on the libcuda.so.1 of tests/cuda, which must be in LD_LIBRARY_PATH.
  */
 
 #include <errno.h>
@@ -30,20 +30,20 @@ struct image {
 static struct image images[FILES_MAX];
 static size_t image_count;
 
-/* What a test expects of a plugin. */
+/* The expected result for a plugin. */
 struct expectation {
 	const char *choice; /* or a fake's name */
 	const char *plugin; /* fake behind auto and cuda */
 	enum gptqfs_accel_state state;
-	const char *says;   /* part of the text, and of the one line in the log */
+	const char *says;   /* part of the text, and of the only log line */
 	const char *driver; /* FAKE_CUDA of the CUDA plugin */
 	size_t memory;      /* accel_memory in KiB, or 0 for enough */
 };
 
-/* What this program was given. */
+/* The program's arguments. */
 struct places {
 	const char *fakes, *cuda, *model;
-	char flag[64]; /* a file: once it exists, fakes that fail late do */
+	char flag[64]; /* a file: once it exists, fakes that fail late fail */
 };
 
 struct log_seen {
@@ -153,7 +153,7 @@ static void collect(struct gptqfs *m, uint64_t dir)
 static struct gptqfs *open_model(const char *dir, const char *accel, const char *plugin, size_t memory,
     struct log_seen *seen)
 {
-	/* Faster than plain C is the good fake, and slower than anything else is the slow one. */
+	/* The good fake is faster than plain C, and the slow one slower than anything. */
 	const bool is_slow = (accel && strstr(accel, "slow")) || (plugin && strstr(plugin, "slow"));
 	struct gptqfs_options options = {.cpu = is_slow ? NULL : "c",
 	    .uid = -1,
@@ -288,7 +288,7 @@ int main(int argc, char **argv)
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuMemAlloc_v2: out of memory", "no-memory", 0},
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuMemHostAlloc: out of memory", "no-pinned", 0},
 	    {"cuda", NULL, GPTQFS_ACCEL_REFUSED, "cuda_mem=1048576 is too small: it takes at least 6m", NULL, 1024},
-	    /* Room for one call at a time, and for no matrix: by the option, and by what the device has. */
+	    /* Memory for one call at a time and no matrix: limited by the option, and by the device. */
 	    {"cuda", NULL, GPTQFS_ACCEL_USED, "it decodes", NULL, 6 << 10},
 	    {"cuda", NULL, GPTQFS_ACCEL_USED, "it decodes", "device-memory=6500000 shuffled", 0},
 	    /* And for some of the matrices. */
@@ -300,7 +300,7 @@ int main(int argc, char **argv)
 
 	if (!CHECK(argc == 4) || !CHECK(mkdtemp(p.flag)))
 		return test_done();
-	rmdir(p.flag); /* only its name is wanted */
+	rmdir(p.flag); /* only its name is needed */
 	p.fakes = argv[1];
 	p.cuda = realpath(argv[2], NULL);
 	p.model = argv[3];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The core without FUSE, over the checkpoints given as arguments: every file read in random pieces by several threads
- * at once equals the file read from front to back, with every CPU level and with and without a cache.
+ * The core without FUSE, on the checkpoints given as arguments: every file read in random pieces by several threads at
+ * once must equal the file read sequentially, with every CPU level, with and without a cache.
  */
 
 #include <errno.h>
@@ -158,7 +158,7 @@ static void test_options(const char *dir)
 		CHECK(gptqfs_getattr(m, GPTQFS_ROOT, &st) == 0 && stat(dir, &of_source) == 0 &&
 		      st.st_uid == of_source.st_uid && st.st_gid == of_source.st_gid);
 	gptqfs_close(m);
-	/* Of a caller that was compiled with another header. */
+	/* A caller compiled with another header. */
 	options.size -= 8;
 	CHECK(gptqfs_open(dir, &options, &m, &err) == -EINVAL && !m && strstr(err.text, "gptqfs.h"));
 }
@@ -170,7 +170,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		test_options(argv[1]);
 	for (int i = 1; i < argc; i++) {
-		/* The images are made by the plain C reference; every level after it must agree. */
+		/* The images come from the plain C reference; all other levels must agree. */
 		for (enum cpu_level level = 0; level <= cpu_detect(); level++)
 			test_level(argv[i], level, level % 2 ? 0 : (size_t)4 << 20, seed);
 		while (image_count)

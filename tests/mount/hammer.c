@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Reads one file from many sides at once and compares every byte with a copy that was read before:
+ * Reads one file in many ways at once and compares every byte with a copy that was read before:
  *
  *     hammer [-s SEED] [-n ROUNDS] [-x] FILE COPY
  *
- * Four processes and eight threads begin together. Each has one way of reading: pread, O_DIRECT, a private or a shared
- * mapping (-x: no shared ones, which direct_io does not have). Half of them first walk the file from front to back, all
- * then read ROUNDS pieces of any size up to 1 MiB anywhere. A failure prints the seed.
+ * Four processes and eight threads start together. Each reads in one way: pread, O_DIRECT, a private or a shared
+ * mapping (-x: no shared ones, which direct_io does not support). Half of them first read the file sequentially; all
+ * then read ROUNDS pieces of up to 1 MiB anywhere. A failure prints the seed.
  */
 
 #include <errno.h>
@@ -35,7 +35,7 @@ static const unsigned char *copy;
 static size_t size;
 static uint64_t seed = 1;
 static long rounds = 200;
-static int gate; /* reading from it ends when all may begin */
+static int gate; /* end of file when all may start */
 
 struct worker {
 	int number;
@@ -75,7 +75,7 @@ static int open_file(struct worker *w)
 	w->map = mmap(NULL, size, PROT_READ, share, w->fd, 0);
 	if (w->map == MAP_FAILED)
 		return complain(w, strerror(errno), 0);
-	/* A mapping told of random access has single pages read, the others as much as readahead gives. */
+	/* Mappings advised of random access read single pages, the others use readahead. */
 	return w->number & 4 ? madvise(w->map, size, MADV_RANDOM) : 0;
 }
 
@@ -145,7 +145,7 @@ static void *run_thread(void *arg)
 	return work(arg) ? arg : NULL;
 }
 
-/* Workers differ by number: which way to read, where to begin, whether to walk first. */
+/* The number of a worker decides how to read, where to start, and whether to read sequentially first. */
 static struct worker make_worker(int number, int hows)
 {
 	static const enum how order[HOWS] = {BY_PREAD, BY_PRIVATE, BY_DIRECT, BY_SHARED};

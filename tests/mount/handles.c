@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * File handles, as the kernel's NFS server uses them (root only).
+ * File handles as used by the kernel's NFS server (root only).
  *
  *     handles save PATH              prints the handle of a file or directory
  *     handles open MOUNTPOINT        reads one from stdin and opens it: writes the bytes of a file to stdout, or the

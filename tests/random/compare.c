@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A view against what was drawn: headers, index, configuration, and every byte of every tensor. */
+/* Compares a view with the generated checkpoint: headers, index, configuration, and every byte of every tensor. */
 
 #include <errno.h>
 #include <sys/mman.h>
 
 #include "random.h"
 
-#define SHARD_BYTES UINT64_C(5000000000) /* what the shards of a view hold at most */
+#define SHARD_BYTES UINT64_C(5000000000) /* most bytes in a shard of a view */
 
 /* ---- reading ---- */
 
-/* Reads bytes into a buffer, in as many calls as it takes, of random sizes if asked to. */
+/* Reads bytes into a buffer, optionally in calls of random sizes. */
 static bool read_range(const struct image *image, uint64_t at, uint64_t size, bool pieces, unsigned char *to)
 {
 	while (size) {
@@ -34,7 +34,7 @@ static bool read_range(const struct image *image, uint64_t at, uint64_t size, bo
 	return true;
 }
 
-/* Fills part of an image: at once, or cut into pieces that are read in any order. */
+/* Fills a part of an image, at once or in pieces in any order. */
 bool read_part(const struct image *image, uint64_t at, uint64_t size)
 {
 	uint64_t cuts[10] = {0};
@@ -115,7 +115,7 @@ uint64_t shown_bytes(const struct shown *t, const struct format *view)
 	return t->other ? t->stored->bytes : elements_of(t) * format_bytes(view);
 }
 
-/* The bytes that a view must have for a tensor. */
+/* Returns the bytes that a view must have for a tensor. */
 static unsigned char *expected_bytes(const struct shown *t, const struct format *view)
 {
 	const unsigned to = format_bytes(view);
@@ -202,7 +202,7 @@ static bool same_shape(const struct shown *t, const struct json *shape)
 	return true;
 }
 
-/* One entry of a header against the tensor whose turn it is. Leaves in *at where its data ends. */
+/* Compares an entry of a header with the next tensor. Sets *at to the end of its data. */
 bool check_tensor(struct check *k, const struct image *image, const struct json *entry, uint64_t data, uint64_t *at)
 {
 	const struct json *offsets = json_get(entry, "data_offsets");
@@ -290,7 +290,7 @@ struct json *read_json(struct check *k, const char *name)
 	return json;
 }
 
-/* True if more than one shard is needed: only then there are numbers and an index. */
+/* True if more than one shard is needed: only then are there numbers and an index. */
 static unsigned count_shards(const struct check *k)
 {
 	uint64_t bytes = 0;
@@ -326,7 +326,7 @@ static void check_weights(struct check *k)
 	json_free(index);
 }
 
-/* Nothing in a view says "quantized", and its type is the view's. */
+/* Nothing in a view may say "quantized", and its type must be the view's. */
 static void check_config(struct check *k)
 {
 	static const char *const hidden[] = {"quantize_config.json", "quant_config.json", "quantization_config.json",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What checkpoints of all families have: files, tensors that are not quantized, and what the views must show. */
+/* Common to checkpoints of all families: files, unquantized tensors, and what the views must show. */
 
 #include "random.h"
 
@@ -31,7 +31,7 @@ const struct stored *add_plain_part(struct checkpoint *c, const char *name, uint
 	return s;
 }
 
-/* Never all zeros: those are what old writers left where the model has no bias. */
+/* Never all zeros: old writers left those where the model has no bias. */
 const struct stored *add_bias(struct checkpoint *c, const char *module, uint64_t out)
 {
 	static const struct format *const types[] = {&F16, &BF16, &F32};
@@ -81,7 +81,7 @@ static void add_passing(struct checkpoint *c)
 	do
 		name = PICK(names);
 	while (c->shunned && strcmp(name, c->shunned) == 0);
-	/* A number before the name keeps names apart, whatever they end in. */
+	/* A number before the name makes it unique, whatever its suffix. */
 	s->name = say("%s%u%s%s", before, c->stored_count * 7, after, name);
 	s->passes = true;
 	s->data = take(s->bytes);
@@ -91,7 +91,7 @@ static void add_passing(struct checkpoint *c)
 		s->data[at] = (unsigned char)any();
 }
 
-/* Tensors too large for one shard of a view. They are zeros, and neither the disk nor memory holds them. */
+/* Tensors too large for one shard of a view. They are zeros, stored neither on disk nor in memory. */
 static void add_holes(struct checkpoint *c)
 {
 	const uint64_t count = 2 + below(3);
@@ -116,8 +116,7 @@ bool is_listed(const struct checkpoint *c, unsigned shard)
 	return false;
 }
 
-/* In a listed shard, but not in the index: such a tensor counts. Or the index has it in another one: then it does not.
- */
+/* A tensor in a listed shard but not in the index counts. If the index has it in another shard, it does not. */
 static void add_stray(struct checkpoint *c)
 {
 	const struct stored *like = &c->stored[below(c->stored_count)];
@@ -126,7 +125,7 @@ static void add_stray(struct checkpoint *c)
 	struct stored *s;
 
 	if (unlisted && strncmp(like->dtype, "F8_E", 4) == 0)
-		return; /* under another name its scale would be missing, and the model refused */
+		return; /* renamed, it would lack its scale, and the model would be refused */
 	s = add_stored(c, like->dtype, 8, 0, NULL);
 	*s = *like;
 	s->shard = shard;
@@ -139,7 +138,7 @@ static void add_stray(struct checkpoint *c)
 		s->data[at] = (unsigned char)any();
 }
 
-/* A tensor that the views must show; the caller says what it is. */
+/* Adds a tensor that the views must show; the caller fills it in. */
 struct shown *add_shown(struct checkpoint *c, const char *name)
 {
 	struct shown *t = &c->shown[c->shown_count++];
@@ -155,7 +154,7 @@ static int by_kind_and_name(const void *a, const void *b)
 	return !x->other != !y->other ? !y->other - !x->other : strcmp(x->name, y->name);
 }
 
-/* To what is decoded, adds what passes, in order: floats, then the rest, each by name. */
+/* Adds passed tensors to the decoded ones, in order: floats, then the rest, each by name. */
 static void expect_tensors(struct checkpoint *c)
 {
 	for (unsigned i = 0; i < c->stored_count; i++) {
@@ -196,7 +195,7 @@ bool have_one_width(const struct family_of_parts *f)
 	return true;
 }
 
-/* A weight or bias of a family, in the place of its parts. A family without any bias has none. */
+/* Adds the joined weight or bias of a family in place of its parts. A family without any bias has none. */
 static void expect_joined(struct checkpoint *c, const struct family_of_parts *f, const char *suffix)
 {
 	struct shown *t = &c->fused[c->fused_count], *parts = take(f->count * sizeof(*parts));
@@ -229,7 +228,7 @@ static void expect_fused(struct checkpoint *c)
 	qsort(c->fused, c->fused_count, sizeof(*c->fused), by_kind_and_name);
 }
 
-/* One file, several with an index, or several without. */
+/* One file, or several with or without an index. */
 void draw_files(struct checkpoint *c)
 {
 	static const char *const single[] = {"model.safetensors", "model.safetensors",
@@ -248,7 +247,7 @@ void draw_files(struct checkpoint *c)
 		c->files[i] = say(schemes[scheme], i + 1, c->file_count);
 }
 
-/* What is not quantized. */
+/* Unquantized tensors. */
 void add_others(struct checkpoint *c)
 {
 	for (uint64_t i = below(7); i > 0; i--)

@@ -43,7 +43,7 @@ double decode(const struct format *f, uint64_t bits)
 	return bits >> f->frac_bits >> f->exp_bits & 1 ? -x : x;
 }
 
-/* To the nearest, ties to even; subnormals stay, what is too large becomes infinite, and there is one NaN. */
+/* Rounds to nearest, ties to even; keeps subnormals, overflows to infinity, and has a single NaN. */
 uint64_t encode(const struct format *f, double x)
 {
 	const uint64_t top = (UINT64_C(1) << f->exp_bits) - 1;
@@ -59,14 +59,14 @@ uint64_t encode(const struct format *f, double x)
 	whole = (bits & (UINT64_MAX >> 12)) | UINT64_C(1) << 52;
 	step = (int)(bits >> 52 & 2047) - 1023 - (1 - (int)(top / 2));
 	shift = 52 - f->frac_bits + (step < 0 ? -step : 0);
-	/* Less than half of the smallest subnormal: 0, and all that is subnormal in double precision. */
+	/* Less than half of the smallest subnormal: 0, and all subnormal doubles. */
 	if (shift > 60)
 		return compose(f, bits >> 63, 0, 0);
 	kept = whole >> shift;
 	rest = whole & ((UINT64_C(1) << shift) - 1);
 	half = UINT64_C(1) << (shift - 1);
 	kept += rest > half || (rest == half && kept & 1);
-	/* A normal number brings its leading 1 along, which makes the exponent one more. */
+	/* A normal number includes its leading 1, which increments the exponent. */
 	kept += (uint64_t)(step > 0 ? step : 0) << f->frac_bits;
 	if (kept >> f->frac_bits >= top)
 		return compose(f, bits >> 63, top, 0);
@@ -88,7 +88,7 @@ uint64_t load(const unsigned char *from, unsigned bytes)
 	return value;
 }
 
-/* A fraction that lies on, or right beside, the middle of two numbers of a shorter format. */
+/* Returns a fraction on or right beside the middle of two numbers of a shorter format. */
 static uint64_t near_tie(const struct format *f)
 {
 	static const int shorter[] = {7, 10, 23};
@@ -101,8 +101,8 @@ static uint64_t near_tie(const struct format *f)
 }
 
 /*
- * One number, or something that is none: what rounding and casting find hard more often than their share. (Every draw
- * is a statement of its own: in what order arguments are evaluated differs from compiler to compiler.)
+ * Returns a number or non-number, with a preference for those that are hard to round and cast. (Every draw is a
+ * separate statement, since compilers differ in the order in which they evaluate arguments.)
  */
 uint64_t hard_bits(const struct format *f)
 {
@@ -124,9 +124,9 @@ uint64_t hard_bits(const struct format *f)
 		return compose(f, negative, top - 1 - small % 3, extreme ? UINT64_MAX : fraction);
 	case 4:
 		return compose(f, negative, 1 + small % 3, fraction);
-	case 5: /* about where fp16 begins, ends and becomes subnormal, in formats that reach further */
+	case 5: /* around the limits of fp16, in formats with a larger range */
 		return compose(f, negative, f->exp_bits > 5 ? bias - 27 + small : small % top, tie);
-	case 6: /* about where bf16 and fp32 do */
+	case 6: /* around those of bf16 and fp32 */
 		return compose(f, negative,
 		    f->exp_bits > 8 ? bias + (extreme ? 125 + small % 5 : -152 + small) : small % top, tie);
 	case 7:

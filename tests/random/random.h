@@ -3,8 +3,8 @@
 #define GPTQFS_TEST_RANDOM_H
 
 /*
- * A random checkpoint: drawn and packed (gptq/, families/), written (write.c), and compared with what the core shows of
- * it (compare.c, tensors.c). Only these tests know these structures; all memory of a case is freed with it.
+ * A random checkpoint: generated and packed (gptq/, families/), written (write.c), and compared with what the core
+ * shows (compare.c, tensors.c). These structures are independent of the core; all memory of a case is freed with it.
  */
 
 #include <inttypes.h>
@@ -59,37 +59,37 @@ uint64_t usual_bits(const struct format *f);
 
 /* ---- a checkpoint ---- */
 
-/* A tensor as a file holds it. */
+/* A tensor in a file. */
 struct stored {
 	const char *name;
 	const char *dtype;
 	int ndim;
 	uint64_t shape[4], bytes;
-	unsigned char *data; /* NULL for a hole in the file: zeros that take no room */
+	unsigned char *data; /* NULL for a hole in the file: zeros that take no space */
 	unsigned shard;
 	bool passes; /* the views show it under its name */
 	bool stray;  /* the index does not list it here */
 };
 
-/* A weight that is stored in some encoding. */
+/* A weight stored in some encoding. */
 struct weight {
 	int ndim;
 	uint64_t shape[4];
-	double *values; /* as fp32 has them, in the order of the shape */
+	double *values; /* in fp32, in the order of the shape */
 };
 
-/* A tensor that a view must show: a module's, a stored one, or, in fused views, one joined from others. */
+/* A tensor that a view must show: a module's, a stored one or, in fused views, a joined one. */
 struct shown {
 	const char *name;
 	const struct weight *weight;
 	const struct stored *stored;
-	const char *other;   /* its dtype if it is no float and stays what it is */
+	const char *other;   /* its dtype if it is not a float and stays unchanged */
 	unsigned part_count; /* joined */
 	struct shown *parts; /* [part_count] */
-	uint64_t zeros;      /* a part: this many zeros, because there is no bias */
+	uint64_t zeros;      /* a part of this many zeros, for a missing bias */
 };
 
-/* What one of the parts of a family is: q_proj, k_proj and v_proj of one prefix, or gate_proj and up_proj. */
+/* A part of a family: q_proj, k_proj and v_proj of one prefix, or gate_proj and up_proj. */
 struct part {
 	const char *name;
 	const struct weight *weight;
@@ -97,7 +97,7 @@ struct part {
 };
 
 struct family_of_parts {
-	const char *joined; /* the name of the whole */
+	const char *joined; /* the joined name */
 	struct part parts[PARTS_MAX];
 	unsigned count;
 };
@@ -119,7 +119,7 @@ struct checkpoint {
 	} configs[CONFIGS_MAX];
 	unsigned config_count;
 	bool has_config;     /* a config.json among them */
-	const char *shunned; /* no tensor that passes is called this: a family would refuse it */
+	const char *shunned; /* no passed tensor may have this name: a family would refuse it */
 	char dir[256];
 };
 
@@ -137,7 +137,7 @@ bool is_listed(const struct checkpoint *c, unsigned shard);
 
 /* ---- write.c ---- */
 
-/* A text that grows by fprintf; closing it makes it whole. The case owns it. */
+/* A text written by fprintf and complete after closing. Owned by the case. */
 struct memo {
 	FILE *out;
 	char *text;
@@ -155,7 +155,7 @@ void write_checkpoint(struct checkpoint *c);
 
 /* ---- compare.c ---- */
 
-/* A virtual file, in memory as far as it was read; what is too large for that is a hole here too. */
+/* A virtual file in memory, as far as it was read; with holes if it is too large. */
 struct image {
 	struct gptqfs *m;
 	uint64_t ino, size;
@@ -169,7 +169,7 @@ struct check {
 	struct gptqfs *m;
 	const struct format *view;
 	uint64_t dir;
-	unsigned seen;          /* tensors found so far; those of all shards are in one order */
+	unsigned seen;          /* tensors found so far, in the order of all shards */
 	uint64_t data_bytes;    /* of the shards so far */
 	const struct json *map; /* weight_map, or NULL if there is no index */
 };
@@ -195,8 +195,7 @@ void check_tensors_view(const struct checkpoint *c, struct gptqfs *m, const stru
 
 struct program {
 	struct checkpoint *(*draw)(void);
-	void (*check_mount)(const struct checkpoint *c,
-	    struct gptqfs *m); /* what only this program knows; may be NULL */
+	void (*check_mount)(const struct checkpoint *c, struct gptqfs *m); /* private to the program; may be NULL */
 	void (*print)(const struct checkpoint *c);
 	uint64_t cases; /* where CASES is not set */
 };

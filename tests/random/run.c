@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * One case after the other: drawn, written, opened and read through the public interface, every tensor of every view
+ * Runs cases: each is generated, written, opened and read through the public interface, and every tensor of every view
  * compared bit for bit.
  *
  *     SEED=N  begins with case N instead of a random one        CASES=N  how many cases, each the seed after the other
@@ -63,7 +63,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 	return remove(path);
 }
 
-/* Memory rather than disk where there is any; holes stay holes there too. */
+/* Preferably in memory, where holes stay holes too. */
 static void make_directory(char dir[256])
 {
 	const char *tmp = getenv("TMPDIR");

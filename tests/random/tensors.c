@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* tensors/ against what was drawn. */
+/* Compares tensors/ with the generated checkpoint. */
 
 #include "view/escape.h"
 #include "view/npy.h"
@@ -30,7 +30,7 @@ static bool open_file_of(const struct check *k, const struct shown *t, const cha
 	return good;
 }
 
-/* NAME.npy or NAME.t.npy: what is described, and the bytes. */
+/* NAME.npy or NAME.t.npy: the header and the bytes. */
 static void check_array(const struct check *k, const struct shown *t, bool transposed)
 {
 	const struct check as = {.c = k->c, .view = k->view == &BF16 ? &F32 : k->view};
@@ -97,7 +97,7 @@ void check_tensors_view(const struct checkpoint *c, struct gptqfs *m, const stru
 		check_array(&k, &c->shown[i], false);
 		check_array(&k, &c->shown[i], true);
 	}
-	/* Joined ones are beside their parts. */
+	/* Joined tensors are beside their parts. */
 	k.shown = c->fused;
 	k.shown_count = c->fused_count;
 	for (unsigned i = 0; i < c->fused_count; i++) {

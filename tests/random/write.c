@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A checkpoint on disk: shards, index, configurations, and files that must not be taken for weights. */
+/* Writes a checkpoint to disk: shards, index, configurations, and files that must not be taken for weights. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@ _Noreturn void write_failed(const char *what)
 	exit(1);
 }
 
-/* Opens dir/name for writing, after making the directories on its way. */
+/* Opens dir/name for writing, and makes its directories. */
 int create(const struct checkpoint *c, const char *name)
 {
 	char path[512];
@@ -84,7 +84,7 @@ static void put_entry(FILE *out, const struct stored *s, uint64_t begin)
 	fprintf(out, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, begin + s->bytes);
 }
 
-/* The header may name tensors in another order than that of their data, and end at any byte. */
+/* The header may list tensors in another order than their data, and end at any byte. */
 static char *shard_header(const struct checkpoint *c, unsigned shard, const uint64_t *begin)
 {
 	unsigned order[TENSORS_MAX];
@@ -181,7 +181,7 @@ void write_checkpoint(struct checkpoint *c)
 {
 	for (unsigned i = 0; i < c->config_count; i++)
 		write_text(c, c->configs[i].name, c->configs[i].text);
-	/* A file that no index lists is no shard, and would pass as it is. */
+	/* A file that no index lists is not a shard, and would pass unchanged. */
 	for (unsigned i = 0; i < c->file_count; i++)
 		if (!c->index || is_listed(c, i))
 			write_shard(c, i);

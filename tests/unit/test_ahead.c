@@ -73,7 +73,7 @@ static bool right(const struct gptqfs_reply *reply, uint64_t offset, size_t size
 	return at == offset + size && reply->bytes == size;
 }
 
-/* One request as gptqfs_read and gptqfs_read_done make it. */
+/* A request as made by gptqfs_read and gptqfs_read_done. */
 static int request(struct fixture *x, uint64_t offset, size_t size)
 {
 	const struct range range = {&x->file.layout, offset, size};
@@ -94,7 +94,7 @@ static void test_sequence(unsigned depth)
 	unsigned blocks = BLOCK / ROW;
 
 	set_up(&x, depth);
-	/* Three that follow one another make the fourth foreseeable. */
+	/* After three consecutive requests the fourth is predictable. */
 	request(&x, 0, BLOCK);
 	request(&x, BLOCK, BLOCK);
 	CHECK(x.file.computed == 2 * blocks);
@@ -102,7 +102,7 @@ static void test_sequence(unsigned depth)
 	CHECK(x.file.computed == 4 * blocks);
 	for (uint64_t i = 3; i < BLOCKS; i++)
 		request(&x, i * BLOCK, BLOCK);
-	/* Nothing was computed twice, and nothing beyond the end. */
+	/* Nothing was computed twice or beyond the end. */
 	CHECK(x.file.computed == ROWS);
 	/* The same again, from the front. */
 	for (uint64_t i = 0; i < BLOCKS; i++)
@@ -135,7 +135,7 @@ static void test_random(unsigned depth)
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
 		request(&x, (seed >> 33) % BLOCKS * BLOCK, BLOCK);
 	}
-	/* Reads that do not follow one another cause next to nothing else. */
+	/* Non-consecutive reads cause almost no other work. */
 	CHECK(x.file.computed <= 205 * BLOCK / ROW);
 	tear_down(&x);
 }
@@ -147,7 +147,7 @@ static void test_other_sizes(unsigned depth)
 	set_up(&x, depth);
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
-	/* Another size than was foreseen; then back, and somewhere else. */
+	/* Another size than predicted; then back, and elsewhere. */
 	request(&x, 4 * BLOCK, BLOCK / 2);
 	request(&x, 4 * BLOCK + BLOCK / 2, 2 * BLOCK);
 	request(&x, 0, BLOCK);
@@ -181,7 +181,7 @@ static void test_failure(void)
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
 	x.file.rc = -EIO;
-	/* The fifth was computed when all was well; the sixth fails, first in silence and then to the reader. */
+	/* The fifth was computed without a failure; the sixth fails, first silently and then for the reader. */
 	CHECK(request(&x, 4 * BLOCK, BLOCK) == 0);
 	before = x.file.computed;
 	CHECK(request(&x, 5 * BLOCK, BLOCK) == -EIO);
@@ -206,7 +206,7 @@ static void *read_part(void *arg)
 	return NULL;
 }
 
-/* More readers than streams, some on the same bytes: whatever happens, all get the right ones. */
+/* More readers than streams, some on the same bytes: all must get the right bytes. */
 static void test_threads(unsigned depth)
 {
 	struct reading readings[3 * THREADS];
@@ -222,7 +222,7 @@ static void test_threads(unsigned depth)
 	tear_down(&x);
 }
 
-/* A request that comes before the one before it was answered, as with two threads for one reader. */
+/* A request that arrives before the previous one was answered, as with two threads for one reader. */
 static void test_two_at_once(void)
 {
 	struct fixture x;
@@ -233,7 +233,7 @@ static void test_two_at_once(void)
 	set_up(&x, 2);
 	for (uint64_t i = 0; i < 4; i++)
 		request(&x, i * BLOCK, BLOCK);
-	/* The fourth and fifth are computed; the later one is taken first. */
+	/* The fourth and fifth are computed; the fifth is requested first. */
 	ahead_continue(x.ahead, &(struct range){&x.file.layout, 3 * BLOCK, BLOCK});
 	before = x.file.computed;
 	for (int i = 1; i >= 0; i--)

@@ -107,11 +107,11 @@ static void test_orientation(void)
 	CHECK(keeps(mamba, "backbone.embeddings", 50288, 2560) && !keeps(mamba, "lm_head", 2560, 50288));
 	CHECK(keeps(gemma, "model.language_model.embed_tokens_per_layer", 262144, 7680));
 	CHECK(keeps(gemma, "model.language_model.embed_tokens", 262400, 2048));
-	/* Codes along the other axis: the quantizer did not take it for a Linear of 262400 inputs. */
+	/* Codes along the other axis: the quantizer did not treat it as a Linear of 262400 inputs. */
 	CHECK(!keeps(gemma, "model.language_model.embed_tokens", 2048, 262400));
 	CHECK(keeps(opt, "model.decoder.embed_positions", 2050, 2048) && keeps(opt, "x.position_embedding", 2048, 512));
 	CHECK(!keeps(opt, "model.decoder.layers.0.self_attn.q_proj", 2048, 2048));
-	/* A width that a vocabulary has by chance tells nothing; names still do. */
+	/* A layer width that equals the vocabulary by chance is no evidence; names still are. */
 	CHECK(!keeps("{\"vocab_size\":1024,\"d_model\":1024}", "decoder.fc", 1024, 64));
 	CHECK(keeps("{\"vocab_size\":1024,\"d_model\":1024}", "decoder.embed_tokens", 1024, 1024));
 	CHECK(!keeps("[]", "a", 1, 1) && !keeps("{\"vocab_size\":-5,\"x_vocab\":\"8\"}", "a", 8, 1));
@@ -187,8 +187,7 @@ static const char *why(const struct join_refusals *r, const char *module)
 	return "";
 }
 
-/* The fused views join whatever the class is, in towers too, a part that is joined already neither again nor twice; and
- * tell what does not fit. */
+/* The fused views join for any class, in towers too, but nothing twice, and report what does not fit. */
 static void test_fused(void)
 {
 	static const uint64_t wide[] = {6, 8}, low[] = {2, 8}, narrow[] = {6, 4}, cube[] = {6, 8, 1}, two[] = {2};

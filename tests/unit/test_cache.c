@@ -62,7 +62,7 @@ static void test_budget(void)
 	cache_free(c);
 }
 
-/* More pinned than the budget allows: everybody is served, and the excess goes with the pins. */
+/* More pinned than the budget allows: all requests are served, and the excess is freed with the pins. */
 static void test_overdraft(void)
 {
 	struct cache *c = cache_new(ENTRY);

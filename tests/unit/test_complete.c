@@ -68,7 +68,7 @@ static void test_taken(void)
 	    {"{\"num_hidden_layers\":2,\"model_type\":\"llama\"}", ENDS LAYER("0") LAYER("1"), NULL},
 	    /* More layers than are counted: DeepSeek's for predicting a second token. */
 	    {"{\"num_hidden_layers\":1}", LAYER("0") LAYER("1"), NULL},
-	    /* Nothing is told, or nothing is known. */
+	    /* The configuration says nothing, or the class is unknown. */
 	    {"{}", LAYER("5"), NULL},
 	    {"{\"num_hidden_layers\":\"3\"}", LAYER("5"), NULL},
 	    {"{\"num_hidden_layers\":3}", "encoder.blocks.0.a", NULL},

@@ -34,7 +34,7 @@ static void test_rewrite(void)
 		"\"torch_dtype\": \"float16\", \"vision_config\": {\"torch_dtype\": \"float16\", \"dtype\": 5}}"},
 	    {"{\"dtype\":\"a\" ,\n\"torch_dtype\":\"b\"}", "{\"dtype\":\"float16\" ,\n\"torch_dtype\":\"float16\"}"},
 	    {"{\"a\":1,\"quantization_config\":2,\"compression_config\":3}", "{\"a\":1," BOTH "," ALSO "}"},
-	    /* At any depth, whatever the object is called; types only where it is the configuration of a part. */
+	    /* At any depth, under any key; types only in configurations of parts. */
 	    {"{\"thinker_config\":{\"text_config\":{\"quantization_config\":{},\"dtype\":\"x\"}},\"dtype\":\"x\"}",
 		"{\"thinker_config\":{\"text_config\":{\"dtype\":\"float16\"}},\"dtype\":\"float16\"," BOTH "}"},
 	    {"{\"decoder\":{\"torch_dtype\":\"x\",\"a\":{\"b\":{\"quantization_config\":1,\"dtype\":\"x\"}}}}",
@@ -53,7 +53,9 @@ static void test_rewrite(void)
 	}
 }
 
-/* Members that transformers 5 renamed, both ways. What is expected was checked by loading it in 4.57.6 and 5.23.0. */
+/*
+ * Members that transformers 5 renamed, both ways. Expected values were verified by loading them in 4.57.6 and 5.23.0.
+ */
 static void test_spellings(void)
 {
 #define TYPES ",\"dtype\":\"a\",\"torch_dtype\":\"b\""
@@ -72,11 +74,11 @@ static void test_spellings(void)
 	    {"{\"rope_parameters\":{\"rope_theta\":7,\"partial_rotary_factor\":0.5,\"mrope_section\":[1,2]}" TYPES "}",
 		"{\"rope_parameters\":{\"rope_theta\":7,\"partial_rotary_factor\":0.5,\"mrope_section\":[1,2]}" TYPED
 		",\"rope_theta\": 7,\"partial_rotary_factor\": 0.5,\"rope_scaling\": {\"mrope_section\": [1,2]}}"},
-	    /* A rope_theta that stands beside is not the one that counts. */
+	    /* A rope_theta beside it does not count. */
 	    {"{\"rope_theta\":6,\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":\"linear\",\"factor\":2}" TYPES "}",
 		"{\"rope_theta\":6,\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":\"linear\",\"factor\":2}" TYPED
 		",\"rope_scaling\": {\"rope_theta\": 7, \"rope_type\": \"linear\", \"factor\": 2}}"},
-	    /* One set for each type of layers. */
+	    /* One set per type of layer. */
 	    {"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6,\"rope_type\":"
 	     "\"linear\",\"factor\":8.0},\"sliding_attention\":{\"rope_theta\":1e4}}" TYPES "}",
 		"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e6,\"rope_type\":"
@@ -105,7 +107,7 @@ static void test_spellings(void)
 	    {"{" LLAMA "\"rope_theta\":5,\"rope_scaling\":{\"type\":\"mrope\",\"mrope_section\":[1]}" TYPES "}",
 		"{" LLAMA "\"rope_theta\":5,\"rope_scaling\":{\"type\":\"mrope\",\"mrope_section\":[1]}" TYPED
 		",\"rope_parameters\": {\"rope_theta\": 5, \"rope_type\": \"default\", \"mrope_section\": [1]}}"},
-	    /* Not in a model with classes of its own, nor where there is a set for each type of layers. */
+	    /* Not in a model with its own classes, nor with a set per type of layer. */
 	    {"{" LLAMA "\"auto_map\":{},\"rope_theta\":5" TYPES "}",
 		"{" LLAMA "\"auto_map\":{},\"rope_theta\":5" TYPED "}"},
 	    {"{\"model_type\":\"olmo3\",\"hidden_size\":8,\"rope_theta\":5" TYPES "}",
@@ -129,7 +131,7 @@ static void test_spellings(void)
 	}
 }
 
-/* A view's own members: replaced where they stand, added where they do not. Nothing is added to a bare one. */
+/* A view's own members: replaced if present, else added. Nothing is added to a bare one. */
 static void test_own_members(void)
 {
 	static const struct config_member own[] = {{"model_type", "\"phi3\"", NULL}, {"pad_token_id", "null", NULL}};
@@ -216,7 +218,7 @@ static void test_fields(void)
 	arena_free(&arena);
 }
 
-/* What one configuration does not say, the next may. */
+/* Settings missing in one configuration may come from the next. */
 static void test_merge(void)
 {
 	struct arena arena = {0};
@@ -236,7 +238,7 @@ static void test_merge(void)
 	arena_free(&arena);
 }
 
-/* Plain GPTQ under other names, and those that say more. */
+/* Plain GPTQ under other names, and names that say more. */
 static void test_methods(void)
 {
 	static const struct {

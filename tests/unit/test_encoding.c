@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Codes, zeros and scales that an encoding gives make the fp32 weights that its rows have. */
+/* Codes, zeros and scales of an encoding must yield the fp32 weights of its rows. */
 
 #include <stdlib.h>
 #include <string.h>

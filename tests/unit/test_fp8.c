@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The FP8 reference, held against values worked out by hand; check_kernel holds the kernels against the reference. */
+/* Compares the FP8 reference with values computed by hand; check_kernel compares the kernels with the reference. */
 
 #include <math.h>
 #include <string.h>
@@ -59,7 +59,7 @@ static void check_codes(void)
 
 static void check_scales(void)
 {
-	/* 1.125 * this is just above a tie of bf16, and on it after the rounding to fp32. */
+	/* 1.125 times this is just above a tie of bf16, and a tie after rounding to fp32. */
 	CHECK(weight(DTYPE_F8_E4M3, 0x39, 0x3fe238e4, DTYPE_BF16) == 0x3ffe);
 	CHECK(weight(DTYPE_F8_E4M3, 0x38, 0xffc00001, DTYPE_F32) == NAN_F32);
 	CHECK(weight(DTYPE_F8_E4M3, 0x00, 0x7f800000, DTYPE_F16) == NAN_F16); /* 0 * inf */

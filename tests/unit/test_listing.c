@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Listing a directory while system calls fail: either all of it comes out, or an error does. */
+/* Listing a directory while system calls fail must give a complete list or an error. */
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -15,7 +15,7 @@
 #include "file/listing.h"
 #include "../test.h"
 
-/* The call that fails: the n-th of all from now on, or none while countdown is 0; `times` of them in a row. */
+/* The call that fails: the n-th from now, `times` in a row; none while countdown is 0. */
 static int countdown, times, with;
 
 static bool fails(void)
@@ -111,7 +111,7 @@ static bool is_complete(const struct listing *l)
 	       is_odd(l, "linked", false);
 }
 
-/* Lists it with one call, or `in_a_row` of them, that fail. The code, or 1 if there were fewer calls. */
+/* Lists it with `in_a_row` failing calls. Returns the code, or 1 if there were fewer calls. */
 static int list(const struct source_dir *dir, int n, int in_a_row, int error, struct gptqfs_error *err)
 {
 	struct arena arena = {0};
@@ -122,7 +122,7 @@ static int list(const struct source_dir *dir, int n, int in_a_row, int error, st
 	times = in_a_row;
 	with = error;
 	rc = listing_read(dir, &arena, &listing, err);
-	/* A link that seems to lead nowhere is listed, whatever it leads to: opening it tells. */
+	/* A link that seems dangling is listed: opening it reports why. */
 	if (rc == 0)
 		CHECK(is_complete(&listing) || (error == ENOENT && listing.count + listing.odd_count == EXPECTED + 4));
 	rc = rc ? rc : countdown ? 1 : 0;
@@ -143,7 +143,7 @@ static void sweep(const struct source_dir *dir, int error, int code)
 			CHECK(rc == code);
 			CHECK(strncmp(err.text, strerror(error), strlen(strerror(error))) == 0);
 		}
-		/* A signal is no reason, and an entry that vanished one to begin anew. */
+		/* A signal does not cause a failure; a vanished entry causes a restart. */
 		CHECK(rc >= 0 || code);
 	}
 	CHECK(n > 20);
@@ -160,7 +160,7 @@ int main(void)
 	sweep(&dir, EIO, -EIO);
 	sweep(&dir, ENOMEM, -ENOMEM);
 	sweep(&dir, EMFILE, -EMFILE);
-	sweep(&dir, EBADMSG, -EIO); /* what ext4 says of a bad checksum; to us it would mean a bad model */
+	sweep(&dir, EBADMSG, -EIO); /* ext4's code for a bad checksum, which here would mean a damaged model */
 	sweep(&dir, EINTR, 0);
 	sweep(&dir, ENOENT, -ENOENT);
 	/* Entries that keep vanishing. */

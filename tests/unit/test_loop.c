@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #define FUSE_USE_VERSION 314
 
-/* The loop over a session that is none: requests come from a queue here, and what they do is part of the test. */
+/* The loop over a fake session: requests come from a queue, and their effects are part of the test. */
 
 #include "../../fs/loop.h"
 #include "read/stream.h"
@@ -19,11 +19,11 @@
 #define PATIENCE_S 20
 
 enum kind {
-	NEXT,      /* a read that follows the one before */
-	SKIP,      /* one that leaves a few bytes out */
+	NEXT,      /* a read that continues the previous one */
+	SKIP,      /* one that skips a few bytes */
 	ELSEWHERE, /* one far away */
-	HOLD,      /* the same, and is not answered before RELEASE was */
-	HOLD_NEXT, /* as HOLD, but follows the one before */
+	HOLD,      /* the same, but not answered before RELEASE */
+	HOLD_NEXT, /* as HOLD, but continues the previous one */
 	RELEASE,   /* no read */
 };
 
@@ -39,7 +39,7 @@ struct fuse_session {
 	uint64_t offset;
 	struct stream stream;
 	pthread_t last;
-	unsigned switches; /* how often another thread than the last one came */
+	unsigned switches; /* how often the thread changed */
 	pthread_t thread;
 	int result;
 	int device; /* polled to see whether a request waits */
@@ -148,7 +148,7 @@ static bool answered(struct fuse_session *s, unsigned count)
 	return done;
 }
 
-/* As one reader asks: one after the other. */
+/* Requests of one reader, one at a time. */
 static void read_on(struct fuse_session *s, unsigned count)
 {
 	const unsigned before = s->posted;
@@ -159,7 +159,7 @@ static void read_on(struct fuse_session *s, unsigned count)
 	}
 }
 
-/* As several readers ask: all at once. What is held is held until a RELEASE among them. */
+/* Requests of several readers, all at once. Held ones wait for a RELEASE among them. */
 static void ask(struct fuse_session *s, const enum kind *kinds, unsigned count)
 {
 	const unsigned before = s->posted;
@@ -186,7 +186,7 @@ static int finish(struct fuse_session *s)
 	return s->result;
 }
 
-/* True if this many threads listen in the end. */
+/* True if this many threads eventually listen. */
 static bool listen_to(struct fuse_session *s, unsigned count)
 {
 	bool do_so = false;
@@ -200,7 +200,7 @@ static bool listen_to(struct fuse_session *s, unsigned count)
 	return do_so;
 }
 
-/* A busy machine may look as if the thread were held up, now and then. */
+/* On a busy machine a thread may sometimes seem stuck. */
 static bool one_serves(struct fuse_session *s)
 {
 	read_on(s, 100);
@@ -229,12 +229,12 @@ static void test_held_up(unsigned held, unsigned team)
 	begin(&s, 10, team);
 	read_on(&s, 50);
 	ask(&s, kinds + 3 - held, held + 1);
-	/* And on as before. */
+	/* Continues as before. */
 	read_on(&s, 50);
 	CHECK(finish(&s) == 0);
 }
 
-/* Not one reader: as many are served as there are threads, at once. */
+/* Several readers: as many are served at once as there are threads. */
 static void test_many(void)
 {
 	static const enum kind kinds[] = {HOLD, HOLD, HOLD, RELEASE};
@@ -246,7 +246,7 @@ static void test_many(void)
 	CHECK(finish(&s) == 0);
 }
 
-/* One reader, whose requests come two by two: the first is held until the second is answered. */
+/* One reader with two requests at a time: the first is held until the second is answered. */
 static void test_team(unsigned team)
 {
 	static const enum kind kinds[] = {HOLD_NEXT, RELEASE};
@@ -265,7 +265,7 @@ static void test_team(unsigned team)
 	CHECK(finish(&s) == 0);
 }
 
-/* Requests of all kinds, some at a time: none is forgotten. */
+/* Requests of all kinds, several at a time: none is lost. */
 static void test_storm(unsigned threads, unsigned team)
 {
 	uint64_t seed = threads + team;

@@ -64,7 +64,7 @@ static void test_syntax(void)
 	}
 }
 
-/* AutoRound: a name goes before a pattern that also matches, and is no pattern itself; patterns match anywhere. */
+/* AutoRound: a name takes precedence over a matching pattern, and is not a pattern itself; patterns match anywhere. */
 static void test_extra(void)
 {
 	struct arena arena = {0};
@@ -86,7 +86,7 @@ static bool is_odd(const void *names, const char *name)
 	return strcmp(name, names) == 0;
 }
 
-/* A module's name that happens to be a pattern, or to be none. */
+/* Names of modules that happen to be patterns, or not. */
 static void test_bind(void)
 {
 	struct arena arena = {0};
@@ -101,7 +101,7 @@ static void test_bind(void)
 	arena_free(&arena);
 }
 
-/* Patterns that would run for ever or fill the memory: each ends, found or given up. */
+/* Patterns that would run forever or fill the memory: each must end, with a result or aborted. */
 static void test_costs(void)
 {
 	static const char *const patterns[] = {"(.{1,255}){1,255}x", "((.{1,99}){1,99}){1,99}", "((.*).*)*\\2\\2x",
@@ -124,7 +124,7 @@ static void test_costs(void)
 	}
 }
 
-/* Many patterns for many modules: the configuration as a whole has a bound. */
+/* Many patterns for many modules: the whole configuration is bounded. */
 static void test_many(void)
 {
 	const struct override *f;
@@ -144,7 +144,7 @@ static void test_many(void)
 		rc = overrides_find(&o, name, &f);
 	}
 	CHECK(rc == -ENOTSUP && strstr(f->fault, "too many steps"));
-	/* Names that are no patterns need not be tried. */
+	/* Plain names need not be tried. */
 	text.len = 0;
 	text_string(&text, "{\"dynamic\":{");
 	for (int i = 0; i < 50000; i++)
@@ -204,7 +204,7 @@ int main(void)
 	CHECK(overrides_find(&o, "model.1.q", &f) == 0 && f && f->bits == 16);
 	CHECK(overrides_find(&o, "model.2.q", &f) == 0 && f && f->group_size == 64);
 	CHECK(overrides_find(&o, "model.2.k", &f) == 0 && !f);
-	/* Patterns of one name, and what only looks like one. */
+	/* Patterns for one name, and some that only look like that. */
 	o = read_overrides(
 	    "{\"dynamic\":{\"+:^a\\\\.b$\":{\"bits\":2},\"^c\\\\\\\\d\\\\(\\\\?$\":{\"bits\":3},"
 	    "\"-:^e$\":{},\"^f.$\":{\"bits\":4},\"^g$h\":{\"bits\":5},\"^i$$\":{\"bits\":6},\"^jk\":{\"bits\":7}}}",

@@ -7,7 +7,7 @@
 
 #define COLUMNS 96
 
-/* Rows of random zeros, packed word by word, are what the decoder says; so are rows that end inside of a word. */
+/* Rows of random zeros, packed word by word, must decode to the same, also if they end inside a word. */
 static void round_trip(struct qtensor q)
 {
 	const size_t bytes = q.word_bits / 8;

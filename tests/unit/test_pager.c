@@ -23,8 +23,8 @@ struct noted {
 	atomic_bool resident;
 	bool on_disk;          /* not in memory before it is fetched */
 	atomic_uint fetched;   /* steps */
-	atomic_uint begun;     /* steps, also those that wait for a permit */
-	atomic_uint permits;   /* steps that may be done; UINT_MAX for any number */
+	atomic_uint begun;     /* steps, including those that wait for a permit */
+	atomic_uint permits;   /* steps that may be done; UINT_MAX for no limit */
 	atomic_uint populated; /* steps */
 	atomic_uint others;    /* steps by another thread than the test's */
 	pthread_t main;
@@ -105,14 +105,14 @@ static bool is_cleared(atomic_bool *flag)
 	return !*flag;
 }
 
-/* The thread is not woken to fetch what is in memory, and a flag keeps all but the first from asking. */
+/* The thread is not woken to fetch resident pages, and with a flag only the first request fetches. */
 static void test_once(void)
 {
 	struct pager *p = pager_new(&io);
 	struct noted n;
 	struct needs needs = make(&n, 32, true);
 
-	CHECK(pager_release(p, &needs)); /* nothing to give back yet */
+	CHECK(pager_release(p, &needs)); /* nothing to release yet */
 	CHECK(pager_fetch(p, &needs) && pager_fetch(p, &needs) && pager_plan(p, &needs));
 	CHECK(n.resident && n.begun == 0);
 	CHECK(pager_release(p, &needs));
@@ -139,7 +139,7 @@ static void test_nothing(void)
 	pager_free(p);
 }
 
-/* More than the queue holds: a caller that was told "no" asks again, and in the end each was fetched once. */
+/* More than the queue holds: rejected callers ask again, and finally each was fetched once. */
 static void test_full(void)
 {
 	static struct noted n[FILES];
@@ -180,7 +180,7 @@ static void start(struct waiter *w)
 	CHECK(pthread_create(&w->thread, NULL, wait_for, w) == 0);
 }
 
-/* What shares a flag is waited for in every view, and only while it is fetched. */
+/* Spans that share a flag are waited for in every view, and only while they are fetched. */
 static void test_wait(void)
 {
 	struct pager *p = pager_new(&io);
@@ -188,7 +188,7 @@ static void test_wait(void)
 	struct needs before = make(&first, 32, true), needs = make(&n, 32, true);
 	struct waiter w = {.pager = p, .needs = needs}, v = {.pager = p, .needs = needs};
 
-	first.permits = 0; /* keeps the thread */
+	first.permits = 0; /* occupies the thread */
 	pager_wait(p, &needs);
 	CHECK(pager_plan(p, &before) && pager_plan(p, &needs));
 	CHECK(becomes(&first.begun, 1));
@@ -206,7 +206,7 @@ static void test_wait(void)
 	pager_free(p);
 }
 
-/* Of long needs only the part that is wanted is waited for. */
+/* A reader waits only for the part it needs. */
 static void test_part(void)
 {
 	struct pager *p = pager_new(&io);
@@ -225,7 +225,7 @@ static void test_part(void)
 	pager_free(p);
 }
 
-/* What a reader waits for is fetched before the rest of what none does. */
+/* What a reader waits for is fetched before anything else. */
 static void test_wanted(void)
 {
 	struct pager *p = pager_new(&io);
@@ -265,8 +265,8 @@ static void map_file(struct source_file *f)
 }
 
 /*
- * Planned work is done by helpers, in small steps. If this process is kept from running meanwhile, the thread does it:
- * so not every round has to be the helper's alone.
+ * Planned work is done by pager_work, in small steps. If this process does not get to run, the thread does it, so not
+ * every round has to be without the thread.
  */
 static void test_help(void)
 {
@@ -293,7 +293,7 @@ static void test_help(void)
 	pager_free(p);
 }
 
-/* Helpers do not wait for the disk: the thread does; and it does what none helps with. */
+/* pager_work does not wait for the disk: the thread does, and it does what is left. */
 static void test_thread(void)
 {
 	struct pager *p = pager_new(NULL);
@@ -316,7 +316,7 @@ static void test_thread(void)
 	source_file_close(&f);
 }
 
-/* The thread does what was planned and left undone, in steps of 4 MiB. */
+/* The thread does planned work that was left undone, in steps of 4 MiB. */
 static void test_late(void)
 {
 	struct pager *p = pager_new(&io);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Every pair of files, over all modes and some owners, against every user with every set of groups: who may read what
- * both are shown as could read both. And rights are not given away for nothing.
+ * Every pair of files, over all modes and some owners, against every user with every set of groups: a user who may read
+ * the combination must be able to read both. And permissions are not lost needlessly.
  */
 
 #include <unistd.h>
@@ -15,7 +15,7 @@ struct user {
 	bool groups[3]; /* of 100, 101, 102 */
 };
 
-/* As path_resolution(7) and chmod(2) say. */
+/* See path_resolution(7) and chmod(2). */
 static bool can_read(const struct user *u, const struct stat *st)
 {
 	if (u->uid == st->st_uid)
@@ -45,7 +45,7 @@ static void test_pair(const struct stat *a, const struct stat *b)
 		if (can_read(&u, &met) && !(can_read(&u, a) && can_read(&u, b)))
 			CHECK(!"a user may read what they could not");
 	}
-	/* Of one owner and group nothing is lost. */
+	/* With the same owner and group, nothing is lost. */
 	if (a->st_uid == b->st_uid && a->st_gid == b->st_gid)
 		CHECK(met.st_mode == (a->st_mode & (b->st_mode | S_IFMT)));
 	if ((a->st_mode & 0777) == 0444 && (b->st_mode & 0777) == 0444)
@@ -61,7 +61,7 @@ static void test_settle(void)
 	st = make(geteuid(), getegid(), 4);
 	rights_settle(&st);
 	CHECK(st.st_uid == geteuid() && (st.st_mode & 0777) == 0400);
-	/* Root reads it anyway; another user would not be able to. */
+	/* Root can read it anyway; another user could not. */
 	st = make(geteuid() + 1, 12345, 4);
 	rights_settle(&st);
 	CHECK(st.st_uid == geteuid() + (geteuid() == 0));

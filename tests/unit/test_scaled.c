@@ -17,7 +17,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct spec *)a)->name, ((const struct spec *)b)->name);
 }
 
-/* What is found among these tensors: "WEIGHT SCALE", or "". */
+/* Returns what is found among these tensors: "WEIGHT SCALE", or "". */
 static const char *found_among(const struct spec *specs, char out[256])
 {
 	struct st_tensor tensors[8];
@@ -64,7 +64,7 @@ static void test_found(void)
 	    {{{"w", DTYPE_F4, 2, 0}, {"s_scale", DTYPE_F8_E8M0, 2, 0}}, "w s_scale"},
 	    {{{"e.embedding_quantized", DTYPE_U8, 2, 0}, {"e.scale", DTYPE_F32, 1, 0}},
 		"e.embedding_quantized e.scale"},
-	    /* No scale anywhere, or what was taken by a family, or bytes that are no weights. */
+	    /* No scale, or taken by a family, or bytes that are not weights. */
 	    {{{W, DTYPE_F8_E4M3, 2, 0}, {"m.0.attn.q_proj.bias", DTYPE_F16, 1, 0}, {"m.norm.weight", DTYPE_F16, 1, 0}},
 		""},
 	    {{{W, DTYPE_F8_E4M3, 2, 0}, {"x.qweight", DTYPE_I32, 2, 1}, {"x.scales", DTYPE_F16, 2, 1}}, ""},

@@ -88,7 +88,7 @@ static void test_fetch(void)
 	struct fixture x;
 
 	set_up(&x);
-	/* Where the directory is in memory nothing can be dropped, and nothing fetched. */
+	/* On tmpfs nothing can be dropped or fetched. */
 	if (resident(&x, 0, SIZE) == 0) {
 		fetch_and_check(&x, 5 * mib + 1, 9 * mib + 5000);
 		CHECK(resident(&x, 0, SIZE) < SIZE / PAGE);
@@ -102,7 +102,7 @@ static void test_fetch(void)
 	tear_down(&x);
 }
 
-/* KiB of the map that this process has in its page tables. */
+/* Returns the KiB of the map in this process's page tables. */
 static uint64_t mapped(const struct fixture *x)
 {
 	char line[256];
@@ -132,7 +132,7 @@ static void test_populate(void)
 	CHECK(source_file_resident(&x.file, 0, SIZE) && source_file_resident(&x.file, SIZE, 0));
 	CHECK(mapped(&x) == 0);
 	source_file_populate(&x.file, 2 * mib + 5, 3 * mib);
-	/* What it is that a touch maps is the kernel's choice, but for the page. */
+	/* The kernel decides what a touch maps besides the page. */
 	CHECK(mapped(&x) > 0 && mapped(&x) < 8 * 1024);
 	source_file_populate(&x.file, 0, SIZE);
 	source_file_unpopulate(&x.file, 2 * mib, 3 * mib);
@@ -148,7 +148,7 @@ static void test_populate(void)
 	tear_down(&x);
 }
 
-/* Truncated under the mount: there is nothing to wait for. */
+/* Truncated while mounted: nothing to wait for. */
 static void test_truncated(void)
 {
 	struct fixture x;
@@ -166,7 +166,7 @@ static void test_truncated(void)
 	tear_down(&x);
 }
 
-/* One byte is written and the times are set back. */
+/* Writes one byte and sets the times back. */
 static void forge(const struct fixture *x)
 {
 	const struct timespec times[2] = {x->file.stat.st_atim, x->file.stat.st_mtim};
@@ -174,7 +174,7 @@ static void forge(const struct fixture *x)
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/f", x->dir);
-	fd = open(path, O_WRONLY | O_NONBLOCK); /* nothing may stand in the way of that */
+	fd = open(path, O_WRONLY | O_NONBLOCK); /* must not be prevented */
 	CHECK(fd >= 0 && pwrite(fd, "x", 1, 5000) == 1 && futimens(fd, times) == 0);
 	close(fd);
 }
@@ -193,7 +193,7 @@ static void test_forged(void)
 	tear_down(&x);
 }
 
-/* What changes ctime alone. */
+/* Changes that affect only ctime. */
 static void test_other_names(void)
 {
 	struct fixture x;
@@ -228,7 +228,7 @@ static void test_writer(void)
 	CHECK(!source_file_has_writer(&x.file));
 	snprintf(path, sizeof(path), "%s/f", x.dir);
 	fd = open(path, O_RDWR);
-	/* Some file systems do not tell. */
+	/* Some file systems do not show it. */
 	CHECK(fd >= 0 && (source_file_has_writer(&x.file) || fcntl(x.file.fd, F_SETLEASE, F_RDLCK) < 0));
 	close(fd);
 	tear_down(&x);

@@ -19,17 +19,17 @@ static void test_add(void)
 	spans_add(&s, &a, map + 500 * KIB, 10 * KIB);
 	spans_add(&s, &a, map, 0);
 	CHECK(s.count == 1 && is(&s.span[0], &a, 500 * KIB, 10 * KIB));
-	/* Before it, near enough; after it; within. */
+	/* Before it, close enough; after it; within. */
 	spans_add(&s, &a, map + 440 * KIB, 10 * KIB);
 	CHECK(s.count == 1 && is(&s.span[0], &a, 440 * KIB, 70 * KIB));
 	spans_add(&s, &a, map + 510 * KIB, 10 * KIB);
 	spans_add(&s, &a, map + 450 * KIB, 1);
 	CHECK(s.count == 1 && is(&s.span[0], &a, 440 * KIB, 80 * KIB));
-	/* Another file, however near; and farther away. */
+	/* Another file, however close; and too far away. */
 	spans_add(&s, &b, map + 520 * KIB, 1);
 	spans_add(&s, &a, map + 700 * KIB, 10 * KIB);
 	CHECK(s.count == 3 && spans_bytes(&s) == 90 * KIB + 1);
-	/* What closes the gap joins all three. */
+	/* A piece that closes the gap joins all three. */
 	spans_add(&s, &a, map + 560 * KIB, 100 * KIB);
 	CHECK(s.count == 2 && spans_bytes(&s) == 270 * KIB + 1);
 	for (int i = 0; i < 8; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What is taken for one sequential reader. */
+/* Detection of one sequential reader. */
 
 #include "read/stream.h"
 
@@ -17,12 +17,12 @@ static void test_forward(void)
 	for (uint64_t i = 0; i < 10; i++)
 		stream_note(&s, &here, (5 + i) * SIZE, SIZE);
 	CHECK(s.followed == 9 && s.next == 15 * SIZE);
-	/* Of another size, but on from there. */
+	/* Another size, but consecutive. */
 	stream_note(&s, &here, 15 * SIZE, 1);
 	CHECK(s.followed == 10);
 }
 
-/* Two requests swapped cost some of the count and do not end the stream. */
+/* Swapped requests lower the count but do not end the stream. */
 static void test_swapped(void)
 {
 	struct stream s = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is written for people and programs: escapes, and numbers with units. */
+/* Output for people and programs: escapes, and numbers with units. */
 
 #include <string.h>
 
@@ -67,7 +67,7 @@ static bool disarmed_as(const char *s, const char *expected)
 	return strcmp(line, expected) == 0;
 }
 
-/* Code points that terminals and viewers of logs act upon; by their names in the Unicode character database. */
+/* Code points that terminals and log viewers interpret, by their names in the Unicode character database. */
 static void test_disarm(void)
 {
 	static const char *const armed[] = {"\x1b", "\n", "\r", "\x01", "\x7f", "\xc2\x9b", "\xc2\x80", "\xc2\x9f",

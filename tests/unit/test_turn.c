@@ -6,7 +6,7 @@
 #include "tree/turn.h"
 #include "../test.h"
 
-/* Element k of row n is base + n * 1000 + k. Checks that it is asked for whole steps. */
+/* Element k of row n is base + n * 1000 + k. Checks that whole steps are requested. */
 struct numbers {
 	struct generator g;
 	uint32_t element;
@@ -43,7 +43,7 @@ static struct numbers numbers_make(uint64_t rows, uint64_t columns, uint32_t ele
 	};
 }
 
-/* What is in column c of row k of the result. */
+/* Returns column c of row k of the result. */
 static uint64_t expected(const struct turn *t, uint64_t k, uint64_t c)
 {
 	const size_t first = (size_t)t->of[0]->rows;
@@ -96,12 +96,12 @@ int main(void)
 	struct numbers long_rows = numbers_make(3, 9000, 2, 0), many = numbers_make(3000, 40, 2, 8);
 
 	b.base = 500;
-	/* One alone; two side by side, of unequal height; two in turns. */
+	/* One generator; two side by side, of unequal height; two alternating. */
 	check_all(&(struct turn){.of = {&a.g}, .count = 1, .element = 2}, 32);
 	check_all(&(struct turn){.of = {&a.g, &b.g}, .count = 2, .element = 2}, 32);
 	b.g.rows = 5;
 	check_all(&(struct turn){.of = {&b.g, &a.g}, .count = 2, .in_turns = true, .element = 2}, 32);
-	/* Rows that cannot be cut, and steps that do not fit one another: all rows are one run. */
+	/* Rows that cannot be cut, and steps without a common multiple: all rows are one run. */
 	check_all(&(struct turn){.of = {&whole.g, &a.g}, .count = 2, .in_turns = true, .element = 2}, 70);
 	b.g.step = 40;
 	check_all(&(struct turn){.of = {&a.g, &b.g}, .count = 2, .element = 2}, 70);
@@ -110,7 +110,7 @@ int main(void)
 	/* Longer than a piece; more rows than a piece holds. */
 	check_all(&(struct turn){.of = {&long_rows.g}, .count = 1, .element = 2}, 9000);
 	check_all(&(struct turn){.of = {&many.g, &many.g}, .count = 2, .element = 2}, 8);
-	/* An error of either is the result. */
+	/* An error of either is returned. */
 	b.error = -EIO;
 	{
 		struct arena arena = {0};

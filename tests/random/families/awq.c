@@ -36,7 +36,7 @@ static void draw_codes(uint8_t *codes, uint64_t count)
 		codes[i] = any() & 15;
 }
 
-/* Where column 8c + j is in word c. */
+/* The position of column 8c + j in word c. */
 static void put_column(struct stored *s, uint64_t row, uint64_t column, unsigned code)
 {
 	static const unsigned char place[] = {0, 4, 1, 5, 2, 6, 3, 7};
@@ -78,7 +78,7 @@ static const struct weight *add_gemm(struct mixture *x, const char *module, uint
 
 /* ---- GEMV ---- */
 
-/* Words of zeros in a row: those of the groups, rounded up to what its kernel reads at once. */
+/* Words of zeros per row: those of the groups, rounded up to the unit of AWQ's kernel. */
 static uint64_t zero_words(uint64_t groups)
 {
 	const uint64_t words = div_up(groups, 8), multiple = size >= 128 ? 1 : size == 64 ? 2 : 4;

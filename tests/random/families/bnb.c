@@ -6,7 +6,7 @@
 
 static const uint32_t nf4[16] = {0xbf800000, 0xbf3239b1, 0xbf066b30, 0xbeca32a0, 0xbe91a24d, 0xbe3d353f, 0xbdba7871,
     0x00000000, 0x3da2faff, 0x3e24cae3, 0x3e7c04dd, 0x3ead033a, 0x3ee1a4b8, 0x3f1007ab, 0x3f3913b3, 0x3f800000};
-/* The negatives are those with the sign, but that of 0 is +0.0. */
+/* Negative values have the sign bit, except that -0 is +0.0. */
 static const uint32_t fp4[16] = {0x00000000, 0x3baaaaab, 0x3f2aaaab, 0x3f800000, 0x3eaaaaab, 0x3f000000, 0x3e2aaaab,
     0x3e800000, 0x00000000, 0xbbaaaaab, 0xbf2aaaab, 0xbf800000, 0xbeaaaaab, 0xbf000000, 0xbe2aaaab, 0xbe800000};
 
@@ -14,9 +14,9 @@ static const char *const f32[] = {"F32"};
 
 struct blocks {
 	uint64_t count, size; /* values in one */
-	uint64_t nested;      /* blocks in one of the second level; 0 if there is none */
+	uint64_t nested;      /* blocks per second-level block; 0 if there is none */
 	double *scale;        /* [count] */
-	const char *offset;   /* of the second level, as JSON has it */
+	const char *offset;   /* of the second level, as in JSON */
 };
 
 static void begin(struct mixture *x)
@@ -24,7 +24,7 @@ static void begin(struct mixture *x)
 	x->method = x->method ? x->method : "bitsandbytes";
 }
 
-/* The scale of each block, from one byte and the scale of many blocks. */
+/* The scale of each block, from a byte and the scale of many blocks. */
 static void add_nested(struct mixture *x, const char *weight, struct blocks *b)
 {
 	static const unsigned short sizes[] = {256, 256, 256, 64, 1024};
@@ -40,7 +40,7 @@ static void add_nested(struct mixture *x, const char *weight, struct blocks *b)
 	outer = add_scales(x, say("%s.nested_absmax", weight), &type, 1, &nested);
 	do
 		offset = decode(&F32, chance(30) ? hard_bits(&F32) : usual_bits(&F32));
-	while (!(offset - offset == 0)); /* JSON has no word for what is not finite */
+	while (!(offset - offset == 0)); /* JSON has no numbers that are not finite */
 	b->offset = say("%.*g", chance(50) ? 17 : 9, offset);
 	offset = fl(strtod(b->offset, NULL));
 	for (uint64_t i = 0; i < b->count; i++) {
@@ -82,7 +82,7 @@ static void add_state(struct mixture *x, const char *weight, const char *kind, c
 	memcpy(s->data, text, len);
 }
 
-/* Bytes of any type: only the siblings tell what it is. */
+/* Bytes of any type: only siblings tell what they are. */
 static struct stored *add_codes(struct mixture *x, const char *weight, uint64_t values)
 {
 	static const char *const types[] = {"U8", "U8", "BF16", "F16", "F32"};

@@ -19,7 +19,7 @@ void note(struct mixture *x, const char *text)
 		x->notes[x->note_count++] = text;
 }
 
-/* Mostly a few, now and then some hundred; a multiple of `step`. */
+/* Mostly a few, sometimes hundreds; a multiple of `step`. */
 uint64_t draw_size(uint64_t step)
 {
 	const uint64_t most = chance(5) ? 700 : chance(40) ? 200 : 70;
@@ -30,9 +30,9 @@ uint64_t draw_size(uint64_t step)
 /* ---- numbers ---- */
 
 /*
- * Sums, products and quotients of two fp32 numbers may be computed in double precision first: 53 bits are more than
- * twice 24 and two, so what is rounded to them lies on a middle of two fp32 numbers only if the exact result does. Of
- * subnormal fp32 results that is true as well, sums and products being exact there, and no quotient being as near.
+ * Sums, products and quotients of two fp32 numbers may be computed in double precision first: 53 is at least 2 * 24 +
+ * 2, so the rounded double is the middle of two fp32 numbers only if the exact result is. This also holds for subnormal
+ * fp32 results, where sums and products are exact and no quotient is that close.
  */
 double fl(double x)
 {
@@ -98,7 +98,7 @@ static unsigned bits_of(const char *dtype)
 	return (unsigned)atoi(dtype + 1);
 }
 
-/* Zeros, for the caller to fill. */
+/* Zeros, for the caller to fill in. */
 struct stored *add_bytes(struct mixture *x, const char *name, const char *dtype, int ndim, const uint64_t *shape)
 {
 	struct stored *s = add_stored(&x->base, dtype, bits_of(dtype), ndim, shape);
@@ -108,7 +108,7 @@ struct stored *add_bytes(struct mixture *x, const char *name, const char *dtype,
 	return s;
 }
 
-/* What lies beside the fields means nothing. */
+/* Bits outside of the fields are random. */
 void fill_any(struct stored *s)
 {
 	if (chance(50))
@@ -149,7 +149,7 @@ double scale_at(const struct stored *s, uint64_t i)
 	return decode(f, load(s->data + i * format_bytes(f), format_bytes(f)));
 }
 
-/* What the views must show under this name; the caller fills in the values. */
+/* Adds the tensor that the views must show under this name; the caller fills in the values. */
 struct weight *add_weight(struct mixture *x, const char *name, int ndim, const uint64_t *shape)
 {
 	struct weight *w = take(sizeof(*w));

@@ -6,7 +6,7 @@
 
 enum strategy { TENSOR, CHANNEL, GROUP, BLOCK };
 
-/* What a config group says. The modules of one scheme are its targets. */
+/* A config group. The modules of one scheme are its targets. */
 struct scheme {
 	unsigned bits;
 	enum strategy strategy;
@@ -18,8 +18,8 @@ struct scheme {
 
 static struct scheme schemes[MODULES_MAX];
 static unsigned scheme_count;
-static const char *version; /* of the library; NULL if the configuration does not say */
-static bool says_stream;    /* what the version says where both packings fit */
+static const char *version; /* of the library; NULL if not in the configuration */
+static bool says_stream;    /* packing by version, if both fit */
 
 struct module {
 	const char *name;
@@ -79,7 +79,7 @@ static void draw_shape(struct module *m, uint64_t in)
 		m->in = in ? in : draw_size(chance(50) ? 1 : 32);
 		m->out = draw_size(1);
 		m->stream = chance(80) ? says_stream : chance(50);
-		/* Where both packings take as many words, the version decides. */
+		/* If both packings take the same number of words, the version decides. */
 	} while (m->stream != says_stream && columns_of(m->in, s->bits, true) == columns_of(m->in, s->bits, false));
 	m->rows = s->strategy == TENSOR ? 1 : s->strategy == BLOCK ? div_up(m->out, s->block[0]) : m->out;
 	m->size = s->strategy == GROUP ? (uint64_t)s->group_size : s->strategy == BLOCK ? s->block[1] : m->in;
@@ -173,7 +173,7 @@ static void add_zeros(struct mixture *x, const struct module *m, int ndim, const
 	put_signed_bytes(s, m->zeros);
 }
 
-/* A group for each column, in any order; one of -1 makes all of it meaningless. */
+/* A group for each column, in any order; a -1 makes the whole tensor void. */
 static void add_g_idx(struct mixture *x, struct module *m)
 {
 	struct stored *s = add_bytes(x, say("%s.weight_g_idx", m->name), "I32", 1, &m->in);
@@ -204,7 +204,7 @@ static void multiply(const struct module *m, double *values)
 		}
 }
 
-/* What runtimes keep beside a weight, and no view shows. */
+/* Tensors of runtimes beside a weight, which no view shows. */
 static void add_hidden(struct mixture *x, const char *module)
 {
 	static const char *const names[] = {"input_scale", "input_zero_point", "input_global_scale", "output_scale",
@@ -308,7 +308,7 @@ static void end(struct mixture *x)
 {
 	struct memo memo;
 
-	/* A class is asked last: the others have names and patterns. */
+	/* A class has the lowest precedence, after names and patterns. */
 	if (scheme_count && chance(30))
 		strcpy(schemes[below(scheme_count)].targets, "\"Linear\"");
 	if (version)

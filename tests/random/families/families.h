@@ -3,8 +3,8 @@
 #define GPTQFS_TEST_RANDOM_FAMILIES_H
 
 /*
- * Checkpoints of all families, several of them in one. Each family has a packer, in a file of its own, written
- * from the description of the format and not from the decoder.
+ * Checkpoints of all families, also several in one. Each family has a packer, in a file of its own, written from the
+ * description of the format, independently of the decoder.
  */
 
 #include "../random.h"
@@ -13,7 +13,7 @@
 #define SETTINGS_MAX 24
 #define NOTES_MAX 16
 
-/* A checkpoint, and what its configuration says. */
+/* A checkpoint and its configuration. */
 struct mixture {
 	struct checkpoint base;             /* first */
 	const char *settings[SETTINGS_MAX]; /* members of quantization_config: "\"bits\": 4" */
@@ -24,29 +24,29 @@ struct mixture {
 	unsigned note_count;
 	const char *model_type;
 	const char *method;     /* quant_method, or NULL if there is no such configuration */
-	bool has_config_groups; /* whose blocks may be taken for those of FP8 */
+	bool has_config_groups; /* its blocks may be taken for those of FP8 */
 	bool is_pure;           /* of one family alone */
 };
 
-/* A family as this test knows it. */
+/* A family, for this test. */
 struct packer {
 	const char *name;
-	bool linear; /* makes MODULE.weight of [out, in], which fused views may join */
+	bool linear; /* has MODULE.weight of [out, in], which fused views may join */
 	/*
-	 * The quant_method by which it is known; NULL if its tensors say all, under any label; "" if there must be
-	 * none. Those with a label do not go together unless it is the same packer's.
+	 * Its quant_method; NULL if its tensors suffice, under any label; "" if there must be none. Families with
+	 * different labels cannot be combined.
 	 */
 	const char *label;
 	/* The class of the model, if only one will do. */
 	const char *model_type;
-	/* What all its modules in one checkpoint share; may be NULL. */
+	/* Draws what all its modules in a checkpoint share; may be NULL. */
 	void (*begin)(struct mixture *x);
 	/*
-	 * Adds the tensors of one module and what the views must show for it, and returns its weight. `in` is 0, or the
-	 * in_features of siblings, which it may have to round up.
+	 * Adds the tensors of a module and the expected ones, and returns its weight. `in` is 0, or the in_features of
+	 * siblings, which it may round up.
 	 */
 	const struct weight *(*add)(struct mixture *x, const char *module, uint64_t in);
-	/* What the configuration says, once all modules are there; may be NULL. */
+	/* Writes its configuration, after all modules; may be NULL. */
 	void (*end)(struct mixture *x);
 };
 
@@ -60,7 +60,7 @@ void say_top(struct mixture *x, const char *text);
 void note(struct mixture *x, const char *text);
 uint64_t draw_size(uint64_t step);
 
-/* fp32 arithmetic: the exact result, or one that rounds to the same fp32, rounded once. See common.c. */
+/* fp32 arithmetic: the exact result, or one that rounds to the same fp32. See common.c. */
 double fl(double x);
 double e4m3(unsigned code);
 double e5m2(unsigned code);
@@ -74,7 +74,7 @@ unsigned get_bits(const unsigned char *data, uint64_t at, unsigned bits);
 struct scales {
 	const char *dtype;
 	const struct format *format;
-	unsigned hard; /* percent that are hard to multiply by */
+	unsigned hard; /* percentage of values that are hard to multiply by */
 };
 
 struct scales draw_scales(const char *const *dtypes, size_t count);

@@ -7,12 +7,12 @@
 /* Of the whole checkpoint. */
 static uint64_t block[2]; /* of the configuration; 0 if it gives none */
 static bool inverse;      /* GPTQModel: scales divide */
-static bool bare;         /* no weight has a scale, so that codes are numbers as they are */
+static bool bare;         /* no weight has a scale, so codes are plain numbers */
 
 static const char *const codes[] = {"F8_E4M3", "F8_E4M3", "F8_E4M3", "F8_E5M2"};
 static const char *const scale_types[] = {"F32", "F32", "BF16", "F16", "U8", "F8_E8M0"};
 
-/* Where writers say it; the groups may be another family's. */
+/* The places where writers put it; the groups may be of another family. */
 static void say_block(struct mixture *x)
 {
 	const uint64_t how = x->has_config_groups ? 0 : below(3);
@@ -37,7 +37,7 @@ static void begin(struct mixture *x)
 
 	block[0] = block[1] = 0;
 	x->method = x->method ? x->method : PICK(methods);
-	inverse = *x->method && chance(10); /* without a quantization_config nothing can be said */
+	inverse = *x->method && chance(10); /* unknown without a quantization_config */
 	bare = x->is_pure && chance(5);
 	if (bare)
 		x->base.shunned = "act.scales"; /* might be those of the weights */
@@ -57,8 +57,8 @@ static void begin(struct mixture *x)
 struct matrix {
 	uint64_t rows, columns;
 	uint64_t grid_rows, grid_columns;   /* of scales */
-	uint64_t block_rows, block_columns; /* what one scale is for */
-	bool turned;                        /* stored as [out, 1], though the matrix is [in, out] */
+	uint64_t block_rows, block_columns; /* block of one scale */
+	bool turned;                        /* stored as [out, 1] although the matrix is [in, out] */
 };
 
 static bool fits(struct matrix *m, uint64_t rows, uint64_t columns)
@@ -76,7 +76,7 @@ static bool divides(uint64_t part, uint64_t whole)
 	return part && whole % part == 0;
 }
 
-/* Which block a grid means: the first rule that fits it. */
+/* Finds the block of a grid by the first rule that fits. */
 static bool read_grid(struct matrix *m, bool expert)
 {
 	const uint64_t n = m->rows, k = m->columns, r = m->grid_rows, c = m->grid_columns;
@@ -97,7 +97,7 @@ static bool read_grid(struct matrix *m, bool expert)
 	       (divides(r, n) && divides(c, k) && fits(m, n / r, k / c));
 }
 
-/* A grid of some kind; what it means is another question. */
+/* Draws a grid of some kind. */
 static void draw_grid(struct matrix *m, bool expert)
 {
 	m->grid_rows = m->grid_columns = 1;
@@ -130,7 +130,7 @@ static void draw_grid(struct matrix *m, bool expert)
 	}
 }
 
-/* The shape that writers give the scales of one matrix. */
+/* The shape of the scales of one matrix in files. */
 static int grid_shape(const struct matrix *m, uint64_t shape[4])
 {
 	const bool one = m->grid_rows == 1 && m->grid_columns == 1;
@@ -171,7 +171,7 @@ static void multiply(const struct matrix *m, const struct stored *w, const struc
 
 static void draw_codes(struct stored *w)
 {
-	/* All codes, or those of a real model, which has no NaN. */
+	/* All codes, or those of real models, without NaN. */
 	const bool finite = chance(50);
 
 	for (uint64_t i = 0; i < w->bytes; i++) {
@@ -181,7 +181,7 @@ static void draw_codes(struct stored *w)
 	}
 }
 
-/* What static activation schemes leave beside a weight, or an attention's cache. No view shows it. */
+/* Tensors of static activation schemes beside a weight, or of an attention's cache. No view shows them. */
 static void add_activations(struct mixture *x, const char *module)
 {
 	static const char *const names[] = {"input_scale", "activation_scale", "k_scale", "output_scale"};

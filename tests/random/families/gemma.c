@@ -18,7 +18,7 @@ static void begin(struct mixture *x)
 	memo_open(&overrides);
 }
 
-/* The width of a module: that of all, or one that a pattern names it for. */
+/* The width of a module: the default, or that of a pattern. */
 static unsigned draw_bits(const char *module)
 {
 	static const unsigned char widths[] = {2, 4, 8};
@@ -34,7 +34,7 @@ static unsigned draw_bits(const char *module)
 	return own;
 }
 
-/* A table of codes [rows, columns], and what it means. */
+/* A table of codes [rows, columns] and its values. */
 static const struct weight *add_table(struct mixture *x, const char *module, const char *suffix, uint64_t in,
     uint64_t blocks)
 {
@@ -53,7 +53,7 @@ static const struct weight *add_table(struct mixture *x, const char *module, con
 		const unsigned field = (unsigned)below(UINT64_C(1) << b);
 		const int code = (int)field - (int)half;
 
-		/* Bytes are signed as they are. */
+		/* Bytes are signed. */
 		put_bits(codes->data, i * b, b, b == 8 ? (unsigned)code & 255 : field);
 		weight->values[i] = fl(scale_at(scales, i / k * blocks + i % k / (k / blocks)) * code);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* GPTQ beside other families, in its second version. What else it may be is for test_random. */
+/* GPTQ v2 beside other families. test_random covers the rest. */
 
 #include "families.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Random checkpoints of one or several families; see families.h. FAMILY=NAME draws only those that have that one.
+ * Random checkpoints of one or several families; see families.h. FAMILY=NAME draws only checkpoints with that family.
  */
 
 #include "families.h"
 
-/* FAMILY=NAME draws also what is not served yet. */
+/* FAMILY=NAME also draws families that are not supported yet. */
 static const struct {
 	const struct packer *packer;
 	bool served;
@@ -98,7 +98,7 @@ static bool is_first(const struct palette *p, unsigned i)
 	return true;
 }
 
-/* Those with a label come first: what they say limits what others may leave unsaid. */
+/* Families with a label come first: their configuration limits what others may omit. */
 static void begin_all(struct mixture *x, const struct palette *p)
 {
 	x->model_type = "llama";
@@ -173,7 +173,7 @@ static void add_module(struct mixture *x, const struct palette *p, unsigned numb
 		add_bias(&x->base, module, w->shape[0]);
 }
 
-/* Where configurations stand; a model whose tensors say all may have none. */
+/* The places of configurations; a model whose tensors suffice may have none. */
 static void add_configs(struct mixture *x)
 {
 	struct memo memo;

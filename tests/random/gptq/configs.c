@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What the configurations of a GPTQ checkpoint say. */
+/* The configurations of a GPTQ checkpoint. */
 
 #include "gptq.h"
 
-/* A name as a pattern that matches nothing else of this checkpoint. */
+/* Writes a name as a pattern that matches nothing else in this checkpoint. */
 static void put_pattern(FILE *out, const char *name)
 {
 	char pattern[1024], *to = pattern;
@@ -16,7 +16,7 @@ static void put_pattern(FILE *out, const char *name)
 	put_string(out, pattern);
 }
 
-/* Overrides for modules that differ: they repeat what the shapes say, for readers that go by them. */
+/* Overrides for modules that differ. They repeat what shapes show, for readers that rely on them. */
 static void put_overrides(FILE *out, const struct gptq *g)
 {
 	fprintf(out, g->family == FAMILY_AUTOROUND ? ", \"extra_config\": {" : ", \"dynamic\": {\"-:.*router\": {}");
@@ -67,7 +67,7 @@ static char *quant_text(const struct gptq *g)
 	return memo_close(&memo);
 }
 
-/* Another configuration, which contradicts all that this checkpoint's own says, and says no more. */
+/* Another configuration, which contradicts all settings of this checkpoint's own one, and has no others. */
 static char *other_text(const struct gptq *g)
 {
 	struct memo memo;
@@ -86,7 +86,7 @@ static char *other_text(const struct gptq *g)
 	return memo_close(&memo);
 }
 
-/* The first of these places that says a thing counts; what later ones say must not matter. */
+/* The first of these files with a setting counts; later ones must not matter. */
 void add_configs(struct gptq *g)
 {
 	static const char *const files[] = {"quantize_config.json", "quant_config.json", "quantization_config.json"};

@@ -92,8 +92,8 @@ uint64_t whole_size(int64_t group_size, uint64_t in)
 }
 
 /*
- * Widths and group sizes come from shapes, and from the configuration where shapes leave a choice: what it says of the
- * module, else of all. What even both leave open is no fair question.
+ * Widths and group sizes follow from shapes or, if these are ambiguous, from the configuration, of the module or else
+ * of all. Checkpoints that are still ambiguous are avoided.
  */
 static bool is_decidable(const struct gptq *g, const struct module *m)
 {
@@ -121,7 +121,7 @@ static enum groups draw_order(const struct gptq *g)
 	return g->packing_format && strstr(g->packing_format, "gptqmodel") ? GROUPS_TRIVIAL : GROUPS_ABSENT;
 }
 
-/* in and out: multiples of what the packing asks for; mostly a few rows and columns, now and then some hundred. */
+/* in and out: multiples that the packing requires; mostly few rows and columns, sometimes hundreds. */
 static void draw_size(struct module *m)
 {
 	const uint64_t most = chance(4) ? 900 : chance(40) ? 192 : 70;
@@ -134,7 +134,7 @@ static void draw_size(struct module *m)
 		step_in = m->word_bits / m->bits;
 	m->in = step_in * (1 + below(most / step_in + 1));
 	m->out = step_out * (1 + below(most / step_out + 1));
-	/* Rows too long to be decoded for a small read go through the cache. */
+	/* Rows too long to be decoded for small reads go through the cache. */
 	if (below(300) == 0) {
 		m->in = step_in * div_up(9000 + below(12000), step_in);
 		m->out = m->planar ? 32 : 1 + below(40);
@@ -183,7 +183,7 @@ void draw_values(const struct gptq *g, struct module *m)
 	for (uint64_t i = 0; i < m->in * m->out; i++)
 		m->codes[i] = any() & mask;
 	for (uint64_t i = 0; i < m->groups * m->out; i++) {
-		/* Many zeros of 0: a borrow from field to field, and on through fields that are 0 themselves. */
+		/* Many zeros of 0: borrows between fields, and through fields that are 0 themselves. */
 		m->zeros[i] = g->sym ? 1u << (m->bits - 1) : chance(few) ? 0 : any() & mask;
 		m->scales[i] = chance(hard) ? hard_bits(m->scale_format) : usual_bits(m->scale_format);
 	}
@@ -225,7 +225,7 @@ static void add_module(struct gptq *g)
 
 /* ---- families ---- */
 
-/* A sibling of a module: mostly all the same but the number of columns. */
+/* A sibling of a module: mostly equal except for the number of columns. */
 static void draw_sibling(const struct gptq *g, struct module *m, const struct module *first)
 {
 	unsigned tries = chance(85) ? 50 : 0;

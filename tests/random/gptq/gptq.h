@@ -2,7 +2,7 @@
 #ifndef GPTQFS_TEST_RANDOM_GPTQ_H
 #define GPTQFS_TEST_RANDOM_GPTQ_H
 
-/* GPTQ checkpoints: drawn (draw.c), packed (pack.c), with their configurations (configs.c); packed/ (packed.c). */
+/* GPTQ checkpoints: generated (draw.c), packed (pack.c), with configurations (configs.c); packed/ (packed.c). */
 
 #include "../random.h"
 
@@ -45,7 +45,7 @@ struct gptq {
 	char *quant_text;
 };
 
-/* The module that a weight is of. All are modules here. */
+/* Returns the module of a weight. All weights are modules here. */
 static inline const struct module *module_of(const struct weight *w)
 {
 	return (const struct module *)w;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A module as it is stored, one bit after the other where the description of the format says it belongs. */
+/* Packs a module bit by bit, as the description of the format says. */
 
 #include "gptq.h"
 
-/* Where bit `bit` of code `index` is, counted from the first bit of the first word. */
+/* Returns the position of bit `bit` of code `index`, from the first bit of the first word. */
 uint64_t place(const struct module *m, uint64_t index, unsigned bit)
 {
 	static const unsigned char planes[][4] = {[3] = {2, 1}, [5] = {4, 1}, [6] = {4, 2}, [7] = {4, 2, 1}};
@@ -16,12 +16,11 @@ uint64_t place(const struct module *m, uint64_t index, unsigned bit)
 		return index * m->bits + bit;
 	while (bit >= low + *width)
 		low += *width++;
-	/* Before this plane: whole blocks of `bits` words, then the words of the lower planes, as many as they have
-	 * bits. */
+	/* Before this plane are whole blocks of `bits` words and the words of the lower planes, one per bit. */
 	return (block * m->bits + low + i * *width / 32) * 32 + i * *width % 32 + (bit - low);
 }
 
-/* Puts a code into words that are `step` elements apart, the first of them at element `first`. */
+/* Puts a code into words that are `step` elements apart, starting at element `first`. */
 static void put_code(const struct module *m, unsigned char *data, uint64_t first, uint64_t step, uint64_t index,
     unsigned code)
 {
@@ -34,7 +33,7 @@ static void put_code(const struct module *m, unsigned char *data, uint64_t first
 	}
 }
 
-/* A 1 taken away from every field of a word at once: a field that was 0 borrows from the next. */
+/* Subtracts 1 from every field of a word at once: a field of 0 borrows from the next. */
 static void subtract_ones(const struct module *m, unsigned char *data, uint64_t words)
 {
 	const unsigned bytes = m->word_bits / 8;
@@ -46,7 +45,7 @@ static void subtract_ones(const struct module *m, unsigned char *data, uint64_t 
 		store(data + i * bytes, load(data + i * bytes, bytes) - ones, bytes);
 }
 
-/* What tails of words hold means nothing. */
+/* The tails of words are random. */
 static void fill_tails(struct stored *s)
 {
 	s->data = take(s->bytes);
@@ -112,7 +111,9 @@ static void pack_g_idx(struct gptq *g, const struct module *m)
 		store(s->data + k * 4, m->group_of[k], 4);
 }
 
-/* All of a module whose shape is drawn; gives its bias, or NULL. Groups that are given are those of another. */
+/*
+ * Packs a module of known shape. Returns its bias, or NULL. If groups are given, they are shared with another module.
+ */
 const struct stored *fill_module(struct gptq *g, struct module *m)
 {
 	if (!m->group_of)

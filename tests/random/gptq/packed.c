@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* packed/ against what was drawn; and opened again as a checkpoint. */
+/* Compares packed/ with the generated checkpoint, and opens it again as a checkpoint. */
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 /* ---- the packed view ---- */
 
-/* The view's one shard and its configuration, and how many of its tensors were compared. */
+/* The view's only shard and its configuration, and the number of tensors compared. */
 struct packed {
 	const struct checkpoint *c;
 	struct check k; /* reads files */
@@ -116,7 +116,7 @@ static void compare_scales(struct packed *p, const struct row *r)
 	CHECK(wrong == 0);
 }
 
-/* There if one of the parts has it. */
+/* Present if one of the parts has it. */
 static void compare_g_idx(struct packed *p, const struct row *r)
 {
 	const struct module *m = r->parts[0];
@@ -135,7 +135,7 @@ static void compare_g_idx(struct packed *p, const struct row *r)
 	CHECK(wrong == 0);
 }
 
-/* What the configuration says of a module, by a pattern for just its name or for all. */
+/* The configuration of a module, by a pattern for its name or for all. */
 static const struct json *said(const struct packed *p, const char *name, const char *key)
 {
 	char pattern[300] = "+:^", *to = pattern + 3;
@@ -179,7 +179,7 @@ static void compare_row(struct packed *p, const struct row *r)
 		printf("  packed module %s\n", r->name);
 }
 
-/* A tensor that is not quantized: as stored, or those of parts one after the other. */
+/* An unquantized tensor: as stored, or those of the parts in sequence. */
 static void compare_plain(struct packed *p, const struct shown *t)
 {
 	const struct stored *first = t->stored;
@@ -205,7 +205,7 @@ static void compare_plain(struct packed *p, const struct shown *t)
 	}
 }
 
-/* True if the parts make one module. */
+/* True if the parts make a single module. */
 static bool alike(const struct module *a, const struct module *b)
 {
 	return a->bits == b->bits && a->word_bits == b->word_bits && a->scale_format == b->scale_format &&
@@ -281,7 +281,7 @@ static void compare_packed(struct packed *p)
 			compare_plain(p, t);
 		}
 	}
-	/* And nothing else, but __metadata__. */
+	/* Nothing else is left but __metadata__. */
 	CHECK(json_count(p->header) == p->seen + 1);
 }
 
@@ -320,7 +320,7 @@ static void copy_file(const struct checkpoint *to, struct gptqfs *m, uint64_t di
 	image_close(&image);
 }
 
-/* Written to a disk and opened, it has fused views like those of the model it was made from. */
+/* Written to disk and opened, it has the same fused views as the original model. */
 void check_packed_again(const struct checkpoint *c, struct gptqfs *m, uint64_t dir)
 {
 	static struct checkpoint copy;

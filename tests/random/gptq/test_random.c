@@ -3,9 +3,9 @@
 /*
  * Random GPTQ checkpoints.
  *
- * The packer knows the format and not the decoder: it puts one bit after the other where the description of the format
- * says it belongs, multiplies in double precision, where the products are exact, and rounds by integers. It is slow on
- * purpose; an error would have to be made twice, in two different ways, to pass.
+ * The packer is independent of the decoder: it places bits one by one as the description of the format says, multiplies
+ * in double precision, where the products are exact, and rounds with integers. It is deliberately slow; a bug would
+ * have to be made twice, in two different ways, to go unnoticed.
  */
 
 #include "gptq.h"
