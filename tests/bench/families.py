@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""How each family stores one linear layer: tensors of names, types, shapes and what fills them.
-
-Bytes mean nothing, but are valid: no scale is infinite, no packing or shape contradicts another.
+"""How each family stores one linear layer: names, types, shapes and contents of tensors. The bytes are meaningless but
+valid: no scale is infinite, and packings and shapes are consistent.
 """
 
 import json
@@ -115,7 +114,7 @@ MLX = {"group_size": 64, "bits": 4, "mode": "affine"}
 BNB = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 CT = {"quant_method": "compressed-tensors", "version": "0.19.0"}
 
-# NAME: (what one layer is made of, the configuration, members of config.json besides)
+# NAME: (tensors of a layer, quantization configuration, other members of config.json)
 FAMILIES = {
     "awq": (awq, {"quant_method": "awq", "bits": 4, "group_size": GROUP, "zero_point": True, "version": "gemm"}, {}),
     "ct-int4": (ct_int4, {**CT, "format": "pack-quantized", "config_groups": groups_of(

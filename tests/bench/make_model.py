@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes quantized checkpoints for measurements: shapes of real models, and bytes that mean nothing.
+"""Writes quantized checkpoints for benchmarks: shapes of real models, with meaningless bytes.
 
     make_model.py llama [--view-gb 3] DIR      Llama-2-7B's layers, as many as make a view of that size in 16 bits
     make_model.py llama --layers 80 --hidden 8192 --inter 28672 --kv 1024 --sparse DIR     a 70B
-    make_model.py moe [--tensors 100000] DIR   experts, until about that many tensors are stored (always sparse)
-    make_model.py flat [--tensors 100] [--view-gb 1] DIR     that many equal modules and nothing else
+    make_model.py moe [--tensors 100000] DIR   experts, about that many tensors (always sparse)
+    make_model.py flat [--tensors 100] [--view-gb 1] DIR     only that many equal modules
     make_model.py gpt-oss [--view-gb 3] DIR    layers of gpt-oss, whose experts are MXFP4 in tensors of four dimensions
     make_model.py deepseek [--layers 61] DIR   DeepSeek-V3 in FP8, 90,000 tensors (always sparse)
 
---family NAME stores that instead of GPTQ; families.py lists them. --sparse leaves holes where codes, scales and zeros
-would be, so that a file of any size takes no room. DIR is made, must not hold a model already, and defaults to a new
-directory under $TMPDIR; its name is printed.
+--family NAME uses another format than GPTQ; families.py lists them. --sparse leaves holes in place of codes, scales and
+zeros, so that files of any size take no space. DIR is created, must not contain a model, and defaults to a new directory
+under $TMPDIR, whose name is printed.
 """
 
 import argparse
@@ -38,7 +38,7 @@ WEIGHTS = bytes((b & 0x80) | 0x20 + (b & 7) for b in range(256))
 
 
 class Source:
-    """Bytes without end: one random block, repeated from shifting places so that tensors differ."""
+    """Endless bytes: a random block, repeated from changing offsets so that tensors differ."""
 
     def __init__(self, kind):
         block = bytearray(os.urandom(BLOCK))
@@ -94,7 +94,7 @@ class Writer:
         self.add(name, "F16", shape, "weights")
 
     def g_idx(self, k, order):
-        # Modules that see the same input share one order; of the orders of earlier layers none is needed again.
+        # Modules with the same input share one order; those of earlier layers are no longer needed.
         key = k, order if self.args.act_order else 0
         if key not in self.orders:
             groups = [i // self.args.group for i in range(k)]
@@ -267,7 +267,7 @@ def deepseek(w, a):
 
 
 def flat(w, a):
-    """Rows of one length whatever the number of tensors, so that only the number differs."""
+    """Rows of constant length, so that only the number of tensors differs."""
     k = 1024
     n = max(16, int(a.view_gb * 1e9 / 2 / k / a.tensors) // 16 * 16)
     for i in range(a.tensors):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Draws the tables of first sequential reads that `make bench` printed, as bars in an SVG.
+"""Draws the tables of first sequential reads printed by `make bench` as an SVG bar chart.
 
     make bench BENCH="read families" | tee bench.txt
     plot.py bench.txt >contrib/speed.svg
@@ -14,7 +14,7 @@ ROW = re.compile(r"^  (\S.*?) {2,}([\d.]+) +([\d.]+) +([\d.]+|-) +([\d.]+) +\(([
 
 
 def tables(lines):
-    """Yields (title, [(label, median GB/s)]) of each table of first reads."""
+    """Yields (title, [(label, median GB/s)]) for each table of first reads."""
     title, rows = None, []
     for line in lines:
         if "first sequential read" in line:

@@ -4,10 +4,9 @@
 
     changes.py GPTQFS MODEL_DIR
 
-Each change is made to a copy of MODEL_DIR (of several shards) under a mount of its own. A reader at work during the
-change, and one that comes after it, get the bytes from before or EIO, at once and never others; what does not need the
-changed file is served as before, and so are names and attributes. Changes that leave the file as it was opened fail
-nothing.
+Each change is made to a copy of MODEL_DIR (with several shards) under a mount of its own. Readers during and after the
+change must get the old bytes or EIO, without delay and nothing else. Everything that does not need the changed file is
+served as before, and so are names and attributes. Changes that do not affect the open file cause no failure.
 """
 import ctypes
 import mmap
@@ -31,7 +30,7 @@ class Skip(Exception):
 
 
 class Case:
-    """A copy of the model and its mount. Subclassed by what `place` puts under it."""
+    """A copy of the model and its mount. Subclasses override `place`."""
 
     known = False  # what cannot be noticed; README says so
     settles = False  # the bytes to compare with are from another mount than the one that is changed under
@@ -116,7 +115,7 @@ class OverwrittenByMapping(Case):
 
 
 class OverwrittenAndTimeForged(Case):
-    """Size and mtime are as before."""
+    """Size and mtime are unchanged."""
     expected = FAILS
 
     def change(self):
@@ -125,7 +124,7 @@ class OverwrittenAndTimeForged(Case):
 
 
 class OverwrittenByMappingFromBefore(Case):
-    """Pages were writable, and dirty, before the mount: the kernel does not see the writes, nor changes a time."""
+    """Pages were writable and dirty before the mount: the kernel neither sees the writes nor changes a time."""
     expected = FAILS
     known = True
 
@@ -156,7 +155,7 @@ class Hole(Case):
 
 
 class Touched(Case):
-    """Nothing tells it from a change of the bytes."""
+    """Indistinguishable from a change of the bytes."""
     expected = FAILS
 
     def change(self):
@@ -244,7 +243,7 @@ class ReadOnly(FileSystem):
 
 
 class DiskFails(FileSystem):
-    """What is in memory may still be served."""
+    """Pages in memory may still be served."""
     expected = None
     settles = True
 
@@ -256,7 +255,7 @@ class DiskFails(FileSystem):
         run_or_skip("mount", "-o", "loop", self.image, self.disk)
 
     def before_mount(self):
-        # Afresh, so that nothing of it is in memory.
+        # Mounted again, so that none of it is in memory.
         subprocess.run(["umount", self.disk], check=True)
         run_or_skip("mount", "-o", "loop", self.image, self.disk)
 
@@ -302,7 +301,7 @@ def run_or_skip(*command):
 
 
 class Reader(threading.Thread):
-    """Reads everything, again and again."""
+    """Reads everything repeatedly."""
 
     def __init__(self, mount, expected):
         super().__init__()
@@ -352,7 +351,7 @@ def play(case):
     assert case.expected != FAILS or failed, "the change was not noticed"
     assert failed < pieces, "nothing can be read"
     assert seconds < 30, f"reading took {seconds:.0f} seconds"
-    # What passes unchanged, and texts, need no shard.
+    # Passed files and texts need no shard.
     lost = [path for path, entry in found.items() if None in entry[3] and path.endswith((".json", "README", "info"))]
     assert case.expected is None or not lost, f"lost: {lost}"
     assert case.mount.server.poll() is None, "the server left"

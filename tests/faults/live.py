@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Fails calls of a server, while it starts and while it serves, and reads its mount meanwhile.
+"""Makes calls of a server fail, while it starts and while it serves, and reads its mount meanwhile.
 
     live.py [--runs=N] [--seed=N] GPTQFS_FAULTY MODEL_DIR
 
-GPTQFS_FAULTY is gptqfs linked with wrap.c. A start under a fault must end with a message and no mount, or with a mount
-that shows what one without a fault shows. A read under a fault gives the right bytes or an error, and the right bytes
-once the fault is over; the server stays. --runs limits the runs of each kind; --seed says where they begin.
+GPTQFS_FAULTY is gptqfs linked with wrap.c. A start under a fault must end with a message and no mount,
+or with a mount equal to one without a fault. A read under a fault must return the right bytes or an error, and the right
+bytes once the fault is over; the server must survive. --runs limits the runs of each kind; --seed selects where they start.
 """
 import argparse
 import collections

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A mount, its server, and all that it shows."""
+"""A mount, its server, and everything it shows."""
 import errno
 import mmap
 import os
@@ -46,7 +46,7 @@ class Mount:
         return status
 
     def end(self):
-        """Whatever state it is in."""
+        """In any state."""
         if self.mounted():
             subprocess.run(["fusermount3", "-uz", self.at])
         if self.server:
@@ -58,7 +58,7 @@ class Mount:
             return f.read()
 
     def read_file(self, path):
-        """All of a file, from the server and not from the page cache. (bytes, errors): pieces that failed are None."""
+        """Reads a whole file from the server, not from the page cache. Returns (pieces, errors); failed pieces are None."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
         buffer = mmap.mmap(-1, PIECE)
         pieces, failed = [], 0
@@ -78,7 +78,7 @@ class Mount:
         return pieces, failed
 
     def tree(self):
-        """Every path with its attributes and, of a file, its bytes; and the number of pieces that could not be read."""
+        """Returns every path with its attributes and, for files, bytes; and the number of pieces that could not be read."""
         tree, failed = {}, 0
         for directory, names, files in os.walk(self.at, onerror=raise_error):
             names.sort()

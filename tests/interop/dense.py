@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A small, slow dequantizer of GPTQ checkpoints in numpy, written from the description of the formats and sharing
-nothing with gptqfs: packed words become single bits, bits become codes. It is what the mount is compared with.
+nothing with gptqfs: packed words become single bits, bits become codes. The reference for the mount.
 
     dense.py MODEL_DIR OUT_DIR F16|BF16|F32      write an ordinary, dense model directory
 """
@@ -47,7 +47,7 @@ def to_float32(dtype, a):
 
 
 def from_float32(a, dtype):
-    """One rounding to nearest, ties to even; a NaN becomes the canonical one."""
+    """Rounds once to nearest, ties to even; NaN becomes the canonical one."""
     nan = np.isnan(a)
     if dtype == "BF16":
         u = np.ascontiguousarray(a).view("<u4")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """transformers finds its experts in a view: tiny random models of each class, cut and saved as quantizers do, packed so
-that no weight changes, mounted and loaded again. Nothing may be missing or unexpected; parameters and logits are those of
-the model it began with. Runs with transformers 4.57 and 5.
+that no weight changes, mounted and loaded again. Nothing may be missing or unexpected; parameters and logits must equal those of the original model. Runs with transformers 4.57 and 5.
 
     experts.py GPTQFS WORK [CASE]...
 
@@ -31,13 +30,13 @@ TEXT = {"vocab_size": 64, "hidden_size": 64, "num_hidden_layers": 2, "num_attent
 # ---- a quantizer that changes nothing ----
 
 def on_grid(parameter, generator):
-    """Values that 4 bits and one scale hold exactly."""
+    """Values that are exact in 4 bits and one scale."""
     with torch.no_grad():
         parameter.copy_((torch.randint(0, 16, parameter.shape, generator=generator) - 8) * SCALE)
 
 
 def packed(weight):
-    """[out, in] as GPTQ has it: groups of 32, zero 8."""
+    """[out, in] in GPTQ: groups of 32, zero 8."""
     rows, columns = weight.shape
     codes = (weight / SCALE).round().to(torch.int64).numpy().T + 8
     assert codes.min() >= 0 and codes.max() < 16 and columns % 8 == 0 and rows % 8 == 0, weight.shape
@@ -189,7 +188,7 @@ def build(case):
 
 
 def quantize(case, model, path):
-    """Writes the checkpoint; returns how many modules it has."""
+    """Writes the checkpoint; returns its number of modules."""
     cut, version = CASES[case][3:]
     model.save_pretrained(path + ".hub")
     stored, modules = {}, 0

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""transformers loads the views, and computes with them what it computes with dense copies on disk: `cp -r` of the view,
-and the one of dense.py, which has never seen the mount.
+"""transformers loads the views and must compute the same as with dense copies on disk: `cp -r` of the view, and that of
+dense.py, which is independent of the mount.
 
     load_models.py real WORK MODEL_DIR MOUNTPOINT VIEW_FP16_MOUNTPOINT COLD_MOUNTPOINT
     load_models.py tiny WORK MODEL_DIR MOUNTPOINT [MODEL_DIR MOUNTPOINT]...
@@ -40,7 +40,7 @@ class Messages(logging.Handler):
 
 
 def load(path, quiet=True, **options):
-    """As a user would: no type is named, so that config.json and the tensors decide it. quiet: not one warning."""
+    """Loads like a user: without a type, so that config.json and the tensors decide. quiet: no warnings at all."""
     messages = Messages()
     logger = logging.getLogger("transformers")
     handlers, logger.handlers = logger.handlers, [messages]
@@ -91,7 +91,7 @@ def continuations(path, model, prompts):
 
 @contextlib.contextmanager
 def copies(work, model, source, view, dtype):
-    """The two dense copies, gone afterwards."""
+    """The two dense copies, removed afterwards."""
     paths = os.path.join(work, "cp"), os.path.join(work, "own")
     try:
         subprocess.run(["cp", "-r", view, paths[0]], check=True)
@@ -199,7 +199,7 @@ def tiny_model(work, model, mountpoint):
 
 
 def fused_model(model, mountpoint):
-    """A fused view says that it is a Phi-3 where it is one, and computes what the plain view does, bit for bit."""
+    """A fused view that is a Phi-3 says so, and computes the same as the plain view, bit for bit."""
     name = os.path.basename(model)
     with open(os.path.join(model, "config.json")) as f:
         if json.load(f)["model_type"] not in ("llama", "mistral", "phi3"):
@@ -213,7 +213,7 @@ def fused_model(model, mountpoint):
 
 
 def control(work, model):
-    """A copy that lacks a tensor must fail the check that everything above passes by."""
+    """A copy that lacks a tensor must fail the check that all of the above passed."""
     tensors = dense.cast(dense.load(model), "F16")
     name = next(n for n in tensors if n.endswith("down_proj.weight"))
     tensors["stray.weight"] = tensors.pop(name)

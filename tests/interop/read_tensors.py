@@ -33,14 +33,14 @@ def shards(view):
 
 
 def bits(a):
-    """The same array as unsigned integers: equal bits are asked for, not equal values."""
+    """The same array as unsigned integers, to compare bits, not values."""
     if isinstance(a, torch.Tensor):
         a = a.view({1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]).numpy()
     return a.view(f"u{a.dtype.itemsize}")
 
 
 def same(found, expected):
-    """found: name -> tensor or array, all of them."""
+    """found: all tensors or arrays by name."""
     assert found.keys() == expected.keys(), (
         f"missing {sorted(expected.keys() - found.keys())[:4]}, unexpected {sorted(found.keys() - expected.keys())[:4]}"
     )
@@ -64,7 +64,7 @@ def open_all(view, framework, **options):
 
 
 def slices(view, expected):
-    """The middle rows and one column, as loaders of tensor-parallel ranks ask for them."""
+    """The middle rows and one column, as tensor-parallel loaders read them."""
     for path in shards(view):
         with safetensors.safe_open(path, framework="pt") as f:
             for name in f.keys():

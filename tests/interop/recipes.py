@@ -32,18 +32,18 @@ NEW_TOKENS = 12
 
 
 class Recipes:
-    """A place to run them in. Each gets a TMPDIR that must be empty again afterwards: no mount, no file is left behind."""
+    """An environment to run them in. Each gets a TMPDIR that must be empty afterwards: no mount or file may be left."""
 
     def __init__(self, gptqfs, work):
         self.out = os.path.join(work, "recipes")
         os.makedirs(self.out)
         path = [os.path.dirname(os.path.abspath(gptqfs)), os.path.dirname(sys.executable), os.environ["PATH"]]
-        # torch keeps a cache of its own, in TMPDIR unless told otherwise.
+        # torch keeps a cache, by default in TMPDIR.
         cache = os.path.join(self.out, "inductor")
         self.environment = {**os.environ, "PATH": os.pathsep.join(path), "TORCHINDUCTOR_CACHE_DIR": cache}
 
     def start(self, name, *arguments, meanwhile=None, **environment):
-        """Its status and what it says. `meanwhile` is called with the running process and its TMPDIR."""
+        """Returns its status and output. `meanwhile` is called with the running process and its TMPDIR."""
         command = [os.path.join(RECIPES, name), *map(str, arguments)]
         tmp = tempfile.mkdtemp(dir=self.out)
         environment = {**self.environment, **environment, "TMPDIR": tmp}
@@ -60,7 +60,7 @@ class Recipes:
         assert status == 0, f"status {status}: {said[-500:]}"
 
     def path(self, name):
-        """Where a result goes; what was there is gone."""
+        """The path of a result, emptied."""
         path = os.path.join(self.out, name)
         shutil.rmtree(path, ignore_errors=True)
         return path
@@ -73,7 +73,7 @@ def need(*modules):
 
 
 def half_ulp(x, dtype):
-    """Half the distance of neighbours at x: what one rounding to nearest may change."""
+    """Half the distance of neighbours at x: the largest error of one rounding to nearest."""
     digits, smallest = FORMATS[dtype]
     exponent = np.maximum(np.frexp(x)[1] - 1, smallest)
     return np.ldexp(0.5, exponent - (digits - 1))
@@ -89,7 +89,7 @@ def double(tensor):
 
 
 def read_dense_model(path, dtype):
-    """An ordinary model as a program wrote it: one type, and nothing that says "quantized"."""
+    """An ordinary model written by a program: one type, and nothing that says "quantized"."""
     tensors = {}
     for shard in glob.glob(os.path.join(path, "*.safetensors")):
         tensors.update(dense.read_safetensors(shard))
@@ -261,7 +261,7 @@ def to_gguf(recipes, model, view):
         for key, (stored, a) in found.items():
             original, want = expected[key]
             want = gguf_rows(original, want, config)
-            # The converter widens what is not a matrix.
+            # The converter widens tensors that are not matrices.
             if want.ndim == 1 and dtype != "F32":
                 want, want_dtype = dense.to_float32(dtype, want), "F32"
             else:
@@ -357,14 +357,14 @@ def statistics(recipes, model, view):
 
 
 def kill_mounted(process, tmp):
-    """Not the program that reads the mount, only the recipe that started it."""
+    """Kills only the recipe, not the program that reads the mount."""
     while process.poll() is None and not any(os.path.ismount(os.path.join(tmp, name)) for name in os.listdir(tmp)):
         time.sleep(0.01)
     process.terminate()
 
 
 def failures(recipes, model):
-    """A recipe that cannot do its work says so by its status, and unmounts all the same (start() looks)."""
+    """A recipe that fails returns a status, and still unmounts (start() checks)."""
     nowhere = os.path.join(recipes.out, "nowhere")
     for name, arguments in (
         ("lora-merge.sh", (model, nowhere, nowhere)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One line per check; run.sh adds them up from the file named by $RESULTS, so that a crash loses none."""
+"""Writes a line per check to the file $RESULTS, where run.sh adds them up, so that none is lost in a crash."""
 import contextlib
 import os
 import time
@@ -21,7 +21,7 @@ def _fail(name, e):
 
 
 def group(name, mountpoints, function, *arguments):
-    """The checks of one model. A mount that is not there, or what goes wrong between the checks, fails them as one."""
+    """The checks of one model. A missing mount, or an error between checks, counts as one failure."""
     try:
         for mountpoint in mountpoints:
             assert os.path.ismount(mountpoint), f"nothing is mounted at {mountpoint} any more"
@@ -33,7 +33,7 @@ def group(name, mountpoints, function, *arguments):
 
 @contextlib.contextmanager
 def check(name):
-    """The body is the check: it fails by any exception. What it appends to the list it is given is printed after the name."""
+    """The body is the check, which fails by any exception. What it appends to the given list is printed after the name."""
     notes = []
     start = time.monotonic()
     try:

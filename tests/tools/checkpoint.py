@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A checkpoint in memory, and how it is written; what the kinds of make_checkpoint.py are made of."""
+"""A checkpoint in memory, and writing it: the basis of the kinds of make_checkpoint.py."""
 import hashlib
 import json
 import os
@@ -50,7 +50,7 @@ def decode_f8(byte, dtype):
 
 
 def pack(values, bits):
-    """One stream of codes, lowest bits first, as 32-bit words."""
+    """A stream of codes, lowest bits first, as 32-bit words."""
     stream = 0
     for i, value in enumerate(values):
         stream |= value << (bits * i)
@@ -64,7 +64,7 @@ def words(rows):
 # ---- a checkpoint in memory ----
 
 class Model:
-    """Tensors as they are stored, and the dense values they encode."""
+    """Stored tensors, and the dense values they encode."""
 
     def __init__(self, **quant):
         self.random = random.Random(20240229)
@@ -92,7 +92,7 @@ class Model:
         self.stored[name] = self.others[name] = [dtype, shape, bytes(self.random.randint(0, limit) for _ in range(size))]
 
     def float8(self, name, shape, dtype):
-        """Every byte there is, as long as there is room."""
+        """All byte values, as far as there is room."""
         raw = bytes(range(256))[:shape[0] * shape[1]]
         self.stored[name] = [dtype, shape, raw]
         self.dense[name] = (shape, [decode_f8(byte, dtype) for byte in raw])
@@ -122,13 +122,13 @@ class Model:
         columns = [pack([codes[i][j] for i in range(k)], bits) for j in range(n)]
         self.stored[name + ".qweight"] = ["I32", [len(columns[0]), n], words(zip(*columns))]
         if qzeros:
-            # One less in every field of 3 bits; others see below.
+            # One less in every field of 3 bits; see below for others.
             less = bits == 3 and subtract is None and self.quant["checkpoint_format"] == "gptq"
             packed = [pack([(z - 1) & 7 for z in row] if less else row, bits) for row in zeros]
             if subtract is not None:
                 packed = [[(word - subtract[i % 3]) & 0xFFFFFFFF for i, word in enumerate(row)] for row in packed]
             elif self.quant["checkpoint_format"] == "gptq" and bits != 3:
-                # One less in every field, by one subtraction from the word: the borrow of a zero goes on.
+                # One less in every field, by one subtraction from the word, with borrows.
                 one = pack([1] * (32 // bits), bits)[0]
                 packed = [[(word - one) & 0xFFFFFFFF for word in row] for row in packed]
             self.stored[name + ".qzeros"] = ["I32", [groups, len(packed[0])], words(packed)]
@@ -146,7 +146,7 @@ class Model:
         return group
 
     def usual(self, layers=1, head=True, dtype="F16", **options):
-        """The tensors of a very small Llama."""
+        """The tensors of a tiny Llama."""
         self.plain("model.embed_tokens.weight", [32, 64], dtype)
         for i in range(layers):
             layer = f"model.layers.{i}."
@@ -184,7 +184,7 @@ class Model:
             write_json(os.path.dirname(path), f"{os.path.basename(path)}.{dtype}.json", out)
 
     def write_sharded(self, path, place, unlisted=None):
-        """place(i, name) is the shard of the i-th tensor by name. The parts of one module are in several."""
+        """place(i, name) is the shard of the i-th tensor by name. Parts of a module are in different shards."""
         self.write_companions(path)
         shards, weight_map = {}, {}
         for i, name in enumerate(sorted(self.stored)):
@@ -213,7 +213,7 @@ def write_bytes(path, name, data):
 
 
 def write_safetensors(path, tensors, edit=None):
-    """edit(header) may spoil the header before it is written, or return other bytes for it."""
+    """edit(header) may modify the header before it is written, or return other bytes."""
     header, at = {"__metadata__": {"format": "pt"}}, 0
     for name, (dtype, shape, raw) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
@@ -244,4 +244,4 @@ def served(path, model, **write):
     model.write_expected(path)
 
 
-# Good ones: what the tensors may be.
+# Good ones: tensors.

@@ -4,9 +4,9 @@
 
     compare.py [--fused] VIEW_DIR EXPECTED.json [VIEW_DIR EXPECTED.json]...
 
-Reads the shards as any reader of safetensors does (header, then each tensor's bytes) and checks the container on the
-way: data on a 4096-byte boundary, offsets without gap, index and shards in agreement. --fused: q, k, v and gate, up are
-joined in the view wherever they have as many columns, and not in EXPECTED; the rows of each part are compared.
+Reads the shards like any reader of safetensors (header, then each tensor's bytes) and also checks the container: data on a
+4096-byte boundary, offsets without gaps, index and shards consistent. --fused: q, k, v and gate, up are joined in the view
+if they have equally many columns, but not in EXPECTED; the rows of each part are compared.
 """
 import contextlib
 import hashlib
@@ -59,7 +59,7 @@ def entry_of(dtype, shape, data):
 
 
 def join(expected):
-    """What a fused view has for these tensors: of a joined one, the hashes of its parts in their order."""
+    """The expected hashes of a fused view: for a joined tensor, those of its parts in order."""
     out = {name: {**entry, "sha256": [entry["sha256"]]} for name, entry in expected.items()}
     for joined, parts in FUSED.items():
         firsts = [n[:-len(parts[0] + ".weight")] for n in expected if n.endswith(parts[0] + ".weight")]
@@ -72,7 +72,7 @@ def join(expected):
                 if not entries:
                     continue
                 size = {"F16": 2, "BF16": 2, "F32": 4}[weights[0]["dtype"]]
-                # A part without a bias has one of zeros.
+                # A part without a bias counts as zeros.
                 hashes = [e["sha256"] if e else sha256(bytes(size * w["shape"][0])) for e, w in zip(entries, weights)]
                 rows = [w["shape"][0] for w in weights]
                 out[prefix + joined + kind] = {"dtype": weights[0]["dtype"], "sha256": hashes, "rows": rows,
@@ -94,7 +94,7 @@ def digest(entry, expected, data):
 
 
 def compare(view, expected_path, fused):
-    """The number of differences, each of which is printed."""
+    """Prints the differences and returns their number."""
     with open(expected_path) as f:
         expected = json.load(f)
     expected = join(expected) if fused else {n: {**e, "sha256": [e["sha256"]]} for n, e in expected.items()}

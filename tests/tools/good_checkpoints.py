@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of make_checkpoint.py that are served: shapes, types, names and layouts of all sorts."""
+"""Kinds of make_checkpoint.py that can be served: all sorts of shapes, types, names and layouts."""
 import hashlib
 import json
 import os
@@ -92,17 +92,17 @@ def nested_config(path):
 
 @kind
 def unlabelled_v2(path):
-    """Zeros as they are, and no file says so."""
+    """Unshifted zeros, and no file says so."""
     model = Model(checkpoint_format="gptq_v2").usual()
     del model.quant["checkpoint_format"]
     served(path, model)
 
 
-# What shapes and labels alone do not tell.
+# Properties not visible in shapes and labels.
 
 @kind
 def v2_zeros_as_v1(path):
-    """GPTQModel in September 2025: zeros not shifted, and the label says that they are."""
+    """GPTQModel in September 2025: zeros not shifted, although the label says so."""
     model = Model(sym=True)
     model.module("model.layers.0.self_attn.q_proj", 64, 64, subtract=(0, 0, 0))
     served(path, model)
@@ -349,11 +349,11 @@ def f32_scales(path):
     served(path, Model().usual(scale="F32", dtype="F32"))
 
 
-# Good ones: where the files may be.
+# Good ones: locations of files.
 
 @kind
 def diffusers(path):
-    """A part of a diffusers pipeline: its configuration takes no member that it does not know."""
+    """A part of a diffusers pipeline: its configuration may not have unknown members."""
     m = Model().usual()
     m.config = {"_class_name": "FluxTransformer2DModel", "_diffusers_version": "0.33.0", "num_layers": 2}
     m.write(path, name="diffusion_pytorch_model.safetensors")
@@ -447,7 +447,7 @@ def numbered_from_zero(path):
 
 @kind
 def companions(path):
-    """Everything that lies beside weights: what passes and what must not."""
+    """All kinds of files beside weights: those that pass and those that must not."""
     served(path, Model().usual())
     for name in ("tokenizer.model", "modeling_custom.py", "merges.txt", "README.md", "1_Pooling/config.json",
                  "assets/deep/er/note.txt", "empty.txt", "name, with blank.txt",
@@ -485,7 +485,7 @@ def parts(path):
 
 @kind
 def hf_cache(path):
-    """models--org--name as the Hugging Face cache has it; a sub-directory too."""
+    """models--org--name as in the Hugging Face cache, with a sub-directory."""
     m = Model().usual()
     entry, commit = os.path.join(path, "models--org--name"), "0123456789abcdef0123456789abcdef01234567"
     snapshot = os.path.join(entry, "snapshots", commit)
@@ -499,7 +499,7 @@ def hf_cache(path):
             full = os.path.join(where, name)
             with open(full, "rb") as f:
                 data = f.read()
-            # As the hub names them: what is not in LFS by its hash in git.
+            # Named as by the hub: files not in LFS by their git hash.
             blob = hashlib.sha256(data) if name.endswith(".safetensors") else hashlib.sha1(b"blob %d\0" % len(data) + data)
             blob = os.path.join(entry, "blobs", blob.hexdigest())
             os.rename(full, blob)
@@ -508,7 +508,7 @@ def hf_cache(path):
 
 
 def write_holes(path, modules, k, n):
-    """Modules of next to nothing on disk."""
+    """Modules that take almost no space on disk."""
     m = Model(sym=True, group_size=-1)
     m.write_companions(path)
     shapes = {}
@@ -537,7 +537,7 @@ def big(path):
 
 @kind
 def big_packed(path):
-    """More than 5 GB as it is packed."""
+    """More than 5 GB in packed form."""
     write_holes(path, [f"model.layers.{i}.mlp.{part}_proj" for i in range(6) for part in ("gate", "up")], 16384, 65536)
 
 

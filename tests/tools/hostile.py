@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Small directories that lead elsewhere, or cost much: hostile.py KIND DIRECTORY
+"""Small directories that lead elsewhere, or are expensive: hostile.py KIND DIRECTORY
 
-Each is at most 32 MB on disk. hostile.bats has what must become of it.
+Each is at most 32 MB on disk. hostile.bats has the expected results.
 """
 import json
 import os
@@ -20,7 +20,7 @@ def kind(function):
 
 
 def write_header(path, header, data=0):
-    """A shard of which only the header is on disk."""
+    """A shard with only the header on disk."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
@@ -28,7 +28,7 @@ def write_header(path, header, data=0):
 
 
 def write_holes(path, shapes):
-    """A shard of these tensors, name -> (dtype, shape), all holes."""
+    """A shard of these tensors, name -> (dtype, shape), all of them holes."""
     header, at = {}, 0
     for name, (dtype, shape) in shapes.items():
         size = DTYPE_BYTES[dtype]
@@ -95,7 +95,7 @@ def fifo_config(path):
 
 @kind
 def device_linked(path):
-    """A file without an end."""
+    """An endless file."""
     Model().usual().write(path)
     os.remove(os.path.join(path, "tokenizer.json"))
     os.symlink("/dev/zero", os.path.join(path, "tokenizer.json"))
@@ -104,7 +104,7 @@ def device_linked(path):
 # ---- patterns ----
 
 def patterned(path, dynamic, name=Q):
-    """Patterns count where no g_idx says what the groups are."""
+    """Patterns are evaluated if there is no g_idx."""
     m = Model(dynamic=dynamic)
     m.module(name, 64, 64, g_idx=False)
     m.plain("model.norm.weight", [64])
@@ -178,7 +178,7 @@ def many_directories(path):
 
 @kind
 def many_tensors(path):
-    """400,000 tensors of nothing beside a model."""
+    """400,000 empty tensors beside a model."""
     m = Model().usual()
 
     def edit(header):
@@ -228,7 +228,7 @@ def wide_rows(path):
 
 @kind
 def name_twice(path):
-    """A directory called as the view calls its weights."""
+    """A directory with the name of the view's weights."""
     m = Model().usual()
     m.write_sharded(path, lambda i, name: f"model-0000{1 + i % 2}-of-00002.safetensors")
     os.makedirs(os.path.join(path, "model.safetensors"))
@@ -261,7 +261,7 @@ def renamed_twice(path):
 
 @kind
 def control_names(path):
-    """Names that would write to the terminal, or forge a line of the log."""
+    """Names that would control the terminal, or forge a log line."""
     m = Model().usual()
     m.plain("model.a\n\x1b[2Jgptqfs: all is well\u009b1m\u202e.weight", [4])
     m.write(path)

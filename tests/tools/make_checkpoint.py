@@ -5,9 +5,9 @@
     make_checkpoint.py KIND DIR      writes the checkpoint into the new directory DIR
     make_checkpoint.py --list        names the kinds
 
-It packs codes itself, from the description of the format, so that it also knows what the dense model is: for kinds
-that can be served it writes DIR.F16.json, DIR.BF16.json and DIR.F32.json for compare.py, and for kinds about
-config.json what that file should be in each view, DIR.config.VIEW.json.
+It packs codes itself, from the description of the format, and so knows the dense model: for supported kinds it writes
+DIR.F16.json, DIR.BF16.json and DIR.F32.json for compare.py, and for kinds about config.json the expected file in each view,
+DIR.config.VIEW.json.
 """
 import os
 import sys

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Checks the view tensors/: every file that should be there and no other, and every byte of them.
+"""Checks the view tensors/: exactly the expected files, and every byte of them.
 
     tensors.py TENSORS_DIR SOURCE_DIR EXPECTED.json [EXPECTED.F32.json]
 
-EXPECTED.json has the tensors in the type of .safetensors; EXPECTED.F32.json those of .npy where they differ (bf16).
-The rules for names (core/view/escape.h) and the .npy format are written here once more, from their descriptions.
+EXPECTED.json has the tensors in the type of .safetensors; EXPECTED.F32.json those of .npy if they differ (bf16).
+The rules for names (core/view/escape.h) and the .npy format are implemented again here, from their descriptions.
 """
 import ast
 import hashlib
@@ -39,7 +39,7 @@ def escape_part(part):
 
 
 def path_of(name, names):
-    """Where the files of a tensor are, without their endings."""
+    """The path of a tensor's files, without suffix."""
     if name.endswith(".weight") and name[:-len(".weight")] not in names:
         name = name[:-len(".weight")]
     parts = name.split(".")
@@ -49,7 +49,7 @@ def path_of(name, names):
 
 
 def told(name):
-    """A name as texts have it; one that is empty is a dash."""
+    """A name as shown in texts; an empty one is a dash."""
     raw = name.encode().replace(b"\0", b"\xc0\x80")
     return "".join(chr(c) if 0x20 <= c < 0x7f and c != 0x5c else f"\\{c:03o}" for c in raw) or "-"
 
@@ -72,7 +72,7 @@ def read_npy(path):
 
 
 def check_safetensors(path, tensors, expected):
-    """It holds these tensors, in this order."""
+    """It must contain these tensors, in this order."""
     start, header = read_header(path)
     data = read(path)
     assert list(header) == tensors, f"{path}: {list(header)}, expected {tensors}"
@@ -123,7 +123,7 @@ STORED = re.compile(r"(.*), offset (\d+), (\d+) bytes, (\w+) (\[.*\])")
 
 
 def check_place(path, key, value, module, stored):
-    """A line that tells where something is stored tells the truth."""
+    """A line with the location of data must be right."""
     match = STORED.fullmatch(value)
     assert match, f"{path}: {key}: {value}"
     file, offset, size, dtype, shape = match.groups()
@@ -162,7 +162,7 @@ def check_info(path, name, bias, wanted, stored):
 # ---- all of it ----
 
 def load(path):
-    """All tensors that are shown: the model's, and those that are joined besides."""
+    """All tensors shown: the model's and the joined ones."""
     with open(path) as f:
         expected = json.load(f)
     out = join(expected)

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_GGUF_HPARAMS_H
 #define GPTQFS_GGUF_HPARAMS_H
 
-/* What config.json says of a model, as GGUF says it: its architecture, sizes, rope, experts. */
+/* Translates config.json to GGUF: architecture, sizes, rope, experts. */
 
 #include "base/arena.h"
 #include "base/json.h"
@@ -25,18 +25,18 @@ struct gguf_hparams {
 	const struct json *scaling; /* of rope; may be NULL */
 	enum gguf_rope rope;
 	uint32_t rope_dims, original; /* original: context of rope's scaling */
-	uint32_t experts;             /* 0 if it has none */
-	const char *warning;          /* what GGUF cannot say of this model, or NULL */
+	uint32_t experts;             /* 0 if none */
+	const char *warning;          /* what GGUF cannot express about this model, or NULL */
 };
 
-/* Reads the configuration. Returns 0, or -ENOTSUP or -EBADMSG and why there is no GGUF file of this model. */
+/* Reads the configuration. Returns 0, or -ENOTSUP or -EBADMSG with the reason why there is no GGUF file. */
 int gguf_hparams_read(const struct json *config, struct gguf_hparams *out, struct gptqfs_error *err);
 
 /* Puts the keys from general.architecture up to those of the tokenizer. `name` is the model's, file_type ggml's. */
 int gguf_hparams_put(const struct gguf_hparams *h, const char *name, uint32_t file_type, struct gguf_keys *k,
     struct gptqfs_error *err);
 
-/* The factors of rope: of length `rope_dims` / 2, in double. Only for LLAMA3 and LONG. 0 or -ENOTSUP. */
+/* Computes the factors of rope, `rope_dims` / 2 doubles. Only for LLAMA3 and LONG. Returns 0 or -ENOTSUP. */
 int gguf_rope_llama3(const struct gguf_hparams *h, struct text *out, struct gptqfs_error *err);
 int gguf_rope_long(const struct gguf_hparams *h, const char *key, struct text *out, struct gptqfs_error *err);
 

@@ -2,22 +2,22 @@
 #ifndef GPTQFS_GGUF_ROWS_H
 #define GPTQFS_GGUF_ROWS_H
 
-/* The generators that tensors of a GGUF file are made of, beside those of dense tensors. All live in the arena. */
+/* Generators for tensors of a GGUF file, besides those of dense tensors. All live in the arena. */
 
 #include "kernel/kernels.h"
 #include "tensor/encoding.h"
 
-/* Rows of blocks. The weight must be a matrix that the type holds: see gguf_choose. Returns 0 or -ENOMEM. */
+/* Rows of blocks. The weight must be a matrix that fits the type: see gguf_choose. Returns 0 or -ENOMEM. */
 int gguf_block_rows(struct encoded *e, const struct kernels *k, enum gguf_block type, struct arena *arena,
     const struct generator **g);
 
 /*
- * The rows of another generator in the order of llama.cpp's rope: of each run of `head` rows, an even number, the first
- * half in the even places and the second in the odd ones. Returns 0 or -ENOMEM.
+ * The rows of another generator in the order of llama.cpp's rope: of each run of `head` rows (an even number), the
+ * first half in even positions and the second half in odd ones. Returns 0 or -ENOMEM.
  */
 int gguf_rope_rows(const struct generator *of, uint32_t head, struct arena *arena, const struct generator **g);
 
-/* Each element of the only row of another generator as a row. Returns 0 or -ENOMEM. */
+/* Each element of the single row of another generator as a row. Returns 0 or -ENOMEM. */
 int gguf_element_rows(const struct generator *of, uint32_t element, struct arena *arena, const struct generator **g);
 
 /* Rows of fp32 plus one. Returns 0 or -ENOMEM. */

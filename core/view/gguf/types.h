@@ -2,13 +2,13 @@
 #ifndef GPTQFS_GGUF_TYPES_H
 #define GPTQFS_GGUF_TYPES_H
 
-/* Which type of GGUF holds a weight exactly: decided from groups, zeros and scales alone. */
+/* Finds the GGUF type that holds a weight exactly, by its groups, zeros and scales. */
 
 #include "tensor/encoding.h"
 
 struct gguf_choice {
-	enum gguf_block block; /* GGUF_BLOCKS: none does, and it is F16 */
-	const char *reason;    /* why none does; a constant */
+	enum gguf_block block; /* GGUF_BLOCKS if there is none, and it becomes F16 */
+	const char *reason;    /* why there is none; a constant */
 };
 
 /* Chooses the type of a weight. Q2_0 is chosen only if `q2`. Returns 0, or -EIO if a source cannot be read. */

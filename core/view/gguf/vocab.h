@@ -3,9 +3,9 @@
 #define GPTQFS_GGUF_VOCAB_H
 
 /*
- * The tokenizer of a model as llama.cpp has it: tokens with scores or merges, the tokens that have a role, the template
- * of chats. Read from tokenizer.model or tokenizer.json, which come from strangers: memory is bounded by what the files
- * hold and by the number of tokens.
+ * The tokenizer of a model for llama.cpp: tokens with scores or merges, special tokens, the chat template. Read from
+ * tokenizer.model or tokenizer.json, which are untrusted: memory is bounded by the size of the files and the number of
+ * tokens.
  */
 
 #include "view/gguf/hparams.h"
@@ -14,7 +14,7 @@
 enum gguf_token_type { TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED, TOKEN_BYTE };
 
 struct gguf_token {
-	const char *text; /* as base/json.h decodes strings; NULL until it is known */
+	const char *text; /* as decoded by base/json.h; NULL until known */
 	float score;
 	uint8_t type; /* enum gguf_token_type */
 };
@@ -25,17 +25,16 @@ struct vocab_index {
 	uint32_t count, seed;
 };
 
-/* A token that tokenizers look for before anything else. */
+/* A token that tokenizers match before anything else. */
 struct vocab_added {
 	uint64_t id;
 	const char *content;
 	bool special;
 };
 
-/* tokenizer.json, by parts: its vocabulary and merges are walked over as text, since a tree would take ten times that.
- */
+/* tokenizer.json, in parts: vocabulary and merges are walked as text, since a tree would take ten times the memory. */
 struct vocab_json {
-	char *bytes; /* all of it, until the vocabulary is read */
+	char *bytes; /* the whole text, until the vocabulary has been read */
 	struct json_text vocab, merges;
 	struct json_text type, unknown; /* of the model; at == NULL if absent */
 	bool there, byte_fallback, ignore_merges;
@@ -47,7 +46,7 @@ struct gguf_vocab {
 	struct gguf_token *tokens; /* [count] arena */
 	uint32_t count;
 	bool sentencepiece; /* else byte-level BPE */
-	const char *pre;    /* llama.cpp's name of the rule that cuts texts into words */
+	const char *pre;    /* llama.cpp's name of the rule that splits texts into words */
 	struct text merges; /* of BPE: GGUF strings */
 	uint64_t merge_count;
 	struct vocab_json json;
@@ -60,8 +59,10 @@ struct gguf_vocab {
 	struct vocab_index index;
 };
 
-/* Reads the tokenizer. Returns 0; -ENOTSUP or -EBADMSG and why; -ENOMEM, -EIO. gguf_vocab_free must be called in any
- * case. */
+/*
+ * Reads the tokenizer. Returns 0; -ENOTSUP or -EBADMSG with the reason; -ENOMEM, -EIO. Call gguf_vocab_free in any
+ * case.
+ */
 int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct gguf_vocab *v, struct gptqfs_error *err);
 void gguf_vocab_free(struct gguf_vocab *v);
 
@@ -74,13 +75,13 @@ void gguf_vocab_put(const struct gguf_vocab *v, const struct gguf_hparams *h, st
 
 /* Makes an empty index for `count` tokens. Returns 0 or -ENOMEM. */
 int vocab_index_begin(struct vocab_index *index, uint32_t count);
-/* Adds a token. Returns the number of one with the same text that is there already, or `number`. */
+/* Adds a token. Returns the number of an existing one with the same text, or `number`. */
 uint32_t vocab_index_add(struct vocab_index *index, const struct gguf_token *tokens, uint32_t number);
-/* Returns the number of the token that is a and b together, or UINT32_MAX. */
+/* Returns the number of the token that is a followed by b, or UINT32_MAX. */
 uint32_t vocab_index_find(const struct vocab_index *index, const struct gguf_token *tokens, struct json_text a,
     struct json_text b);
 
-/* spm.c: pieces of a SentencePiece model, which is a protobuf. Returns 0, -EBADMSG or -ENOMEM. */
+/* spm.c: reads the pieces of a SentencePiece model, a protobuf. Returns 0, -EBADMSG or -ENOMEM. */
 int vocab_read_pieces(const unsigned char *bytes, size_t len, struct gguf_vocab *v, struct gptqfs_error *err);
 
 /* tokenizer_json.c: reads the file's parts; its vocabulary; the merges as scores or as strings. */
@@ -90,7 +91,9 @@ int vocab_read_tokens(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_score_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_put_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 
-/* pre_tokenizer.c: sets v->pre from the steps of tokenizer.json, or -ENOTSUP and what they are. */
+/*
+ * pre_tokenizer.c: sets v->pre from the steps in tokenizer.json. Returns -ENOTSUP, and the steps, if they are unknown.
+ */
 int vocab_find_pre(struct gguf_vocab *v, struct gptqfs_error *err);
 
 #endif
