@@ -40,7 +40,7 @@ run_step() {
 	if [ -z "$line" ] && [ "$status" = 0 ]; then
 		line="1 passed, 0 failed"
 	fi
-	# A crash after the last check, or instead of it, counts too.
+	# A crash after or instead of the last check counts too.
 	if [ "$status" != 0 ] && ! [[ $line =~ ,\ [1-9][0-9]*\ failed ]]; then
 		line="0 passed, 1 failed with status $status"
 	fi

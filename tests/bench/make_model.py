@@ -10,8 +10,8 @@
     make_model.py deepseek [--layers 61] DIR   DeepSeek-V3 in FP8, 90,000 tensors (always sparse)
 
 --family NAME uses another format than GPTQ; families.py lists them. --sparse leaves holes in place of codes, scales and
-zeros, so that files of any size take no space. DIR is created, must not contain a model, and defaults to a new directory
-under $TMPDIR, whose name is printed.
+zeros, so that files of any size take no space. DIR is created, must not contain a model, and defaults to a new
+directory under $TMPDIR, whose name is printed.
 """
 
 import argparse

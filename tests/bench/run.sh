@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Measures gptqfs beside a FUSE file system that does nothing (the most that FUSE can give) and beside real fp16 files.
+# Compares gptqfs with a FUSE file system that does nothing (the limit of FUSE) and with real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
 #                                          mount memory cp families lora; "kernels" too where check_kernel is built
 #
-# What counts are ratios of runs taken in turn, each on a fresh mount; a run is compared with the base's run of the same
-# round. Columns: speed of the best run and of the median one, ratio of the best runs, median of the rounds' ratios and
-# their range, CPU seconds (user + system) of the server, of the reader, and the server's peak private memory.
-# There is no pass or fail: a busy machine shows in the range, and in "null again", which is the base once more.
+# The results are ratios of interleaved runs, each on a fresh mount; a run is compared with the base's run of the same
+# round. Columns: speed of the best and the median run, ratio of the best runs, median and range of the rounds' ratios,
+# CPU seconds (user + system) of the server and of the reader, and the server's peak private memory. There is no pass or
+# fail: a busy machine shows in the range, and in "null again", a second run of the base.
 #
 #     B=build              where gptqfs, bench_null and bench_reader are
 #     PAIRS=7 ROUNDS=3     rounds of the main table, and of the others
@@ -69,7 +69,7 @@ detach() {
 cleanup() {
 	local mnt running
 	trap '' INT TERM HUP
-	# The command that runs now, a sampler, servers: whatever this shell started and has not waited for.
+	# The current command, samplers, servers: all processes that this shell has started and not waited for.
 	mapfile -t running < <(jobs -p)
 	[ ${#running[@]} = 0 ] || kill "${running[@]}" 2>/dev/null || true
 	for mnt in "${!servers[@]}"; do
@@ -79,13 +79,13 @@ cleanup() {
 	done
 	wait 2>/dev/null || true
 	if [ -n "$work" ]; then
-		# What is still mounted must not be deleted through.
+		# Nothing may be deleted through a remaining mount.
 		[ -n "$KEEP" ] || rm -rf --one-file-system "$work"
 		rm -rf --one-file-system "$scratch" "${copy:-$scratch}"
 	fi
 }
 
-# In the background and waited for, so that a signal is noticed at once.
+# Run in the background and waited for, so that signals are handled at once.
 bounded() {
 	local rc=0
 	timeout --foreground -k 5 "$TIMEOUT" "$@" &
@@ -110,7 +110,7 @@ serve() {
 	servers[$MNT]=$SERVER
 	for ((i = 0; i < 6000; i++)); do
 		if mountpoint -q "$MNT"; then
-			# Readahead is set a moment after the first answer.
+			# Readahead is set shortly after the first response.
 			sleep 0.02
 			return
 		fi
@@ -145,15 +145,15 @@ unserve() {
 	rmdir "$mnt"
 }
 
-# Out of the page cache; what is mapped by a server stays.
+# Drops files from the page cache, except pages mapped by a server.
 drop() {
 	local i
 	for i in "$@"; do unset "warmed[$i]"; done
 	bounded "$reader" -m resident -d "$@" >"$scratch/out"
 }
 
-# Into the page cache as any reader leaves a file there. What was there before, and how it was read, shows in the size of
-# folios, and a file in single pages costs twice as much to map and to copy.
+# Reads files into the page cache, like any reader. The size of folios depends on what was cached before and how it was
+# read, and a file in single pages takes twice as long to map and copy.
 warm() {
 	local i
 	for i in "$@"; do
@@ -192,8 +192,8 @@ cpu_of() {
 #     gptqfs   WHERE is the model, FILES are read, below the mount
 #     null     FILES are sizes
 #     file     FILES are read
-# SOURCE tells what the page cache holds before: warm, cold, or seen (the bytes were read once through the mount, then
-# the mount's own pages dropped: for sources that do not fit).
+# SOURCE is the state of the page cache at the start: warm, cold, or seen (read once through the mount, then the mount's
+# own pages dropped: for sources that do not fit).
 
 cases=()
 
@@ -636,7 +636,7 @@ mount_times() {
 		in=$(resident "${files[@]}")
 		detach "$mnt"
 		unset "servers[$mnt]"
-		# The daemon ends by itself; its exit must not disturb the next time.
+		# The daemon exits on its own, which must not disturb the next measurement.
 		sleep 0.2
 	done
 	serve_gptqfs "$dir" ""
@@ -671,7 +671,7 @@ bench_mount() {
 	drop_model
 }
 
-# The peak while streaming, exactly; it slows the run, so that no times are given.
+# The exact peak while streaming; measuring it slows the run, so there are no times.
 private_peak() {
 	local label=$1 options=$2 how=$3 files=("$LARGE"/*.safetensors) in
 	warm "${files[@]}"
@@ -726,7 +726,7 @@ cp_once() {
 	awk -v r="$2" -v c="$3" -v a="$start" -v b="$end" -v x="$before" -v y="$(cpu_of "$SERVER")" -v p="$peak" \
 		-v n="$(du -sb "$copy" | cut -f 1)" 'BEGIN {print r, c, b - a, n, y - x, 0, p, 0, 0}' >>"$scratch/results"
 	unserve "$MNT"
-	# Deleted before it reaches the disk, so that writing it back does not disturb the next run.
+	# Deleted before it reaches the disk, so that writeback does not disturb the next run.
 	rm -rf "$copy"
 }
 
@@ -772,7 +772,7 @@ cp_table() {
 bench_cp() {
 	small
 	cp_table "a whole view, $SMALL_NAME" "$SMALL" "$ROUNDS"
-	# Room for the copy; the real file is made again if a later section asks for it.
+	# Makes room for the copy; the real file is recreated if a later section needs it.
 	[ -n "$KEEP" ] || rm -f "$work/large-fp16.safetensors"
 	large source
 	cp_table "a whole view, Llama-2-7B's shape" "$LARGE" $((ROUNDS > 2 ? 2 : ROUNDS))

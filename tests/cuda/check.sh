@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The CUDA plugin without a GPU: its kernels compiled for this CPU give the right bytes, and mutants of them do not.
+# The CUDA plugin without a GPU: its kernels, compiled for this CPU, must produce the right bytes, and mutants must not.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
-# caught PATTERN MUTANT: the checker fails, and says PATTERN.
+# caught PATTERN MUTANT: the checker fails and prints PATTERN.
 caught() {
 	local out
 

@@ -5,8 +5,9 @@
     live.py [--runs=N] [--seed=N] GPTQFS_FAULTY MODEL_DIR
 
 GPTQFS_FAULTY is gptqfs linked with wrap.c. A start under a fault must end with a message and no mount,
-or with a mount equal to one without a fault. A read under a fault must return the right bytes or an error, and the right
-bytes once the fault is over; the server must survive. --runs limits the runs of each kind; --seed selects where they start.
+or with a mount equal to one without a fault. A read under a fault must return the right bytes or an error, and the
+right bytes once the fault is over; the server must survive. --runs limits the runs of each kind; --seed selects where
+they start.
 """
 import argparse
 import collections

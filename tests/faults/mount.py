@@ -58,7 +58,7 @@ class Mount:
             return f.read()
 
     def read_file(self, path):
-        """Reads a whole file from the server, not from the page cache. Returns (pieces, errors); failed pieces are None."""
+        """Reads a file from the server, not the page cache. Returns (pieces, errors); failed pieces are None."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
         buffer = mmap.mmap(-1, PIECE)
         pieces, failed = [], 0
@@ -78,7 +78,7 @@ class Mount:
         return pieces, failed
 
     def tree(self):
-        """Returns every path with its attributes and, for files, bytes; and the number of pieces that could not be read."""
+        """Returns all paths with attributes and bytes, and the number of pieces that could not be read."""
         tree, failed = {}, 0
         for directory, names, files in os.walk(self.at, onerror=raise_error):
             names.sort()

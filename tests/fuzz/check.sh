@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# FUZZ_SECONDS=N for each target. Its corpus is kept in the build directory.
+# FUZZ_SECONDS=N per target. The corpus is kept in the build directory.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
-# fuzz TARGET: for some time, or, without libFuzzer, the seeds once.
+# fuzz TARGET: for some time or, without libFuzzer, the seeds once.
 fuzz() {
 	local seeds=$steps_dir/seeds/$1
 
@@ -16,7 +16,7 @@ fuzz() {
 	fi
 }
 
-# The targets have sanitizers of their own.
+# The targets have their own sanitizers.
 if [ -z "$SAN" ]; then
 	tests/fuzz/seeds.sh "$steps_dir/seeds"
 	for target in tests/fuzz/fuzz_*.c; do

@@ -20,7 +20,7 @@ for model in "$models"/*; do
 		cp "$model/model.safetensors.index.json" "$out/index/$name"
 	fi
 done
-# Small ones, from which a fuzzer gets further.
+# Small ones, from which a fuzzer makes more progress.
 printf '\0\x08{"a.qweight":{"dtype":"I32","shape":[1,2],"data_offsets":[0,8]}}' >"$out/safetensors/small"
 printf '{"bits":4,"group_size":32,"sym":true,"quant_method":"gptq","meta":{"quantizer":["x:1"]}}' >"$out/config/small"
 printf '{"a":1,"quantization_config":{"bits":4},"text_config":{"dtype":"x","quantization_config":{}}}' >"$out/config/text"
@@ -156,7 +156,7 @@ with open(sys.argv[2], "wb") as f:
 EOF
 	rm -r "$out/made" "$out/made".*.json
 done
-# Recipes of fuzz_directory.c: any bytes are one; where they are small, what is usual is made.
+# Recipes of fuzz_directory.c: any bytes are valid; small ones select the usual.
 python3 - "$out/directory" <<'EOF'
 import random, sys
 
@@ -182,7 +182,7 @@ def adapter(name, tensors, config, odd=False):
         header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
         data += bytes((i * 37) % 60 for i in range(size))
     header, config = json.dumps(header).encode(), json.dumps(config).encode()
-    # The length says what the file is called.
+    # The length selects the file name.
     config += b" " * ((len(header) + len(config) + len(data)) % 2 != odd)
     with open(f"{sys.argv[1]}/{name}", "wb") as f:
         f.write(struct.pack("<HH", len(header), len(config)) + header + config + data)

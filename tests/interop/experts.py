@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """transformers finds its experts in a view: tiny random models of each class, cut and saved as quantizers do, packed so
-that no weight changes, mounted and loaded again. Nothing may be missing or unexpected; parameters and logits must equal those of the original model. Runs with transformers 4.57 and 5.
+that no weight changes, mounted and loaded again. Nothing may be missing or unexpected; parameters and
+logits must equal those of the original model. Runs with transformers 4.57 and 5.
 
     experts.py GPTQFS WORK [CASE]...
 

@@ -33,7 +33,7 @@ def group(name, mountpoints, function, *arguments):
 
 @contextlib.contextmanager
 def check(name):
-    """The body is the check, which fails by any exception. What it appends to the given list is printed after the name."""
+    """The body is the check, which fails by any exception. Items appended to the given list are printed."""
     notes = []
     start = time.monotonic()
     try:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Real programs read a mount, and the recipes of contrib/recipes are run: `make interop`.
+# make interop: real programs read a mount, and the recipes of contrib/recipes are run.
 #
 #   MODEL=DIR         the real model (SmolLM2-135M, quantized); beside it, and in tests/data/models, the tiny ones
 #   INTEROP_VENV=DIR  use this virtual environment as it is, instead of making $B/interop/venv from PyPI
@@ -14,7 +14,7 @@ MODEL=${MODEL:-../shared/models/smollm2-135m-gptq-4bit-g64}
 gptqfs=$B/gptqfs
 mkdir -p "$B/interop"
 
-# The copy of the requirements is written last: an installation that was interrupted is taken up again.
+# The copy of the requirements is written last, so that an interrupted installation is resumed.
 install_into() {
 	cmp -s "$2" "$1/requirements.txt" && return
 	echo "installing $2 into $1"
@@ -26,7 +26,7 @@ if [ -z "$venv" ]; then
 	install_into "$venv" $here/requirements.txt
 fi
 
-# llama.cpp's converter is in no package but the source of llama-cpp-python.
+# The only package with llama.cpp's converter is the source of llama-cpp-python.
 llama_cpp_python='llama_cpp_python-0.3.36'
 get_llama_cpp() {
 	local to=$B/interop/$llama_cpp_python
@@ -52,7 +52,7 @@ child=
 unmount_all() {
 	local left=0 mnt
 	for mnt in "${mounts[@]}"; do
-		# A reader that has just been killed may hold the mount for a moment.
+		# A reader that was just killed may keep the mount busy for a moment.
 		for _ in 1 2 3 4 5; do
 			fusermount3 -u "$mnt" 2>/dev/null && continue 2
 			sleep 1
@@ -68,9 +68,9 @@ cleanup() {
 	trap - EXIT INT TERM HUP
 	[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null || true
 	unmount_all || true
-	# What a recipe was killed with, or should have unmounted.
+	# Mounts left by a recipe that was killed or failed to unmount.
 	awk -v work="$work/" 'index($2, work) == 1 { print $2 }' /proc/mounts | xargs -r -n 1 fusermount3 -uz || true
-	# Never through a mount that would not go.
+	# Never delete through a mount that could not be removed.
 	rm -rf --one-file-system "$work"
 }
 trap cleanup EXIT
@@ -97,7 +97,7 @@ mount_model() {
 	mounts+=("$mnt")
 }
 
-# In the background and waited for, so that a signal reaches the trap at once.
+# Run in the background and waited for, so that signals reach the trap at once.
 run_python() {
 	local status=0
 	timeout -k 10 "${INTEROP_TIMEOUT:-1800}" "$venv/bin/python" "$here/$1" "${@:2}" &
@@ -107,7 +107,7 @@ run_python() {
 	[ "$status" = 0 ] || report FAIL "$1 ended with status $status"
 }
 
-# Nothing may be asked of the network, and nothing left in the home directory.
+# No network access, and no files left in the home directory.
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 HF_HOME=$work/hf
 export XDG_CACHE_HOME=$work/cache TOKENIZERS_PARALLELISM=false TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES='' USE_HUB_KERNELS=0
 export PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 OMP_NUM_THREADS=${INTEROP_THREADS:-1}
@@ -158,7 +158,7 @@ for model in "$(dirname "$MODEL")"/../{int,float}/models/* tests/data/{int,float
 	seen[$name]=1
 done
 [ ${#families[@]} = 0 ] || run_python families.py "$gptqfs" "$work" "${families[@]}"
-# Readers that want another transformers have a virtual environment of their own.
+# Readers that need another transformers have their own virtual environment.
 if [ -f "$MODEL/config.json" ]; then
 	own=$venv
 	[ -n "${INTEROP_VENV:-}" ] || venv=$B/interop/venv-others

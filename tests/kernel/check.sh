@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# SHARE=PERCENT of the cases, instead of a sample that fits what runs them: make kernels takes all.
+# SHARE=PERCENT of the cases, instead of a default sample; make kernels runs all.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
 case $SAN in '') share=50 ;; *) share=15 ;; esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Mounts whose rows an accelerator decodes: fake plugins, and the CUDA plugin over the libcuda.so.1 of tests/cuda.
+# Mounts with an accelerator: fake plugins, and the CUDA plugin on the libcuda.so.1 of tests/cuda.
 
 load lib
 
@@ -18,7 +18,7 @@ mount_accel() {
 		mount_foreground "$log" -o accel="$accel" "$@" "$source" "$mnt"
 }
 
-# expect_line PATTERN: exactly one line of the log is of the accelerator, and it says that.
+# expect_line PATTERN: exactly one log line is about the accelerator, and it matches.
 expect_line() {
 	[[ $(grep -c '^gptqfs: accelerator ' "$log") = 1 ]] || fail "not one line: $(cat "$log")"
 	grep -q "^gptqfs: accelerator .*$1" "$log" || fail "expected $1: $(cat "$log")"
@@ -43,7 +43,7 @@ expect_line() {
 	compare_views "$mnt"
 	expect_line 'cuda (this CPU, driver for CUDA 13.0): .* GB/s in pieces of 128 KiB (the CPU: .*; it decodes$'
 	grep -q gptqfs-cuda.so "/proc/$server/maps"
-	# status tells the choice, and both figures.
+	# status has the choice, and both speeds.
 	grep -Eq '^Accelerator: +used$' "$mnt/status"
 	grep -Eq '^Accelerator_choice: +cuda$' "$mnt/status"
 	grep -Eq '^Accelerator_reason: .* GB/s in pieces of 128 KiB \(the CPU: .*1024 KiB \(the CPU: ' "$mnt/status"

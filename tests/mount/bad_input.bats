@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Checkpoints that cannot be served are refused before a mount appears; sources that go bad later fail reads, and
-# nothing else: no reader ever gets wrong bytes.
+# Checkpoints that cannot be served are refused before mounting; sources that go bad later only make reads fail: no
+# reader ever gets wrong bytes.
 
 load lib
 
@@ -48,7 +48,7 @@ refused() {
 	need_root
 	make_checkpoint plain
 	mkdir "$mnt"
-	# The binary and the tests may be out of reach for nobody too; only the file that is asked for counts.
+	# User nobody may not reach the binary and the tests either; only the requested file counts.
 	public_directory
 	cp "$GPTQFS" "$dir/gptqfs"
 	mv "$model" "$dir/model"
@@ -273,7 +273,7 @@ one_line() {
 	done
 }
 
-# The server is there, and what needs no source still reads.
+# The server is running, and files that need no source are readable.
 still_serving() {
 	is_running "$server"
 	[[ $(cat "$mnt/bf16/config.json") = *bfloat16* ]]
@@ -300,7 +300,7 @@ still_serving() {
 	make_checkpoint plain
 	mount_watched
 	truncate -s 9000 "$model/model.safetensors"
-	# 135 is SIGBUS, as for any file that cannot be read: a reader dies, the server does not.
+	# 135 is SIGBUS, as for any unreadable mapped file: a reader dies, the server does not.
 	run -135 python3 -c 'import mmap, sys
 with open(sys.argv[1], "rb") as f:
     sum(mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[4096:])' "$mnt/fp16/model.safetensors"
@@ -344,7 +344,7 @@ END
 		readers+=("$process")
 	done
 	sleep 0.5
-	# Page by page, so that decoding meets the change half done.
+	# Page by page, so that decoding sees a partial change.
 	for i in {0..79}; do
 		dd if=/dev/urandom of="$model/model.safetensors" bs=4k seek=$((i + 2)) count=1 conv=notrunc status=none
 	done
@@ -471,7 +471,7 @@ END
 	model=$BATS_TEST_TMPDIR/fs/model
 	mount_watched
 	unmount "$mnt"
-	# Mounted afresh, nothing of the weights is in memory but what the start reads.
+	# After a new mount, only what opening reads is in memory.
 	umount "$BATS_TEST_TMPDIR/fs"
 	mount -o loop "$disk" "$BATS_TEST_TMPDIR/fs"
 	mount_foreground "$log" "$model" "$mnt"

@@ -4,7 +4,7 @@
 
 load lib
 
-# usage_error ARGUMENT...: exit 1, and nothing but one message on stderr, which is left in $stderr.
+# usage_error ARGUMENT...: exit 1, and only one message, on stderr, which is left in $stderr.
 usage_error() {
 	run -1 --separate-stderr "$GPTQFS" "$@"
 	[[ -z $output && -n $stderr ]]
@@ -77,7 +77,7 @@ refused() {
 -o allow_ohter|-o allow_other
 --allow_other|-o allow_other
 LIST
-	# Nothing is like it.
+	# No option is similar.
 	usage_error --qqqqqqqq /nonexistent
 	[[ $stderr = *"unknown option --qqqqqqqq; "*--help* ]]
 	usage_error --check -o bogus=1 /nonexistent
@@ -185,7 +185,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "exit 0 and silence when all is well" {
 	make_checkpoint plain
 	run -0 --separate-stderr mount_model "$model" "$mnt"
-	# A user who may not raise readahead is told so, in one line.
+	# A user who may not raise readahead gets one line.
 	[[ -z $output ]]
 	[[ -z $stderr || ($EUID != 0 && $stderr = *readahead*) ]]
 }
@@ -266,7 +266,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "org/name is looked up in the Hugging Face cache" {
 	make_checkpoint hf_cache
 	hub=$(dirname "$model")
-	# As huggingface_hub has it: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub.
+	# As in huggingface_hub: HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub.
 	mkdir -p "$BATS_TEST_TMPDIR/home/.cache/huggingface"
 	ln -s "$hub" "$BATS_TEST_TMPDIR/home/.cache/huggingface/hub"
 	cd "$BATS_TEST_TMPDIR"
@@ -276,7 +276,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	done
 	HF_HUB_CACHE=$hub mount_model org/name "$mnt"
 	[[ -e $mnt/fp16/config.json ]]
-	# It is not there, or the directory of that name is meant.
+	# Not in the cache, or a directory of that name exists.
 	HF_HUB_CACHE=$hub run -2 --separate-stderr "$GPTQFS" --check org/other
 	[[ $stderr = *"org/other: no such directory, and not in the Hugging Face cache ($hub/models--org--other)"*"hf download org/other"* ]]
 	mkdir -p org/name
@@ -337,7 +337,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	run ! ls "$mnt"
 	run -4 --separate-stderr "$GPTQFS" "$model" "$mnt"
 	[[ -z $output && $stderr = *"$mnt"*"server died"*"fusermount3 -uz "* ]]
-	# What the message says is a command that works as it is.
+	# The command in the message must work unchanged.
 	bash -c "fusermount3 ${stderr##*fusermount3 }"
 	not_mounted "$mnt"
 	mount_model "$model" "$mnt"
@@ -410,12 +410,12 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	done
 }
 
-# They are blocked before there is a mount, and the process that made it takes it away.
+# They are blocked before mounting, and the process that mounted removes the mount.
 @test "a signal between the mount and the first contact leaves no stale mount" {
 	make_checkpoint plain
 	mkdir "$mnt"
 	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
-	# The process is held up where a signal used to end it, and where it was taken but nothing was detached.
+	# Delays the process where a signal used to kill it, and where it was handled without detaching.
 	for call in mount signalfd4; do
 		strace -o /dev/null -e inject=$call:delay_exit=2000000 "$GPTQFS" -f "$model" "$mnt" 2>"$BATS_TEST_TMPDIR/log" 3>&- &
 		tracer=$!
@@ -435,7 +435,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 		until is_mounted "$mnt" || is_gone "$server"; do :; done
 		kill -TERM "$server" 2>/dev/null || true
 		wait "$server" || status=$?
-		# Too late, and mounted as usual; or in time, and nothing is left.
+		# Too late: mounted as usual. In time: nothing is left.
 		if [[ $status = 0 ]]; then
 			"$GPTQFS" -u "$mnt" 2>/dev/null || wait_until 10 not_mounted "$mnt"
 		else
@@ -474,7 +474,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	need_root
 	make_checkpoint plain
 	mkdir "$mnt"
-	# What "mount -t fuse.gptqfs" runs; it adds options such as rw, dev and suid of its own.
+	# The command of "mount -t fuse.gptqfs", which adds options such as rw, dev and suid.
 	PATH=$PATH:/sbin:/usr/sbin mount.fuse3 "$GPTQFS#$model" "$mnt" -o rw,view=fp16 3>&-
 	is_mounted "$mnt"
 	grep -q " $mnt ro,nosuid,nodev" /proc/self/mountinfo

@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# gptqfs MODEL MOUNTPOINT -- COMMAND: mounted while the command runs, and what becomes of its status, descriptors and
-# signals.
+# gptqfs MODEL MOUNTPOINT -- COMMAND: mounting while a command runs, and its status, descriptors and signals.
 
 load lib
 
@@ -13,7 +12,7 @@ setup() {
 	mkdir "$mnt"
 }
 
-# gone: neither the mount nor a server of it is there any more.
+# gone: neither the mount nor its server exists any more.
 gone() {
 	not_mounted "$mnt"
 	wait_until 20 no_server || fail "a server is still there"
@@ -101,11 +100,11 @@ with() {
 	[[ $output != *fuse* && $output != */model.safetensors* && $output != *" 4 "*pipe* ]] || fail "$output"
 	run -0 with sh -c "for pid in /proc/[0-9]*; do [ \$pid/exe -ef $GPTQFS ] && grep -q $mnt \$pid/cmdline &&
 		ls -l \$pid/fd; done; true"
-	# The one that waits has it, the server has not.
+	# The waiting process has it, the server does not.
 	[[ $(grep -c /seven$ <<<"$output") = 1 ]] || fail "$output"
 	[[ $(grep -c /dev/fuse <<<"$output") -ge 1 ]]
 	exec 7<&-
-	# A pipe that the caller waits on ends with the command.
+	# A pipe that the caller reads ends with the command.
 	diff <(with cat "$mnt/fp16/tokenizer.json") "$model/tokenizer.json"
 	run -0 --separate-stderr timeout 20 "$GPTQFS" "$model" "$mnt" -- cmp <(cat "$model/tokenizer.json") "$mnt/fp16/tokenizer.json" 3>&-
 	gone
@@ -136,7 +135,7 @@ with() {
 }
 
 @test "Ctrl-C reaches the command once" {
-	# A terminal of its own; script(1) would add waiting of its own.
+	# A separate terminal; script(1) would add delays.
 	run -0 python3 - "$GPTQFS" "$model" "$mnt" "$BATS_TEST_TMPDIR/count" <<'END'
 import os, pty, signal, sys, time
 gptqfs, model, mnt, count = sys.argv[1:]
@@ -179,7 +178,7 @@ END
 }
 
 @test "one after the other on the same mountpoint" {
-	# Device numbers are used again at once: no server may take away the mount of the next one.
+	# Device numbers are reused at once: no server may remove the mount of the next one.
 	for i in {1..40}; do
 		run -0 with cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 	done

@@ -4,7 +4,7 @@
 
 load lib
 
-# All checkpoints there are, by name.
+# All checkpoints, by name.
 all_models() {
 	(cd / && ls -d "$TESTS"/data/models/*/ "$ROOT"/../shared/models/*/ 2>/dev/null) | xargs -n1 basename | sort -u
 }
@@ -74,8 +74,8 @@ END
 
 # ---- packed/ ----
 
-# packed_again: a checkpoint that is mounted at $mnt is packed as its fused views have it, told by the view's own
-# configuration: opened as a checkpoint itself, the packed view gives the same fused views, and the same packed one.
+# packed_again: opens the packed view of $mnt as a checkpoint, by its own configuration. It must have the same fused
+# views, and the same packed one.
 packed_again() {
 	mount_model "$mnt/packed" "$again"
 	inner=$server
@@ -85,11 +85,11 @@ packed_again() {
 	wait_until 20 is_gone "$inner" || fail "the server did not leave after the unmount"
 }
 
-# check_packed: the same, and decoded by another program; by name, readers find what is there.
+# check_packed: the same; also decodes it by another program, and checks that readers find everything by name.
 check_packed() {
 	again=$BATS_TEST_TMPDIR/again
 	python3 -S "$TESTS/tools/packed.py" names "$mnt/packed"
-	# What a slow decoder can do.
+	# Small enough for a slow decoder.
 	[[ $(du -b --apparent-size -s "$mnt/packed" | cut -f1) -gt 10000000 ]] ||
 		python3 -S "$TESTS/tools/packed.py" decode "$mnt/packed" "$expected"
 	packed_again

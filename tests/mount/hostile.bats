@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Small directories that were made to lead elsewhere, to widen rights, or to cost much; see tests/tools/hostile.py.
-# Each is refused or served within 5 CPU seconds and 256 MB of memory of its own, and shows nothing it should not.
+# Small directories made to lead elsewhere, to widen permissions, or to be expensive; see tests/tools/hostile.py. Each
+# must be refused or served within 5 CPU seconds and 256 MB of private memory, without disclosing anything.
 
 load lib
 
@@ -13,7 +13,7 @@ make_hostile() {
 	[[ ! -d $model/models--org--name ]] || model=$model/models--org--name
 }
 
-# bounded COMMAND...: within the limits. Of the stacks of threads only what is used costs, but all of it counts here.
+# bounded COMMAND...: within the limits, which count the stacks of threads in full.
 bounded() {
 	(
 		ulimit -St 5
@@ -23,7 +23,7 @@ bounded() {
 	)
 }
 
-# shown CODE [COMMAND...]: the directory mounts, or is refused with CODE and one line; never for want of memory.
+# shown CODE [COMMAND...]: the directory mounts, or is refused with CODE and one line, but never for lack of memory.
 shown() {
 	local code=$1
 
@@ -74,7 +74,7 @@ shown() {
 
 # ---- rights ----
 
-# refused_to_nobody FILE: what nobody cannot read at the source, nobody cannot read in the mount.
+# refused_to_nobody FILE: user nobody can read it neither at the source nor in the mount.
 refused_to_nobody() {
 	need_root
 	mount_model -o allow_other "$model" "$mnt"

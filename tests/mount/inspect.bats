@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Looking around: info, status, attributes and --check tell the truth, to people and to programs.
+# info, status, attributes and --check are right, for people and programs.
 
 load lib
 
@@ -149,9 +149,9 @@ END
 			"$GPTQFS" --check --sha256 -o view="${pair%=*}" "$source" >"$BATS_TEST_TMPDIR/hashes"
 			cmp <(cat "$expected.${pair#*=}.json" && echo) "$BATS_TEST_TMPDIR/hashes"
 		done
-		# fp16 unless asked.
+		# fp16 by default.
 		cmp <("$GPTQFS" --check --sha256 "$source") <(cat "$expected.F16.json" && echo)
-		# By one processor as by all.
+		# The same with one CPU.
 		cmp <(taskset -c "$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')" "$GPTQFS" --check --sha256 "$source") \
 			<(cat "$expected.F16.json" && echo)
 	done
@@ -159,7 +159,7 @@ END
 
 @test "--check --sha256 of views in pieces, and of one that cannot be read" {
 	find_model tiny-qwen2-4b-g64-asym
-	# tensors/ has the same tensors, and joined ones besides.
+	# tensors/ has the same tensors, and also joined ones.
 	"$GPTQFS" --check --sha256 -o view=tensors "$source" >"$BATS_TEST_TMPDIR/hashes"
 	jq -e --slurpfile all "$BATS_TEST_TMPDIR/hashes" 'to_entries | all(. as $e | $all[0][$e.key] == $e.value)' \
 		"$expected.F16.json"
@@ -192,7 +192,7 @@ Cache_hits Cache_misses Cache_bytes Cache_budget_bytes " ]]
 	[[ $(fact Bytes_served) = $((served + $(stat -c %s "$mnt/fp32/model.safetensors"))) ]]
 	# All but the header is computed here: the stored tensors are not F32.
 	(($(fact Bytes_decoded) - decoded >= $(value_of Dense_fp32_bytes "$mnt/info")))
-	# Reading it does not count, so it can be watched.
+	# Reading status is not counted, so it can be watched.
 	[[ $(fact Reads) = $(fact Reads) ]]
 	[[ $(date -r "$mnt/status" +%s) -ge $(($(date +%s) - 5)) ]]
 	if [[ $EUID = 0 && -w /sys/class/bdi ]]; then
@@ -233,7 +233,7 @@ assert b"".join(os.pread(fd, 7, i) for i in range(0, len(before) + 100, 7)) == b
 assert os.pread(fd, 100, len(before)) == b"" and os.pread(fd, 100, 1 << 40) == b""
 after = open(sys.argv[1], "rb").read()
 assert after != before
-# Many at once: each is whole.
+# Many at once: each is complete.
 many = [os.open(sys.argv[1], os.O_RDONLY) for _ in range(50)]
 assert all(os.read(f, 65536).count(b"\n") == before.count(b"\n") for f in many)
 END
@@ -362,7 +362,7 @@ for path in root, file:
         need = call("getxattr", path, name, None, 0)
         room = ctypes.create_string_buffer(need)
         n = call("getxattr", path, name, room, need)
-        # Counters grow between two calls, and their size does not.
+        # Counters grow between two calls, but their size does not.
         assert n == need, (name, n, need)
         assert b"\0" not in room.raw[:n]
         if n > 1:
@@ -454,7 +454,7 @@ forgotten() {
 	read -r _ links _ _ listed _ < <(LC_ALL=C ls -l "$file")
 	[[ $listed = "$size" && $links = 1 ]]
 	[[ $(stat -c '%s %b %B' "$file") = "$size $(((size + 511) / 512)) 512" ]]
-	# The newest of the shards a file is computed from; a file that passes has its own.
+	# The newest of the shards; passed files have their own.
 	newest=$(stat -c %Y "$source"/*.safetensors | sort -n | tail -1)
 	[[ $(stat -c %Y "$file") = "$newest" ]]
 	[[ $(stat -Lc '%Y %s' "$source/tokenizer.json") = "$(stat -c '%Y %s' "$mnt/fp16/tokenizer.json")" ]]

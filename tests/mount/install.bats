@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Fitting in: what is installed, that help, man page and completions tell the same options, and mounts by mount(8).
+# Installation; agreement of help, man page and completions on options; and mounts by mount(8).
 
 load lib
 
 MAN=$ROOT/contrib/gptqfs.1
 
-# install_to DIR ARGUMENT...: make install with what was built, as it is (-o): these are no tests of building.
+# install_to DIR ARGUMENT...: make install without rebuilding (-o): these do not test the build.
 install_to() {
 	local to=$1
 
@@ -14,7 +14,7 @@ install_to() {
 	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$ROOT" -o "$GPTQFS" B="$(dirname "$GPTQFS")" DESTDIR="$to" "$@"
 }
 
-# Options as help spells them, one each line: -f, --cpu=LEVEL, -o view=NAME.
+# Options as spelled by help, one per line: -f, --cpu=LEVEL, -o view=NAME.
 spellings() {
 	"$GPTQFS" --help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | grep -vxF -e '-o ...'
 }
@@ -102,13 +102,13 @@ END
 	done
 }
 
-# bash_completes LINE: what is offered, sorted.
+# bash_completes LINE: prints the completions, sorted.
 bash_completes() {
 	cat >"$BATS_TEST_TMPDIR/complete" <<'END'
 source "$1/contrib/completions/gptqfs.bash"
 compopt() { :; } # only within a completion of readline's
 COMP_LINE=$2 COMP_POINT=${#2}
-# Words as readline breaks them.
+# Words as split by readline.
 COMP_WORDBREAKS=$' \t\n"\'><=;|&(:'
 read -ra COMP_WORDS <<<"${2//=/ = }"
 [[ $2 != *[\ =] ]] || COMP_WORDS+=("")
@@ -124,7 +124,7 @@ fish_completes() {
 		complete -C '$1'" | cut -f1 | LC_ALL=C sort
 }
 
-# zsh asks before it lists much, folds what is alike into one line, and draws: so its rows are asked for themselves.
+# zsh asks before long lists, folds similar entries into one line, and draws: so its rows are requested directly.
 zsh_rows() {
 	PATH=$BATS_TEST_TMPDIR/bin:$PATH zsh -f -c '
 		help=$(gptqfs --help); words=(gptqfs ""); CURRENT=2; PREFIX=
@@ -158,7 +158,7 @@ completion_setup() {
 
 @test "fish completes every option of the help, views and values" {
 	completion_setup fish
-	# Long options are offered once a second dash is typed.
+	# Long options are offered after a second dash.
 	diff <((fish_completes "gptqfs -" && fish_completes "gptqfs --") | LC_ALL=C sort -u) \
 		<((echo -o && cat "$BATS_TEST_TMPDIR/options") | LC_ALL=C sort)
 	diff <(fish_completes "gptqfs -o ") "$BATS_TEST_TMPDIR/words"
@@ -185,7 +185,7 @@ completion_setup() {
 		run -0 systemd-analyze verify --man=no "$unit"
 		[[ $output != *gptqfs@* && $output != *mnt-llama* ]] || fail "$output"
 	done
-	# The name of a mount unit says where.
+	# A mount unit is named after its mountpoint.
 	[[ $(systemd-escape --path --suffix=mount "$(sed -n 's/^Where=//p' "$ROOT/contrib/systemd/mnt-llama.mount")") = mnt-llama.mount ]]
 }
 
@@ -210,7 +210,7 @@ mounted_and_right() {
 	mounted_and_right
 	find_server "$mnt"
 	unmount "$mnt"
-	# -f: all but mounting, so errors too.
+	# -f: everything but mounting, including errors.
 	run -0 as_mount "$model" "$mnt" -f -o rw
 	not_mounted "$mnt"
 	run -2 as_mount "$BATS_TEST_TMPDIR/missing" "$mnt" -fv

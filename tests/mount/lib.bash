@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What the tests of mounted models share. Mounts are made below the directory of the test; teardown takes away all that
-# is mounted there and ends the servers of it, whatever became of the test.
+# Shared by the tests of mounted models. Mounts are below the directory of the test; teardown removes all mounts there
+# and ends their servers, even if the test failed.
 
 bats_require_minimum_version 1.5.0
 
@@ -16,12 +16,12 @@ where() {
 	printf '%s' "${BATS_TEST_TMPDIR:-$BATS_FILE_TMPDIR}"
 }
 
-# A server in the background has no stderr, so sanitizers report to files, which teardown looks for.
+# A background server has no stderr, so sanitizers report to files, which teardown checks.
 watch_sanitizers() {
 	local words
 
 	words=log_path=$(where)/sanitizer
-	# The last of two values counts.
+	# The last value counts.
 	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}$words
 	export UBSAN_OPTIONS=${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}print_stacktrace=1:$words
 	export TSAN_OPTIONS=${TSAN_OPTIONS:+$TSAN_OPTIONS:}$words
@@ -108,7 +108,7 @@ wait_until() {
 	done
 }
 
-# True if this process is over, reaped or not.
+# True if this process has ended, reaped or not.
 is_gone() {
 	local line
 
@@ -124,7 +124,7 @@ is_running() {
 	fi
 }
 
-# All mountpoints, the last one mounted first. Blanks and backslashes are octal numbers in mountinfo.
+# All mountpoints, the latest first. Blanks and backslashes are octal escapes in mountinfo.
 mountpoints() {
 	local lines i path
 
@@ -147,7 +147,7 @@ not_mounted() {
 
 # ---- servers ----
 
-# servers_of PATTERN: processes that are ours by their program, and by an argument that is like the pattern.
+# servers_of PATTERN: gptqfs processes with an argument that matches the pattern.
 servers_of() {
 	local proc arg args
 
@@ -197,13 +197,13 @@ is_ready() {
 	is_gone "$server" || { is_mounted "$1" && ls "$1" >/dev/null 2>&1; }
 }
 
-# unmount MOUNTPOINT: and wait for its server to leave.
+# unmount MOUNTPOINT: and wait for its server to exit.
 unmount() {
 	fusermount3 -u "$1"
 	wait_until 20 is_gone "$server" || fail "the server did not leave after the unmount"
 }
 
-# end_below DIRECTORY: what is mounted below it, and its servers.
+# end_below DIRECTORY: removes the mounts below it, and ends their servers.
 end_below() {
 	local pids pid at rc=0
 
@@ -215,22 +215,22 @@ end_below() {
 	for pid in $pids; do
 		wait_until 20 is_gone "$pid" && continue
 		echo "server $pid did not leave after the unmount" >&2
-		# Numbers are used again: is it still the same?
+		# Process numbers are reused: check that it is still the same.
 		servers_of "$1/*" | grep -qx "$pid" && kill -KILL "$pid"
 		rc=1
 	done
 	return $rc
 }
 
-# Ends all that this test (or file) started. Fails if a server would not go, or a sanitizer had something to say.
+# Ends everything this test (or file) started. Fails if a server did not exit, or a sanitizer reported an error.
 end_all() {
 	local dir rc=0 pid report
 
 	for pid in "${processes[@]}"; do
-		# Only while it is still a job of this shell: numbers are used again.
+		# Only while it is still a job of this shell: process numbers are reused.
 		jobs -p | grep -qx "$pid" && kill -KILL "$pid"
 	done
-	# Whatever a test had open on a mount was 9.
+	# Tests use descriptor 9 for files on a mount.
 	exec 9<&-
 	for dir in "$(where)" "${places[@]}"; do
 		end_below "$dir" || rc=1
@@ -246,14 +246,14 @@ end_all() {
 	return $rc
 }
 
-# public_directory: a directory outside of the test's that other users may pass through, in $dir. Ended like it.
+# public_directory: a directory that other users can search, in $dir. Cleaned up like that of the test.
 public_directory() {
 	dir=$(mktemp -d)
 	places+=("$dir")
 	chmod 711 "$dir"
 }
 
-# in_background COMMAND...: ended with the test if it is still there. $process is its process.
+# in_background COMMAND...: ended with the test if still running. $process is its process.
 in_background() {
 	"$@" 3>&- &
 	process=$!
@@ -278,7 +278,7 @@ while at < len(copy):
         size = min(4096 - at % 4096, len(copy) - at)
         failed += size
     else:
-        # Fewer bytes than asked for are those before a page that cannot be read.
+        # A short read ends before an unreadable page.
         size = len(data)
         assert size and data == copy[at:at + size], f"wrong bytes near {at}"
         good += size

@@ -11,7 +11,7 @@ real() {
 	compare_views "$mnt"
 }
 
-# synthetic KIND: one that make_checkpoint.py writes, and knows the values of.
+# synthetic KIND: one written by make_checkpoint.py, with known values.
 synthetic() {
 	make_checkpoint "$1"
 	mount_model "$model" "$mnt"
@@ -66,7 +66,7 @@ synthetic() {
 	compare_views "$mnt"
 	grep -q "^Checkpoint_format: *gptq_v2 (given as -o zeros=v2)$" "$mnt/info"
 	unmount "$mnt"
-	# A file's own label counts, and contradiction is an error of usage.
+	# A label in the file counts, and contradicting it is a usage error.
 	run -1 "$GPTQFS" -o zeros=v9 "$model" "$mnt"
 	[[ $output = *"zeros=v9"*"v1 or v2"* ]]
 	rm -r "$model"
@@ -80,7 +80,7 @@ synthetic() {
 @test "made here: a tied head" { synthetic tied_head; }
 @test "made here: BF16 scales" { synthetic bf16_scales; }
 @test "made here: F32 scales" { synthetic f32_scales; }
-# repaired KIND WORDS: served as meant, and told.
+# repaired KIND WORDS: served as intended, and reported.
 repaired() {
 	synthetic "$1"
 	grep -q "^Modules_repaired: *1$" "$mnt/info" && grep -q "^Warning: .*$2" "$mnt/info" || fail "$(cat "$mnt/info")"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# A mounted model, as programs and people see it: names, attributes, bytes, and what signals and unmounts do.
+# A mounted model for programs and people: names, attributes, bytes, and the effects of signals and unmounts.
 
 load lib
 
-# One mount that many tests only look at: a model with all kinds of files beside its weights. And one that is left alone
-# after some reads, for the test of idle memory at the end.
+# One mount for many tests that do not change it: a model with all kinds of files beside its weights. And one that stays
+# idle after some reads, for the test of idle memory at the end.
 setup_file() {
 	watch_sanitizers
 	model=$BATS_FILE_TMPDIR/model
@@ -126,7 +126,7 @@ for where, dirs, files in os.walk(mnt):
     for name in dirs + files:
         path = os.path.join(where, name)
         st = os.lstat(path)
-        # What readdir told is what stat tells.
+        # readdir and stat must agree.
         assert listed[name].inode() == st.st_ino and listed[name].stat().st_size == st.st_size, path
         assert st.st_ino not in seen, path
         seen.add(st.st_ino)
@@ -230,7 +230,7 @@ END
 	[[ $(findmnt -nro SOURCE "$mnt" | sed 's/\\x20/ /g; s/\\x5c/\\/g') = "$model" ]]
 	compare_view "$mnt" F16
 	cmp "$mnt/name, with blank.txt" "$model/name, with blank.txt"
-	# The server finds its mount again to take it away.
+	# The server must find its mount to remove it.
 	kill -TERM "$server"
 	wait_until 10 not_mounted "$mnt"
 }
@@ -347,7 +347,7 @@ copy_of_view() {
 	shared_mount
 	cp -r "$mnt" "$BATS_TEST_TMPDIR/copy"
 	diff -r --exclude=status "$mnt" "$BATS_TEST_TMPDIR/copy"
-	# What status says takes no room in the mount, but in the copy it does.
+	# status takes no space in the mount, but does in the copy.
 	grep -q "^Reads:" "$BATS_TEST_TMPDIR/copy/status"
 	: >"$BATS_TEST_TMPDIR/copy/status"
 	diff <(cd "$mnt" && find . -type f -printf '%p %s\n' | sort) \
@@ -572,7 +572,7 @@ END
 	exec 9<"$file"
 	slow_reader "$file" "$copy"
 	kill -KILL "$server"
-	# Readers get an error, and do not hang.
+	# Readers must get an error, not hang.
 	code=0
 	wait "$process" || code=$?
 	[[ $code != 0 ]]
@@ -588,7 +588,7 @@ END
 @test "an ordinary user mounts, reads and unmounts" {
 	need_namespace
 	make_checkpoint act_order
-	# Of the checkout and of this test's directory nothing need be open to others.
+	# The checkout and this test's directory may be inaccessible to others.
 	public_directory
 	cp -r "$GPTQFS" "$TESTS/tools/compare.py" "$model" "$model".*.json "$dir"
 	chmod -R go+rX "$dir"/*
@@ -599,14 +599,14 @@ set -eu
 export ASAN_OPTIONS=log_path=$PWD/log/sanitizer UBSAN_OPTIONS=log_path=$PWD/log/sanitizer
 export TSAN_OPTIONS=log_path=$PWD/log/sanitizer
 ./gptqfs model mnt 2>log/err
-# One line, and it says what root may do about it.
+# One line, which says what root can do.
 grep -q "readahead stays at [0-9]* KiB.*as root: echo [0-9]* > /sys/class/bdi/.*/read_ahead_kb" log/err
 [ "$(wc -l <log/err)" = 1 ]
 grep " $PWD/mnt ro,nosuid,nodev.*fuse.gptqfs $PWD/model .*user_id=65534" /proc/self/mountinfo
 python3 compare.py mnt/fp16 model.F16.json mnt/fp32 model.F32.json
 fusermount3 -u mnt
 [ -z "$(grep " $PWD/mnt " /proc/self/mountinfo)" ]
-# A signal has the mount taken away by fusermount3.
+# On a signal, fusermount3 removes the mount.
 ./gptqfs -f -o view=bf16 model mnt 2>log/err &
 until [ -e mnt/config.json ]; do sleep 0.1; done
 python3 compare.py mnt model.BF16.json
@@ -617,7 +617,7 @@ code=0
 ./gptqfs model mnt -- sh -c 'python3 compare.py mnt/fp16 model.F16.json && exit 6' 2>log/err || code=$?
 [ $code = 6 ]
 [ -z "$(grep " $PWD/mnt " /proc/self/mountinfo)" ]
-# What goes wrong names the way out.
+# Errors name the remedy.
 code=0
 ./gptqfs model other 2>log/err || code=$?
 [ $code = 4 ]
@@ -629,7 +629,7 @@ if ! grep -q "^ *user_allow_other" /etc/fuse.conf; then
 	grep -q "user_allow_other in /etc/fuse.conf" log/err
 fi
 END
-	# A namespace of processes too: whatever happens, no server outlives this.
+	# Also a PID namespace, so that no server can outlive this.
 	run -0 unshare -m -p -f --kill-child --mount-proc bash -c '
 		cd "$1" && mount -t tmpfs -o dev,mode=755 none dev && mknod -m 666 dev/fuse c 10 229 &&
 		mount --bind dev/fuse /dev/fuse || exit
@@ -648,6 +648,6 @@ END
 		((bytes == 0)) || ! sleep 3
 	}
 	wait_until 40 idle_is_empty
-	# Sanitizers keep freed memory for themselves.
+	# Sanitizers retain freed memory.
 	sanitized || (($(awk '/^RssAnon/ { print $2 }' "/proc/$server/status") < 8192))
 }

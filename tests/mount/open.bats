@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
-# Opening a directory: which files count, which are missing, which are not what they seem; and where links may lead.
+# Opening a directory: which files count, missing and misleading files, and where links may lead.
 
 load lib
 

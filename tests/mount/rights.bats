@@ -4,7 +4,7 @@
 
 load lib
 
-# public KIND: the checkpoint in a directory that everybody may pass, $dir/model; $mnt is beside it.
+# public KIND: the checkpoint in a directory that everybody can search, $dir/model; $mnt is beside it.
 public() {
 	need_root
 	make_checkpoint "$1"
@@ -14,7 +14,7 @@ public() {
 	mnt=$dir/mnt
 }
 
-# may UID[:GID] FILE: whether that user can read it.
+# may UID[:GID] FILE: true if that user can read it.
 may() {
 	setpriv --reuid="${1%:*}" --regid="${1#*:}" --clear-groups head -c 1 "$2" >"$BATS_TEST_TMPDIR/byte" 2>&1
 }
@@ -57,7 +57,7 @@ END
 	mount_model -o allow_other "$dir/home/model" "$mnt"
 	run ! may 65534 "$mnt/fp16/config.json"
 	unmount "$mnt"
-	# 0711 is enough to pass, and what the options say comes first.
+	# 0711 is enough for search, and options take precedence.
 	chmod 711 "$dir/home"
 	mount_model -o allow_other "$dir/home/model" "$mnt"
 	may 65534 "$mnt/fp16/config.json"
@@ -109,7 +109,7 @@ END
 	mount_model -o allow_other "$model" "$mnt"
 	run ! may 65534:1234 "$mnt/fp16/model.safetensors"
 	unmount "$mnt"
-	# One user may not do what all others may; of the directory likewise.
+	# One user may not do what all others may; the same for the directory.
 	acl "$model/model-00001-of-00003.safetensors" 1:6 2:0:65534 4:4 16:4 32:4
 	acl "$model" 1:7 2:0:65533 4:5 16:5 32:5
 	run ! may 65534 "$model/model-00001-of-00003.safetensors"

@@ -13,7 +13,7 @@ check_tensors() {
 	python3 -S "$TESTS/tools/tensors.py" "$1" "$source" "$expected.$2.json" "$expected.${3:-$2}.json"
 }
 
-# make_source KIND: as make_checkpoint, and it is $source too.
+# make_source KIND: as make_checkpoint, also in $source.
 make_source() {
 	make_checkpoint "$1"
 	source=$model
@@ -71,12 +71,12 @@ make_source() {
 	make_source names
 	mount_model "$model" "$mnt"
 	check_tensors "$mnt/tensors" F16
-	# All of it can be listed, copied and found again.
+	# Everything can be listed, copied and looked up.
 	cp -r "$mnt/tensors" "$BATS_TEST_TMPDIR/copy"
 	diff -r "$mnt/tensors" "$BATS_TEST_TMPDIR/copy"
 	[[ -z $(find "$mnt" -name '*[[:cntrl:]]*') ]]
 	[[ -f $mnt/tensors/%/%/%2F/%/%2Fescape.npy ]]
-	# A part that was cut is told in full.
+	# .info has a cut part in full.
 	grep -q "^Tensor: *y\{300\}1\.weight$" "$mnt"/tensors/yyy*.info
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# CASES=N for more or fewer checkpoints, SEED=N for those of an earlier run.
+# CASES=N for more or fewer checkpoints, SEED=N to repeat an earlier run.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
 # About 20 seconds of one CPU each.

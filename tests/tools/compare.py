@@ -4,9 +4,9 @@
 
     compare.py [--fused] VIEW_DIR EXPECTED.json [VIEW_DIR EXPECTED.json]...
 
-Reads the shards like any reader of safetensors (header, then each tensor's bytes) and also checks the container: data on a
-4096-byte boundary, offsets without gaps, index and shards consistent. --fused: q, k, v and gate, up are joined in the view
-if they have equally many columns, but not in EXPECTED; the rows of each part are compared.
+Reads the shards like any reader of safetensors (header, then each tensor's bytes) and also checks the container: data
+on a 4096-byte boundary, offsets without gaps, index and shards consistent. --fused: q, k, v and gate, up are joined in
+the view if they have equally many columns, but not in EXPECTED; the rows of each part are compared.
 """
 import contextlib
 import hashlib

@@ -6,8 +6,8 @@
     make_checkpoint.py --list        names the kinds
 
 It packs codes itself, from the description of the format, and so knows the dense model: for supported kinds it writes
-DIR.F16.json, DIR.BF16.json and DIR.F32.json for compare.py, and for kinds about config.json the expected file in each view,
-DIR.config.VIEW.json.
+DIR.F16.json, DIR.BF16.json and DIR.F32.json for compare.py, and for kinds about config.json the expected file in each
+view, DIR.config.VIEW.json.
 """
 import os
 import sys
