@@ -76,16 +76,16 @@ struct gptqfs_options {
 	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */
 	bool follow_symlinks; /* allow symlinks that lead out of the model directory */
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
-	bool gguf_q2;         /* store 2-bit weights as Q2_0 in the GGUF file, which only new programs read */
+	bool gguf_q2;         /* store 2-bit weights as Q2_0 in the GGUF file, which only recent programs read */
 	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for that of the source */
 	gid_t gid;            /* group shown; (gid_t)-1 for that of the source */
 	/* Permission bits to clear from 0444 (directories: 0555) everywhere; (mode_t)-1 for those of the source. */
 	mode_t umask;
-	/* Adapters merged into every view, in this order: "DIR" or "DIR:SCALE", [lora_count]. */
+	/* [lora_count] adapters to merge into every view, in this order: "DIR" or "DIR:SCALE". */
 	const char *const *lora;
 	size_t lora_count;
-	const char *loras;        /* a directory of adapters, each shown in views of its own; or NULL */
-	bool lora_base_tokenizer; /* keep the model's tokenizer where an adapter brings one */
+	const char *loras;        /* directory of adapters, each with its own views; or NULL */
+	bool lora_base_tokenizer; /* keep the model's tokenizer even if an adapter has one */
 	bool blobs;        /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
 	const char *accel; /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda load; NULL for the installed one */
