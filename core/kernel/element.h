@@ -40,6 +40,17 @@ static inline float element_load(const void *array, size_t i, enum dtype dtype)
 	}
 }
 
+/* Returns element i of an array of F16, BF16 or F32 as the bits of an fp16; the value must be exactly one. */
+static inline uint16_t element_half(const void *array, size_t i, enum dtype dtype)
+{
+	uint16_t half;
+
+	if (dtype != DTYPE_F16)
+		return half_of_float(element_load(array, i, dtype));
+	memcpy(&half, (const unsigned char *)array + i * 2, 2);
+	return half;
+}
+
 /* Stores element i of an array of F16, BF16 or F32, rounded to nearest even, NaN made canonical. */
 static inline void element_store(void *array, size_t i, float value, enum dtype dtype)
 {

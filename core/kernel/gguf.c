@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#include "base/half.h"
-
 static const struct gguf_layout layouts[GGUF_BLOCKS] = {
     [GGUF_Q2_0] = {"Q2_0", 42, 41, 64, 18, -2, 2},
     [GGUF_Q4_0] = {"Q4_0", 2, 2, 32, 18, -8, 7},
@@ -20,65 +18,66 @@ const struct gguf_layout *gguf_layout(enum gguf_block type)
 	return &layouts[type];
 }
 
-static void put_scale(unsigned char *block, float scale)
+static int level_of(uint16_t half)
 {
-	const uint16_t half = half_of_float(scale);
-
-	memcpy(block, &half, 2);
+	return half & 0x8000 ? -(half & 0x7fff) : half;
 }
 
-static void pack_q2_0(void *dst, const struct gguf_weights *w, size_t blocks)
+static void put_scale(unsigned char *block, uint16_t scale)
+{
+	memcpy(block, &scale, 2);
+}
+
+static void pack_q2_0(void *dst, const struct gguf_row *w, size_t blocks)
 {
 	for (size_t b = 0; b < blocks; b++) {
 		unsigned char *block = (unsigned char *)dst + b * 18;
-		const uint8_t *code = w->code + b * 64;
-		const int turned = w->zero[b * 64] == 2;
+		const int sign = w->zero[b] == 2 ? -1 : 1;
 
-		put_scale(block, turned ? -w->scale[b * 64] : w->scale[b * 64]);
+		put_scale(block, sign < 0 ? w->scale[b] ^ 0x8000 : w->scale[b]);
 		memset(block + 2, 0, 16);
 		for (int i = 0; i < 64; i++)
-			block[2 + i / 4] |= (unsigned char)((turned ? 3 - code[i] : code[i]) << i % 4 * 2);
+			block[2 + i / 4] |= (unsigned char)((sign * level_of(w->level[b * 64 + i]) + 1) << i % 4 * 2);
 	}
 }
 
-static void pack_q4_0(void *dst, const struct gguf_weights *w, size_t blocks)
+static void pack_q4_0(void *dst, const struct gguf_row *w, size_t blocks)
 {
 	for (size_t b = 0; b < blocks; b++) {
 		unsigned char *block = (unsigned char *)dst + b * 18;
-		const uint8_t *code = w->code + b * 32;
-		const int add = 8 - w->zero[b * 32];
+		const uint16_t *level = w->level + b * 32;
 
-		put_scale(block, w->scale[b * 32]);
+		put_scale(block, w->scale[b]);
 		for (int i = 0; i < 16; i++)
-			block[2 + i] = (unsigned char)((code[i] + add) | (code[i + 16] + add) << 4);
+			block[2 + i] = (unsigned char)((level_of(level[i]) + 8) | (level_of(level[i + 16]) + 8) << 4);
 	}
 }
 
-static void pack_q5_0(void *dst, const struct gguf_weights *w, size_t blocks)
+static void pack_q5_0(void *dst, const struct gguf_row *w, size_t blocks)
 {
 	for (size_t b = 0; b < blocks; b++) {
 		unsigned char *block = (unsigned char *)dst + b * 22;
-		const uint8_t *code = w->code + b * 32;
-		const int add = 16 - w->zero[b * 32];
+		const uint16_t *level = w->level + b * 32;
 		uint32_t high = 0;
 
-		put_scale(block, w->scale[b * 32]);
+		put_scale(block, w->scale[b]);
 		for (int i = 0; i < 32; i++)
-			high |= (uint32_t)(code[i] + add) >> 4 << i;
+			high |= (uint32_t)(level_of(level[i]) + 16) >> 4 << i;
 		memcpy(block + 2, &high, 4);
 		for (int i = 0; i < 16; i++)
-			block[6 + i] = (unsigned char)(((code[i] + add) & 15) | (code[i + 16] + add) << 4);
+			block[6 + i] = (unsigned char)(((level_of(level[i]) + 16) & 15) |
+						       ((level_of(level[i + 16]) + 16) & 15) << 4);
 	}
 }
 
-static void pack_q8_0(void *dst, const struct gguf_weights *w, size_t blocks)
+static void pack_q8_0(void *dst, const struct gguf_row *w, size_t blocks)
 {
 	for (size_t b = 0; b < blocks; b++) {
 		unsigned char *block = (unsigned char *)dst + b * 34;
 
-		put_scale(block, w->scale[b * 32]);
+		put_scale(block, w->scale[b]);
 		for (int i = 0; i < 32; i++)
-			block[2 + i] = (unsigned char)(w->code[b * 32 + i] - w->zero[b * 32]);
+			block[2 + i] = (unsigned char)level_of(w->level[b * 32 + i]);
 	}
 }
 

@@ -30,14 +30,18 @@ struct gguf_layout {
 
 const struct gguf_layout *gguf_layout(enum gguf_block type);
 
-/* Weights one after another; zero and scale are the same for all of a block. */
-struct gguf_weights {
-	const uint8_t *code, *zero;
-	const float *scale;
+/*
+ * A row of weights. Levels are code - zero times 2^-24, the smallest fp16: so each is a sign and a magnitude. That is
+ * what the kernels that decode weights write where every scale is that number.
+ */
+struct gguf_row {
+	const uint16_t *level; /* fp16 [blocks * weights] */
+	const uint16_t *scale; /* fp16 [blocks] */
+	const uint8_t *zero;   /* [blocks] for Q2_0, else NULL */
 };
 
 /* Writes blocks, without gaps, and not a byte beyond. dst need not be aligned. */
-typedef void gguf_fn(void *dst, const struct gguf_weights *w, size_t blocks);
+typedef void gguf_fn(void *dst, const struct gguf_row *w, size_t blocks);
 
 /* The C reference. */
 extern gguf_fn *const gguf_reference[GGUF_BLOCKS];
@@ -47,7 +51,12 @@ struct gguf_dsp {
 	gguf_fn *pack[GGUF_BLOCKS];
 };
 
+#define GGUF_UNIT 1 /* 2^-24 as fp16 */
+
 /* Fills the table with the C reference. */
 void gguf_init(struct gguf_dsp *dsp);
+
+/* Overrides what the instruction set does faster. Call only where cpu_detect() allows it. */
+void gguf_init_avx2(struct gguf_dsp *dsp);
 
 #endif

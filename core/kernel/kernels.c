@@ -30,6 +30,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 #endif
 #if defined(__x86_64__)
 	if (level >= CPU_AVX2) {
+		gguf_init_avx2(&k->gguf);
 		gptq_init_avx2(&k->gptq);
 		cast_init_avx2(k->cast);
 		fp8_init_avx2(&k->fp8);

@@ -89,21 +89,38 @@ void affine_codes(const struct encoded *e, const struct code_rect *r, const stru
 	for (uint32_t n = (uint32_t)r->row0; n < r->row0 + r->rows; n++)
 		for (uint32_t k = (uint32_t)r->column0; k < r->column0 + r->columns; k++, i++) {
 			const uint32_t g = affine_group(m, k);
-			const int32_t zero = affine_zero(m, n, g), move = zero < 0 ? -zero : 0;
+			const int32_t zero = out->code || out->zero ? affine_zero(m, n, g) : 0,
+				      move = zero < 0 ? -zero : 0;
 
-			out->code[i] = (uint8_t)((int32_t)affine_code(m, n, k) + move);
-			out->zero[i] = (uint8_t)(zero + move);
-			out->scale[i] = element_load(m->scales, affine_scale_index(m, n, g), m->scale_dtype);
+			if (out->code)
+				out->code[i] = (uint8_t)((int32_t)affine_code(m, n, k) + move);
+			if (out->zero)
+				out->zero[i] = (uint8_t)(zero + move);
+			if (out->scale)
+				out->scale[i] = element_load(m->scales, affine_scale_index(m, n, g), m->scale_dtype);
+			if (out->half)
+				out->half[i] = element_half(m->scales, affine_scale_index(m, n, g), m->scale_dtype);
 		}
+}
+
+void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
+    const struct kernel_rect *r)
+{
+	struct affine_matrix m = *affine_of(e);
+
+	m.scales = (const unsigned char *)units;
+	m.scale_dtype = DTYPE_F16;
+	k->affine.rows[DTYPE_F16](dst, &m, r);
 }
 
 void affine_levels(const struct encoded *e, struct code_levels *out)
 {
 	const struct affine_matrix *m = affine_of(e);
 	const uint32_t rows = m->offset == AFFINE_MIDDLE ? 1 : m->rows;
-	const uint64_t scales = m->scale_dtype == DTYPE_F16 ? 0 : affine_scale_index(m, m->rows - 1, m->groups);
+	const uint64_t all = affine_scale_index(m, m->rows - 1, m->groups),
+		       scales = m->scale_dtype == DTYPE_F16 ? 0 : all;
 
-	*out = code_levels_begin(m->bits, code_levels_run(m->columns, m->block_columns, m->g_idx));
+	*out = code_levels_begin(m->bits, code_levels_run(m->columns, m->block_columns, m->g_idx), all);
 	for (uint32_t n = 0; n < rows; n++)
 		for (uint32_t g = 0; g < m->groups; g++)
 			code_levels_zero(out, affine_zero(m, n, g));

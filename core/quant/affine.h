@@ -24,6 +24,8 @@ struct affine_module {
 int affine_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
     const struct generator **g);
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
+void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
+    const struct kernel_rect *r);
 void affine_levels(const struct encoded *e, struct code_levels *out);
 void affine_describe(const struct encoded *e, struct facts *out);
 void affine_summarize(const struct encoded *e, struct text *out);

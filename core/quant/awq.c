@@ -117,10 +117,25 @@ static void awq_codes(const struct encoded *e, const struct code_rect *r, const 
 		for (uint64_t k = r->column0; k < r->column0 + r->columns; k++, i++) {
 			const uint32_t row = (uint32_t)n, g = (uint32_t)k / t->group_size;
 
-			out->code[i] = (uint8_t)awq_code(t, row, (uint32_t)k);
-			out->zero[i] = (uint8_t)awq_zero(t, row, g);
-			out->scale[i] = element_load(t->scales, awq_scale_index(t, row, g), t->scale_dtype);
+			if (out->code)
+				out->code[i] = (uint8_t)awq_code(t, row, (uint32_t)k);
+			if (out->zero)
+				out->zero[i] = (uint8_t)awq_zero(t, row, g);
+			if (out->scale)
+				out->scale[i] = element_load(t->scales, awq_scale_index(t, row, g), t->scale_dtype);
+			if (out->half)
+				out->half[i] = element_half(t->scales, awq_scale_index(t, row, g), t->scale_dtype);
 		}
+}
+
+static void awq_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
+    const struct kernel_rect *r)
+{
+	struct awq_tensor t = awq_module_of(e)->t;
+
+	t.scales = (const unsigned char *)units;
+	t.scale_dtype = DTYPE_F16;
+	k->awq.rows[t.layout][DTYPE_F16](dst, &t, r);
 }
 
 static void awq_levels(const struct encoded *e, struct code_levels *out)
@@ -128,7 +143,8 @@ static void awq_levels(const struct encoded *e, struct code_levels *out)
 	const struct awq_tensor *t = &awq_module_of(e)->t;
 	const uint32_t groups = (t->in_features - 1) / t->group_size + 1;
 
-	*out = code_levels_begin(4, code_levels_run(t->in_features, t->group_size, NULL));
+	*out = code_levels_begin(4, code_levels_run(t->in_features, t->group_size, NULL),
+	    (uint64_t)t->slots * t->out_features);
 	for (uint32_t n = 0; n < t->out_features; n++)
 		for (uint32_t g = 0; g < groups; g++) {
 			code_levels_zero(out, (int32_t)awq_zero(t, n, g));
@@ -202,6 +218,7 @@ static const struct encoding awq_encoding = {
     .suffixes = suffixes,
     .rows = awq_dense_rows,
     .codes = awq_codes,
+    .units = awq_units,
     .levels = awq_levels,
     .describe = awq_describe,
     .summarize = awq_summarize,

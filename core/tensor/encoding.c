@@ -22,7 +22,8 @@ struct inputs encoded_inputs(struct encoded *e)
 
 /* ---- levels ---- */
 
-#define RUN_MAX 64
+#define RUN_MAX 256
+#define RUN_STEP 64 /* unless the encoding knows better */
 
 uint32_t code_levels_run(uint64_t columns, uint64_t group_size, const uint32_t *g_idx)
 {
@@ -36,10 +37,15 @@ uint32_t code_levels_run(uint64_t columns, uint64_t group_size, const uint32_t *
 	return run;
 }
 
-struct code_levels code_levels_begin(unsigned bits, uint32_t run)
+struct code_levels code_levels_begin(unsigned bits, uint32_t run, uint64_t scales)
 {
-	return (struct code_levels){
-	    .bits = bits, .zero_min = INT32_MAX, .zero_max = INT32_MIN, .run = run, .half = true};
+	return (struct code_levels){.bits = bits,
+	    .zero_min = INT32_MAX,
+	    .zero_max = INT32_MIN,
+	    .run = run,
+	    .half = true,
+	    .scales = scales,
+	    .step = RUN_STEP};
 }
 
 void code_levels_zero(struct code_levels *levels, int32_t zero)

@@ -37,18 +37,24 @@ struct code_rect {
 	uint64_t row0, rows, column0, columns;
 };
 
-/* The components of weights: weight = scale * (code - zero) in fp32. Each array is [rows * columns]. */
+/*
+ * The components of weights: weight = scale * (code - zero) in fp32. Each array is [rows * columns], or NULL if it is
+ * not wanted. `half` is the scale as an fp16, where it is one.
+ */
 struct codes {
 	uint8_t *code, *zero;
 	float *scale;
+	uint16_t *half;
 };
 
 /* Bounds of the components of a weight. */
 struct code_levels {
 	unsigned bits; /* codes are below 2^bits */
 	int32_t zero_min, zero_max;
-	uint32_t run; /* columns [i * run, (i + 1) * run) of a row share zero and scale; a power of two up to 64 */
-	bool half;    /* every scale is exactly an fp16 */
+	uint32_t run;    /* columns [i * run, (i + 1) * run) of a row share zero and scale; a power of two up to 256 */
+	bool half;       /* every scale is exactly an fp16 */
+	uint64_t scales; /* how many there are */
+	uint32_t step;   /* columns: `units` may begin and end at multiples of it */
 };
 
 struct encoding {
@@ -62,6 +68,13 @@ struct encoding {
 	 * weights consist of integer codes of at most 8 bits.
 	 */
 	void (*codes)(const struct encoded *e, const struct code_rect *r, const struct codes *out);
+	/*
+	 * Writes the weights of a rectangle as fp16, with `units` in place of their scales: as many numbers as levels
+	 * says, each 2^-24. So code - zero, which must be below 1024, becomes a sign and a magnitude. Reads maps. NULL
+	 * if `codes` is.
+	 */
+	void (*units)(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
+	    const struct kernel_rect *r);
 	/* Returns the bounds of what `codes` returns, found in zeros and scales alone. Reads maps. NULL if `codes` is.
 	 */
 	void (*levels)(const struct encoded *e, struct code_levels *out);
@@ -83,7 +96,7 @@ struct inputs encoded_inputs(struct encoded *e);
 uint32_t code_levels_run(uint64_t columns, uint64_t group_size, const uint32_t *g_idx);
 
 /* For `levels`: returns bounds without any zero or scale; these add one. */
-struct code_levels code_levels_begin(unsigned bits, uint32_t run);
+struct code_levels code_levels_begin(unsigned bits, uint32_t run, uint64_t scales);
 void code_levels_zero(struct code_levels *levels, int32_t zero);
 void code_levels_scale(struct code_levels *levels, float scale);
 

@@ -7,12 +7,12 @@ int late_run(struct late *late)
 
 	if (atomic_load_explicit(&late->done, memory_order_acquire))
 		return 0;
-	pthread_mutex_lock(&late->lock);
+	pthread_mutex_lock(late->lock);
 	if (!atomic_load_explicit(&late->done, memory_order_relaxed)) {
 		rc = late->plan(late);
 		if (rc == 0)
 			atomic_store_explicit(&late->done, true, memory_order_release);
 	}
-	pthread_mutex_unlock(&late->lock);
+	pthread_mutex_unlock(late->lock);
 	return rc;
 }

@@ -13,18 +13,15 @@
 #include <stdbool.h>
 
 struct late {
-	/* Plans the files. Called by one thread at a time until it returns 0; any other result is -errno, and then it
-	 * has changed nothing that anybody sees. */
+	/*
+	 * Plans the files: once, and no other files at the same time. Returns 0, or -errno after which nothing that
+	 * others see has changed; then it is called again when somebody looks again.
+	 */
 	int (*plan)(struct late *late);
-	const char *refusal; /* set by `plan`: why there are no files but one that tells this; NULL if all is well */
+	const char *refusal; /* set by `plan`: why there is no file but one that tells this; or NULL */
 	atomic_bool done;
-	pthread_mutex_t lock;
+	pthread_mutex_t *lock; /* of all files of a tree */
 };
-
-#define LATE(plan_fn)                                                \
-	{                                                            \
-		.plan = (plan_fn), .lock = PTHREAD_MUTEX_INITIALIZER \
-	}
 
 /* Plans the files unless that is done. Any number of threads. Returns what `plan` does. */
 int late_run(struct late *late);

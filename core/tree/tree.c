@@ -89,7 +89,7 @@ int tree_init(struct tree *tree, struct arena *arena, const struct stat *like)
 {
 	struct node root = like_source(like, true);
 
-	*tree = (struct tree){.arena = arena, .seed = 2166136261u};
+	*tree = (struct tree){.arena = arena, .seed = 2166136261u, .late = PTHREAD_MUTEX_INITIALIZER};
 	if (getrandom(&tree->seed, sizeof(tree->seed), GRND_NONBLOCK) < 0)
 		tree->seed ^= (uint32_t)(uintptr_t)tree; /* early in boot */
 	add_node(tree, (struct node){0});
@@ -154,6 +154,7 @@ uint32_t tree_add_late(struct tree *tree, uint32_t parent, const char *name, con
 	const uint32_t ino = tree_add(tree, parent, name, layout, like);
 
 	if (ino) {
+		late->lock = &tree->late;
 		tree->nodes[ino].late = late;
 		tree->nodes[parent].late = late;
 	}

@@ -33,6 +33,7 @@ struct tree {
 	_Atomic uint64_t bytes; /* of all files that are planned */
 	uint32_t *slots; /* until tree_seal: hash table of nodes by parent and name, at most half full; 0 is free */
 	uint32_t slot_count, seed;
+	pthread_mutex_t late; /* for planning files late */
 };
 
 /* Makes the root, with the attributes of a source directory. Returns 0 or -ENOMEM; call tree_free in either case. */

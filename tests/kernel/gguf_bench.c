@@ -9,7 +9,7 @@
 
 enum { CELLS = 2048 }; /* as many weights as are taken apart at a time */
 
-static double bench_pack(struct bench *b, gguf_fn *pack, const struct gguf_weights *w, enum gguf_block type)
+static double bench_pack(struct bench *b, gguf_fn *pack, const struct gguf_row *w, enum gguf_block type)
 {
 	const struct gguf_layout *layout = gguf_layout(type);
 	const size_t blocks = CELLS / layout->weights, bytes = blocks * layout->bytes;
@@ -24,28 +24,28 @@ static double bench_pack(struct bench *b, gguf_fn *pack, const struct gguf_weigh
 
 void bench_gguf(struct check *c, struct bench *b)
 {
-	static uint8_t code[CELLS], zero[CELLS];
-	static float scale[CELLS];
-	const struct gguf_weights w = {code, zero, scale};
+	static uint16_t level[CELLS], scale[CELLS];
+	static uint8_t zero[CELLS];
+	const struct gguf_row w = {level, scale, zero};
 
 	for (size_t i = 0; i < CELLS; i++) {
-		code[i] = (uint8_t)below(c, 4);
-		zero[i] = 2;
-		scale[i] = 0.5f;
+		level[i] = (uint16_t)below(c, 2);
+		scale[i] = 0x3800;
+		zero[i] = 1 + (uint8_t)below(c, 2);
 	}
-	for (enum cpu_level level = CPU_C; level <= c->max; level++)
+	for (enum cpu_level cpu = CPU_C; cpu <= c->max; cpu++)
 		for (enum gguf_block type = 0; type < GGUF_BLOCKS; type++) {
 			double copy = 1e9, best = 1e9, seconds;
 
-			if (level && c->kernels[level].gguf.pack[type] == c->kernels[level - 1].gguf.pack[type])
+			if (cpu && c->kernels[cpu].gguf.pack[type] == c->kernels[cpu - 1].gguf.pack[type])
 				continue;
 			for (int i = 0; i < BENCH_REPEAT; i++) {
 				seconds = bench_memcpy(b, BENCH_BLOCK) / BENCH_BLOCK;
 				copy = seconds < copy ? seconds : copy;
-				seconds = bench_pack(b, c->kernels[level].gguf.pack[type], &w, type);
+				seconds = bench_pack(b, c->kernels[cpu].gguf.pack[type], &w, type);
 				best = seconds < best ? seconds : best;
 			}
-			printf("%-10s %-5s from cells %8.2f %8.2f %7.3f\n", cpu_name(level), gguf_layout(type)->name,
+			printf("%-10s %-5s from levels %8.2f %8.2f %7.3f\n", cpu_name(cpu), gguf_layout(type)->name,
 			    1 / best / 1e9, 1 / copy / 1e9, copy / best);
 		}
 }

@@ -38,20 +38,25 @@ struct gguf_case {
 	int zeros;
 };
 
-static void make_weights(struct check *c, const struct gguf_case *x, size_t blocks, uint8_t *code, uint8_t *zero,
-    float *scale)
+/* Levels, and what they were made of. */
+struct gguf_weights {
+	uint16_t level[WEIGHTS_MAX], scale[BLOCKS_MAX];
+	uint8_t zero[BLOCKS_MAX];
+	int number[WEIGHTS_MAX]; /* code - zero */
+};
+
+static void make_weights(struct check *c, const struct gguf_case *x, size_t blocks, struct gguf_weights *w)
 {
 	const uint32_t size = gguf_layout(x->type)->weights;
 
 	for (size_t b = 0; b < blocks; b++) {
-		const int z = x->zero + (int)below(c, x->zeros);
-		const uint16_t half = (uint16_t)rnd(c);
-		const double s = number_decode(half, DTYPE_F16);
-
+		w->zero[b] = (uint8_t)(x->zero + (int)below(c, x->zeros));
+		w->scale[b] = (uint16_t)rnd(c);
 		for (size_t i = b * size; i < (b + 1) * size; i++) {
-			code[i] = (uint8_t)below(c, 1u << x->bits);
-			zero[i] = (uint8_t)z;
-			scale[i] = (float)s;
+			w->number[i] = (int)below(c, 1u << x->bits) - w->zero[b];
+			w->level[i] = (uint16_t)number_encode(w->number[i] * 0x1p-24, DTYPE_F16);
+			/* What a negative scale makes of 0. */
+			w->level[i] |= w->number[i] == 0 && below(c, 2) ? 0x8000 : 0;
 		}
 	}
 }
@@ -70,30 +75,29 @@ static void check_fields(struct check *c, const struct gguf_case *x, const unsig
 	for (size_t i = 0; i < blocks * layout->weights; i++) {
 		const unsigned char *block = out + i / layout->weights * layout->bytes;
 		const double d = number_decode(block[0] | block[1] << 8, DTYPE_F16);
+		const double scale = number_decode(w->scale[i / layout->weights], DTYPE_F16);
 
 		/* inf * 0 is a NaN on both sides. */
-		good &= same_number(d * field_of(block, x->type, (int)(i % layout->weights)),
-		    (double)w->scale[i] * (w->code[i] - w->zero[i]));
+		good &= same_number(d * field_of(block, x->type, (int)(i % layout->weights)), scale * w->number[i]);
 	}
 	tell(c, good, "blocks hold other numbers than they were made of");
 }
 
 static void check_gguf_case(struct check *c, const struct gguf_case *x)
 {
-	static uint8_t code[WEIGHTS_MAX], zero[WEIGHTS_MAX];
-	static float scale[WEIGHTS_MAX];
-	const struct gguf_weights w = {code, zero, scale};
+	static struct gguf_weights w;
+	const struct gguf_row row = {w.level, w.scale, w.zero};
 	const size_t blocks = 1 + below(c, BLOCKS_MAX), bytes = blocks * gguf_layout(x->type)->bytes;
 	unsigned char *expected = place(c, EXPECTED, bytes, 1);
 	char what[64];
 
-	make_weights(c, x, blocks, code, zero, scale);
-	gguf_reference[x->type](expected, &w, blocks);
+	make_weights(c, x, blocks, &w);
+	gguf_reference[x->type](expected, &row, blocks);
 	check_fields(c, x, expected, blocks, &w);
 	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
 		unsigned char *out = place_output(c, bytes);
 
-		c->kernels[level].gguf.pack[x->type](out, &w, blocks);
+		c->kernels[level].gguf.pack[x->type](out, &row, blocks);
 		snprintf(what, sizeof(what), "%s %s of %u bits", cpu_name(level), gguf_layout(x->type)->name, x->bits);
 		compare(c, out, expected, bytes, what);
 	}

@@ -17,18 +17,37 @@ static void gptq_codes(const struct encoded *e, const struct code_rect *r, const
 		for (uint64_t k = r->column0; k < r->column0 + r->columns; k++, i++) {
 			const uint32_t g = q->g_idx ? q->g_idx[k] : (uint32_t)k / q->group_size;
 
-			out->code[i] = (uint8_t)qtensor_code(q, (uint32_t)k, (uint32_t)n);
-			out->zero[i] = (uint8_t)qtensor_zero(q, g, (uint32_t)n);
-			out->scale[i] = element_load(q->scales, (size_t)g * q->out_features + n, q->scale_dtype);
+			if (out->code)
+				out->code[i] = (uint8_t)qtensor_code(q, (uint32_t)k, (uint32_t)n);
+			if (out->zero)
+				out->zero[i] = (uint8_t)qtensor_zero(q, g, (uint32_t)n);
+			if (out->scale)
+				out->scale[i] =
+				    element_load(q->scales, (size_t)g * q->out_features + n, q->scale_dtype);
+			if (out->half)
+				out->half[i] = element_half(q->scales, (size_t)g * q->out_features + n, q->scale_dtype);
 		}
+}
+
+static void gptq_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
+    const struct kernel_rect *r)
+{
+	struct qtensor q = gptq_const_module_of(e)->q;
+
+	q.scales = (const unsigned char *)units;
+	q.scale_dtype = DTYPE_F16;
+	if (r->columns != q.in_features)
+		q = qtensor_inputs(&q, r->column0, r->columns);
+	gptq_rows(&k->gptq, &q, DTYPE_F16)(dst, &q, r->row0, r->rows);
 }
 
 static void gptq_levels(const struct encoded *e, struct code_levels *out)
 {
 	const struct qtensor *q = &gptq_const_module_of(e)->q;
-	const uint64_t scales = q->scale_dtype == DTYPE_F16 ? 0 : (uint64_t)q->groups * q->out_features;
+	const uint64_t all = (uint64_t)q->groups * q->out_features, scales = q->scale_dtype == DTYPE_F16 ? 0 : all;
 
-	*out = code_levels_begin(q->bits, code_levels_run(q->in_features, q->group_size, q->g_idx));
+	*out = code_levels_begin(q->bits, code_levels_run(q->in_features, q->group_size, q->g_idx), all);
+	out->step = qtensor_step(q) ? qtensor_step(q) : q->in_features;
 	if (q->zeros == ZEROS_MIDDLE)
 		code_levels_zero(out, 1 << (q->bits - 1));
 	for (uint32_t g = 0; q->zeros != ZEROS_MIDDLE && g < q->groups; g++)
@@ -140,6 +159,7 @@ const struct encoding gptq_encoding = {
     .suffixes = suffixes,
     .rows = gptq_dense_rows,
     .codes = gptq_codes,
+    .units = gptq_units,
     .levels = gptq_levels,
     .describe = gptq_describe,
     .summarize = gptq_summarize,

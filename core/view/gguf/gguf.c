@@ -44,8 +44,9 @@ struct gguf_view {
 
 /* A tensor of the file as it will be written: in blocks, or of a float type. */
 struct shaped {
-	enum gguf_block block; /* or GGUF_BLOCKS: of a float type */
-	enum dtype dtype;      /* that, or what a block would become beside a tensor of one */
+	enum gguf_block block;       /* or GGUF_BLOCKS: of a float type */
+	enum dtype dtype;            /* that, or what a block would become beside a tensor of one */
+	struct gguf_choice *choices; /* [parts] of a matrix */
 	uint64_t offset, bytes;
 };
 
@@ -58,6 +59,8 @@ struct plan_file {
 	struct shaped *shaped;             /* [ts.count] */
 	uint64_t weights[GGUF_BLOCKS + 1]; /* of quantized modules, by block; the last is F16 */
 	size_t modules[GGUF_BLOCKS + 1];
+	uint64_t units;      /* scales of the module that has most */
+	uint16_t *unit;      /* [units] arena */
 	struct text inexact; /* lines of README: modules that no block holds */
 	struct gptqfs_error *err;
 };
@@ -79,17 +82,17 @@ static struct shaped wider(struct shaped a, struct shaped b)
 
 /* A quantized weight that shares its tensor with one that keeps another float type becomes F16, then F32 beside BF16.
  */
-static int shape_encoded(struct plan_file *f, const struct tensor *t, struct shaped *out)
+static int shape_encoded(struct plan_file *f, const struct tensor *t, struct gguf_choice *choice)
 {
-	struct gguf_choice choice = {GGUF_BLOCKS, "an adapter is merged into it"};
 	struct encoded *e = tensor_encoded(t);
 
-	if (tensor_base(t) == t && gguf_choose(e, f->v->p.gguf_q2, &choice))
+	*choice = (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "an adapter is merged into it"};
+	if (tensor_base(t) == t && gguf_choose(e, f->v->p.gguf_q2, choice))
 		return err_set(f->err, -EIO, "module %.200s cannot be read", e->module);
-	*out = (struct shaped){.block = choice.block, .dtype = DTYPE_F16};
-	f->modules[choice.block]++;
-	if (choice.reason)
-		text_printf(&f->inexact, "    %s: %s\n", e->module, choice.reason);
+	f->modules[choice->block]++;
+	f->units = choice->scales > f->units ? choice->scales : f->units;
+	if (choice->reason)
+		text_printf(&f->inexact, "    %s: %s\n", e->module, choice->reason);
 	return 0;
 }
 
@@ -103,19 +106,23 @@ static enum dtype dtype_kept(const struct tensor *t)
 
 static int shape_matrix(struct plan_file *f, const struct gguf_tensor *t, struct shaped *out)
 {
+	struct gguf_choice *choices = arena_alloc(&f->ts.arena, t->count, sizeof(*choices));
 	uint64_t quantized = 0;
-	int rc = 0;
+	int rc = choices ? 0 : err_memory(f->err);
 
 	for (size_t i = 0; rc == 0 && i < t->count; i++) {
 		struct encoded *e = tensor_encoded(t->parts[i]);
 		struct shaped one = {.block = GGUF_BLOCKS, .dtype = dtype_kept(t->parts[i])};
 
-		if (e)
-			rc = shape_encoded(f, t->parts[i], &one);
+		if (e) {
+			rc = shape_encoded(f, t->parts[i], &choices[i]);
+			one = (struct shaped){.block = choices[i].block, .dtype = DTYPE_F16};
+		}
 		quantized += e ? tensor_elements(t->parts[i]) : 0;
 		*out = i ? wider(*out, one) : one;
 	}
 	f->weights[out->block] += quantized;
+	out->choices = choices;
 	return rc;
 }
 
@@ -221,17 +228,20 @@ static int put_header(struct plan_file *f, struct text *out)
 /* ---- the data ---- */
 
 /* One part of a tensor whose rows are not those of a dense view. */
-static int make_rows(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s,
-    const struct tensor *part, const struct generator **g)
+static int make_rows(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s, size_t i,
+    const struct generator **g)
 {
 	const struct plan *p = &f->v->p;
+	const struct tensor *part = t->parts[i];
 	const struct dense d = {p->c, p->kernels, s->dtype};
 	int rc;
 
 	if (s->block == GGUF_BLOCKS)
 		rc = dense_rows(&d, part, g);
 	else
-		rc = gguf_block_rows(tensor_encoded(part), p->kernels, s->block, &p->c->arena, g);
+		rc = gguf_block_rows(&(struct gguf_block_make){tensor_encoded(part), p->kernels, s->block,
+					 s->choices[i].run, s->choices[i].step, f->unit},
+		    &p->c->arena, g);
 	if (rc == 0 && t->kind == GGUF_NORM && f->h.arch->plus_one)
 		rc = gguf_plus_one_rows(*g, &p->c->arena, g);
 	if (rc == 0 && t->head && t->kind == GGUF_BIAS)
@@ -246,16 +256,16 @@ static bool is_dense(const struct plan_file *f, const struct gguf_tensor *t, con
 	return s->block == GGUF_BLOCKS && !t->head && !(t->kind == GGUF_NORM && f->h.arch->plus_one);
 }
 
-static int append_part(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s,
-    const struct tensor *part, struct layout *layout)
+static int append_part(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s, size_t i,
+    struct layout *layout)
 {
 	const struct dense d = {f->v->p.c, f->v->p.kernels, s->dtype};
 	const struct generator *g;
 	int rc;
 
 	if (is_dense(f, t, s))
-		return dense_append(&d, part, layout);
-	rc = make_rows(f, t, s, part, &g);
+		return dense_append(&d, t->parts[i], layout);
+	rc = make_rows(f, t, s, i, &g);
 	if (rc == 0)
 		layout_add_generator(layout, g);
 	return rc;
@@ -277,9 +287,17 @@ static int append_tensor(const struct plan_file *f, size_t i, struct layout *lay
 	int rc = t->count ? 0 : append_made(f, t, layout);
 
 	for (size_t k = 0; rc == 0 && k < t->count; k++)
-		rc = append_part(f, t, &f->shaped[i], t->parts[k], layout);
+		rc = append_part(f, t, &f->shaped[i], k, layout);
 	layout_add_bytes(layout, zeros, padding(f->shaped[i].bytes));
 	return rc;
+}
+
+static int make_units(struct plan_file *f)
+{
+	f->unit = arena_alloc(&f->v->p.c->arena, f->units + 1, sizeof(*f->unit));
+	for (uint64_t i = 0; f->unit && i < f->units; i++)
+		f->unit[i] = GGUF_UNIT;
+	return f->unit ? 0 : err_memory(f->err);
 }
 
 static int lay_out(const struct plan_file *f, struct text *header, struct layout *layout)
@@ -370,6 +388,8 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 	if (rc == 0)
 		rc = shape_all(f);
 	if (rc == 0)
+		rc = make_units(f);
+	if (rc == 0)
 		rc = put_header(f, &header);
 	if (rc == 0)
 		rc = lay_out(f, &header, layout);
@@ -455,7 +475,7 @@ int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir)
 
 	if (!v)
 		return -ENOMEM;
-	*v = (struct gguf_view){.late = LATE(plan_late), .p = *p, .name = name_of(p)};
+	*v = (struct gguf_view){.late = {.plan = plan_late}, .p = *p, .name = name_of(p)};
 	v->file = arena_alloc(arena, 1, sizeof(*v->file));
 	v->readme = arena_alloc(arena, 1, sizeof(*v->readme));
 	file = v->name ? arena_printf(arena, "%s.gguf", v->name) : NULL;

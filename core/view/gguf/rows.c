@@ -9,87 +9,190 @@
 
 /* ---- blocks ---- */
 
-/* Weights that are taken apart at a time: their codes, zeros and scales stay in the first cache. */
-#define CELLS 2048
+/* Weights are taken apart in tiles that stay in the second cache: 32 rows, since kernels like whole cache lines of
+ * columns, of about 1024 columns. */
+#define TILE_ROWS 32
+#define TILE_COLUMNS 1024
 
 struct block_rows {
 	struct generator g; /* first */
-	const struct encoded *e;
+	struct gguf_block_make make;
 	gguf_fn *pack;
-	uint32_t weights, bytes; /* of a block */
+	uint32_t weights, bytes;             /* of a block */
+	uint32_t tile_rows, tile_columns;    /* at most */
+	uint32_t tile_runs, tile_row_blocks; /* that a row of a tile may have */
+};
+
+/* A tile while it is made. */
+struct block_tile {
+	const struct block_rows *rows;
+	uint32_t row0, nrows, column0, columns;
+	uint16_t *level; /* [nrows][columns] */
+	uint16_t *scale; /* [tile_runs][nrows] */
+	uint8_t *zero;   /* likewise, for Q2_0; or NULL */
+	/* Of one row, by block. */
+	uint16_t *block_scale;
+	uint8_t *block_zero;
 };
 
 struct block_job {
 	const struct block_rows *rows;
 	unsigned char *dst;
 	const struct rect *r;
+	struct block_tile tile;
 };
 
-/* Columns [column0, column0 + columns) of one row. */
-static void pack_cells(const struct block_job *job, struct code_rect at, unsigned char *dst)
+/* Zeros and scales of all rows, run by run. */
+static void load_runs(struct block_tile *t)
 {
-	uint8_t code[CELLS], zero[CELLS];
-	float scale[CELLS];
-	const struct codes codes = {code, zero, scale};
-	const struct gguf_weights weights = {code, zero, scale};
+	const struct encoded *e = t->rows->make.e;
+	const uint32_t run = t->rows->make.run, first = t->column0 / run, last = (t->column0 + t->columns - 1) / run;
 
-	job->rows->e->encoding->codes(job->rows->e, &at, &codes);
-	job->rows->pack(dst, &weights, at.columns / job->rows->weights);
+	for (uint32_t i = first; i <= last; i++) {
+		const struct code_rect at = {t->row0, t->nrows, i == first ? t->column0 : i * run, 1};
+		const size_t skip = (size_t)(i - first) * t->nrows;
+		const struct codes out = {.zero = t->zero ? t->zero + skip : NULL, .half = t->scale + skip};
+
+		e->encoding->codes(e, &at, &out);
+	}
+}
+
+static void pack_row(const struct block_tile *t, uint32_t n, unsigned char *dst)
+{
+	const struct block_rows *rows = t->rows;
+	const uint32_t run = rows->make.run, blocks = t->columns / rows->weights, first = t->column0 / run;
+	const struct gguf_row row = {t->level + (size_t)n * t->columns, t->block_scale, t->block_zero};
+
+	for (uint32_t b = 0; b < blocks; b++) {
+		const uint32_t i = (t->column0 + b * rows->weights) / run - first;
+
+		t->block_scale[b] = t->scale[i * t->nrows + n];
+		if (t->zero)
+			t->block_zero[b] = t->zero[i * t->nrows + n];
+	}
+	rows->pack(dst, &row, blocks);
+}
+
+static void run_tile(struct block_job *job)
+{
+	struct block_tile *t = &job->tile;
+	const struct encoded *e = t->rows->make.e;
+	const uint64_t column = t->column0 / t->rows->weights * t->rows->bytes - job->r->from;
+	const struct kernel_rect r = {t->row0, t->nrows, t->column0, t->columns};
+
+	e->encoding->units(e, t->rows->make.kernels, t->rows->make.units, t->level, &r);
+	load_runs(t);
+	for (uint32_t n = 0; n < t->nrows; n++)
+		pack_row(t, n, job->dst + (t->row0 + n - job->r->row0) * job->r->bytes + column);
 }
 
 static void run_blocks(void *ctx)
 {
-	const struct block_job *job = ctx;
+	struct block_job *job = ctx;
 	const struct block_rows *rows = job->rows;
+	const uint64_t end = job->r->row0 + job->r->nrows;
 	const uint64_t from = job->r->from / rows->bytes * rows->weights;
 	const uint64_t to = from + job->r->bytes / rows->bytes * rows->weights;
 
-	for (uint64_t n = 0; n < job->r->nrows; n++)
-		for (uint64_t k = from; k < to; k += CELLS) {
-			const struct code_rect at = {job->r->row0 + n, 1, k, to - k < CELLS ? to - k : CELLS};
-
-			pack_cells(job, at, job->dst + n * job->r->bytes + (k - from) / rows->weights * rows->bytes);
+	for (uint64_t n = job->r->row0; n < end; n += job->tile.nrows)
+		for (uint64_t k = from; k < to; k += job->tile.columns) {
+			job->tile.row0 = (uint32_t)n;
+			job->tile.nrows = end - n < rows->tile_rows ? (uint32_t)(end - n) : rows->tile_rows;
+			job->tile.column0 = (uint32_t)k;
+			job->tile.columns = to - k < rows->tile_columns ? (uint32_t)(to - k) : rows->tile_columns;
+			run_tile(job);
 		}
+}
+
+/* Room for a tile, in one piece. */
+static void *tile_room(const struct block_rows *rows, struct block_tile *t)
+{
+	const size_t cells = (size_t)rows->tile_rows * rows->tile_columns,
+		     runs = (size_t)rows->tile_runs * rows->tile_rows;
+	unsigned char *room =
+	    aligned_alloc(64, (cells * 2 + runs * 3 + (size_t)rows->tile_row_blocks * 3 + 63) / 64 * 64);
+
+	if (!room)
+		return NULL;
+	t->rows = rows;
+	t->level = (uint16_t *)room;
+	t->scale = t->level + cells;
+	t->block_scale = t->scale + runs;
+	t->block_zero = (uint8_t *)(t->block_scale + rows->tile_row_blocks);
+	t->zero = rows->make.type == GGUF_Q2_0 ? t->block_zero + rows->tile_row_blocks : NULL;
+	return room;
 }
 
 static int fill_blocks(const struct generator *g, void *dst, const struct rect *r)
 {
-	struct block_job job = {(const struct block_rows *)g, dst, r};
+	struct block_job job = {(const struct block_rows *)g, dst, r, {0}};
+	void *room = tile_room(job.rows, &job.tile);
+	int rc = room ? inputs_guard(&g->inputs, run_blocks, &job) : -ENOMEM;
 
-	return inputs_guard(&g->inputs, run_blocks, &job);
+	free(room);
+	return rc;
 }
 
 /* The dense rows read the same bytes. */
 static void blocks_need(const struct generator *g, const struct rect *r, struct spans *out)
 {
-	const struct generator *dense = ((const struct block_rows *)g)->e->dense[DTYPE_F16];
+	const struct generator *dense = ((const struct block_rows *)g)->make.e->dense[DTYPE_F16];
 
 	if (dense && dense->ops->needs)
 		dense->ops->needs(dense, &(struct rect){r->row0, r->nrows, 0, dense->row_bytes}, out);
 }
 
-int gguf_block_rows(struct encoded *e, const struct kernels *k, enum gguf_block type, struct arena *arena,
-    const struct generator **g)
+static uint32_t common_multiple(uint32_t a, uint32_t b)
+{
+	uint32_t x = a, y = b;
+
+	while (y) {
+		const uint32_t rest = x % y;
+
+		x = y;
+		y = rest;
+	}
+	return a / x * b;
+}
+
+static void settle_tiles(struct block_rows *rows, uint32_t columns)
+{
+	const uint32_t step = common_multiple(rows->make.step, rows->weights);
+
+	rows->tile_columns = step >= TILE_COLUMNS ? step : TILE_COLUMNS / step * step;
+	rows->tile_columns = rows->tile_columns < columns ? rows->tile_columns : columns;
+	rows->tile_rows = TILE_ROWS * TILE_COLUMNS / rows->tile_columns;
+	rows->tile_rows = rows->tile_rows < 1 ? 1 : rows->tile_rows < TILE_ROWS ? rows->tile_rows : TILE_ROWS;
+	rows->tile_runs = rows->tile_columns / rows->make.run + 2;
+	rows->tile_row_blocks = rows->tile_columns / rows->weights;
+}
+
+int gguf_block_rows(const struct gguf_block_make *make, struct arena *arena, const struct generator **g)
 {
 	static const struct generator_ops ops = {fill_blocks, blocks_need};
-	const struct gguf_layout *layout = gguf_layout(type);
+	const struct gguf_layout *layout = gguf_layout(make->type);
+	struct encoded *e = make->e;
 	const uint64_t row_bytes = e->shape[1] / layout->weights * layout->bytes;
-	struct block_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
 	const struct generator **dense = &e->dense[DTYPE_F16];
+	struct block_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
 	int rc = rows ? 0 : -ENOMEM;
 
 	if (rc == 0 && !*dense)
-		rc = e->encoding->rows(e, k, DTYPE_F16, arena, dense);
+		rc = e->encoding->rows(e, make->kernels, DTYPE_F16, arena, dense);
 	if (rc)
 		return rc;
-	*rows =
-	    (struct block_rows){.e = e, .pack = k->gguf.pack[type], .weights = layout->weights, .bytes = layout->bytes};
+	*rows = (struct block_rows){.make = *make,
+	    .pack = make->kernels->gguf.pack[make->type],
+	    .weights = layout->weights,
+	    .bytes = layout->bytes};
+	settle_tiles(rows, (uint32_t)e->shape[1]);
 	rows->g = (struct generator){
 	    .ops = &ops,
 	    .rows = e->shape[0],
 	    .row_bytes = row_bytes,
 	    .tile_rows = generator_tile_rows(row_bytes),
-	    .step = 8 * layout->bytes,
+	    .step = generator_step((uint64_t)common_multiple(make->step, layout->weights) / layout->weights *
+				   layout->bytes),
 	    .run_rows = (*dense)->run_rows,
 	    .inputs = (*dense)->inputs,
 	};

@@ -7,9 +7,17 @@
 #include "kernel/kernels.h"
 #include "tensor/encoding.h"
 
-/* Rows of blocks. The weight must be a matrix that fits the type: see gguf_choose. Returns 0 or -ENOMEM. */
-int gguf_block_rows(struct encoded *e, const struct kernels *k, enum gguf_block type, struct arena *arena,
-    const struct generator **g);
+/* A weight to be stored in blocks: see gguf_choose. */
+struct gguf_block_make {
+	struct encoded *e;
+	const struct kernels *kernels;
+	enum gguf_block type;
+	uint32_t run, step;    /* of its levels */
+	const uint16_t *units; /* as many as it has scales */
+};
+
+/* Makes rows of blocks. Returns 0 or -ENOMEM. */
+int gguf_block_rows(const struct gguf_block_make *make, struct arena *arena, const struct generator **g);
 
 /*
  * The rows of another generator in the order of llama.cpp's rope: of each run of `head` rows (an even number), the

@@ -25,17 +25,18 @@ static struct gguf_choice choose(const struct encoded *e, const struct code_leve
 	const uint64_t columns = e->shape[1];
 
 	if (l->run < 32)
-		return (struct gguf_choice){GGUF_BLOCKS, "act-order, or groups that blocks of 32 do not fit"};
+		return (struct gguf_choice){
+		    .block = GGUF_BLOCKS, .reason = "act-order, or groups that blocks of 32 do not fit"};
 	if (columns % 32)
-		return (struct gguf_choice){GGUF_BLOCKS, "in_features is no multiple of 32"};
+		return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "in_features is no multiple of 32"};
 	if (!l->half)
-		return (struct gguf_choice){GGUF_BLOCKS, "a scale is no fp16"};
+		return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "a scale is no fp16"};
 	if (q2 && fits_q2(l, columns))
-		return (struct gguf_choice){GGUF_Q2_0, NULL};
+		return (struct gguf_choice){GGUF_Q2_0, NULL, l->run, l->step, l->scales};
 	for (enum gguf_block b = GGUF_Q4_0; b < GGUF_BLOCKS; b++)
 		if (low >= gguf_layout(b)->low && high <= gguf_layout(b)->high)
-			return (struct gguf_choice){b, NULL};
-	return (struct gguf_choice){GGUF_BLOCKS, "code - zero takes more than 8 bits"};
+			return (struct gguf_choice){b, NULL, l->run, l->step, l->scales};
+	return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "code - zero takes more than 8 bits"};
 }
 
 int gguf_choose(struct encoded *e, bool q2, struct gguf_choice *out)
@@ -44,8 +45,8 @@ int gguf_choose(struct encoded *e, bool q2, struct gguf_choice *out)
 	struct levels_job job = {.e = e};
 	int rc;
 
-	*out = (struct gguf_choice){GGUF_BLOCKS, "not made of integer codes"};
-	if (!e->encoding->codes || !e->encoding->levels)
+	*out = (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "not made of integer codes"};
+	if (!e->encoding->levels)
 		return 0;
 	out->reason = "not stored as a matrix of rows";
 	if (e->ndim != 2 || e->transposed)

@@ -9,6 +9,8 @@
 struct gguf_choice {
 	enum gguf_block block; /* GGUF_BLOCKS if there is none, and it becomes F16 */
 	const char *reason;    /* why there is none; a constant */
+	uint32_t run, step;    /* of the levels */
+	uint64_t scales;
 };
 
 /* Chooses the type of a weight. Q2_0 is chosen only if `q2`. Returns 0, or -EIO if a source cannot be read. */
