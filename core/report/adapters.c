@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What was merged into the model. */
+/* The adapters merged into the model. */
 
 #include <stdio.h>
 
@@ -11,7 +11,7 @@ static const char *base_name(const struct adapter *a)
 	return json_str(json_get(a->config, a->mlx ? "model" : "base_model_name_or_path"));
 }
 
-/* What a scale does not change. */
+/* Not affected by a scale. */
 static const char *scale_note(const struct adapter *a)
 {
 	return a->scale.requested != 1 && (a->replaced || a->given_rows)

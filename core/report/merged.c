@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* --check of tensors with adapters merged: they are computed, because nothing but the sums tells what they are. */
+/* --check of tensors with merged adapters: computes them, because only the sums show their values. */
 
 #include <errno.h>
 #include <math.h>
@@ -13,7 +13,7 @@
 
 #define BUFFER_FLOATS ((size_t)256 << 10)
 
-/* The least number that fp16 rounds to inf. */
+/* The smallest number that fp16 rounds to inf. */
 #define HALF_OVERFLOW 65520.0f
 
 static const struct finding merged = {.key = "Merged_values"};

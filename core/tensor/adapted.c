@@ -7,10 +7,12 @@
 
 #include "base/checked.h"
 
-/* Columns that are merged at a time: their panels stay in the first two levels of cache. */
+/* Columns merged at a time: their panels stay in the L1 and L2 caches. */
 #define CHUNK 256
-/* The base is computed in tiles of about this many bytes; in larger ones where its rows cannot be cut, because factors
- * are widened anew for each tile. */
+/*
+ * The base is computed in tiles of about this many bytes; in larger ones if its rows cannot be cut, because factors are
+ * widened again for each tile.
+ */
 #define TILE_BYTES ((size_t)256 << 10)
 #define WHOLE_BYTES ((size_t)2 << 20)
 
@@ -19,7 +21,7 @@ struct adapted_rows {
 	const struct adapted *a;
 	const struct generator *base;
 	const struct kernels *kernels;
-	const unsigned char *given; /* values of the rows that are given, or NULL */
+	const unsigned char *given; /* values of given rows, or NULL */
 	enum dtype out;
 	uint64_t columns;
 	uint64_t each; /* rows of a matrix */
@@ -28,7 +30,7 @@ struct adapted_rows {
 	struct inputs adapters; /* their files alone */
 };
 
-/* A tile of one matrix, and room for what it takes to compute it. */
+/* A tile of a matrix, and the memory to compute it. */
 struct merge {
 	const struct adapted_rows *rows;
 	uint64_t matrix, row0; /* counted from the first matrix */
@@ -37,7 +39,7 @@ struct merge {
 	unsigned char *dst;
 	size_t dst_step;
 	float *base;   /* [count][columns] */
-	double *sums;  /* the same, of what is added up in several steps */
+	double *sums;  /* the same for sums of several layers */
 	double *left;  /* [layers] panels of L, left_size doubles each */
 	double *right; /* a panel of R */
 	size_t left_size;
@@ -48,7 +50,7 @@ static const struct adapted_term *term_of(const struct merge *m, size_t layer)
 	return &m->rows->a->terms[layer][m->matrix];
 }
 
-/* The number of layers up to the last one that touches the matrix. */
+/* Returns the number of layers up to the last one that changes the matrix. */
 static size_t touching(const struct merge *m)
 {
 	size_t count = m->rows->a->layers;
@@ -90,7 +92,9 @@ static void pack_right(void *ctx)
 
 /* ---- matrices ---- */
 
-/* One layer on columns [p->from, p->from + p->columns): of the base if it is the first, to the sums or the result. */
+/*
+ * Adds a layer to columns [p->from, p->from + p->columns) of the base, or of earlier sums, into the sums or the result.
+ */
 static int merge_layer(const struct right_piece *p, bool first, bool last)
 {
 	const struct merge *m = p->m;
@@ -180,7 +184,7 @@ static void scale_rows(void *ctx)
 	}
 }
 
-/* The first of the given rows that is not before this one. */
+/* Returns the first given row that is not before this one. */
 static size_t find_given(const struct adapted_given *given, uint64_t row)
 {
 	size_t low = 0, high = given->count;
@@ -248,7 +252,7 @@ static int fill_merged(const struct merge *m)
 	return rc;
 }
 
-/* The size of tiles: those of a base whose rows can be cut are a chunk wide. */
+/* Sets the size of tiles; they are a chunk wide if rows of the base can be cut. */
 static void choose_tile(const struct adapted_rows *rows, const struct rect *r, struct merge *m)
 {
 	const uint32_t step = rows->a->magnitude ? 0 : rows->base->step / (uint32_t)sizeof(float);
@@ -265,7 +269,7 @@ static void choose_tile(const struct adapted_rows *rows, const struct rect *r, s
 	m->count = count ? (uint32_t)count : 1;
 }
 
-/* Allocates what the tiles need, as one piece that begins with m->base. Returns 0 or -ENOMEM. */
+/* Allocates the memory of tiles in one piece, which begins with m->base. Returns 0 or -ENOMEM. */
 static int make_room(struct merge *m)
 {
 	const struct adapted_rows *rows = m->rows;
@@ -286,7 +290,7 @@ static int make_room(struct merge *m)
 	return 0;
 }
 
-/* Rows [m->row0, m->row0 + m->count) of one matrix, all columns of the rectangle. */
+/* Computes rows [m->row0, m->row0 + m->count) of one matrix, for all columns of the rectangle. */
 static int fill_band(struct merge *m, const struct rect *r, uint32_t tile)
 {
 	const size_t width = dtype_bytes(m->rows->out);
@@ -327,7 +331,7 @@ static int fill_adapted(const struct generator *g, void *dst, const struct rect 
 	return rc;
 }
 
-/* The base as it is, but for rows that are given. */
+/* Copies the base, except given rows. */
 static int fill_given(const struct generator *g, void *dst, const struct rect *r)
 {
 	const struct adapted_rows *rows = (const struct adapted_rows *)g;
@@ -346,7 +350,7 @@ static int fill_given(const struct generator *g, void *dst, const struct rect *r
 
 /* ---- needs ---- */
 
-/* All of a factor that rows or columns [first, first + count) need. */
+/* Adds the part of a factor that rows or columns [first, first + count) need. */
 static void needs_of_factor(const struct adapted_rows *rows, const struct lora_factor *f, const uint64_t piece[2],
     uint32_t rank, struct spans *out)
 {

@@ -3,32 +3,32 @@
 #define GPTQFS_ADAPTED_H
 
 /*
- * A tensor with adapters merged into it: kernel/lora.h over the rows of any other tensor. It is one matrix, the
- * matrices of several experts one after the other, or a vector (a bias).
+ * A tensor with merged adapters: kernel/lora.h on the rows of any other tensor. It is a matrix, the matrices of several
+ * experts in sequence, or a vector (a bias).
  */
 
 #include "kernel/kernels.h"
 #include "tensor/tensor.h"
 #include "tree/generator.h"
 
-/* L R on one matrix; of a vector, r alone is what is added. */
+/* L R on one matrix; for a vector, only r is added. */
 struct adapted_term {
 	struct lora_factor l, r;
 	uint32_t rank; /* 0: the adapter does not touch this matrix */
 	double scale;
 };
 
-/* One of the rows that are values of their own instead. */
+/* A row that is replaced by stored values. */
 struct given_row {
 	uint64_t row, at; /* of the tensor, and of the stored values */
 };
 
-/* The most elements of a row: what is computed is kept row by row. */
+/* Most elements of a row: results are kept row by row. */
 #define ADAPTED_COLUMNS_MAX ((uint64_t)1 << 22)
 
 /*
- * Makes *t the sum of what it was and one layer more, whose terms (arena) are from `file` and take `bytes` there; or
- * just an adapted tensor without any, if `terms` is NULL. Returns 0 or -ENOMEM.
+ * Turns *t into its sum with another layer, whose terms (arena) come from `file` and take `bytes` there; or, if `terms`
+ * is NULL, into an adapted tensor without layers. Returns 0 or -ENOMEM.
  */
 struct adapted_layer {
 	struct adapted_term *terms; /* [matrices] */
@@ -37,11 +37,11 @@ struct adapted_layer {
 };
 int adapted_add(struct arena *arena, struct tensor *t, const struct adapted_layer *layer);
 
-/* The type in which the rows of the base are wanted, for rows of type `out`. */
+/* Returns the type of the base's rows that rows of type `out` require. */
 enum dtype adapted_base_dtype(const struct adapted *a, enum dtype out);
 
-/* Makes the generator of the sum's rows in the arena; `base` gives those of the base in that type. Returns 0 or
- * -ENOMEM.
+/*
+ * Makes the generator of the sum's rows, in the arena; `base` has the base's rows in that type. Returns 0 or -ENOMEM.
  */
 struct adapted_make {
 	const struct adapted *adapted;

@@ -47,7 +47,7 @@ static const struct gguf_place place_shared[] = {
     {.from = "mlp.shared_expert.down_proj", .to = "ffn_down_shexp"},
     {NULL},
 };
-/* GPTQModel saves gate and up apart. */
+/* GPTQModel saves gate and up separately. */
 static const struct gguf_place place_phi3[] = {
     {.from = "input_layernorm", .to = "attn_norm", .kind = GGUF_NORM},
     {.from = "self_attn.qkv_proj", .to = "attn_qkv"},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * A model in one file for llama.cpp and what is built on it. Quantized weights become blocks that hold the same numbers
- * where a type of GGUF can; all else has the type of the checkpoint. What it takes - all zeros and the tokenizer - is
- * read when somebody first looks for the file.
+ * A model in one file for llama.cpp and programs based on it. Quantized weights become blocks with the same values if a
+ * GGUF type can hold them; everything else has the type of the checkpoint. All zeros and the tokenizer are read when
+ * the file is first looked up.
  */
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include "view/gguf/vocab.h"
 #include "view/view.h"
 
-/* What st_blksize says of the file: llama.cpp rounds direct I/O to it, and tensors may be small. */
+/* The file's st_blksize: llama.cpp rounds direct I/O to it, and tensors may be small. */
 #define BLOCK 4096
 
 #define VERSION 3 /* of the container */
@@ -42,15 +42,15 @@ struct gguf_view {
 
 /* ---- types ---- */
 
-/* A tensor of the file as it will be written: in blocks, or of a float type. */
+/* A tensor of the file: in blocks, or of a float type. */
 struct shaped {
 	enum gguf_block block;       /* or GGUF_BLOCKS: of a float type */
-	enum dtype dtype;            /* that, or what a block would become beside a tensor of one */
+	enum dtype dtype;            /* that, or the type of a block joined with floats */
 	struct gguf_choice *choices; /* [parts] of a matrix */
 	uint64_t offset, bytes;
 };
 
-/* The file while it is planned. */
+/* The file while being planned. */
 struct plan_file {
 	struct gguf_view *v;
 	struct gguf_hparams h;
@@ -61,11 +61,11 @@ struct plan_file {
 	size_t modules[GGUF_BLOCKS + 1];
 	uint64_t units;      /* scales of the module that has most */
 	uint16_t *unit;      /* [units] arena */
-	struct text inexact; /* lines of README: modules that no block holds */
+	struct text inexact; /* lines of README: modules that fit no block */
 	struct gptqfs_error *err;
 };
 
-/* The narrowest type that holds both. */
+/* Returns the narrowest type that holds both. */
 static struct shaped wider(struct shaped a, struct shaped b)
 {
 	if (a.block != GGUF_BLOCKS && b.block != GGUF_BLOCKS) {
@@ -80,8 +80,7 @@ static struct shaped wider(struct shaped a, struct shaped b)
 	return a;
 }
 
-/* A quantized weight that shares its tensor with one that keeps another float type becomes F16, then F32 beside BF16.
- */
+/* A quantized weight that shares its tensor with a float becomes F16, or F32 beside BF16. */
 static int shape_encoded(struct plan_file *f, const struct tensor *t, struct gguf_choice *choice)
 {
 	struct encoded *e = tensor_encoded(t);
@@ -100,7 +99,7 @@ static enum dtype dtype_kept(const struct tensor *t)
 {
 	const enum dtype stored = tensor_stored_dtype(tensor_base(t));
 
-	/* F8 that no scale belongs to is exact in F16. */
+	/* F8 without a scale is exact in F16. */
 	return stored < DTYPE_VIEWS ? stored : stored == DTYPE_F64 ? DTYPE_F32 : DTYPE_F16;
 }
 
@@ -162,7 +161,7 @@ static int shape_all(struct plan_file *f)
 	return rc;
 }
 
-/* That of most quantized weights, the wider one of two. */
+/* The most common type of quantized weights; of two, the wider one. */
 static uint32_t file_type(const struct plan_file *f)
 {
 	enum gguf_block most = GGUF_BLOCKS;
@@ -175,7 +174,7 @@ static uint32_t file_type(const struct plan_file *f)
 
 /* ---- the header ---- */
 
-/* llama.cpp looks up four tokens in a model whose name says Phi-3, and makes special tokens strip spaces in it. */
+/* If the name of a model says Phi-3, llama.cpp looks up four tokens and lets special tokens strip spaces. */
 static const char *model_name(const struct plan_file *f)
 {
 	static const char *const tokens[] = {"</s>", "<unk>", "<s>", "<|endoftext|>"};
@@ -227,7 +226,7 @@ static int put_header(struct plan_file *f, struct text *out)
 
 /* ---- the data ---- */
 
-/* One part of a tensor whose rows are not those of a dense view. */
+/* Makes a part of a tensor whose rows differ from those of a dense view. */
 static int make_rows(const struct plan_file *f, const struct gguf_tensor *t, const struct shaped *s, size_t i,
     const struct generator **g)
 {
@@ -378,7 +377,7 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 	struct text header = {0};
 	int rc = gguf_hparams_read(p->c->config_json, &f->h, f->err);
 
-	/* An adapter may bring tokens with rows of their own. */
+	/* An adapter may add tokens with their own rows. */
 	if (rc == 0 && p->lora && p->lora->vocabulary)
 		f->h.vocabulary = (uint32_t)strtoul(p->lora->vocabulary, NULL, 10);
 	if (rc == 0)
@@ -426,7 +425,7 @@ static int plan_late(struct late *late)
 	return rc;
 }
 
-/* Names in config.json may be anything, and what is told of a view is ASCII. */
+/* Names in config.json may be anything, but descriptions of views are ASCII. */
 static const char *keep_reason(const struct plan *p, const struct gptqfs_error *err)
 {
 	struct text text = {0};
@@ -451,7 +450,7 @@ const char *view_gguf_absent(const struct plan *p)
 	return reason;
 }
 
-/* The name of the directory; of an entry of the Hugging Face cache, that of the repository. */
+/* Returns the name of the directory, or of the repository for an entry of the Hugging Face cache. */
 static const char *name_of(const struct plan *p)
 {
 	const char *path = p->c->dir.path, *snapshot = strstr(path, "/snapshots/");

@@ -14,7 +14,7 @@ static bool is_arch(const struct gguf_hparams *h, const char *name)
 
 /* ---- members of config.json ---- */
 
-/* A member of text_config, or of the outermost object; NULL also if it is null. */
+/* Returns a member of text_config, or of the top-level object; NULL also if it is null. */
 static const struct json *member(const struct gguf_hparams *h, const char *key)
 {
 	const struct json *value = json_get(h->text, key);
@@ -28,7 +28,7 @@ static int bad_member(const char *key, const char *expected, struct gptqfs_error
 	return err_set(err, -EBADMSG, "config.json: \"%s\" is missing or odd; expected %s", key, expected);
 }
 
-/* A whole number from `from` up. With a fallback it may be absent. */
+/* Reads a whole number of at least `from`. With a fallback it may be absent. */
 static int read_u32(const struct json *value, const char *key, const uint32_t *fallback, uint32_t *out,
     struct gptqfs_error *err)
 {
@@ -62,7 +62,7 @@ static int read_double(const struct json *value, const char *key, double fallbac
 
 /* ---- rope ---- */
 
-/* A member of rope's configuration, or of config.json. */
+/* Returns a member of rope's configuration, or of config.json. */
 static const struct json *rope_member(const struct gguf_hparams *h, const char *key)
 {
 	const struct json *value = json_get(h->scaling, key);
@@ -189,7 +189,7 @@ static int read_sizes(struct gguf_hparams *h, struct gptqfs_error *err)
 	return rc ? rc : read_double(member(h, "rms_norm_eps"), "rms_norm_eps", h->arch->eps, &h->eps, err);
 }
 
-/* What llama.cpp's graphs do not know. */
+/* Features that llama.cpp does not support. */
 static const char *find_warning(const struct gguf_hparams *h)
 {
 	if (strcmp(h->arch->class, "MistralForCausalLM") == 0 && member(h, "sliding_window"))

@@ -28,7 +28,7 @@ void gguf_put_string(struct text *out, const char *bytes, size_t len)
 	text_put(out, bytes, len);
 }
 
-/* The first C0 80 of a string, or its end. */
+/* Returns the first C0 80 of a string, or its end. */
 static const char *next_nul(const char *s)
 {
 	while (*s && !((unsigned char)s[0] == 0xc0 && (unsigned char)s[1] == 0x80))

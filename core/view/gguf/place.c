@@ -11,7 +11,7 @@
 
 /* ---- the model's tensors by name ---- */
 
-/* A tensor as it is in the checkpoint: parts of joined ones, and experts, one by one. */
+/* A tensor of the checkpoint: parts of joined tensors, and experts, are separate. */
 struct leaf {
 	const struct tensor *t;
 	bool placed;
@@ -88,14 +88,14 @@ static struct leaf *leaf_find(const struct placer *p, const char *name)
 
 /* ---- one tensor of the file ---- */
 
-/* A module of the model, of which experts are several. */
+/* A module of the model; experts count as one. */
 struct source {
 	const struct gguf_place *place;
 	uint32_t layer;
 	const char *suffix; /* ".weight" or ".bias" */
 };
 
-/* The name in the checkpoint; `module` may have a '#' in place of the expert. */
+/* Returns the name in the checkpoint; `module` may have a '#' for the expert. */
 static void source_name(const struct placer *p, const struct source *s, const char *module, uint32_t expert,
     char name[NAME_MAX_BYTES])
 {
@@ -147,7 +147,7 @@ static int take_part(struct placer *p, struct gguf_tensor *out, struct leaf *lea
 	return 0;
 }
 
-/* The shape of the file's tensor from those of its parts: rows after rows, experts one after another. */
+/* Computes the shape of the file's tensor from its parts: rows in sequence, experts in sequence. */
 static int settle_shape(const struct placer *p, struct gguf_tensor *out, bool experts)
 {
 	const struct tensor *first = out->parts[0];
@@ -190,7 +190,7 @@ static int check_heads(const struct placer *p, const struct gguf_place *place, c
 	return 0;
 }
 
-/* A weight or bias of a layer, from one tensor or several. */
+/* Adds a weight or bias of a layer, from one tensor or several. */
 static int place_source(struct placer *p, const struct source *s)
 {
 	const struct gguf_place *place = s->place;
@@ -260,7 +260,7 @@ static int is_all_zero(const struct placer *p, const struct tensor *t)
 	return s.zero;
 }
 
-/* A bias has a place if the architecture's graph adds it; one of zeros, which some quantizers write, needs none. */
+/* A bias has a counterpart if the architecture adds it; all-zero ones, which some quantizers write, need none. */
 static int place_bias(struct placer *p, const struct source *s)
 {
 	const enum gguf_biases biases = p->h->arch->biases;
@@ -361,7 +361,7 @@ static int place_head(struct placer *p)
 	leaf = leaf_find(p, name);
 	if (!leaf)
 		return 0;
-	/* llama.cpp's graph of gemma takes the embedding, to which the class ties its head. */
+	/* llama.cpp uses gemma's embedding as its head; the class ties them. */
 	if (p->h->arch->plus_one && !tensor_encoded(leaf->t)) {
 		leaf->placed = true;
 		return 0;
@@ -369,7 +369,7 @@ static int place_head(struct placer *p)
 	return place_single(p, name, "output.weight", GGUF_MATRIX);
 }
 
-/* What llama.cpp has no use for, and what is zero. */
+/* Tensors that llama.cpp does not use, and zero ones. */
 static int check_rest(const struct placer *p)
 {
 	static const char *const ignored[] = {".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"};

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * How texts are cut into words before BPE. llama.cpp knows a few rules by name; here the name is found by comparing the
- * rule itself, as tokenizer.json has it, so that a model with its own vocabulary is recognised and no text is guessed
- * at.
+ * How texts are split into words before BPE. llama.cpp has a few rules with names; the name is found by comparing the
+ * rule in tokenizer.json, so that models with their own vocabulary are recognised and nothing is guessed.
  */
 
 #include <errno.h>
@@ -14,7 +13,7 @@
 
 #define STEPS_MAX 3
 
-/* The Splits of a rule, by their expressions; then comes a ByteLevel without one. */
+/* The Splits of a rule, by their expressions, followed by a ByteLevel without one. */
 struct pre_rule {
 	const char *name;
 	bool ignore_merges;
@@ -43,7 +42,7 @@ static const struct pre_rule rules[] = {
 	    " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"}},
 };
 
-/* The steps of a pre_tokenizer: itself, or the elements of a Sequence. */
+/* Iterates over the steps of a pre_tokenizer: itself, or the elements of a Sequence. */
 static const struct json *first_step(const struct json *pre)
 {
 	const char *type = json_str(json_get(pre, "type"));
@@ -51,7 +50,7 @@ static const struct json *first_step(const struct json *pre)
 	return type && strcmp(type, "Sequence") == 0 ? json_first(json_get(pre, "pretokenizers")) : pre;
 }
 
-/* json_after of a step; what follows a pre_tokenizer that is no Sequence is not one. */
+/* Returns the next step; a pre_tokenizer that is not a Sequence has only one. */
 static const struct json *next_step(const struct json *pre, const struct json *step)
 {
 	return step == pre ? NULL : json_after(step);
@@ -95,7 +94,7 @@ static bool follows(const struct json *pre, const struct pre_rule *rule)
 	return step && is_byte_level(step, false) && !next_step(pre, step);
 }
 
-/* GPT-2's own rule, which ByteLevel has built in; digits may be cut off one by one before. */
+/* GPT-2's own rule, built into ByteLevel; digits may be split off singly before. */
 static const char *find_gpt2(const struct json *pre)
 {
 	const struct json *step = first_step(pre);
@@ -108,7 +107,7 @@ static const char *find_gpt2(const struct json *pre)
 	return step && is_byte_level(step, true) && !next_step(pre, step) ? name : NULL;
 }
 
-/* llama.cpp normalizes nothing; NFC changes nothing in texts that are NFC, as nearly all are. */
+/* llama.cpp does not normalize; NFC does not change texts that are already NFC, as nearly all are. */
 static bool is_normalizer_known(const struct json *n)
 {
 	return !n || json_is_null(n) || step_is(n, "NFC") ||

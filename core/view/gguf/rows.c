@@ -208,7 +208,7 @@ struct rope_rows {
 	uint32_t head;
 };
 
-/* Of one head the rows [from, to) that are in even places (half 0) or odd ones (half 1). */
+/* Rows [from, to) of one head that go to even positions (half 0) or odd ones (half 1). */
 static int fill_half(const struct rope_rows *rows, unsigned char *dst, const struct rect *r, uint64_t half)
 {
 	const uint64_t head0 = r->row0 / rows->head * rows->head, from = r->row0 - head0, to = from + r->nrows;
@@ -280,7 +280,7 @@ struct element_rows {
 	const struct generator *of;
 };
 
-/* The row is that of a bias: all of it is computed for any part. */
+/* The row of a bias: any part requires all of it. */
 static int fill_elements(const struct generator *g, void *dst, const struct rect *r)
 {
 	const struct generator *of = ((const struct element_rows *)g)->of;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* tokenizer.model: sentencepiece_model.proto, of which only the pieces are read. */
+/* tokenizer.model: sentencepiece_model.proto, from which only the pieces are read. */
 
 #include <errno.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static bool next_varint(struct message *m, uint64_t *out)
 	return false;
 }
 
-/* Reads a field. Returns 1, 0 at the end, or -1 if this is no protobuf. */
+/* Reads a field. Returns 1, 0 at the end, or -1 if this is not a protobuf. */
 static int next_field(struct message *m, struct field *f)
 {
 	uint64_t tag, len = 0;
@@ -66,7 +66,7 @@ static uint8_t token_type(uint64_t type)
 	           : TOKEN_NORMAL;
 }
 
-/* A text in which C0 80 stands for NUL, as base/json.h has it; bytes that are no UTF-8 pass. */
+/* Returns a text with C0 80 for NUL, as in base/json.h; invalid UTF-8 passes. */
 static const char *piece_text(struct arena *arena, struct message bytes)
 {
 	struct text text = {0};

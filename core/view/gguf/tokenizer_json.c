@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* tokenizer.json, as the tokenizers library writes it. */
+/* tokenizer.json of the tokenizers library. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ void vocab_free_json(struct vocab_json *json)
 
 /* ---- tokens ---- */
 
-/* "<0x0A>": a byte that is no token otherwise. */
+/* "<0x0A>": a byte without a token of its own. */
 static bool is_byte(const char *text)
 {
 	return strlen(text) == 6 && strncmp(text, "<0x", 3) == 0 && strspn(text + 3, "0123456789ABCDEFabcdef") == 2 &&
@@ -176,7 +176,7 @@ static int read_merge(struct json_text text, struct arena *arena, struct merge *
 	return 0;
 }
 
-/* Merges whose strings are kept at a time. */
+/* Merges with strings kept at a time. */
 #define MERGES 1024
 
 typedef void merge_fn(struct gguf_vocab *v, const struct merge *merge, uint64_t rank);
@@ -223,7 +223,7 @@ int vocab_score_merges(struct gguf_vocab *v, struct gptqfs_error *err)
 	return for_each_merge(v, score_merge, err);
 }
 
-/* A space inside of a part would cut it. */
+/* A space inside a part would split it. */
 static void put_merge_part(struct text *out, struct json_text part)
 {
 	for (size_t i = 0; i < part.len; i++)

@@ -13,7 +13,7 @@ static void read_levels(void *ctx)
 	job->e->encoding->levels(job->e, &job->levels);
 }
 
-/* Q2_0 has d times -1, 0, 1 and 2: what a zero of 1 gives, or one of 2 with the sign turned. */
+/* Q2_0 has d times -1, 0, 1 and 2: as with a zero of 1, or of 2 with the sign inverted. */
 static bool fits_q2(const struct code_levels *l, uint64_t columns)
 {
 	return l->bits == 2 && l->zero_min >= 1 && l->zero_max <= 2 && l->run >= 64 && columns % 64 == 0;

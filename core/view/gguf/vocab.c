@@ -27,7 +27,7 @@ int vocab_index_begin(struct vocab_index *index, uint32_t count)
 	while (index->count < 2 * count)
 		index->count *= 2;
 	if (getrandom(&index->seed, sizeof(index->seed), GRND_NONBLOCK) < 0)
-		index->seed ^= (uint32_t)(uintptr_t)index; /* early in the boot */
+		index->seed ^= (uint32_t)(uintptr_t)index; /* early in boot */
 	free(index->slots);
 	index->slots = calloc(index->count, sizeof(*index->slots));
 	return index->slots ? 0 : -ENOMEM;
@@ -86,7 +86,7 @@ static struct source_file *find_companion(const struct plan *p, const char *name
 	return NULL;
 }
 
-/* Reads a file of the model, if it is there: *out stays NULL otherwise. */
+/* Reads a file of the model; *out stays NULL if it does not exist. */
 static int read_file(const struct plan *p, const char *name, size_t max, char **out, size_t *len,
     struct gptqfs_error *err)
 {
@@ -121,7 +121,7 @@ static bool text_ends_with(const char *s, const char *suffix)
 	return len >= tail && strcmp(s + len - tail, suffix) == 0;
 }
 
-/* Nobody marks these as special, but all treat them so. */
+/* These are not marked as special, but treated as such by all programs. */
 static bool looks_special(const char *text)
 {
 	static const char *const names[] = {"<pad>", "<mask>", "<2mass>", "[@BOS@]"};
@@ -155,7 +155,7 @@ static int add_added(struct gguf_vocab *v, const struct json *id, const char *co
 	return 0;
 }
 
-/* The keys are the numbers. */
+/* The keys are token numbers. */
 static int add_decoder(struct gguf_vocab *v, const struct json *list, struct gptqfs_error *err)
 {
 	for (const struct json *m = json_first(list); m; m = json_after(m)) {
@@ -170,7 +170,7 @@ static int add_decoder(struct gguf_vocab *v, const struct json *list, struct gpt
 	return 0;
 }
 
-/* The first of three places that has any. */
+/* The first of three places with added tokens. */
 static int list_added(struct gguf_vocab *v, struct gptqfs_error *err)
 {
 	const struct json *old = v->old;
@@ -209,7 +209,7 @@ static const char *with_spaces(struct arena *arena, const char *text)
 	return copy;
 }
 
-/* Added tokens replace what the vocabulary has in their places. */
+/* Added tokens replace those of the vocabulary with the same numbers. */
 static int apply_added(struct gguf_vocab *v, struct gptqfs_error *err)
 {
 	for (size_t i = 0; i < v->added_count; i++) {

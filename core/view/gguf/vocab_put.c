@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What the files around the vocabulary say of it, and the keys of all. */
+/* Writes the keys of the vocabulary and of the files around it. */
 
 #include <string.h>
 
@@ -21,7 +21,7 @@ static const struct role {
     {"mask_token", "mask_token_id", "tokenizer.ggml.mask_token_id"},
 };
 
-/* A token of tokenizer_config.json: a string, or an object that has it; NULL if there is none. */
+/* Returns a token of tokenizer_config.json, a string or an object with one; NULL if there is none. */
 static const char *token_of(const struct gguf_vocab *v, const char *key)
 {
 	const struct json *value = json_get(v->config, key);
@@ -68,7 +68,7 @@ static bool type_is(const struct json *object, const char *type)
 	return own && strcmp(own, type) == 0;
 }
 
-/* Whether an item of a template is that token; UNSAID if it is no special token at all. */
+/* Finds out whether an item of a template is that token; UNSAID if it is not a special token. */
 static enum answer item_is(const struct json *item, const char *token, enum answer otherwise)
 {
 	const char *id = json_str(json_get(json_get(item, "SpecialToken"), "id"));
@@ -119,7 +119,7 @@ static void put_around(const struct gguf_vocab *v, struct gguf_keys *k)
 		gguf_key_bool(k, "tokenizer.ggml.add_eos_token", a.eos == YES);
 }
 
-/* Whether a space is put before a text. */
+/* Finds out whether a space is prepended to texts. */
 static enum answer adds_space(const struct gguf_vocab *v, const struct gguf_hparams *h)
 {
 	const enum answer said = answer_of(json_get(v->config, "add_prefix_space"));
