@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "kernel/element.h"
-#include "quant/matrix_rows.h"
 
 static const struct affine_matrix *affine_of(const struct encoded *e)
 {
@@ -171,29 +170,21 @@ void affine_summarize(const struct encoded *e, struct text *out)
 	    m->g_idx ? ", act-order" : "");
 }
 
-static const struct finding scales_read = {.key = "Scales_read"};
-static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
 static const struct finding biases_not_finite = {.key = "Biases_not_finite", .remark = true};
-static const struct finding scales_zero = {
-    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
 void affine_examine(const struct encoded *e, struct findings *out)
 {
 	const struct affine_matrix *m = affine_of(e);
 	const uint64_t count = affine_scale_index(m, m->rows - 1, m->groups);
-	uint64_t bad = 0, zero = 0, biases = 0;
+	struct scale_counts scales = {0};
+	uint64_t biases = 0;
 
 	for (uint64_t i = 0; i < count; i++) {
-		const float scale = element_load(m->scales, i, m->scale_dtype);
-
-		bad += !isfinite(scale);
-		zero += scale == 0;
+		scale_count(&scales, element_load(m->scales, i, m->scale_dtype));
 		if (m->offset == AFFINE_BIASES)
 			biases += !isfinite(element_load(m->offsets, i, m->scale_dtype));
 	}
-	findings_add(out, &scales_read, count);
-	findings_add(out, &scales_not_finite, bad);
+	findings_add_scales(out, &scales);
 	if (m->offset == AFFINE_BIASES)
 		findings_add(out, &biases_not_finite, biases);
-	findings_add(out, &scales_zero, zero == count);
 }

@@ -9,10 +9,7 @@
 
 #include "kernel/affine.h"
 #include "quant/family.h"
-
-/* Rows of the output are buffered whole. */
-#define AFFINE_COLUMNS_MAX ((uint64_t)1 << 22)
-#define AFFINE_ROWS_MAX ((uint64_t)1 << 31)
+#include "quant/matrix_rows.h"
 
 struct affine_module {
 	struct encoded e; /* first */

@@ -8,7 +8,6 @@
  */
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -183,10 +182,6 @@ static void awq_summarize(const struct encoded *e, struct text *out)
 	    layout_name(m->t.layout));
 }
 
-static const struct finding scales_read = {.key = "Scales_read"};
-static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
-static const struct finding scales_zero = {
-    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 static const struct finding zeros_uneven = {
     .key = "Zeros_uneven", .note = "not the middle value, in modules that are said to be symmetric", .remark = true};
 
@@ -196,21 +191,16 @@ static void awq_examine(const struct encoded *e, struct findings *out)
 	const struct awq_tensor *t = &m->t;
 	const bool look = m->symmetric && t->qzeros && t->layout != AWQ_GEMV_FAST;
 	const uint32_t groups = awq_groups(t);
-	const uint64_t scales = (uint64_t)groups * t->out_features;
-	uint64_t bad = 0, zero = 0, uneven = 0;
+	struct scale_counts scales = {0};
+	uint64_t uneven = 0;
 
 	for (uint32_t n = 0; n < t->out_features; n++)
 		for (uint32_t g = 0; g < groups; g++) {
-			const float scale = element_load(t->scales, awq_scale_index(t, n, g), t->scale_dtype);
-
-			bad += !isfinite(scale);
-			zero += scale == 0;
+			scale_count(&scales, element_load(t->scales, awq_scale_index(t, n, g), t->scale_dtype));
 			uneven += look && awq_zero(t, n, g) != 8;
 		}
 	findings_add(out, &zeros_uneven, uneven);
-	findings_add(out, &scales_read, scales);
-	findings_add(out, &scales_not_finite, bad);
-	findings_add(out, &scales_zero, zero == scales);
+	findings_add_scales(out, &scales);
 }
 
 static const struct encoding awq_encoding = {

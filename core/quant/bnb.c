@@ -8,7 +8,6 @@
  */
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +19,6 @@
 #include "kernel/element.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
-
-/* As FP8 has them. */
-#define COLUMNS_MAX ((uint64_t)1 << 22)
-#define ROWS_MAX ((uint64_t)1 << 31)
 
 #define STATE ".quant_state.bitsandbytes__"
 #define STATE_BYTES_MAX 4096 /* real ones have 170 */
@@ -125,11 +120,6 @@ static int bnb8_dense_rows(struct encoded *e, const struct kernels *k, enum dtyp
 
 /* ---- telling ---- */
 
-static const struct finding scales_read = {.key = "Scales_read"};
-static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
-static const struct finding scales_zero = {
-    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
-
 static void bnb4_describe(const struct encoded *e, struct facts *out)
 {
 	const struct bnb4_tensor *t = &bnb4_module_of(e)->t;
@@ -151,17 +141,11 @@ static void bnb4_summarize(const struct encoded *e, struct text *out)
 static void bnb4_examine(const struct encoded *e, struct findings *out)
 {
 	const struct bnb4_module *m = bnb4_module_of(e);
-	uint64_t bad = 0, zero = 0;
+	struct scale_counts scales = {0};
 
-	for (uint64_t i = 0; i < m->blocks; i++) {
-		const float scale = bnb4_absmax(&m->t, i);
-
-		bad += !isfinite(scale);
-		zero += scale == 0;
-	}
-	findings_add(out, &scales_read, m->blocks);
-	findings_add(out, &scales_not_finite, bad);
-	findings_add(out, &scales_zero, zero == m->blocks);
+	for (uint64_t i = 0; i < m->blocks; i++)
+		scale_count(&scales, bnb4_absmax(&m->t, i));
+	findings_add_scales(out, &scales);
 }
 
 static void bnb8_describe(const struct encoded *e, struct facts *out)
@@ -179,17 +163,11 @@ static void bnb8_summarize(const struct encoded *e, struct text *out)
 static void bnb8_examine(const struct encoded *e, struct findings *out)
 {
 	const struct bnb8_tensor *t = &bnb8_module_of(e)->t;
-	uint64_t bad = 0, zero = 0;
+	struct scale_counts scales = {0};
 
-	for (uint64_t i = 0; i < t->rows; i++) {
-		const float scale = element_load(t->scales, i, DTYPE_F32);
-
-		bad += !isfinite(scale);
-		zero += scale == 0;
-	}
-	findings_add(out, &scales_read, t->rows);
-	findings_add(out, &scales_not_finite, bad);
-	findings_add(out, &scales_zero, zero == t->rows);
+	for (uint64_t i = 0; i < t->rows; i++)
+		scale_count(&scales, element_load(t->scales, i, DTYPE_F32));
+	findings_add_scales(out, &scales);
 }
 
 static const char *const nf4_suffixes[] = {
@@ -240,7 +218,7 @@ static int bnb_add(struct opening *o, const char *name, struct encoded *e, uint6
 		shape[0] = shape[1];
 		shape[1] = rows;
 	}
-	if (shape[e->ndim - 1] > COLUMNS_MAX)
+	if (shape[e->ndim - 1] > MATRIX_COLUMNS_MAX)
 		return opening_bad_tensor(o, e->part[0], "at most 4194304 columns");
 	e->shape = shape;
 	return opening_add(o, name, e);
@@ -292,13 +270,13 @@ static bool read_shape(const struct bnb4_opener *b, const struct json *list)
 	for (size_t i = 0; i < ndim; i++) {
 		int64_t d;
 
-		if (!json_integer(json_at(list, i), &d) || d < 1 || (uint64_t)d > ROWS_MAX)
+		if (!json_integer(json_at(list, i), &d) || d < 1 || (uint64_t)d > MATRIX_ROWS_MAX)
 			return false;
 		b->shape[i] = (uint64_t)d;
-		if (i + 1 < ndim && (!checked_mul(rows, b->shape[i], &rows) || rows > ROWS_MAX))
+		if (i + 1 < ndim && (!checked_mul(rows, b->shape[i], &rows) || rows > MATRIX_ROWS_MAX))
 			return false;
 	}
-	if (b->shape[ndim - 1] > COLUMNS_MAX)
+	if (b->shape[ndim - 1] > MATRIX_COLUMNS_MAX)
 		return false;
 	m->e.ndim = (uint8_t)ndim;
 	m->t.rows = (uint32_t)rows;
@@ -500,7 +478,7 @@ static int check_int8(struct opening *o, const struct st_tensor *weight, const s
 {
 	if (weight->dtype != DTYPE_I8 || weight->ndim != 2 || !weight->bytes)
 		return opening_bad_tensor(o, weight, "I8 [out_features, in_features], since there is an SCB beside it");
-	if (weight->shape[0] > ROWS_MAX || weight->shape[1] > COLUMNS_MAX)
+	if (weight->shape[0] > MATRIX_ROWS_MAX || weight->shape[1] > MATRIX_COLUMNS_MAX)
 		return opening_bad_tensor(o, weight, "at most 2147483648 rows and 4194304 columns");
 	if (!is_array(scale, DTYPE_F32, weight->shape[0]))
 		return opening_bad_tensor(o, scale, "an F32 for each row of the weight");

@@ -24,10 +24,6 @@
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 
-/* Rows of the output are buffered whole, as those of GPTQ. */
-#define FP4_COLUMNS_MAX ((uint64_t)1 << 22)
-#define FP4_ROWS_MAX ((uint64_t)1 << 31)
-
 enum fp4_part { FP4_CODES, FP4_SCALES, FP4_GLOBAL };
 
 static const char *const fp4_suffixes[] = {".weight", ".scale", ".global_scale", NULL};
@@ -137,26 +133,15 @@ static void fp4_summarize(const struct encoded *e, struct text *out)
 	text_printf(out, "%s, a %s scale for each %u", e->encoding->name, dtype_name(t->scale_dtype), t->group);
 }
 
-static const struct finding fp4_scales_read = {.key = "Scales_read"};
-static const struct finding fp4_scales_not_finite = {.key = "Scales_not_finite", .remark = true};
-static const struct finding fp4_scales_zero = {
-    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
-
 static void fp4_examine(const struct encoded *e, struct findings *out)
 {
 	const struct fp4_tensor *t = &fp4_module_of(e)->t;
-	const uint64_t scales = e->part[FP4_SCALES]->bytes;
-	uint64_t bad = t->global && !isfinite(element_load(t->global, 0, DTYPE_F32)), zero = 0;
+	struct scale_counts scales = {0};
 
-	for (uint64_t i = 0; i < scales; i++) {
-		const float scale = element_load(t->scales, i, t->scale_dtype);
-
-		bad += !isfinite(scale);
-		zero += scale == 0;
-	}
-	findings_add(out, &fp4_scales_read, scales);
-	findings_add(out, &fp4_scales_not_finite, bad);
-	findings_add(out, &fp4_scales_zero, zero == scales);
+	for (uint64_t i = 0; i < e->part[FP4_SCALES]->bytes; i++)
+		scale_count(&scales, element_load(t->scales, i, t->scale_dtype));
+	scales.not_finite += t->global && !isfinite(element_load(t->global, 0, DTYPE_F32));
+	findings_add_scales(out, &scales);
 }
 
 #define FP4_ENCODING(label)                                                                                \
@@ -280,7 +265,7 @@ static int check_shapes(struct opening *o, const struct fp4_stored *s, struct fp
 	else
 		return opening_bad_tensor(o, scales,
 		    t->group == 16 ? "a scale for each 16 codes" : "a scale for each 32 codes");
-	if (d[0] > FP4_ROWS_MAX || g[1] > FP4_COLUMNS_MAX / t->group || (stacked && d[0] > FP4_COLUMNS_MAX))
+	if (d[0] > MATRIX_ROWS_MAX || g[1] > MATRIX_COLUMNS_MAX / t->group || (stacked && d[0] > MATRIX_COLUMNS_MAX))
 		return opening_bad_tensor(o, codes, "at most 2147483648 rows and 4194304 columns");
 	t->rows = (uint32_t)d[0];
 	t->columns = (uint32_t)g[1] * t->group;

@@ -9,7 +9,6 @@
  */
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,10 +17,6 @@
 #include "kernel/element.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
-
-/* Output rows are buffered whole, like those of GPTQ. */
-#define COLUMNS_MAX ((uint64_t)1 << 22)
-#define ROWS_MAX ((uint64_t)1 << 31)
 
 enum fp8_part { FP8_WEIGHT, FP8_SCALE };
 
@@ -108,30 +103,21 @@ static void fp8_summarize(const struct encoded *e, struct text *out)
 }
 
 static const struct finding codes_nan = {.key = "Codes_nan", .note = "FP8 codes that are NaN", .remark = true};
-static const struct finding scales_read = {.key = "Scales_read"};
-static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
-static const struct finding scales_zero = {
-    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
 static void fp8_examine(const struct encoded *e, struct findings *out)
 {
 	const struct fp8_module *m = fp8_module_of(e);
 	const unsigned greatest = m->t.code_dtype == DTYPE_F8_E4M3 ? 0x7e : 0x7c;
-	const uint64_t scales = e->part[FP8_SCALE]->bytes / dtype_bytes(m->t.scale_dtype);
-	uint64_t nan = 0, bad = 0, zero = 0;
+	const uint64_t count = e->part[FP8_SCALE]->bytes / dtype_bytes(m->t.scale_dtype);
+	struct scale_counts scales = {0};
+	uint64_t nan = 0;
 
 	for (uint64_t i = 0; i < e->part[FP8_WEIGHT]->bytes; i++)
 		nan += (m->t.codes[i] & 0x7f) > greatest;
-	for (uint64_t i = 0; i < scales; i++) {
-		const float scale = element_load(m->t.scales, i, m->t.scale_dtype);
-
-		bad += !isfinite(scale);
-		zero += scale == 0;
-	}
+	for (uint64_t i = 0; i < count; i++)
+		scale_count(&scales, element_load(m->t.scales, i, m->t.scale_dtype));
 	findings_add(out, &codes_nan, nan);
-	findings_add(out, &scales_read, scales);
-	findings_add(out, &scales_not_finite, bad);
-	findings_add(out, &scales_zero, zero == scales);
+	findings_add_scales(out, &scales);
 }
 
 static const struct encoding fp8_encoding = {
@@ -268,7 +254,7 @@ static int check_weight(const struct fp8_opener *o, const struct st_tensor *t, s
 
 	if ((t->ndim != 2 && t->ndim != 3) || !t->bytes)
 		return opening_bad_tensor(o->o, t, "[out_features, in_features], or that for each of several experts");
-	if (d[0] > ROWS_MAX || d[1] > COLUMNS_MAX)
+	if (d[0] > MATRIX_ROWS_MAX || d[1] > MATRIX_COLUMNS_MAX)
 		return opening_bad_tensor(o->o, t, "at most 2147483648 rows and 4194304 columns");
 	m->t.rows = (uint32_t)d[0];
 	m->t.columns = (uint32_t)d[1];

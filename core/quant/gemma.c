@@ -136,7 +136,7 @@ static int fill_gemma_matrix(struct gemma_opener *g, const struct st_tensor *cod
 	int64_t bits = 8;
 	int rc;
 
-	if (!codes->bytes || !rows || rows > AFFINE_ROWS_MAX || row_bytes > AFFINE_COLUMNS_MAX / 4)
+	if (!codes->bytes || !rows || rows > MATRIX_ROWS_MAX || row_bytes > MATRIX_COLUMNS_MAX / 4)
 		return opening_bad_tensor(g->o, codes, "[out_features, bytes], at most 2147483648 by 1048576");
 	rc = bytes ? 0 : find_bits(g, m->e.module, &bits);
 	if (rc)

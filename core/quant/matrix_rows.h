@@ -14,6 +14,10 @@
 /* Default step at which rows may be cut: little is wasted, and rows stay aligned. */
 #define MATRIX_CUT 64
 
+/* The largest matrix: rows of the output are buffered whole. */
+#define MATRIX_COLUMNS_MAX ((uint64_t)1 << 22)
+#define MATRIX_ROWS_MAX ((uint64_t)1 << 31)
+
 struct matrix_ops {
 	/*
 	 * Writes a rectangle of one matrix (the expert's number, else 0) to dst, as elements of type `out` without

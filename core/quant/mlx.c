@@ -341,12 +341,12 @@ static int fill_mlx_matrix(const struct mlx_opener *m, struct mlx_parts *p)
 	int rc;
 
 	/* A word has at least four codes, and a group at least one. */
-	if (rows > AFFINE_ROWS_MAX || words > AFFINE_COLUMNS_MAX || groups > AFFINE_COLUMNS_MAX)
+	if (rows > MATRIX_ROWS_MAX || words > MATRIX_COLUMNS_MAX || groups > MATRIX_COLUMNS_MAX)
 		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
 	rc = mlx_fit(m, p->module, t, groups, &fit);
 	if (rc)
 		return rc;
-	if (fit.group_size > AFFINE_COLUMNS_MAX || groups * fit.group_size > AFFINE_COLUMNS_MAX)
+	if (fit.group_size > MATRIX_COLUMNS_MAX || groups * fit.group_size > MATRIX_COLUMNS_MAX)
 		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
 	p->first = (struct affine_matrix){
 	    .rows = (uint32_t)rows,

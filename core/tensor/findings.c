@@ -34,3 +34,16 @@ uint64_t findings_remarks(const struct findings *f)
 		remarks += f->list[i].remark && f->list[i].count;
 	return remarks;
 }
+
+void findings_add_scales(struct findings *f, const struct scale_counts *c)
+{
+	static const struct finding read = {.key = "Scales_read"};
+	static const struct finding not_finite = {.key = "Scales_not_finite", .remark = true};
+	static const struct finding zero = {.key = "Scales_all_zero",
+	    .note = "modules whose scales are all zero, so that they do nothing",
+	    .remark = true};
+
+	findings_add(f, &read, c->read);
+	findings_add(f, &not_finite, c->not_finite);
+	findings_add(f, &zero, c->zero == c->read);
+}

@@ -4,6 +4,7 @@
 
 /* The counts of --check: a number per kind of finding, in the order of first occurrence. */
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,21 @@ struct findings {
 
 /* Adds `n` to the count of a kind; even 0 makes the kind appear. Strings must outlive the findings. */
 void findings_add(struct findings *f, const struct finding *kind, uint64_t n);
+
+/* The scales of a weight, counted while they are read. */
+struct scale_counts {
+	uint64_t read, not_finite, zero;
+};
+
+static inline void scale_count(struct scale_counts *c, float scale)
+{
+	c->read++;
+	c->not_finite += !isfinite(scale);
+	c->zero += scale == 0;
+}
+
+/* Adds what was counted of one weight. */
+void findings_add_scales(struct findings *f, const struct scale_counts *c);
 
 /* Returns the count of that key, 0 if there is none. */
 uint64_t findings_count(const struct findings *f, const char *key);

@@ -283,7 +283,7 @@ static int check_codes(const struct compressed_opener *o, struct compressed_part
 	p->columns = t->shape[1];
 	if (t->dtype == DTYPE_I32)
 		rc = read_shape(o, p);
-	if (rc == 0 && (p->rows > AFFINE_ROWS_MAX || p->columns > AFFINE_COLUMNS_MAX))
+	if (rc == 0 && (p->rows > MATRIX_ROWS_MAX || p->columns > MATRIX_COLUMNS_MAX))
 		rc = opening_bad_tensor(o->o, t, "at most 2147483648 rows and 4194304 columns");
 	return rc;
 }

@@ -2,7 +2,6 @@
 
 /* GPTQ as an encoding: facts, findings and codes of a module. */
 
-#include <math.h>
 #include <string.h>
 
 #include "kernel/element.h"
@@ -96,10 +95,6 @@ static const struct finding zeros_maximal = {
     .key = "Zeros_v1_maximal", .note = "fields that readers disagree on", .remark = true};
 static const struct finding zeros_uneven = {
     .key = "Zeros_uneven", .note = "not the middle value, in modules whose first row is", .remark = true};
-static const struct finding scales_read = {.key = "Scales_read"};
-static const struct finding scales_not_finite = {.key = "Scales_not_finite", .remark = true};
-static const struct finding scales_zero = {
-    .key = "Scales_all_zero", .note = "modules whose scales are all zero, so that they do nothing", .remark = true};
 
 /* Repairs are decided by row 0; the other rows must agree. */
 static uint64_t uneven_rows(const struct gptq_module *m)
@@ -128,28 +123,23 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 {
 	const struct gptq_module *m = gptq_const_module_of(e);
 	const struct qtensor *q = &m->q;
-	const uint64_t scales = (uint64_t)q->groups * q->out_features;
+	const uint64_t count = (uint64_t)q->groups * q->out_features;
 	const bool has_zeros = q->zeros != ZEROS_MIDDLE;
 	struct qtensor raw = *q;
-	uint64_t bad = 0, zero = 0, uneven = 0;
+	struct scale_counts scales = {0};
+	uint64_t uneven = 0;
 
 	raw.zeros = ZEROS_V2;
-	for (uint64_t i = 0; i < scales; i++) {
-		const float scale = element_load(q->scales, i, q->scale_dtype);
-
-		bad += !isfinite(scale);
-		zero += scale == 0;
-	}
+	for (uint64_t i = 0; i < count; i++)
+		scale_count(&scales, element_load(q->scales, i, q->scale_dtype));
 	if (m->repair)
 		uneven = uneven_rows(m);
 	else if (has_zeros && m->symmetric)
 		uneven = count_zeros(q, 1u << (q->bits - 1), false);
-	findings_add(out, &zeros_read, has_zeros ? scales : 0);
+	findings_add(out, &zeros_read, has_zeros ? count : 0);
 	findings_add(out, &zeros_maximal, q->zeros == ZEROS_V1 ? count_zeros(&raw, (1u << q->bits) - 1, true) : 0);
 	findings_add(out, &zeros_uneven, uneven);
-	findings_add(out, &scales_read, scales);
-	findings_add(out, &scales_not_finite, bad);
-	findings_add(out, &scales_zero, zero == scales);
+	findings_add_scales(out, &scales);
 }
 
 static const char *const suffixes[] = {".qweight", ".qzeros", ".scales", ".g_idx", NULL};
