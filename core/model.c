@@ -117,7 +117,7 @@ static int check_root(const struct gptqfs *m, struct gptqfs_error *err)
 	    m->root->name, reason);
 }
 
-/* Who asks for a view is told at once why there is none, and not when it is first looked at. */
+/* A requested view that cannot be planned is reported now, not when it is first looked up. */
 static int settle_root(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct late *late = m->root ? view_state(&m->plan, m->root)->late : NULL;

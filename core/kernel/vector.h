@@ -177,7 +177,7 @@ ALWAYS_INLINE halves8 narrow_pair(words4 low, words4 high)
 	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
 }
 
-/* What is known of floats that are to be rounded. */
+/* Properties of the floats to be rounded. */
 enum floats_kind {
 	FLOATS_ANY,
 	FLOATS_NUMBERS, /* none is NaN */

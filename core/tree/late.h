@@ -3,9 +3,9 @@
 #define GPTQFS_LATE_H
 
 /*
- * Files that are planned when they are first looked at, because that costs more than most mounts would ever have of it.
- * Their nodes are there from the start, so that inode numbers do not depend on who looks when; what they are called and
- * hold is settled once, under a lock. Owner's structs begin with struct late.
+ * Files planned on first lookup, because planning is expensive and most mounts never need them. Their nodes exist from
+ * the start, so that inode numbers do not depend on the order of lookups; names and contents are set once, under a
+ * lock. An implementation's struct begins with struct late.
  */
 
 #include <pthread.h>
@@ -14,16 +14,16 @@
 
 struct late {
 	/*
-	 * Plans the files: once, and no other files at the same time. Returns 0, or -errno after which nothing that
-	 * others see has changed; then it is called again when somebody looks again.
+	 * Plans the files; called under the lock. Returns 0, or -errno with nothing visibly changed: it is then called
+	 * again on the next lookup.
 	 */
 	int (*plan)(struct late *late);
-	const char *refusal; /* set by `plan`: why there is no file but one that tells this; or NULL */
+	const char *refusal; /* set by `plan`: why there is only a file with this reason; or NULL */
 	atomic_bool done;
 	pthread_mutex_t *lock; /* of all files of a tree */
 };
 
-/* Plans the files unless that is done. Any number of threads. Returns what `plan` does. */
+/* Plans the files unless that is done. Any number of threads. Returns the result of `plan`. */
 int late_run(struct late *late);
 
 #endif

@@ -12,7 +12,7 @@
 #include "tensor/tensor.h"
 #include "tree/tree.h"
 
-/* What was found out about a view of a model. */
+/* The state of a view of a model. */
 struct view_state {
 	const char *absent; /* why the model cannot have it, or NULL */
 	struct late *late;  /* of a view that is planned late, once that is arranged; or NULL */
@@ -50,7 +50,7 @@ struct view {
 /* Finds out which views the model can have. Returns 0 or -ENOMEM. */
 int views_consider(struct plan *p);
 
-/* Returns what was found out about the view. */
+/* Returns the state of the view. */
 struct view_state *view_state(const struct plan *p, const struct view *view);
 
 /* True if the model can have the view; else sets *reason. */
