@@ -246,14 +246,19 @@ static void check_dora(struct check *c, enum dtype out)
 void check_lora(struct check *c)
 {
 	for (int i = 0; i < 1500; i++) {
-		struct term t = random_term(c, 1 + below(c, below(c, 2) ? 30 : 5),
-		    1 + below(c, below(c, 4) ? 70 : SIDE_MOST), below(c, 3) == 0);
+		struct term t;
+
+		if (!sampled(c))
+			continue;
+		t = random_term(c, 1 + below(c, below(c, 2) ? 30 : 5), 1 + below(c, below(c, 4) ? 70 : SIDE_MOST),
+		    below(c, 3) == 0);
 
 		check_merge(c, &t, below(c, 2), below(c, LORA_OUTS));
 		term_free(&t);
 	}
 	group_end(c, "LoRA");
 	for (int i = 0; i < 3000; i++)
-		check_dora(c, (enum dtype)(i % DTYPE_VIEWS));
+		if (sampled(c))
+			check_dora(c, (enum dtype)(i % DTYPE_VIEWS));
 	group_end(c, "DoRA");
 }
