@@ -85,15 +85,48 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 	_mm256_storeu_si256((__m256i_u *)(dst + 32), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
-ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out)
+/* 8 codes of 6 bits, of which the two groups of three bytes are chosen by `pick`. */
+ALWAYS_INLINE void fp6_decode8(char *dst, __m256i bytes, __m256i pick, __m256 scale, enum dtype out)
 {
-	for (unsigned i = 0; i < FP4_UNIT; i += 8) {
-		const __m256 value = canonical_nan(_mm256_mul_ps(_mm256_loadu_ps(values + i), _mm256_set1_ps(scale)));
+	const __m256i shift = _mm256_setr_epi32(0, 6, 12, 18, 0, 6, 12, 18);
+	const __m256i code = _mm256_srlv_epi32(_mm256_shuffle_epi8(bytes, pick), shift);
+	const __m256i magnitude = _mm256_and_si256(code, _mm256_set1_epi32(31));
+	const __m256i sign = _mm256_and_si256(_mm256_slli_epi32(code, 26), _mm256_set1_epi32(INT32_MIN));
+	/* Eighths below 1: as large as 1 more, less 1. */
+	const __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), magnitude);
+	const __m256i bits = _mm256_add_epi32(_mm256_slli_epi32(magnitude, 20),
+	    _mm256_blendv_epi8(_mm256_set1_epi32(0x3f000000), _mm256_set1_epi32(0x3f800000), small));
+	const __m256 one = _mm256_and_ps(_mm256_castsi256_ps(small), _mm256_set1_ps(1));
+	const __m256 value = _mm256_sub_ps(_mm256_castsi256_ps(bits), one);
+	const __m256 product = _mm256_mul_ps(_mm256_xor_ps(value, _mm256_castsi256_ps(sign)), scale);
+	const __m256i upper = _mm256_srli_epi32(_mm256_castps_si256(product), 16);
 
-		if (out == DTYPE_F32)
-			_mm256_storeu_ps((float *)(dst + (size_t)i * 4), value);
-		else
-			_mm_storeu_si128((__m128i_u *)(dst + (size_t)i * 2), round16(value, out));
+	if (out == DTYPE_F32)
+		_mm256_storeu_ps((float *)dst, product);
+	else if (out == DTYPE_F16)
+		_mm_storeu_si128((__m128i_u *)dst, round16(product, out));
+	else
+		_mm_storeu_si128((__m128i_u *)dst,
+		    _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1)));
+}
+
+ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out)
+{
+	const __m256i first = _mm256_setr_epi8(0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, -1, 0, 1, 2, -1, 3, 4, 5, -1, 3, 4, 5,
+	    -1, 3, 4, 5, -1, 3, 4, 5, -1);
+	const __m256i second = _mm256_or_si256(_mm256_add_epi8(first, _mm256_set1_epi8(6)),
+	    _mm256_cmpgt_epi8(_mm256_setzero_si256(), first));
+	const size_t half = 8 * fp4_size(out);
+
+	for (unsigned i = 0; i < 2; i++, codes += 12, dst += 2 * half) {
+		__m256i bytes;
+		uint32_t last;
+
+		memcpy(&last, codes + 8, sizeof(last));
+		bytes = _mm256_broadcastsi128_si256(_mm_insert_epi32(_mm_loadl_epi64((const __m128i_u *)codes),
+		    (int)last, 2));
+		fp6_decode8(dst, bytes, first, _mm256_set1_ps(scale), out);
+		fp6_decode8(dst + half, bytes, second, _mm256_set1_ps(scale), out);
 	}
 }
 

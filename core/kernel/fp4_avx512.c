@@ -58,11 +58,30 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 	_mm512_storeu_si512(dst, _mm512_permutexvar_epi16(index, table));
 }
 
-ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out)
+/* 16 codes of 6 bits, which are 12 bytes. */
+ALWAYS_INLINE __m512 fp6_products(const unsigned char *codes, float scale)
 {
-	const __m512 by = _mm512_set1_ps(scale);
-	const __m512 low = canonical_nan(_mm512_mul_ps(_mm512_loadu_ps(values), by));
-	const __m512 high = canonical_nan(_mm512_mul_ps(_mm512_loadu_ps(values + 16), by));
+	const __m512 low = _mm512_setr_ps(0, 0.125f, 0.25f, 0.375f, 0.5f, 0.625f, 0.75f, 0.875f, 1, 1.125f, 1.25f,
+	    1.375f, 1.5f, 1.625f, 1.75f, 1.875f);
+	const __m512 high =
+	    _mm512_setr_ps(2, 2.25f, 2.5f, 2.75f, 3, 3.25f, 3.5f, 3.75f, 4, 4.5f, 5, 5.5f, 6, 6.5f, 7, 7.5f);
+	/* Three bytes for each lane, four times. */
+	const __m512i pick = _mm512_add_epi8(_mm512_set1_epi32(0x80020100),
+	    _mm512_setr_epi32(0, 0, 0, 0, 0x030303, 0x030303, 0x030303, 0x030303, 0x060606, 0x060606, 0x060606,
+		0x060606, 0x090909, 0x090909, 0x090909, 0x090909));
+	const __m512i shift = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 6, 12, 18));
+	const __m512i bytes = _mm512_broadcast_i32x4(_mm_maskz_loadu_epi8(0x0fff, codes));
+	/* What is above bit 4 does no harm to the look-up. */
+	const __m512i code = _mm512_srlv_epi32(_mm512_shuffle_epi8(bytes, pick), shift);
+	const __m512i sign = _mm512_and_si512(_mm512_slli_epi32(code, 26), _mm512_set1_epi32(INT32_MIN));
+	const __m512 value = _mm512_permutex2var_ps(low, code, high);
+
+	return _mm512_mul_ps(_mm512_xor_ps(value, _mm512_castsi512_ps(sign)), _mm512_set1_ps(scale));
+}
+
+ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out)
+{
+	const __m512 low = fp6_products(codes, scale), high = fp6_products(codes + 12, scale);
 
 	if (out != DTYPE_F32) {
 		_mm512_storeu_si512(dst, round16x2(low, high, out));

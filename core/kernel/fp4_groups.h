@@ -5,7 +5,8 @@
  * fp4_outputs, includes this, defines the functions that are declared below, and calls fp4_install().
  *
  * There are 256 scales and 16 codes. So all outputs that a matrix can have are computed once, 16 for each scale, and
- * codes are only looked up. MXFP6 has too many for that; its codes become floats one by one, and the rest is vectors.
+ * codes are only looked up. Of MXFP6's codes
+ * there are too many for that: they are made floats by arithmetic, and multiplied.
  *
  * A matrix that is turned is decoded in tiles, which are turned in registers: a code here and a code there would be a
  * page each.
@@ -31,8 +32,11 @@ ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out);
 ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const struct fp4_outputs *first,
     const struct fp4_outputs *second, enum dtype out);
 
-/* Stores FP4_UNIT values times scale, rounded. */
-ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out);
+/*
+ * Decodes FP4_UNIT codes of 6 bits, which are 24 bytes. `scale` is a power of two or the canonical NaN: products are
+ * exact in bf16 too, and none is another NaN.
+ */
+ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out);
 
 /*
  * Turns squares of 16 bytes by 16 / size rows that lie side by side in FP4_TILE columns. Vectors turn FP4_LANES of them
@@ -43,7 +47,6 @@ ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype o
 struct fp4_decoder {
 	const struct fp4_tensor *t;
 	float scale[256]; /* what each byte of t->scales means */
-	float six[64];    /* what codes of 6 bits mean */
 	struct fp4_outputs outputs[256];
 };
 
@@ -68,8 +71,6 @@ ALWAYS_INLINE void fp4_prepare(struct fp4_decoder *d, const struct fp4_tensor *t
 	fp4_load_scales(t, d->scale);
 	for (unsigned i = 0; i < 256 && t->code_dtype == DTYPE_F4; i++)
 		d->outputs[i] = fp4_outputs_of(d->scale[i], out);
-	for (unsigned i = 0; i < 64 && t->code_dtype != DTYPE_F4; i++)
-		d->six[i] = float_of_e2(i, 3);
 }
 
 /* ---- rows ---- */
@@ -102,18 +103,8 @@ ALWAYS_INLINE void fp4_decode(char *dst, const struct fp4_decoder *d, const unsi
 ALWAYS_INLINE void fp6_decode(char *dst, const struct fp4_decoder *d, const unsigned char *codes,
     const unsigned char *scales, uint32_t columns, enum dtype out)
 {
-	float values[FP4_UNIT];
-
-	for (uint32_t k = 0; k < columns; k += FP4_UNIT, codes += FP4_UNIT / 4 * 3) {
-		for (unsigned i = 0; i < FP4_UNIT; i += 4) {
-			const unsigned char *from = codes + i / 4 * 3;
-			const uint32_t four = from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16;
-
-			for (unsigned j = 0; j < 4; j++)
-				values[i + j] = d->six[four >> 6 * j & 63];
-		}
-		fp4_scale(dst + k * fp4_size(out), values, d->scale[*scales++], out);
-	}
+	for (uint32_t k = 0; k < columns; k += FP4_UNIT, codes += FP4_UNIT / 4 * 3)
+		fp6_decode_unit(dst + k * fp4_size(out), codes, d->scale[*scales++], out);
 }
 
 /* Columns of one row: whole groups. */

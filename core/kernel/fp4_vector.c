@@ -82,22 +82,53 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 	fp4_look_up16(dst + 16 * fp4_size(out), zip_high8(even, odd), second ? second : first, out);
 }
 
-ALWAYS_INLINE void fp4_scale(char *dst, const float *values, float scale, enum dtype out)
+/* Values of codes of 6 bits, the rest of each element being 0. */
+ALWAYS_INLINE floats4 fp6_values(words4 code)
 {
-	for (unsigned i = 0; i < FP4_UNIT; i += 8) {
-		floats4 value[2];
-		halves8 half;
+	const words4 magnitude = code & 31, bits = (magnitude << 20) + 0x3f000000;
+	/* Eighths below 1: as large as 1 more, less 1. */
+	const words4 small = (words4)((ints4)magnitude < 8);
+	const floats4 value = (floats4)(bits + (small & 0x800000)) - (floats4)(small & 0x3f800000);
 
-		memcpy(value, values + i, sizeof(value));
-		if (out == DTYPE_F32) {
-			const words4 product[2] = {canonical_nan(value[0] * scale), canonical_nan(value[1] * scale)};
+	return (floats4)((words4)value ^ (code & 32) << 26);
+}
 
-			memcpy(dst + i * 4, product, sizeof(product));
-			continue;
-		}
-		half = narrow_pair(fp4_round(value[0] * scale, out), fp4_round(value[1] * scale, out));
-		memcpy(dst + i * 2, &half, sizeof(half));
+/* 16 codes, which are 12 bytes: number 4 * i + j is at bit 6 * j of element i. */
+ALWAYS_INLINE void fp6_decode16(char *dst, const unsigned char *codes, float scale, enum dtype out)
+{
+	const bytes16 threes = {0, 1, 2, 128, 3, 4, 5, 128, 6, 7, 8, 128, 9, 10, 11, 128};
+	words4 four, result[4], column[4];
+	uint64_t low;
+	uint32_t high;
+
+	memcpy(&low, codes, sizeof(low));
+	memcpy(&high, codes + sizeof(low), sizeof(high));
+	four = (words4)look_up((bytes16)(longs2){low, high}, threes);
+	UNROLL
+	for (unsigned j = 0; j < 4; j++) {
+		const words4 product = (words4)(fp6_values(four >> 6 * j & 63) * scale);
+
+		if (out == DTYPE_F16)
+			result[j] = narrow_half(product, false);
+		else
+			result[j] = out == DTYPE_F32 ? product : product >> 16;
 	}
+	if (out == DTYPE_F32) {
+		transpose4(column, result[0], result[1], result[2], result[3]);
+		memcpy(dst, column, 64);
+		return;
+	}
+	result[0] |= result[1] << 16;
+	result[2] |= result[3] << 16;
+	column[0] = zip_low32(result[0], result[2]);
+	column[1] = zip_high32(result[0], result[2]);
+	memcpy(dst, column, 32);
+}
+
+ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out)
+{
+	fp6_decode16(dst, codes, scale, out);
+	fp6_decode16(dst + 16 * fp4_size(out), codes + 12, scale, out);
 }
 
 /* ---- turning ---- */
