@@ -18,13 +18,54 @@ size_t lora_panel_size(const struct lora_piece *p)
 	return (size_t)(p->count + p->width - 1) / p->width * p->rank * p->width;
 }
 
-static double *place_in_panel(double *panel, const struct lora_piece *p, uint32_t x, uint32_t i)
+/*
+ * put_across_TYPE: elements [from, from + n) of one i, which lie side by side in the blocks of the panel as well.
+ * put_along_TYPE: elements [from, from + n) of one row or column.
+ */
+#define DEFINE_PUT(type)                                                                                               \
+	static void put_across_##type(type *panel, const struct lora_piece *p, const uint32_t at[2], const float *run, \
+	    uint32_t n)                                                                                                \
+	{                                                                                                              \
+		for (uint32_t x = at[0], end = x + n; x < end; x += p->width) {                                        \
+			type *block = panel + ((size_t)(x / p->width) * p->rank + at[1]) * p->width;                   \
+			const uint32_t count = end - x < p->width ? end - x : p->width;                                \
+                                                                                                                       \
+			for (uint32_t k = 0; k < count; k++)                                                           \
+				block[k] = *run++;                                                                     \
+		}                                                                                                      \
+	}                                                                                                              \
+                                                                                                                       \
+	static void put_along_##type(type *panel, const struct lora_piece *p, const uint32_t at[2], const float *run,  \
+	    uint32_t n)                                                                                                \
+	{                                                                                                              \
+		type *to = panel + ((size_t)(at[0] / p->width) * p->rank + at[1]) * p->width + at[0] % p->width;       \
+                                                                                                                       \
+		for (uint32_t i = 0; i < n; i++)                                                                       \
+			to[(size_t)i * p->width] = run[i];                                                             \
+	}
+
+DEFINE_PUT(double)
+DEFINE_PUT(float)
+
+static void put_across(void *panel, const struct lora_piece *p, const uint32_t at[2], const float *run, uint32_t n)
 {
-	return panel + ((size_t)(x / p->width) * p->rank + i) * p->width + x % p->width;
+	if (p->floats)
+		put_across_float(panel, p, at, run, n);
+	else
+		put_across_double(panel, p, at, run, n);
 }
 
-/* Elements of one i, or of one row or column, lie side by side: cast together, then put in place. */
-static void pack_runs(double *panel, const struct lora_piece *p, cast_fn *to_float, bool across)
+static void put_along(void *panel, const struct lora_piece *p, const uint32_t at[2], const float *run, uint32_t n)
+{
+	if (p->floats)
+		put_along_float(panel, p, at, run, n);
+	else
+		put_along_double(panel, p, at, run, n);
+}
+
+/* Elements of one i, or of one row or column, lie side by side: cast together, then put in place. RUN is a multiple of
+ * every width. */
+static void pack_runs(void *panel, const struct lora_piece *p, cast_fn *to_float, bool across)
 {
 	const struct lora_factor *f = p->factor;
 	const size_t width = dtype_bytes(f->dtype);
@@ -37,26 +78,32 @@ static void pack_runs(double *panel, const struct lora_piece *p, cast_fn *to_flo
 			const uint64_t x = p->first + (across ? b : a), i = across ? a : b;
 
 			to_float(run, f->data + (x * f->across + i * f->along) * width, n);
-			for (uint32_t k = 0; k < n; k++)
-				*place_in_panel(panel, p, across ? b + k : a, across ? a : b + k) = run[k];
+			if (across)
+				put_across(panel, p, (uint32_t[]){b, a}, run, n);
+			else
+				put_along(panel, p, (uint32_t[]){a, b}, run, n);
 		}
 }
 
-static void pack_elements(double *panel, const struct lora_piece *p)
+static void pack_elements(void *panel, const struct lora_piece *p)
 {
 	const struct lora_factor *f = p->factor;
 
 	for (uint32_t x = 0; x < p->count; x++)
-		for (uint32_t i = 0; i < p->rank; i++)
-			*place_in_panel(panel, p, x, i) =
-			    element_load(f->data, (p->first + x) * f->across + i * f->along, f->dtype);
+		for (uint32_t i = 0; i < p->rank; i++) {
+			const float value = element_load(f->data, (p->first + x) * f->across + i * f->along, f->dtype);
+
+			put_along(panel, p, (uint32_t[]){x, i}, &value, 1);
+		}
 }
 
-void lora_pack(double *panel, const struct lora_piece *p, cast_fn *const to_float[DTYPE_VIEWS])
+void lora_pack(void *panel, const struct lora_piece *p, cast_fn *const to_float[DTYPE_VIEWS])
 {
+	const float zero = 0;
+
 	for (uint32_t x = p->count; x % p->width; x++)
 		for (uint32_t i = 0; i < p->rank; i++)
-			*place_in_panel(panel, p, x, i) = 0;
+			put_along(panel, p, (uint32_t[]){x, i}, &zero, 1);
 	if (p->factor->across == 1 || p->factor->along == 1)
 		pack_runs(panel, p, to_float[p->factor->dtype], p->factor->across == 1);
 	else
@@ -81,8 +128,8 @@ static void store_double(void *array, size_t i, double value, enum dtype dtype)
 /* The contract, but for the last rounding. */
 static double lora_value(const struct lora_tile *t, uint32_t n, uint32_t k, bool doubles)
 {
-	const double *l = t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;
-	const double *r = t->r + (size_t)(k / LORA_COLUMNS) * t->rank * LORA_COLUMNS + k % LORA_COLUMNS;
+	const double *l = (const double *)t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;
+	const double *r = (const double *)t->r + (size_t)(k / LORA_COLUMNS) * t->rank * LORA_COLUMNS + k % LORA_COLUMNS;
 	const size_t at = n * t->w_step + k;
 	double d = 0;
 

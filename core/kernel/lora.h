@@ -21,6 +21,7 @@
  * This is, bit for bit, what PEFT computes in float64 on the fp32 weights.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +29,8 @@
 
 #define LORA_RANK_MAX 4096
 
-/* Factors are widened into panels: L as [rows / 8][rank][8], R as [columns / 16][rank][16], filled up with zeros. */
+/* Factors are packed into panels, of doubles or floats: L as [rows / 8][rank][8], R as [columns / 16][rank][16], filled
+ * up with zeros. */
 #define LORA_ROWS 8
 #define LORA_COLUMNS 16
 
@@ -46,24 +48,28 @@ struct lora_piece {
 	uint32_t count;
 	uint32_t rank;
 	uint32_t width; /* LORA_ROWS or LORA_COLUMNS */
+	bool floats;    /* the panel is of floats */
 };
 
-/* The doubles of a panel. */
+/* The elements of a panel. */
 size_t lora_panel_size(const struct lora_piece *p);
 
-/* Widens a piece into a panel. `to_float` are the casts of F16, BF16 and F32 to F32. Reads mapped memory. */
-void lora_pack(double *panel, const struct lora_piece *p, cast_fn *const to_float[DTYPE_VIEWS]);
+/* Packs a piece into a panel. `to_float` are the casts of F16, BF16 and F32 to F32. Reads mapped memory. */
+void lora_pack(void *panel, const struct lora_piece *p, cast_fn *const to_float[DTYPE_VIEWS]);
 
 /* One term over a rectangle in private memory, and its result. */
 struct lora_tile {
-	const void *w;       /* floats or doubles; rows can be read up to a multiple of LORA_COLUMNS */
-	size_t w_step;       /* elements from one row to the next */
-	const double *l, *r; /* panels */
+	const void *w;     /* floats or doubles; rows can be read up to a multiple of LORA_COLUMNS */
+	size_t w_step;     /* elements from one row to the next */
+	const void *l, *r; /* panels of doubles; of floats for a bounded kernel */
 	double scale;
 	uint32_t rank, rows, columns;
 	void *dst;
 	size_t dst_step; /* bytes from one row to the next */
 };
+
+/* Up to this rank a bounded kernel pays. */
+#define LORA_BOUNDED_RANK 32
 
 /* dst = round(w + scale * L R), not a byte beyond rows and columns. Nothing need be aligned. */
 typedef void lora_fn(const struct lora_tile *t);
@@ -76,6 +82,9 @@ typedef void dora_fn(void *dst, const double *v, size_t n, double magnitude);
 /* The kernels of one CPU level. */
 struct lora_dsp {
 	lora_fn *merge[2][LORA_OUTS]; /* [w is of doubles][type of dst] */
+	/* [F16 or BF16] The same for w of floats, with panels of floats, by arithmetic that is faster where rounding
+	 * hides its errors (lora_bounded.h); NULL where there is none. */
+	lora_fn *bounded[2];
 	dora_fn *dora[DTYPE_VIEWS];
 };
 

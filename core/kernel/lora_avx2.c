@@ -106,9 +106,62 @@ ALWAYS_INLINE void store_rounded(char *dst, doubles low, doubles high, enum dtyp
 
 #include "kernel/lora_tile.h"
 
+#define SPAN 2
+
+typedef __m256 floats;
+
+ALWAYS_INLINE floats floats_load(const float *at)
+{
+	return _mm256_loadu_ps(at);
+}
+
+ALWAYS_INLINE floats floats_all(float value)
+{
+	return _mm256_set1_ps(value);
+}
+
+ALWAYS_INLINE floats floats_multiply(floats a, floats b)
+{
+	return _mm256_mul_ps(a, b);
+}
+
+ALWAYS_INLINE floats floats_add(floats a, floats b)
+{
+	return _mm256_add_ps(a, b);
+}
+
+ALWAYS_INLINE floats floats_subtract(floats a, floats b)
+{
+	return _mm256_sub_ps(a, b);
+}
+
+ALWAYS_INLINE floats floats_magnitude(floats value)
+{
+	return _mm256_and_ps(value, _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX)));
+}
+
+ALWAYS_INLINE floats floats_multiply_add(floats a, floats b, floats c)
+{
+	return _mm256_fmadd_ps(a, b, c);
+}
+
+ALWAYS_INLINE bool store_if_equal(char *dst, floats low, floats high, enum dtype out)
+{
+	const __m128i a = round16(low, out), b = round16(high, out);
+	const __m256 finite = _mm256_cmp_ps(_mm256_sub_ps(high, low), _mm256_set1_ps(HUGE_VALF), _CMP_LT_OQ);
+
+	if (_mm_movemask_epi8(_mm_cmpeq_epi16(a, b)) != 0xffff || _mm256_movemask_ps(finite) != 0xff)
+		return false;
+	_mm_storeu_si128((__m128i_u *)dst, a);
+	return true;
+}
+
+#include "kernel/lora_bounded.h"
+
 void lora_init_avx2(struct lora_dsp *dsp)
 {
 	lora_install(dsp);
+	lora_bounded_install(dsp);
 }
 
 #endif

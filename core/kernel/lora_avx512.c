@@ -73,9 +73,63 @@ ALWAYS_INLINE void store_rounded(char *dst, doubles low, doubles high, enum dtyp
 
 #include "kernel/lora_tile.h"
 
+#define SPAN 1
+
+typedef __m512 floats;
+
+ALWAYS_INLINE floats floats_load(const float *at)
+{
+	return _mm512_loadu_ps(at);
+}
+
+ALWAYS_INLINE floats floats_all(float value)
+{
+	return _mm512_set1_ps(value);
+}
+
+ALWAYS_INLINE floats floats_multiply(floats a, floats b)
+{
+	return _mm512_mul_ps(a, b);
+}
+
+ALWAYS_INLINE floats floats_add(floats a, floats b)
+{
+	return _mm512_add_ps(a, b);
+}
+
+ALWAYS_INLINE floats floats_subtract(floats a, floats b)
+{
+	return _mm512_sub_ps(a, b);
+}
+
+ALWAYS_INLINE floats floats_magnitude(floats value)
+{
+	return _mm512_abs_ps(value);
+}
+
+ALWAYS_INLINE floats floats_multiply_add(floats a, floats b, floats c)
+{
+	return _mm512_fmadd_ps(a, b, c);
+}
+
+ALWAYS_INLINE bool store_if_equal(char *dst, floats low, floats high, enum dtype out)
+{
+	const __m256i a = round16(low, out), b = round16(high, out);
+	const __mmask16 other = _mm256_cmpneq_epi16_mask(a, b);
+	const __mmask16 finite = _mm512_cmp_ps_mask(_mm512_sub_ps(high, low), _mm512_set1_ps(HUGE_VALF), _CMP_LT_OQ);
+
+	if (other | (__mmask16)~finite)
+		return false;
+	_mm256_storeu_si256((__m256i_u *)dst, a);
+	return true;
+}
+
+#include "kernel/lora_bounded.h"
+
 void lora_init_avx512(struct lora_dsp *dsp)
 {
 	lora_install(dsp);
+	lora_bounded_install(dsp);
 }
 
 #endif

@@ -55,8 +55,8 @@ ALWAYS_INLINE struct pair lora_base(const struct lora_tile *t, size_t at, enum d
 /* Rows [n, n + BLOCK_ROWS), as far as there are any, and WIDTH columns from k on. */
 ALWAYS_INLINE void lora_block(const struct lora_tile *t, uint32_t n, uint32_t k, enum dtype in, enum dtype out)
 {
-	const double *l = t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;
-	const double *r = t->r + (size_t)(k / LORA_COLUMNS) * t->rank * LORA_COLUMNS + k % LORA_COLUMNS;
+	const double *l = (const double *)t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;
+	const double *r = (const double *)t->r + (size_t)(k / LORA_COLUMNS) * t->rank * LORA_COLUMNS + k % LORA_COLUMNS;
 	const doubles scale = doubles_all(t->scale);
 	struct pair sum[BLOCK_ROWS];
 

@@ -60,6 +60,20 @@ static size_t touching(const struct merge *m)
 	return count;
 }
 
+/* The kernel that takes floats, if a single layer touches the matrix and there is one; else NULL. */
+static lora_fn *bounded_kernel(const struct merge *m)
+{
+	const struct adapted_rows *rows = m->rows;
+	const size_t layers = touching(m);
+
+	for (size_t i = 0; i + 1 < layers; i++)
+		if (term_of(m, i)->rank)
+			return NULL;
+	if (!layers || rows->a->magnitude || rows->out == DTYPE_F32 || term_of(m, layers - 1)->rank > LORA_BOUNDED_RANK)
+		return NULL;
+	return rows->kernels->lora.bounded[rows->out];
+}
+
 /* ---- factors ---- */
 
 struct right_piece {
@@ -74,7 +88,8 @@ static void pack_left(void *ctx)
 
 	for (size_t i = 0; i < m->rows->a->layers; i++) {
 		const struct adapted_term *t = term_of(m, i);
-		const struct lora_piece piece = {&t->l, m->row0 % m->rows->each, m->count, t->rank, LORA_ROWS};
+		const struct lora_piece piece = {
+		    &t->l, m->row0 % m->rows->each, m->count, t->rank, LORA_ROWS, bounded_kernel(m) != NULL};
 
 		if (t->rank)
 			lora_pack(m->left + i * m->left_size, &piece, m->rows->to_float);
@@ -85,7 +100,8 @@ static void pack_right(void *ctx)
 {
 	const struct right_piece *p = ctx;
 	const struct adapted_term *t = term_of(p->m, p->layer);
-	const struct lora_piece piece = {&t->r, p->m->column0 + p->from, p->columns, t->rank, LORA_COLUMNS};
+	const struct lora_piece piece = {
+	    &t->r, p->m->column0 + p->from, p->columns, t->rank, LORA_COLUMNS, bounded_kernel(p->m) != NULL};
 
 	lora_pack(p->m->right, &piece, p->m->rows->to_float);
 }
@@ -114,9 +130,13 @@ static int merge_layer(const struct right_piece *p, bool first, bool last)
 	};
 	int rc = inputs_guard(&rows->adapters, pack_right, (void *)p);
 
-	if (rc == 0)
+	if (rc)
+		return rc;
+	if (bounded_kernel(m))
+		bounded_kernel(m)(&tile);
+	else
 		rows->kernels->lora.merge[!first][last ? rows->out : DTYPE_F64](&tile);
-	return rc;
+	return 0;
 }
 
 static int merge_layers(const struct merge *m)
@@ -150,7 +170,7 @@ static void add_vectors(void *ctx)
 		m->sums[k] = m->base[k];
 	for (size_t i = 0; i < m->rows->a->layers; i++) {
 		const struct adapted_term *t = term_of(m, i);
-		const struct lora_piece piece = {&t->r, m->column0, m->columns, 1, 1};
+		const struct lora_piece piece = {&t->r, m->column0, m->columns, 1, 1, false};
 
 		lora_pack(m->right, &piece, m->rows->to_float);
 		for (uint32_t k = 0; k < m->columns; k++)

@@ -14,6 +14,7 @@ struct lora_bench {
 	struct qtensor base;
 	struct lora_factor l, r;
 	uint32_t rank;
+	bool bounded; /* by the kernel that takes floats */
 	float *tile;
 	double *l_panel, *r_panel;
 };
@@ -24,19 +25,20 @@ static void merge_block(const struct kernels *k, const struct lora_bench *m, uns
 	gptq_fn *dequant = gptq_rows(&k->gptq, &m->base, DTYPE_F32);
 	cast_fn *const to_float[] = {
 	    k->cast[DTYPE_F16][DTYPE_F32], k->cast[DTYPE_BF16][DTYPE_F32], k->cast[DTYPE_F32][DTYPE_F32]};
-	const struct lora_piece l = {&m->l, row0, LORA_BENCH_ROWS, m->rank, LORA_ROWS};
+	lora_fn *bounded = m->bounded ? k->lora.bounded[out] : NULL;
+	const struct lora_piece l = {&m->l, row0, LORA_BENCH_ROWS, m->rank, LORA_ROWS, bounded != NULL};
 	const size_t width = dtype_bytes(out);
 
 	lora_pack(m->l_panel, &l, to_float);
 	for (uint32_t column = 0; column < BENCH_K; column += TILE_COLUMNS) {
-		const struct lora_piece r = {&m->r, column, TILE_COLUMNS, m->rank, LORA_COLUMNS};
+		const struct lora_piece r = {&m->r, column, TILE_COLUMNS, m->rank, LORA_COLUMNS, bounded != NULL};
 		const struct qtensor q = qtensor_inputs(&m->base, column, TILE_COLUMNS);
 		const struct lora_tile tile = {m->tile, TILE_COLUMNS, m->l_panel, m->r_panel, 2.0, m->rank,
 		    LORA_BENCH_ROWS, TILE_COLUMNS, dst + column * width, BENCH_K * width};
 
 		lora_pack(m->r_panel, &r, to_float);
 		dequant(m->tile, &q, row0, LORA_BENCH_ROWS);
-		k->lora.merge[0][out](&tile);
+		(bounded ? bounded : k->lora.merge[0][out])(&tile);
 	}
 }
 
@@ -56,8 +58,8 @@ static void bench_rank(struct check *c, struct bench *b, struct lora_bench *m, e
 		seconds = (bench_seconds() - seconds) / rows;
 		merge = seconds < merge ? seconds : merge;
 	}
-	printf("%-10s lora rank %-4u F16 %8.2f %8.2f %7.3f\n", cpu_name(level), m->rank, BENCH_K * 2 / merge / 1e9,
-	    BENCH_K * 2 / copy / 1e9, copy / merge);
+	printf("%-10s lora rank %-4u %-8s F16 %8.2f %8.2f %7.3f\n", cpu_name(level), m->rank,
+	    m->bounded ? "bounded" : "", BENCH_K * 2 / merge / 1e9, BENCH_K * 2 / copy / 1e9, copy / merge);
 	fflush(stdout);
 }
 
@@ -83,8 +85,13 @@ void bench_lora(struct check *c, struct bench *b)
 		m.rank = ranks[i];
 		m.l = (struct lora_factor){(unsigned char *)factor, DTYPE_F32, m.rank, 1};
 		m.r = (struct lora_factor){(unsigned char *)(factor + (size_t)BENCH_N * m.rank), DTYPE_F32, 1, BENCH_K};
-		for (enum cpu_level level = CPU_C; level <= c->max; level++)
+		for (enum cpu_level level = CPU_C; level <= c->max; level++) {
+			m.bounded = false;
 			bench_rank(c, b, &m, level);
+			m.bounded = true;
+			if (c->kernels[level].lora.bounded[DTYPE_F16])
+				bench_rank(c, b, &m, level);
+		}
 	}
 	free(m.tile);
 	free(m.l_panel);

@@ -24,6 +24,7 @@ struct term {
 	uint32_t rank, rows, columns;
 	double scale;
 	double *l_panel, *r_panel;
+	float *l_floats, *r_floats;
 };
 
 /* ---- chance ---- */
@@ -100,12 +101,13 @@ static void naive_store(unsigned char *dst, size_t at, double value, unsigned ou
 
 /* ---- one merge ---- */
 
-static double *pack(const struct lora_factor *f, uint64_t first, uint32_t count, uint32_t rank, uint32_t width)
+static void *pack(const struct lora_factor *f, struct lora_piece piece)
 {
-	const struct lora_piece piece = {f, first, count, rank, width};
-	double *panel = need(malloc(lora_panel_size(&piece) * sizeof(*panel)));
+	const size_t bytes = lora_panel_size(&piece) * (piece.floats ? sizeof(float) : sizeof(double));
+	void *panel = need(malloc(bytes));
 
-	memset(panel, POISON, lora_panel_size(&piece) * sizeof(*panel));
+	piece.factor = f;
+	memset(panel, POISON, bytes);
 	lora_pack(panel, &piece,
 	    (cast_fn *const[]){cast_reference[DTYPE_F16][DTYPE_F32], cast_reference[DTYPE_BF16][DTYPE_F32],
 		cast_reference[DTYPE_F32][DTYPE_F32]});
@@ -123,8 +125,10 @@ static struct term random_term(struct check *c, uint32_t rows, uint32_t columns,
 	t.first_column = below(c, 20);
 	t.l = random_factor(c, SCALES, t.first_row + rows + below(c, 3), t.rank, odd);
 	t.r = random_factor(c, ZEROS, t.first_column + columns + below(c, 3), t.rank, odd);
-	t.l_panel = pack(&t.l, t.first_row, rows, t.rank, LORA_ROWS);
-	t.r_panel = pack(&t.r, t.first_column, columns, t.rank, LORA_COLUMNS);
+	t.l_panel = pack(&t.l, (struct lora_piece){NULL, t.first_row, rows, t.rank, LORA_ROWS, false});
+	t.r_panel = pack(&t.r, (struct lora_piece){NULL, t.first_column, columns, t.rank, LORA_COLUMNS, false});
+	t.l_floats = pack(&t.l, (struct lora_piece){NULL, t.first_row, rows, t.rank, LORA_ROWS, true});
+	t.r_floats = pack(&t.r, (struct lora_piece){NULL, t.first_column, columns, t.rank, LORA_COLUMNS, true});
 	return t;
 }
 
@@ -132,6 +136,8 @@ static void term_free(struct term *t)
 {
 	free(t->l_panel);
 	free(t->r_panel);
+	free(t->l_floats);
+	free(t->r_floats);
 }
 
 /* Base values: many for which the sum comes to lie where a second rounding would show, or cancels. */
@@ -165,6 +171,19 @@ static void same_nans(unsigned char *dst, size_t columns)
 	}
 }
 
+/* Compares with c->arena[EXPECTED]. */
+static void check_kernel(struct check *c, lora_fn *kernel, struct lora_tile *tile, unsigned out, const char *what)
+{
+	const size_t bytes = (tile->rows - 1) * tile->dst_step + tile->columns * dtype_bytes((enum dtype)out);
+
+	tile->dst = place_output(c, bytes);
+	memset(tile->dst, POISON, bytes);
+	kernel(tile);
+	for (uint32_t n = 0; out == DTYPE_F64 && n < tile->rows; n++)
+		same_nans((unsigned char *)tile->dst + n * tile->dst_step, tile->columns);
+	compare(c, tile->dst, c->arena[EXPECTED].start, bytes, what);
+}
+
 static void check_merge(struct check *c, const struct term *t, bool doubles, unsigned out)
 {
 	const uint32_t step = (t->columns + LORA_COLUMNS - 1) / LORA_COLUMNS * LORA_COLUMNS;
@@ -189,20 +208,20 @@ static void check_merge(struct check *c, const struct term *t, bool doubles, uns
 	for (uint32_t n = 0; out == DTYPE_F64 && n < t->rows; n++)
 		same_nans(expected + n * row, t->columns);
 	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
-		lora_fn *kernel = c->kernels[level].lora.merge[doubles][out];
+		const struct lora_dsp *dsp = &c->kernels[level].lora;
 		struct lora_tile tile = {
 		    w, step, t->l_panel, t->r_panel, t->scale, t->rank, t->rows, t->columns, NULL, row};
 
-		if (level && kernel == c->kernels[level - 1].lora.merge[doubles][out])
-			continue;
-		tile.dst = place_output(c, bytes);
-		memset(tile.dst, POISON, bytes);
-		kernel(&tile);
-		for (uint32_t n = 0; out == DTYPE_F64 && n < t->rows; n++)
-			same_nans((unsigned char *)tile.dst + n * row, t->columns);
 		snprintf(what, sizeof(what), "%s %s to %s, %ux%u, rank %u, scale %g", cpu_name(level),
 		    doubles ? "F64" : "F32", out_names[out], t->rows, t->columns, t->rank, t->scale);
-		compare(c, tile.dst, expected, bytes, what);
+		check_kernel(c, dsp->merge[doubles][out], &tile, out, what);
+		if (doubles || out > DTYPE_BF16 || !dsp->bounded[out])
+			continue;
+		tile.l = t->l_floats;
+		tile.r = t->r_floats;
+		memmove(what + 8, what, sizeof(what) - 8);
+		memcpy(what, "bounded ", 8);
+		check_kernel(c, dsp->bounded[out], &tile, out, what);
 	}
 }
 
