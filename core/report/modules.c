@@ -3,6 +3,7 @@
 /* The table of quantized modules. */
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "report/report.h"
 
@@ -51,7 +52,20 @@ static const char *cell(const struct fact *fact, char buffer[FACT_TEXT_MAX])
 	return *fact_text(fact, buffer) ? fact_text(fact, buffer) : "-";
 }
 
-static void put_line(const struct encoded *e, struct text *out)
+/* The width of the column of formats: GPTQ alone needs 5. */
+static int form_width(const struct tensors *ts)
+{
+	size_t width = 5;
+
+	for (size_t i = 0; i < ts->encoded_count; i++) {
+		const size_t len = strlen(ts->encoded[i]->encoding->name);
+
+		width = len > width ? len : width;
+	}
+	return (int)width;
+}
+
+static void put_line(const struct encoded *e, int form, struct text *out)
 {
 	const size_t before = out->len;
 	char buffer[FACT_TEXT_MAX];
@@ -59,7 +73,8 @@ static void put_line(const struct encoded *e, struct text *out)
 
 	e->encoding->describe(e, &facts);
 	text_ascii(out, e->module);
-	text_printf(out, "%*s %-5s", out->len - before < 48 ? 48 - (int)(out->len - before) : 0, "", e->encoding->name);
+	text_printf(out, "%*s %-*s", out->len - before < 48 ? 48 - (int)(out->len - before) : 0, "", form,
+	    e->encoding->name);
 	for (size_t i = 0; i < COLUMNS; i++)
 		text_printf(out, " %*s", columns[i].width, cell(facts_find(&facts, columns[i].key), buffer));
 	text_printf(out, " %7" PRIu64 " %7" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", in_features(e), out_features(e),
@@ -68,12 +83,14 @@ static void put_line(const struct encoded *e, struct text *out)
 
 void report_modules_text(const struct tensors *ts, struct text *out)
 {
-	text_printf(out, "%-48s %-5s", "module", "form");
+	const int form = form_width(ts);
+
+	text_printf(out, "%-48s %-*s", "module", form, "form");
 	for (size_t i = 0; i < COLUMNS; i++)
 		text_printf(out, " %*s", columns[i].width, columns[i].title);
 	text_printf(out, " %7s %7s %12s %12s\n", "in", "out", "packed", "fp16");
 	for (size_t i = 0; i < ts->encoded_count; i++)
-		put_line(ts->encoded[i], out);
+		put_line(ts->encoded[i], form, out);
 	text_printf(out, "\n");
 }
 
