@@ -76,6 +76,7 @@ struct gptqfs_options {
 	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */
 	bool follow_symlinks; /* allow symlinks that lead out of the model directory */
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
+	const char *gguf_kv;  /* a GGUF file whose tokenizer the GGUF file gets instead of the model's, or NULL */
 	bool gguf_q2;         /* store 2-bit weights as Q2_0 in the GGUF file, which only recent programs read */
 	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for that of the source */
 	gid_t gid;            /* group shown; (gid_t)-1 for that of the source */

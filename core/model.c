@@ -23,6 +23,7 @@
 #include "report/attributes.h"
 #include "report/report.h"
 #include "tensor/join.h"
+#include "view/gguf/kv.h"
 #include "view/view.h"
 
 struct gptqfs {
@@ -48,6 +49,7 @@ struct gptqfs {
 	gid_t gid;
 	mode_t umask;
 	bool blobs, gguf_q2;
+	struct gguf_kv kv; /* without keys unless one was given */
 };
 
 /* ---- opening ---- */
@@ -208,6 +210,7 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 		return err_memory(err);
 	m->plan = (struct plan){
 	    .gguf_q2 = m->gguf_q2,
+	    .gguf_kv = m->kv.keys ? &m->kv : NULL,
 	    .c = &m->checkpoint,
 	    .tensors = &m->tensors,
 	    .fused = &m->fused,
@@ -305,6 +308,8 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = quant_open(&m->checkpoint, &m->tensors, err);
 	if (rc == 0)
 		rc = merge_adapters(m, options, err);
+	if (rc == 0 && options->gguf_kv)
+		rc = gguf_kv_read(options->gguf_kv, &m->checkpoint.arena, &m->kv, err);
 	if (rc == 0)
 		rc = join_lists(m, err);
 	if (rc == 0)

@@ -78,6 +78,8 @@ static const struct option table[] = {
     {"-o follow_symlinks", "allow links that lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
     {"-o zeros=NAME", "zeros format if no file gives it: v1 (stored minus one) or v2", "%s", OF(model.zeros), false,
 	"v1 v2"},
+    {"-o gguf_kv=FILE", "a GGUF file whose tokenizer gguf/ takes instead of the model's", "%s", OF(model.gguf_kv),
+	false, NULL},
     {"-o gguf_q2", "2-bit weights as Q2_0 in gguf/: half the size, for a new llama.cpp", NULL, OF(gguf_q2), false,
 	NULL},
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
@@ -458,6 +460,7 @@ void options_free(struct options *o)
 	free(o->accel);
 	free(o->cuda_mem);
 	free((char *)o->model.zeros);
+	free((char *)o->model.gguf_kv);
 	fuse_opt_free_args(&o->fuse);
 }
 

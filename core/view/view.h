@@ -29,10 +29,11 @@ struct plan {
 	const struct lora *lora;         /* merged into all of the above, or NULL */
 	const struct kernels *kernels;
 	struct tree *tree;
-	struct view_state *states; /* of all views, in the order of their table */
-	bool gguf_q2;              /* see struct gptqfs_options */
-	enum dtype dtype;          /* for views without a type of their own */
-	struct stat weights;       /* attributes shown for computed files */
+	struct view_state *states;     /* of all views, in the order of their table */
+	bool gguf_q2;                  /* see struct gptqfs_options */
+	const struct gguf_kv *gguf_kv; /* likewise; or NULL */
+	enum dtype dtype;              /* for views without a type of their own */
+	struct stat weights;           /* attributes shown for computed files */
 };
 
 struct view {

@@ -4,7 +4,7 @@
 set -euo pipefail
 out=$1
 models=$(cd "$(dirname "$0")/../data/models" && pwd)
-mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape,json,lora}
+mkdir -p "$out"/{safetensors,config,index,checkpoint,directory,escape,json,lora,gguf}
 for model in "$models"/*; do
 	name=$(basename "$model")
 	for file in "$model"/*.safetensors; do
@@ -20,6 +20,15 @@ for model in "$models"/*; do
 		cp "$model/model.safetensors.index.json" "$out/index/$name"
 	fi
 done
+# Tokenizers, and what is around them: see fuzz_gguf.c.
+gguf=$models/../gguf/models
+{ printf '\0' && cat "$gguf/mistral-spm/tokenizer.model"; } >"$out/gguf/pieces"
+{ printf '\1' && cat "$gguf/qwen2-yarn/tokenizer.json"; } >"$out/gguf/json"
+{ printf '\2' && cat "$gguf/mistral-spm/tokenizer_config.json"; } >"$out/gguf/config"
+printf '\3GGUF\3\0\0\0%b%b%btokenizer.ggml.tokens\11\0\0\0\10\0\0\0%b%b<s>' '\0\0\0\0\0\0\0\0' '\1\0\0\0\0\0\0\0' \
+	'\25\0\0\0\0\0\0\0' '\1\0\0\0\0\0\0\0' '\3\0\0\0\0\0\0\0' >"$out/gguf/kv"
+printf '\0\n\7\n\1a\030\1' >"$out/gguf/piece"
+printf '\1{"model":{"type":"BPE","byte_fallback":true,"vocab":{"a":0,"b":1,"ab":2},"merges":["a b",["a","b"]]}}' >"$out/gguf/merges"
 # Small ones, from which a fuzzer makes more progress.
 printf '\0\x08{"a.qweight":{"dtype":"I32","shape":[1,2],"data_offsets":[0,8]}}' >"$out/safetensors/small"
 printf '{"bits":4,"group_size":32,"sym":true,"quant_method":"gptq","meta":{"quantizer":["x:1"]}}' >"$out/config/small"

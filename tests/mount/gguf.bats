@@ -282,3 +282,36 @@ tensors["model.layers.0.self_attn.o_proj.bias"] = ["F32", [1], ints("<f", 1)]'
 	[[ ! -e $mnt/gguf ]]
 	grep -q '^Gguf_view: .*dynamic' "$mnt/info"
 }
+
+@test "gguf_kv: the tokenizer of another GGUF file, byte for byte" {
+	find_model mistral-spm
+	mount_model "$source" "$mnt"
+	cp "$mnt/gguf/mistral-spm.gguf" "$BATS_TEST_TMPDIR/other.gguf"
+	unmount "$mnt"
+	model=$BATS_TEST_TMPDIR/mistral-spm
+	copy_model mistral-spm
+	find_gguf mistral-spm
+	rm "$model"/tokenizer*
+	mount_model -o gguf_kv="$BATS_TEST_TMPDIR/other.gguf" "$model" "$mnt"
+	gguf "$mnt/gguf/mistral-spm.gguf" "$expected"
+}
+
+@test "gguf_kv: files that cannot be it" {
+	local file=$BATS_TEST_TMPDIR/file
+
+	find_model qwen2-yarn
+	mount_model "$source" "$mnt"
+	head -c 5000 "$mnt/gguf/qwen2-yarn.gguf" >"$file"
+	cp "$mnt/gguf/qwen2-yarn.gguf" "$BATS_TEST_TMPDIR/other.gguf"
+	unmount "$mnt"
+	run -1 "$GPTQFS" -o gguf_kv="$file" "$source" "$mnt"
+	[[ $output = *gguf_kv*vocab-only* ]] || fail "$output"
+	echo text >"$file"
+	run -1 "$GPTQFS" -o gguf_kv="$file" "$source" "$mnt"
+	run -1 "$GPTQFS" -o gguf_kv="$BATS_TEST_TMPDIR" "$source" "$mnt"
+	run -1 "$GPTQFS" -o gguf_kv="$file.none" "$source" "$mnt"
+	[[ $output = *"No such file"* ]] || fail "$output"
+	find_model mistral-spm
+	run -3 "$GPTQFS" -o view=gguf,gguf_kv="$BATS_TEST_TMPDIR/other.gguf" "$source" "$mnt"
+	[[ $output = *"392 tokens, the model 416"* ]] || fail "$output"
+}

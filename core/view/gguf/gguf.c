@@ -13,6 +13,7 @@
 #include "base/checked.h"
 #include "base/err.h"
 #include "tensor/dense.h"
+#include "view/gguf/kv.h"
 #include "view/gguf/place.h"
 #include "view/gguf/rows.h"
 #include "view/gguf/types.h"
@@ -183,7 +184,7 @@ static const char *model_name(const struct plan_file *f)
 	bool all = true;
 
 	for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++)
-		all &= gguf_vocab_has(&f->vocab, tokens[i]);
+		all &= f->v->p.gguf_kv ? gguf_kv_has(f->v->p.gguf_kv, tokens[i]) : gguf_vocab_has(&f->vocab, tokens[i]);
 	if (named && !all)
 		return "model";
 	if (!named && all && strcmp(f->h.arch->name, "phi3") == 0)
@@ -201,6 +202,31 @@ static void put_info(const struct gguf_tensor *t, const struct shaped *s, struct
 	gguf_put_u64(out, s->offset);
 }
 
+/* That of the model, or of a file that was given in its place. */
+static void put_tokenizer(const struct plan_file *f, struct gguf_keys *k)
+{
+	const struct gguf_kv *kv = f->v->p.gguf_kv;
+
+	if (!kv) {
+		gguf_vocab_put(&f->vocab, &f->h, k);
+		return;
+	}
+	text_put(&k->out, kv->keys, kv->len);
+	k->count += kv->count;
+}
+
+static int read_tokenizer(struct plan_file *f)
+{
+	const struct gguf_kv *kv = f->v->p.gguf_kv;
+
+	if (!kv)
+		return gguf_vocab_read(&f->v->p, &f->h, &f->vocab, f->err);
+	if (kv->token_count != f->h.vocabulary)
+		return err_set(f->err, -ENOTSUP, "the file of gguf_kv= has %llu tokens, the model %u",
+		    (unsigned long long)kv->token_count, f->h.vocabulary);
+	return 0;
+}
+
 static int put_header(struct plan_file *f, struct text *out)
 {
 	static const char zeros[GGUF_ALIGN];
@@ -209,7 +235,7 @@ static int put_header(struct plan_file *f, struct text *out)
 	int rc = name ? gguf_hparams_put(&f->h, name, file_type(f), &k, f->err) : -ENOMEM;
 
 	if (rc == 0) {
-		gguf_vocab_put(&f->vocab, &f->h, &k);
+		put_tokenizer(f, &k);
 		text_put(out, "GGUF", 4);
 		gguf_put_u32(out, VERSION);
 		gguf_put_u64(out, f->ts.count);
@@ -383,7 +409,7 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 	if (rc == 0)
 		rc = gguf_place_all(p->c, p->tensors, &f->h, &f->ts, f->err);
 	if (rc == 0)
-		rc = gguf_vocab_read(p, &f->h, &f->vocab, f->err);
+		rc = read_tokenizer(f);
 	if (rc == 0)
 		rc = shape_all(f);
 	if (rc == 0)
@@ -445,7 +471,8 @@ const char *view_gguf_absent(const struct plan *p)
 
 	if (gguf_hparams_read(p->c->config_json, &h, &err))
 		reason = keep_reason(p, &err);
-	else if (!listing_has(&p->c->listing, "tokenizer.json") && !listing_has(&p->c->listing, "tokenizer.model"))
+	else if (!p->gguf_kv && !listing_has(&p->c->listing, "tokenizer.json") &&
+		 !listing_has(&p->c->listing, "tokenizer.model"))
 		reason = "there is no tokenizer.json or tokenizer.model";
 	return reason;
 }

@@ -300,23 +300,10 @@ static int read_all_files(const struct plan *p, struct gguf_vocab *v, struct gpt
 	return rc == 0 && bytes ? vocab_read_json(bytes, len, &v->json, err) : rc;
 }
 
-int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct gguf_vocab *v, struct gptqfs_error *err)
+int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct gptqfs_error *err)
 {
-	char *model = NULL;
-	size_t len;
-	int rc;
+	int rc = read_kind(v, model, len, err);
 
-	*v = (struct gguf_vocab){.count = h->vocabulary};
-	if (!v->count || v->count > TOKENS_MAX)
-		return err_set(err, -ENOTSUP, "config.json: vocab_size is %u, expected 1 to %u", v->count, TOKENS_MAX);
-	v->tokens = arena_alloc(&v->arena, v->count, sizeof(*v->tokens));
-	if (!v->tokens || vocab_index_begin(&v->index, v->count))
-		return err_memory(err);
-	rc = read_all_files(p, v, err);
-	if (rc == 0)
-		rc = read_file(p, "tokenizer.model", TOKENIZER_MAX, &model, &len, err);
-	if (rc == 0)
-		rc = read_kind(v, model, len, err);
 	if (rc == 0)
 		rc = list_added(v, err);
 	if (rc == 0)
@@ -325,9 +312,34 @@ int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct g
 		rc = fill_gaps(v, err);
 	if (rc == 0)
 		rc = check_texts(v, err);
-	free(model);
+	/* Decoded strings do not point there. */
 	free(v->json.bytes);
 	v->json.bytes = NULL;
+	return rc;
+}
+
+int vocab_begin(struct gguf_vocab *v, uint32_t count, struct gptqfs_error *err)
+{
+	*v = (struct gguf_vocab){.count = count};
+	if (!count || count > TOKENS_MAX)
+		return err_set(err, -ENOTSUP, "config.json: vocab_size is %u, expected 1 to %u", count, TOKENS_MAX);
+	v->tokens = arena_alloc(&v->arena, count, sizeof(*v->tokens));
+	return v->tokens && vocab_index_begin(&v->index, count) == 0 ? 0 : err_memory(err);
+}
+
+int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct gguf_vocab *v, struct gptqfs_error *err)
+{
+	char *model = NULL;
+	size_t len;
+	int rc = vocab_begin(v, h->vocabulary, err);
+
+	if (rc == 0)
+		rc = read_all_files(p, v, err);
+	if (rc == 0)
+		rc = read_file(p, "tokenizer.model", TOKENIZER_MAX, &model, &len, err);
+	if (rc == 0)
+		rc = vocab_assemble(v, model, len, err);
+	free(model);
 	return rc;
 }
 

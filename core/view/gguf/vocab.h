@@ -73,6 +73,11 @@ void gguf_vocab_put(const struct gguf_vocab *v, const struct gguf_hparams *h, st
 
 /* ---- between the files of the tokenizer ---- */
 
+/* vocab.c: makes room for `count` tokens; makes them of v->json, v->config, and the bytes of tokenizer.model or NULL.
+ * Return as gguf_vocab_read. */
+int vocab_begin(struct gguf_vocab *v, uint32_t count, struct gptqfs_error *err);
+int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct gptqfs_error *err);
+
 /* Makes an empty index for `count` tokens. Returns 0 or -ENOMEM. */
 int vocab_index_begin(struct vocab_index *index, uint32_t count);
 /* Adds a token. Returns the number of an existing one with the same text, or `number`. */
