@@ -44,6 +44,19 @@ static void examine_stored(void *ctx)
 	findings_add(e->out, &vanish, zero);
 }
 
+/* Plans what is planned on first lookup. */
+static int settle_views(const struct plan *p, struct gptqfs_error *err)
+{
+	const struct view *view;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++)
+		rc = view_state(p, view)->late ? late_run(view_state(p, view)->late) : 0;
+	return rc == -ENOMEM ? err_memory(err)
+	       : rc          ? err_set(err, -EIO, "%s: a view cannot be planned: %s", p->c->dir.path, strerror(-rc))
+	                     : 0;
+}
+
 int report_examine(const struct report *r, struct findings *out, struct gptqfs_error *err)
 {
 	const struct tensors *ts = r->plan->tensors;
@@ -68,7 +81,9 @@ int report_examine(const struct report *r, struct findings *out, struct gptqfs_e
 			return err_set(err, -EIO, "%s: tensor %.200s cannot be read",
 			    checkpoint_file(c, e.stored)->name, e.stored->name);
 	}
-	return report_examine_merged(r->plan, out, err);
+	if (report_examine_merged(r->plan, out, err))
+		return -EIO;
+	return settle_views(r->plan, err);
 }
 
 /* ---- telling ---- */
@@ -91,6 +106,47 @@ static void tell_blobs(struct sheet *s, const struct blobs *b)
 	sheet_string(s, "Blobs", b->checked ? line : "none: not an entry of the Hugging Face cache", NULL);
 	if (b->first)
 		sheet_string(s, "Damaged_blob", b->first, NULL);
+}
+
+/* What planning a view late has found: types of its tensors, and what is not exact. */
+static void tell_late(struct sheet *s, const struct view *view, const struct late *late)
+{
+	const char *line = late->remarks, *end;
+	char types[20], inexact[20];
+	size_t count = 0;
+
+	snprintf(types, sizeof(types), "%c%.8s_types", view->name[0] - 'a' + 'A', view->name + 1);
+	snprintf(inexact, sizeof(inexact), "%c%.8s_inexact", view->name[0] - 'a' + 'A', view->name + 1);
+	sheet_string(s, types, late->refusal ? late->refusal : late->summary, NULL);
+	if (s->json) {
+		sheet_key(s, inexact);
+		text_string(s->out, "[");
+	}
+	for (; line && (end = strchr(line, '\n')); line = end + 1) {
+		struct text text = {0};
+
+		text_put(&text, line, (size_t)(end - line));
+		if (!s->json) {
+			sheet_text(s, inexact, &text);
+			continue;
+		}
+		text_put(&text, "", 1);
+		text_string(s->out, count++ ? ",\n    " : "\n    ");
+		s->out->failed |= text.failed;
+		text_json_ascii(s->out, text.failed ? "" : text.data);
+		text_free(&text);
+	}
+	if (s->json)
+		text_string(s->out, count ? "\n  ]" : "]");
+}
+
+static void tell_late_views(struct sheet *s, const struct plan *p)
+{
+	const struct view *view;
+
+	for (size_t i = 0; (view = view_at(i)); i++)
+		if (view_state(p, view)->late)
+			tell_late(s, view, view_state(p, view)->late);
 }
 
 /* The last lines, for readers in a hurry. */
@@ -135,6 +191,7 @@ void report_check(const struct report *r, const struct findings *f, bool json, s
 	report_model(r, &s);
 	tell_findings(&s, f);
 	tell_blobs(&s, r->blobs);
+	tell_late_views(&s, r->plan);
 	if (json)
 		report_modules_json(r->plan->tensors, &s);
 	sheet_end(&s);

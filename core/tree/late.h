@@ -18,7 +18,8 @@ struct late {
 	 * again on the next lookup.
 	 */
 	int (*plan)(struct late *late);
-	const char *refusal; /* set by `plan`: why there is only a file with this reason; or NULL */
+	const char *refusal;           /* set by `plan`: why there is only a file with this reason; or NULL */
+	const char *summary, *remarks; /* set by `plan` if there is no refusal, for reports: a line, and lines, or "" */
 	atomic_bool done;
 	pthread_mutex_t *lock; /* of all files of a tree */
 };

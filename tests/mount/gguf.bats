@@ -315,3 +315,12 @@ tensors["model.layers.0.self_attn.o_proj.bias"] = ["F32", [1], ints("<f", 1)]'
 	run -3 "$GPTQFS" -o view=gguf,gguf_kv="$BATS_TEST_TMPDIR/other.gguf" "$source" "$mnt"
 	[[ $output = *"392 tokens, the model 416"* ]] || fail "$output"
 }
+
+@test "--check tells types and what is not exact, as text and as JSON; a refusal too" {
+	find_model mistral-spm
+	run -0 "$GPTQFS" --check "$source"
+	[[ $output = *"Gguf_types: "*"Q4_0 (10 modules), Q8_0 (2 modules), F16 (2 modules)"*"Gguf_inexact: "*up_proj* ]] || fail "$output"
+	"$GPTQFS" --check --json "$source" | jq -e '(.gguf_inexact | length) == 2 and (.gguf_types | startswith("Q4_0"))'
+	find_model refused-pre
+	"$GPTQFS" --check --json "$source" | jq -e '.gguf_inexact == [] and (.gguf_types | contains("{1,2}"))'
+}

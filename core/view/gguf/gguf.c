@@ -81,6 +81,12 @@ static struct shaped wider(struct shaped a, struct shaped b)
 	return a;
 }
 
+static void put_remark(struct text *out, const char *module, const char *reason)
+{
+	text_ascii(out, module);
+	text_printf(out, ": %s\n", reason);
+}
+
 /* A quantized weight that shares its tensor with a float becomes F16, or F32 beside BF16. */
 static int shape_encoded(struct plan_file *f, const struct tensor *t, struct gguf_choice *choice)
 {
@@ -92,7 +98,7 @@ static int shape_encoded(struct plan_file *f, const struct tensor *t, struct ggu
 	f->modules[choice->block]++;
 	f->units = choice->scales > f->units ? choice->scales : f->units;
 	if (choice->reason)
-		text_printf(&f->inexact, "    %s: %s\n", e->module, choice->reason);
+		put_remark(&f->inexact, e->module, choice->reason);
 	return 0;
 }
 
@@ -368,6 +374,24 @@ static void write_readme(const struct plan_file *f, struct text *out)
 	}
 }
 
+static int keep_summary(const struct plan_file *f)
+{
+	struct arena *arena = &f->v->p.c->arena;
+	struct text line = {0};
+	char *summary = NULL, *remarks = arena_strndup(arena, f->inexact.data ? f->inexact.data : "", f->inexact.len);
+
+	for (int b = 0; b <= GGUF_BLOCKS; b++)
+		if (f->modules[b])
+			text_printf(&line, "%s%s (%zu modules)", line.len ? ", " : "",
+			    b == GGUF_BLOCKS ? "F16" : gguf_layout(b)->name, f->modules[b]);
+	if (!line.failed && !f->inexact.failed)
+		summary = arena_strndup(arena, line.data ? line.data : "", line.len);
+	text_free(&line);
+	f->v->late.summary = summary;
+	f->v->late.remarks = remarks;
+	return summary && remarks ? 0 : -ENOMEM;
+}
+
 static int keep_readme(const struct gguf_view *v, struct text *text)
 {
 	struct arena *arena = &v->p.c->arena;
@@ -435,6 +459,8 @@ static int plan_late(struct late *late)
 		write_readme(&f, &readme);
 		rc = keep_readme(v, &readme);
 	}
+	if (rc == 0)
+		rc = keep_summary(&f);
 	if (rc == 0) {
 		*v->file = layout;
 		tree_count(v->p.tree, layout.size);
