@@ -24,7 +24,9 @@ static void compare(struct encoded *e, struct arena *arena)
 {
 	const struct code_rect r = middle_of(e);
 	const size_t n = r.rows * r.columns;
-	struct codes c = {arena_alloc(arena, n, 1), arena_alloc(arena, n, 1), arena_alloc(arena, n, sizeof(float))};
+	struct codes c = {.code = arena_alloc(arena, n, 1),
+	    .zero = arena_alloc(arena, n, 1),
+	    .scale = arena_alloc(arena, n, sizeof(float))};
 	float *row = arena_alloc(arena, e->shape[1], sizeof(*row));
 	const struct generator *g;
 	uint64_t unlike = 0;
