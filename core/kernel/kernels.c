@@ -12,6 +12,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	affine_init(&k->affine);
 	fp4_init(&k->fp4);
 	awq_init(&k->awq);
+	hqq_init(&k->hqq);
 	lora_init(&k->lora);
 	gguf_init(&k->gguf);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));

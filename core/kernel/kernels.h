@@ -17,6 +17,7 @@
 #include "kernel/fp8.h"
 #include "kernel/gguf.h"
 #include "kernel/gptq.h"
+#include "kernel/hqq.h"
 #include "kernel/lora.h"
 
 struct accel;
@@ -31,6 +32,7 @@ struct kernels {
 	struct affine_dsp affine;
 	struct fp4_dsp fp4;
 	struct awq_dsp awq;
+	struct hqq_dsp hqq;
 	struct lora_dsp lora;
 	struct gguf_dsp gguf;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */

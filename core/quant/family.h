@@ -42,8 +42,8 @@ struct family {
 	int (*open)(struct opening *o);
 };
 
-extern const struct family awq_family, gptq_family, bnb_family, fp4_family, fp8_family, compressed_family, mlx_family,
-    gemma_family;
+extern const struct family awq_family, hqq_family, gptq_family, bnb_family, fp4_family, fp8_family, compressed_family,
+    mlx_family, gemma_family;
 
 /* Returns the stored tensor MODULE<suffix>, or NULL. */
 const struct st_tensor *opening_find(const struct opening *o, const char *module, const char *suffix);

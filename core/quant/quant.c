@@ -13,8 +13,8 @@
 #include "tensor/join.h"
 #include "tensor/stack.h"
 
-static const struct family *const families[] = {
-    &awq_family, &gptq_family, &bnb_family, &fp4_family, &fp8_family, &compressed_family, &mlx_family, &gemma_family};
+static const struct family *const families[] = {&awq_family, &gptq_family, &bnb_family, &fp4_family, &fp8_family,
+    &compressed_family, &mlx_family, &gemma_family, &hqq_family};
 
 /* Marlin's tensors are X.B and X.s; either name alone is too short to mean anything. */
 static bool is_marlin(const struct opening *o, const struct st_tensor *t)

@@ -52,7 +52,6 @@ static const struct {
 	struct foreign format;
 } tensors[] = {
     {".weight_packed", false, DTYPE_COUNT, {"compressed-tensors", OTHER}},
-    {".W_q", false, DTYPE_COUNT, {"HQQ", OTHER}},
     {".weight_scale_inv", false, DTYPE_COUNT, {"FP8", OTHER}},
     {".weight_scale_2", false, DTYPE_COUNT, {"ModelOpt's W4A8, whose weights are scaled twice", OTHER}},
     {".pre_quant_scale", false, DTYPE_COUNT, {"ModelOpt's AWQ, whose inputs are scaled at run time", OTHER}},

@@ -144,6 +144,11 @@ others["gemma"] = ({m + "weight": ("U8", [5, 6], some(30)), m + "weight_scale": 
                     "model.e.embedding_quantized": ("I8", [3, 8], some(24)), "model.e.embedding_scale": ("F32", [3, 2], some(24)),
                     m + "input_activation_scale": ("F32", [], some(4))},
                    {"quant_method": "gemma", "num_bits": 8, "module_quant_configs": {"up_.*$": {"num_bits": 2}}})
+others["hqq"] = ({m + "W_q": ("U8", [2, 8], some(16)), m + "scale": ("F16", [4, 1], some(8)), m + "zero": ("F16", [4, 1], some(8)),
+                  m + "shape": ("I64", [2], struct.pack("<2q", 4, 8)), m + "packing": ("U8", [7], b"4bit_u8"),
+                  m + "axis": ("I32", [], int32(1)), m + "nbits": ("F32", [], struct.pack("<f", 4)),
+                  m + "encoded_state_dict": ("U8", [], b"\1"), m + "channel_wise": ("U8", [], b"\1")},
+                 {"quant_method": "hqq"})
 for name, case in others.items():
     with open(f"{sys.argv[1]}/{name}", "wb") as f:
         f.write(module(*case))

@@ -38,6 +38,7 @@ void bench_bnb(struct check *c, struct bench *b);
 void bench_affine(struct check *c, struct bench *b);
 void bench_fp4(struct check *c, struct bench *b);
 void bench_awq(struct check *c, struct bench *b);
+void bench_hqq(struct check *c, struct bench *b);
 void bench_lora(struct check *c, struct bench *b);
 void bench_gguf(struct check *c, struct bench *b);
 

@@ -37,6 +37,7 @@ static const struct {
     {"affine", check_affine, bench_affine, false},
     {"fp4", check_fp4, bench_fp4, false},
     {"awq", check_awq, bench_awq, false},
+    {"hqq", check_hqq, bench_hqq, false},
     {"lora", check_lora, bench_lora, false},
     {"gguf", check_gguf, bench_gguf, false},
 };

@@ -53,6 +53,7 @@ void check_bnb(struct check *c);
 void check_affine(struct check *c);
 void check_fp4(struct check *c);
 void check_awq(struct check *c);
+void check_hqq(struct check *c);
 void check_lora(struct check *c);
 void check_gguf(struct check *c);
 

@@ -202,7 +202,7 @@ refused() {
 
 @test "FP8 by quant_method" { refused 3 fp8_label quantize_config.json fp8 FP8 $AGAIN; }
 @test "HQQ by quant_method" { refused 3 hqq_label quantize_config.json hqq HQQ $AGAIN; }
-@test "HQQ by its tensors" { refused 3 hqq_tensors $Q.W_q HQQ $AGAIN; }
+@test "HQQ by its tensors" { refused 3 hqq_tensors $Q.encoded_state_dict HQQ $AGAIN; }
 @test "EXL2 by quant_method" { refused 3 exl2_label quantize_config.json exl2 EXL2 convert; }
 @test "EXL2 by its tensors" { refused 3 exl2_tensors $Q.q_weight EXL2 convert; }
 @test "EXL3 by quant_method" { refused 3 exl3_label quantize_config.json exl3 EXL3 convert; }

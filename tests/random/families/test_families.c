@@ -28,7 +28,7 @@ static const struct {
     {&mlx, true},
     {&mlx_experts, true},
     {&mlx_metal, true},
-    {&hqq, false},
+    {&hqq, true},
     {&gemma, true},
     {&gemma_embedding, true},
 };
