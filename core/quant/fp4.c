@@ -24,6 +24,9 @@
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 
+/* Names of weights within their modules: models have some ten. */
+#define FP4_SEEN_MAX 32
+
 enum fp4_part { FP4_CODES, FP4_SCALES, FP4_GLOBAL };
 
 static const char *const fp4_suffixes[] = {".weight", ".scale", ".global_scale", NULL};
@@ -341,20 +344,46 @@ static int fp4_read_config(void *ctx, const char *where, const struct json *conf
 	    where);
 }
 
-/* Refuses codes without scales, of a type that others have with scales: an unfinished download. */
-static int refuse_orphan(const struct opening *o, const struct st_tensor *t, const char *scale)
-{
-	struct fp4_stored s = fp4_beside(o, t, ".weight", ".weight_scale", NULL);
+/* What M.weight of this family's are called within their modules: "q_proj.weight". */
+struct fp4_seen {
+	const struct st_tensor *list[FP4_SEEN_MAX];
+	size_t count;
+};
 
-	if (!ends_with(t->name, ".weight") || t->ndim != 2 || s.scales || opening_beside(o, t, ".weight", ".scale"))
+static const char *fp4_short_name(const struct st_tensor *t)
+{
+	const char *at = t->name + strlen(t->name) - strlen(".weight");
+
+	while (at > t->name && at[-1] != '.')
+		at--;
+	return at;
+}
+
+static bool fp4_is_seen(const struct fp4_seen *seen, const struct st_tensor *t)
+{
+	for (size_t i = 0; i < seen->count; i++)
+		if (seen->list[i]->dtype == t->dtype && strcmp(fp4_short_name(seen->list[i]), fp4_short_name(t)) == 0)
+			return true;
+	return false;
+}
+
+/* Refuses codes without scales where those of the same name in other modules have theirs: an unfinished download. */
+static int refuse_orphan(const struct opening *o, const struct fp4_seen *seen, const struct st_tensor *t)
+{
+	const char *scale = t->dtype == DTYPE_I8 ? ".scale" : ".weight_scale";
+	struct fp4_stored s;
+
+	if ((t->dtype != DTYPE_I8 && t->dtype != DTYPE_U8) || t->ndim != 2 || !ends_with(t->name, ".weight") ||
+	    !fp4_is_seen(seen, t))
 		return 0;
-	return fp4_missing(o, &s, scale);
+	s = fp4_beside(o, t, ".weight", scale, NULL);
+	return s.scales ? 0 : fp4_missing(o, &s, scale);
 }
 
 static int fp4_open(struct opening *o)
 {
 	const size_t others = o->out->encoded_count;
-	bool plain[DTYPE_COUNT] = {false}; /* M.weight is codes in this type */
+	struct fp4_seen seen = {.count = 0};
 	int rc = opening_configs(o, fp4_read_config, o);
 
 	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
@@ -363,15 +392,13 @@ static int fp4_open(struct opening *o)
 
 		if (o->taken[i] || !fp4_find(o, t, &s))
 			continue;
-		plain[t->dtype] |= strcmp(s.suffix, ".weight") == 0;
 		rc = add_fp4(o, &s);
+		if (strcmp(s.suffix, ".weight") == 0 && seen.count < FP4_SEEN_MAX && !fp4_is_seen(&seen, t))
+			seen.list[seen.count++] = t;
 	}
-	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
-		const struct st_tensor *t = &o->c->tensors[i];
-
-		if (!o->taken[i] && plain[t->dtype])
-			rc = refuse_orphan(o, t, t->dtype == DTYPE_I8 ? ".scale" : ".weight_scale");
-	}
+	for (size_t i = 0; rc == 0 && seen.count && i < o->c->tensor_count; i++)
+		if (!o->taken[i])
+			rc = refuse_orphan(o, &seen, &o->c->tensors[i]);
 	o->hide_activations |= o->out->encoded_count > others;
 	return rc;
 }

@@ -151,8 +151,8 @@ E=model.layers.0.mlp.experts.down_proj
 @test "MXFP4 without scales" { refused mxfp4_no_scale $Q.weight_packed .weight_scale fetch; }
 @test "scales of another type" { refused mxfp4_other_scale $Q.weight_scale BF16 expected; }
 @test "zero points that are not zero" { refused mxfp4_zero_point $Q.weight_zero_point "not all zero" fetch; }
-@test "one of several without scales" { refused mxfp4_other_without k_proj.weight .weight_scale fetch; }
-@test "one of DeepSeek's without scales" { refused deepseek_other_without k_proj.weight .scale fetch; }
+@test "one of several without scales" { refused mxfp4_other_without layers.1.self_attn.q_proj.weight .weight_scale fetch; }
+@test "one of DeepSeek's without scales" { refused deepseek_other_without layers.1.self_attn.q_proj.weight .scale fetch; }
 @test "bytes and a scale that no family knows" { refused mxfp4_f32_scale $Q.weight U8 $Q.weight_scale fetch; }
 @test "groups of 64" { refused mxfp4_wide_groups $Q.weight_scale "[64, 1]" "each 32"; }
 @test "codes of five bits" { refused mxfp6_narrow $Q.weight_scale expected; }

@@ -141,8 +141,8 @@ refused("nvfp4_svdquant", "nvfp4", put(Q + ".weight_quantizer.svdquant_lora_a", 
 refused("nvfp4_rotated", "nvfp4_ct", lambda stored: None, quant_method="compressed-tensors",
         transform_config={"config_groups": {"R1": {"type": "hadamard"}}})
 refused("mxfp4_zero_point", "mxfp4_ct", put(Q + ".weight_zero_point", "I8", [64, 2], 128))
-refused("mxfp4_other_without", "mxfp4", put("model.layers.0.self_attn.k_proj.weight", "U8", [64, 32], 2048))
-refused("deepseek_other_without", "deepseek", put("model.layers.0.self_attn.k_proj.weight", "I8", [64, 32], 2048))
+refused("mxfp4_other_without", "mxfp4", put("model.layers.1.self_attn.q_proj.weight", "U8", [64, 32], 2048))
+refused("deepseek_other_without", "deepseek", put("model.layers.1.self_attn.q_proj.weight", "I8", [64, 32], 2048))
 refused("mxfp4_f32_scale", "mxfp4", put(Q + ".weight_scale", "F32", [64, 2], 512))
 refused("mxfp4_no_scale", "mxfp4_ct", drop(Q + ".weight_scale"))
 refused("mxfp4_other_scale", "mxfp4_ct", put(Q + ".weight_scale", "BF16", [64, 2], 256))
