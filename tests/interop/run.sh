@@ -149,6 +149,11 @@ if [ ${#tiny[@]} -gt 0 ]; then
 	run_python load_models.py tiny "$work" "${tiny[@]}"
 	run_python read_tensors.py "${tiny[@]}"
 fi
+if [ -f "$MODEL/config.json" ]; then
+	ggufs=("$(dirname "$MODEL")"/../gguf/models/*)
+	[ -d "${ggufs[0]}" ] || ggufs=(tests/data/gguf/models/*)
+	run_python gguf_file.py "$gptqfs" "$work" "$MODEL" "${ggufs[@]}"
+fi
 run_python lora.py "$gptqfs" "$work" tests/data/models/tiny-llama-4b-g32-asym-act "$(dirname "$MODEL")"/tiny-qwen3moe-*
 run_python experts.py "$gptqfs" "$work"
 families=()

@@ -392,30 +392,30 @@ static int keep_summary(const struct plan_file *f)
 	return summary && remarks ? 0 : -ENOMEM;
 }
 
-static int keep_readme(const struct gguf_view *v, struct text *text)
+static int keep_readme(const struct gguf_view *v, const struct text *text, struct layout *layout)
 {
 	struct arena *arena = &v->p.c->arena;
 	const char *bytes = text->failed ? NULL : arena_strndup(arena, text->data, text->len);
 
-	if (!bytes || layout_reserve(v->readme, arena, 1))
+	if (!bytes || layout_reserve(layout, arena, 1))
 		return -ENOMEM;
-	layout_add_bytes(v->readme, bytes, text->len);
+	layout_add_bytes(layout, bytes, text->len);
 	return 0;
 }
 
-static int refuse(struct gguf_view *v, const struct gptqfs_error *err)
+static int refuse(struct gguf_view *v, const struct gptqfs_error *err, struct layout *readme)
 {
+	const char *refusal = arena_strndup(&v->p.c->arena, err->text, strlen(err->text));
 	struct text text = {0};
 	int rc;
 
-	v->late.refusal = arena_strndup(&v->p.c->arena, err->text, strlen(err->text));
 	text_string(&text, "There is no GGUF file of this model:\n");
 	text_string(&text, err->text);
 	text_string(&text, "\nThe other views are not touched by that.\n");
-	rc = v->late.refusal ? keep_readme(v, &text) : -ENOMEM;
+	rc = refusal ? keep_readme(v, &text, readme) : -ENOMEM;
 	text_free(&text);
 	if (rc == 0)
-		tree_drop(v->p.tree, v->ino);
+		v->late.refusal = refusal;
 	return rc;
 }
 
@@ -446,30 +446,32 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 	return rc;
 }
 
+/* Nothing is seen of a plan that fails for lack of memory: it is made again. */
 static int plan_late(struct late *late)
 {
 	struct gguf_view *v = (struct gguf_view *)late;
 	struct gptqfs_error err;
 	struct plan_file f = {.v = v, .err = &err};
-	struct layout layout = {0};
-	struct text readme = {0};
-	int rc = plan_contents(&f, &layout);
+	struct layout file = {0}, readme = {0};
+	struct text text = {0};
+	int rc = plan_contents(&f, &file);
 
 	if (rc == 0) {
-		write_readme(&f, &readme);
-		rc = keep_readme(v, &readme);
+		write_readme(&f, &text);
+		rc = keep_readme(v, &text, &readme);
 	}
 	if (rc == 0)
 		rc = keep_summary(&f);
+	if (rc == -ENOTSUP || rc == -EBADMSG)
+		rc = refuse(v, &err, &readme);
 	if (rc == 0) {
-		*v->file = layout;
-		tree_count(v->p.tree, layout.size);
-	} else if (rc == -ENOTSUP || rc == -EBADMSG) {
-		rc = refuse(v, &err);
+		*v->file = v->late.refusal ? (struct layout){0} : file;
+		*v->readme = readme;
+		tree_count(v->p.tree, v->file->size + readme.size);
+		if (v->late.refusal)
+			tree_drop(v->p.tree, v->ino);
 	}
-	if (rc == 0)
-		tree_count(v->p.tree, v->readme->size);
-	text_free(&readme);
+	text_free(&text);
 	text_free(&f.inexact);
 	free(f.shaped);
 	gguf_vocab_free(&f.vocab);
