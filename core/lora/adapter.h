@@ -36,6 +36,7 @@ struct adapter {
 	/* What merging made of it, for reports. */
 	size_t modules, replaced, given_rows, ignored;
 	uint32_t rank_least, rank_most;
+	size_t other_ranks;  /* modules with another rank than the configuration tells */
 	const char *renamed; /* "model. as model.language_model.", or NULL */
 };
 

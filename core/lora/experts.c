@@ -208,5 +208,7 @@ int pair_add_experts(struct pair *p, struct places *places, struct gptqfs_error 
 		return adapter_refuse(p->adapter, p->a, err, "expected a multiple of %llu rows, the number of experts",
 		    (ull)l.experts);
 	l.rank = (uint32_t)(p->rank / l.experts);
-	return add_layer(&l, err);
+	rc = add_layer(&l, err);
+	p->rank = l.rank; /* what is told of it */
+	return rc;
 }

@@ -303,7 +303,11 @@ static int give_rows(struct merging *m, struct pair *p)
 
 static void note_rank(struct adapter *a, uint32_t rank)
 {
+	int64_t told;
+
 	a->modules++;
+	if (json_integer(json_get(a->config, "r"), &told) && !json_count(json_get(a->config, "rank_pattern")))
+		a->other_ranks += told != rank;
 	if (!a->rank_least || rank < a->rank_least)
 		a->rank_least = rank;
 	if (rank > a->rank_most)
@@ -317,9 +321,12 @@ static int add_pair(struct merging *m, struct pair *p)
 
 	if (rc)
 		return adapter_refuse(m->a, p->a, m->err, "an adapter before it changed embedding and head together");
+	if (!place) {
+		rc = pair_add_experts(p, m->places, m->err);
+		note_rank(m->a, p->rank);
+		return rc;
+	}
 	note_rank(m->a, p->rank);
-	if (!place)
-		return pair_add_experts(p, m->places, m->err);
 	rc = lora_scale_of(&m->a->scale, p->module, p->rank, &p->scale, m->err);
 	if (rc == 0)
 		rc = pair_add(p, m->places, place->t, m->err);
@@ -381,7 +388,13 @@ static int merge_adapter(struct adapter *a, struct places *places, struct tying 
 		rc = replace_all(&m);
 	if (rc == 0)
 		rc = add_all(&m);
-	return rc ? rc : check_used(&m);
+	if (rc == 0)
+		rc = check_used(&m);
+	if (rc == 0 && a->other_ranks)
+		checkpoint_warn(places->c,
+		    "%.300s: %zu modules have another rank than r tells; PEFT fails to load such an adapter",
+		    a->config_name, a->other_ranks);
+	return rc;
 }
 
 static int open_adapter(struct adapter *a, struct checkpoint *c, const char *text, struct gptqfs_error *err)

@@ -271,6 +271,17 @@ END
 	[[ $output = *"Merged_overflow:    0"* ]] || fail "$output"
 }
 
+@test "a rank that adapter_config.json does not tell is a warning" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a"
+	jq '.r = 16' "$adapter/adapter_config.json" >"$BATS_TEST_TMPDIR/a/adapter_config.json"
+	run -0 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/a" "$source"
+	[[ $output = *"3 modules have another rank"* ]] || fail "$output"
+	run -0 "$GPTQFS" --check -o "lora=$adapter" "$source"
+	[[ $output != *"another rank"* ]] || fail "$output"
+}
+
 @test "an adapter that is changed under the mount gives EIO" {
 	find_model tiny-qwen2-4b-g64-asym
 	find_adapter qwen2-lora-bias
