@@ -249,7 +249,8 @@ static int choose_variant(struct gptqfs *m, const char *view, struct gptqfs_erro
 
 static int merge_adapters(struct gptqfs *m, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
-	const struct lora_options lora = {options->lora, options->lora_count, options->lora_base_tokenizer};
+	const struct lora_options lora = {
+	    options->lora, options->lora_count, options->lora_base_tokenizer, options->loras};
 	int rc = 0;
 
 	if (lora.count) {
@@ -257,7 +258,7 @@ static int merge_adapters(struct gptqfs *m, const struct gptqfs_options *options
 		return lora_open(&m->lora, &m->checkpoint, &lora, &m->tensors, err);
 	}
 	if (options->loras)
-		rc = variants_open(&m->variants, &m->checkpoint, &lora, options->loras, &m->tensors, err);
+		rc = variants_open(&m->variants, &m->checkpoint, &lora, &m->tensors, err);
 	return rc ? rc : choose_variant(m, options->view, err);
 }
 

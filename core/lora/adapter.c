@@ -213,6 +213,15 @@ struct finite_scan {
 typedef uint16_t halves8 __attribute__((vector_size(16)));
 typedef uint32_t words4 __attribute__((vector_size(16)));
 
+/* True if a vector of 16 bytes is not all zeros. */
+static bool any_bit(const void *vector)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, vector, sizeof(halves));
+	return halves[0] | halves[1];
+}
+
 /* Inf and NaN have all bits of the exponent set. By vectors, because adapters may be gigabytes. */
 static bool is_finite16(const unsigned char *data, uint64_t count, uint16_t exponent)
 {
@@ -227,7 +236,7 @@ static bool is_finite16(const unsigned char *data, uint64_t count, uint16_t expo
 	x = (halves8){0};
 	memcpy(&x, data + i * 2, (count - i) * 2);
 	bad |= (halves8)((x & all) == all);
-	return memcmp(&bad, &(halves8){0}, sizeof(bad)) == 0;
+	return !any_bit(&bad);
 }
 
 static bool is_finite32(const unsigned char *data, uint64_t count)
@@ -243,7 +252,7 @@ static bool is_finite32(const unsigned char *data, uint64_t count)
 	x = (words4){0};
 	memcpy(&x, data + i * 4, (count - i) * 4);
 	bad |= (words4)((x & all) == all);
-	return memcmp(&bad, &(words4){0}, sizeof(bad)) == 0;
+	return !any_bit(&bad);
 }
 
 static void scan_finite(void *ctx)

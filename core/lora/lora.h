@@ -25,7 +25,8 @@ struct lora {
 struct lora_options {
 	const char *const *adapters; /* [count] "DIR" or "DIR:SCALE" */
 	size_t count;
-	bool base_tokenizer; /* keep the model's */
+	bool base_tokenizer;   /* keep the model's */
+	const char *directory; /* of adapters that are shown one at a time (variants.h), or NULL */
 };
 
 /*

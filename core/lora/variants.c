@@ -54,7 +54,7 @@ static int open_variant(struct variants *v, size_t i, struct checkpoint *c, bool
 	struct variant *one = &v->list[i];
 	/* ":1", because a name may end like a scale. */
 	const char *text = arena_printf(&c->arena, "%s/%s:1", v->path, one->name);
-	const struct lora_options options = {&text, 1, base_tokenizer};
+	const struct lora_options options = {&text, 1, base_tokenizer, NULL};
 	int rc = text ? lora_open(&one->lora, c, &options, &one->tensors, err) : err_memory(err);
 
 	if (rc != -EBADMSG && rc != -ENOTSUP)
@@ -63,9 +63,10 @@ static int open_variant(struct variants *v, size_t i, struct checkpoint *c, bool
 	return one->refusal ? 0 : err_memory(err);
 }
 
-int variants_open(struct variants *v, struct checkpoint *c, const struct lora_options *options, const char *path,
+int variants_open(struct variants *v, struct checkpoint *c, const struct lora_options *options,
     const struct tensors *base, struct gptqfs_error *err)
 {
+	const char *path = options->directory;
 	DIR *dir = opendir(path);
 	int rc;
 

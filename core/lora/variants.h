@@ -22,11 +22,11 @@ struct variants {
 #define VARIANTS_MAX 1000
 
 /*
- * Opens every sub-directory that holds an adapter_config.json. One that cannot be merged is listed with its refusal.
- * variants_close must be called in any case. Returns 0; -EBADMSG if there are none, or too many; -ENOMEM, -EIO,
- * -EMFILE.
+ * Opens every sub-directory of options->directory that holds an adapter_config.json. One that cannot be merged is
+ * listed with its refusal. variants_close must be called in any case. Returns 0; -EBADMSG if there are none, or too
+ * many; -ENOMEM, -EIO, -EMFILE.
  */
-int variants_open(struct variants *v, struct checkpoint *c, const struct lora_options *options, const char *path,
+int variants_open(struct variants *v, struct checkpoint *c, const struct lora_options *options,
     const struct tensors *base, struct gptqfs_error *err);
 void variants_close(struct variants *v);
 
