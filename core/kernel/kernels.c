@@ -20,6 +20,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 	if (level >= CPU_VECTOR) {
 		gptq_init_vector(&k->gptq);
 		awq_init_vector(&k->awq);
+		hqq_init_vector(&k->hqq);
 		cast_init_vector(k->cast);
 		fp8_init_vector(&k->fp8);
 		bnb_init_vector(&k->bnb);
@@ -38,6 +39,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		fp4_init_avx2(&k->fp4);
 		bnb_init_avx2(&k->bnb);
 		awq_init_avx2(&k->awq);
+		hqq_init_avx2(&k->hqq);
 		fp8_cast_init_avx2(k->cast);
 		affine_init_avx2(&k->affine);
 		lora_init_avx2(&k->lora);
@@ -49,6 +51,7 @@ void kernels_init(struct kernels *k, enum cpu_level level)
 		fp4_init_avx512(&k->fp4);
 		bnb_init_avx512(&k->bnb);
 		awq_init_avx512(&k->awq);
+		hqq_init_avx512(&k->hqq);
 		fp8_cast_init_avx512(k->cast);
 		affine_init_avx512(&k->affine);
 		lora_init_avx512(&k->lora);
