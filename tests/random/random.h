@@ -120,6 +120,7 @@ struct checkpoint {
 	unsigned config_count;
 	bool has_config;     /* a config.json among them */
 	const char *shunned; /* no passed tensor may have this name: a family would refuse it */
+	bool no_codes;       /* nor are bytes that pass called weights: one would miss their scale */
 	char dir[256];
 };
 

@@ -6,32 +6,9 @@
 
 #include "families.h"
 
-/* FAMILY=NAME also draws families that are not supported yet. */
-static const struct {
-	const struct packer *packer;
-	bool served;
-} packers[] = {
-    {&gptq, true},
-    {&fp8, true},
-    {&fp8_experts, true},
-    {&ct, true},
-    {&awq, true},
-    {&awq_gemv, true},
-    {&awq_fast, true},
-    {&bnb_4bit, true},
-    {&bnb_int8, true},
-    {&bnb_conv1d, true},
-    {&mxfp4, true},
-    {&mxfp6, true},
-    {&gptoss, true},
-    {&nvfp4, true},
-    {&mlx, true},
-    {&mlx_experts, true},
-    {&mlx_metal, true},
-    {&hqq, true},
-    {&gemma, true},
-    {&gemma_embedding, true},
-};
+static const struct packer *const packers[] = {&gptq, &fp8, &fp8_experts, &ct, &awq, &awq_gemv, &awq_fast, &bnb_4bit,
+    &bnb_int8, &bnb_conv1d, &mxfp4, &mxfp6, &gptoss, &nvfp4, &mlx, &mlx_experts, &mlx_metal, &hqq, &gemma,
+    &gemma_embedding};
 
 #define PALETTE_MAX 4
 
@@ -48,8 +25,8 @@ static const struct packer *draw_first(void)
 	for (;;) {
 		const size_t i = below(COUNT(packers));
 
-		if (wanted ? strcmp(packers[i].packer->name, wanted) == 0 : packers[i].served)
-			return packers[i].packer;
+		if (!wanted || strcmp(packers[i]->name, wanted) == 0)
+			return packers[i];
 	}
 }
 
@@ -68,12 +45,12 @@ static void draw_palette(struct palette *p)
 	p->count = 1;
 	for (uint64_t i = 0; i < more; i++) {
 		const size_t at = below(COUNT(packers));
-		bool fits = packers[at].served;
+		bool fits = true;
 
 		for (unsigned k = 0; k < p->count; k++)
-			fits &= go_together(packers[at].packer, p->of[k]);
+			fits &= go_together(packers[at], p->of[k]);
 		if (fits)
-			p->of[p->count++] = packers[at].packer;
+			p->of[p->count++] = packers[at];
 	}
 }
 
@@ -198,7 +175,7 @@ static struct checkpoint *draw(void)
 	static struct mixture x;
 	struct palette p;
 
-	x = (struct mixture){0};
+	x = (struct mixture){.base = {.no_codes = true}};
 	draw_files(&x.base);
 	draw_palette(&p);
 	x.is_pure = is_pure(&p);
