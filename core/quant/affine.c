@@ -34,11 +34,9 @@ bool affine_is_width(const struct json *config, uint64_t columns)
 
 /* ---- rows ---- */
 
-static void affine_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
-    const struct kernel_rect *r)
+static void affine_fill(const struct matrix_part *p, void *dst)
 {
-	(void)matrix;
-	k->affine.rows[out](dst, affine_of(e), r);
+	p->kernels->affine.rows[p->out](dst, affine_of(p->e), &p->rect);
 }
 
 /* The words of packed zeros that hold those of some rows. */
@@ -54,15 +52,14 @@ static void need_packed_zeros(const struct affine_matrix *m, const struct inputs
 	inputs_add_span(in, m->offsets + from * row, (to - from + 1) * row, out);
 }
 
-static void affine_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix, const struct kernel_rect *r,
-    struct spans *out)
+static void affine_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct affine_matrix *m = affine_of(e);
+	const struct kernel_rect *r = &p->rect;
+	const struct affine_matrix *m = affine_of(p->e);
 	const size_t from = affine_scale_index(m, r->row0, 0);
 	const size_t scales = affine_scale_index(m, r->row0 + r->rows - 1, m->groups) - from;
 	const size_t width = dtype_bytes(m->scale_dtype), beside = m->offset == AFFINE_BIASES ? width : 1;
 
-	(void)matrix;
 	inputs_add_span(in, m->scales + from * width, scales * width, out);
 	if (m->offset == AFFINE_ZEROS_PACKED)
 		need_packed_zeros(m, in, r, out);
@@ -71,13 +68,7 @@ static void affine_needs(const struct encoded *e, const struct inputs *in, uint6
 	inputs_add_span(in, m->codes + (uint64_t)r->row0 * m->row_bytes, (uint64_t)r->rows * m->row_bytes, out);
 }
 
-int affine_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops ops = {affine_fill, affine_needs, .cut = MATRIX_CUT};
-
-	return matrix_rows(e, &ops, k, out, arena, g);
-}
+const struct matrix_ops affine_matrix_ops = {affine_fill, affine_needs, .cut = MATRIX_CUT};
 
 /* A signed zero may lie outside of what a byte holds; then both it and the code are moved, by the same amount. */
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)

@@ -17,9 +17,8 @@ struct affine_module {
 	uint8_t bits; /* that the producer speaks of: of codes in bytes there may be fewer than 8 */
 };
 
-/* struct encoding's. `codes` is for weights with zeros. */
-int affine_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g);
+/* Members of struct encoding. `codes` is for weights with zeros. */
+extern const struct matrix_ops affine_matrix_ops;
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
     const struct kernel_rect *r);

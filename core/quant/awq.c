@@ -59,53 +59,41 @@ static uint32_t awq_groups(const struct awq_tensor *t)
 
 /* ---- rows ---- */
 
-static void awq_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
-    const struct kernel_rect *r)
+static void awq_fill(const struct matrix_part *p, void *dst)
 {
-	const struct awq_tensor *t = &awq_module_of(e)->t;
+	const struct awq_tensor *t = &awq_module_of(p->e)->t;
 
-	(void)matrix;
-	k->awq.rows[t->layout][out](dst, t, r);
+	p->kernels->awq.rows[t->layout][p->out](dst, t, &p->rect);
 }
 
 /* Any row of GEMM touches every page of the matrix. */
-static void awq_gemm_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix,
-    const struct kernel_rect *r, struct spans *out)
+static void awq_gemm_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct awq_tensor *t = &awq_module_of(e)->t;
+	const struct awq_tensor *t = &awq_module_of(p->e)->t;
 
-	(void)matrix;
-	(void)r;
-	inputs_add_span(in, t->scales, e->part[AWQ_SCALES]->bytes, out);
+	inputs_add_span(in, t->scales, p->e->part[AWQ_SCALES]->bytes, out);
 	if (t->qzeros)
-		inputs_add_span(in, t->qzeros, e->part[AWQ_QZEROS]->bytes, out);
-	inputs_add_span(in, t->qweight, e->part[AWQ_QWEIGHT]->bytes, out);
+		inputs_add_span(in, t->qzeros, p->e->part[AWQ_QZEROS]->bytes, out);
+	inputs_add_span(in, t->qweight, p->e->part[AWQ_QWEIGHT]->bytes, out);
 }
 
 /* Rows of GEMV are one after another, those of GEMV fast by fours. */
-static void awq_gemv_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix,
-    const struct kernel_rect *r, struct spans *out)
+static void awq_gemv_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct awq_tensor *t = &awq_module_of(e)->t;
+	const struct kernel_rect *r = &p->rect;
+	const struct awq_tensor *t = &awq_module_of(p->e)->t;
 	const uint32_t first = r->row0 / 4 * 4, end = (r->row0 + r->rows + 3) / 4 * 4;
-	const uint64_t row_bytes = t->in_features / 2, all = e->part[AWQ_QWEIGHT]->bytes;
+	const uint64_t row_bytes = t->in_features / 2, all = p->e->part[AWQ_QWEIGHT]->bytes;
 	const uint64_t to = end * row_bytes < all ? end * row_bytes : all;
 
-	(void)matrix;
-	inputs_add_span(in, t->scales, e->part[AWQ_SCALES]->bytes, out);
+	inputs_add_span(in, t->scales, p->e->part[AWQ_SCALES]->bytes, out);
 	if (t->qzeros)
-		inputs_add_span(in, t->qzeros, e->part[AWQ_QZEROS]->bytes, out);
+		inputs_add_span(in, t->qzeros, p->e->part[AWQ_QZEROS]->bytes, out);
 	inputs_add_span(in, t->qweight + first * row_bytes, to - first * row_bytes, out);
 }
 
-static int awq_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops gemm = {awq_fill, awq_gemm_needs, .cut = MATRIX_CUT, .scattered = true};
-	static const struct matrix_ops gemv = {awq_fill, awq_gemv_needs, .cut = MATRIX_CUT};
-
-	return matrix_rows(e, awq_module_of(e)->t.layout == AWQ_GEMM ? &gemm : &gemv, k, out, arena, g);
-}
+static const struct matrix_ops awq_gemm_matrix = {awq_fill, awq_gemm_needs, .cut = MATRIX_CUT, .scattered = true};
+static const struct matrix_ops awq_gemv_matrix = {awq_fill, awq_gemv_needs, .cut = MATRIX_CUT};
 
 static void awq_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)
 {
@@ -203,10 +191,24 @@ static void awq_examine(const struct encoded *e, struct findings *out)
 	findings_add_scales(out, &scales);
 }
 
-static const struct encoding awq_encoding = {
+static const struct encoding awq_gemm_encoding = {
     .name = "AWQ",
     .suffixes = suffixes,
-    .rows = awq_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &awq_gemm_matrix,
+    .codes = awq_codes,
+    .units = awq_units,
+    .levels = awq_levels,
+    .describe = awq_describe,
+    .summarize = awq_summarize,
+    .examine = awq_examine,
+};
+
+static const struct encoding awq_gemv_encoding = {
+    .name = "AWQ",
+    .suffixes = suffixes,
+    .rows = matrix_rows,
+    .matrix = &awq_gemv_matrix,
     .codes = awq_codes,
     .units = awq_units,
     .levels = awq_levels,
@@ -219,7 +221,8 @@ static const struct encoding awq_encoding = {
 static const struct encoding awq_fast_encoding = {
     .name = "AWQ",
     .suffixes = suffixes,
-    .rows = awq_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &awq_gemv_matrix,
     .describe = awq_describe,
     .summarize = awq_summarize,
     .examine = awq_examine,
@@ -442,6 +445,8 @@ static int refuse_shapes(const struct awq_opener *o, const struct awq_parts *p)
 
 static int open_awq(struct awq_opener *o, struct awq_module *m)
 {
+	static const struct encoding *const encodings[] = {
+	    [AWQ_GEMM] = &awq_gemm_encoding, [AWQ_GEMV] = &awq_gemv_encoding, [AWQ_GEMV_FAST] = &awq_fast_encoding};
 	struct checkpoint *c = o->o->c;
 	struct awq_tensor *t = &m->t;
 	int rc = check_parts(o, m);
@@ -460,7 +465,7 @@ static int open_awq(struct awq_opener *o, struct awq_module *m)
 	t->qzeros = m->e.part[AWQ_QZEROS] ? checkpoint_data(c, m->e.part[AWQ_QZEROS]) : NULL;
 	t->scales = checkpoint_data(c, m->e.part[AWQ_SCALES]);
 	m->symmetric = !t->qzeros || o->config.symmetric;
-	m->e.encoding = t->layout == AWQ_GEMV_FAST ? &awq_fast_encoding : &awq_encoding;
+	m->e.encoding = encodings[t->layout];
 	return 0;
 }
 

@@ -59,64 +59,48 @@ static struct kernel_rect bnb4_rect(const struct encoded *e, uint64_t matrix, co
 	return whole;
 }
 
-static void bnb4_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
-    const struct kernel_rect *r)
+static void bnb4_fill(const struct matrix_part *p, void *dst)
 {
-	const struct kernel_rect whole = bnb4_rect(e, matrix, r);
+	const struct kernel_rect whole = bnb4_rect(p->e, p->matrix, &p->rect);
 
-	k->bnb.rows4[out](dst, &bnb4_module_of(e)->t, &whole);
+	p->kernels->bnb.rows4[p->out](dst, &bnb4_module_of(p->e)->t, &whole);
 }
 
-static void bnb4_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix, const struct kernel_rect *r,
-    struct spans *out)
+static void bnb4_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct bnb4_module *m = bnb4_module_of(e);
+	const struct kernel_rect *r = &p->rect;
+	const struct bnb4_module *m = bnb4_module_of(p->e);
 	const struct bnb4_tensor *t = &m->t;
-	const uint64_t row0 = bnb4_rect(e, matrix, r).row0;
+	const uint64_t row0 = bnb4_rect(p->e, p->matrix, r).row0;
 	const uint64_t begin = row0 * t->columns, end = begin + (uint64_t)r->rows * t->columns;
 	const uint64_t block = begin >> t->block_log2, last = (end - 1) >> t->block_log2;
 	const uint64_t width = t->nested_map ? 1 : sizeof(float);
 
 	if (t->nested_map) {
-		inputs_add_span(in, t->nested_map, e->part[BNB4_NESTED_MAP]->bytes, out);
-		inputs_add_span(in, t->nested_absmax, e->part[BNB4_NESTED_ABSMAX]->bytes, out);
+		inputs_add_span(in, t->nested_map, p->e->part[BNB4_NESTED_MAP]->bytes, out);
+		inputs_add_span(in, t->nested_absmax, p->e->part[BNB4_NESTED_ABSMAX]->bytes, out);
 	}
 	inputs_add_span(in, t->absmax + block * width, (last - block + 1) * width, out);
 	inputs_add_span(in, t->codes + begin / 2, div_up(end, 2) - begin / 2, out);
 }
 
-static int bnb4_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops ops = {bnb4_fill, bnb4_needs, .cut = MATRIX_CUT};
+static const struct matrix_ops bnb4_matrix = {bnb4_fill, bnb4_needs, .cut = MATRIX_CUT};
 
-	return matrix_rows(e, &ops, k, out, arena, g);
+static void bnb8_fill(const struct matrix_part *p, void *dst)
+{
+	p->kernels->bnb.rows8[p->out](dst, &bnb8_module_of(p->e)->t, &p->rect);
 }
 
-static void bnb8_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
-    const struct kernel_rect *r)
+static void bnb8_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	(void)matrix;
-	k->bnb.rows8[out](dst, &bnb8_module_of(e)->t, r);
-}
+	const struct kernel_rect *r = &p->rect;
+	const struct bnb8_tensor *t = &bnb8_module_of(p->e)->t;
 
-static void bnb8_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix, const struct kernel_rect *r,
-    struct spans *out)
-{
-	const struct bnb8_tensor *t = &bnb8_module_of(e)->t;
-
-	(void)matrix;
 	inputs_add_span(in, t->scales + (uint64_t)r->row0 * sizeof(float), r->rows * sizeof(float), out);
 	inputs_add_span(in, t->codes + (uint64_t)r->row0 * t->columns, (uint64_t)r->rows * t->columns, out);
 }
 
-static int bnb8_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops ops = {bnb8_fill, bnb8_needs, .cut = MATRIX_CUT};
-
-	return matrix_rows(e, &ops, k, out, arena, g);
-}
+static const struct matrix_ops bnb8_matrix = {bnb8_fill, bnb8_needs, .cut = MATRIX_CUT};
 
 /* ---- telling ---- */
 
@@ -179,7 +163,8 @@ static const char *const int8_suffixes[] = {".weight", ".SCB", ".weight_format",
 static const struct encoding nf4_encoding = {
     .name = "bnb-nf4",
     .suffixes = nf4_suffixes,
-    .rows = bnb4_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &bnb4_matrix,
     .describe = bnb4_describe,
     .summarize = bnb4_summarize,
     .examine = bnb4_examine,
@@ -187,7 +172,8 @@ static const struct encoding nf4_encoding = {
 static const struct encoding fp4_encoding = {
     .name = "bnb-fp4",
     .suffixes = fp4_suffixes,
-    .rows = bnb4_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &bnb4_matrix,
     .describe = bnb4_describe,
     .summarize = bnb4_summarize,
     .examine = bnb4_examine,
@@ -195,7 +181,8 @@ static const struct encoding fp4_encoding = {
 static const struct encoding int8_encoding = {
     .name = "bnb-int8",
     .suffixes = int8_suffixes,
-    .rows = bnb8_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &bnb8_matrix,
     .describe = bnb8_describe,
     .summarize = bnb8_summarize,
     .examine = bnb8_examine,

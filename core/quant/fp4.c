@@ -71,50 +71,41 @@ static struct fp4_tensor fp4_expert(const struct encoded *e, uint64_t expert)
 	return t;
 }
 
-static void fp4_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t expert,
-    const struct kernel_rect *r)
+static void fp4_fill(const struct matrix_part *p, void *dst)
 {
-	const struct fp4_tensor t = fp4_expert(e, expert);
+	const struct fp4_tensor t = fp4_expert(p->e, p->matrix);
 
-	k->fp4.rows[out](dst, &t, r);
+	p->kernels->fp4.rows[p->out](dst, &t, &p->rect);
 }
 
-static void fp4_needs(const struct encoded *e, const struct inputs *in, uint64_t expert, const struct kernel_rect *r,
-    struct spans *out)
+static void fp4_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct fp4_tensor t = fp4_expert(e, expert);
+	const struct kernel_rect *r = &p->rect;
+	const struct fp4_tensor t = fp4_expert(p->e, p->matrix);
 
 	inputs_add_span(in, t.codes + fp4_code_bytes(&t, r->row0), fp4_code_bytes(&t, r->rows), out);
 	inputs_add_span(in, t.scales + fp4_scale_bytes(&t, r->row0), fp4_scale_bytes(&t, r->rows), out);
 }
 
-static void fp4_fill_turned(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst,
-    uint64_t expert, const struct kernel_rect *r)
+static void fp4_fill_turned(const struct matrix_part *p, void *dst)
 {
-	const struct fp4_tensor t = fp4_expert(e, expert);
+	const struct fp4_tensor t = fp4_expert(p->e, p->matrix);
 
-	k->fp4.turned[out](dst, &t, r);
+	p->kernels->fp4.turned[p->out](dst, &t, &p->rect);
 }
 
 /* Any row takes a code of every stored row. */
-static void fp4_needs_turned(const struct encoded *e, const struct inputs *in, uint64_t expert,
-    const struct kernel_rect *r, struct spans *out)
+static void fp4_needs_turned(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct fp4_tensor t = fp4_expert(e, expert);
+	const struct fp4_tensor t = fp4_expert(p->e, p->matrix);
 
-	(void)r;
 	inputs_add_span(in, t.codes, fp4_code_bytes(&t, t.rows), out);
 	inputs_add_span(in, t.scales, fp4_scale_bytes(&t, t.rows), out);
 }
 
-static int fp4_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops rows = {fp4_fill, fp4_needs, .cut = MATRIX_CUT};
-	static const struct matrix_ops turned = {fp4_fill_turned, fp4_needs_turned, .cut = MATRIX_CUT, .turned = true};
-
-	return matrix_rows(e, e->transposed ? &turned : &rows, k, out, arena, g);
-}
+static const struct matrix_ops fp4_matrix = {fp4_fill, fp4_needs, .cut = MATRIX_CUT};
+static const struct matrix_ops fp4_turned_matrix = {
+    fp4_fill_turned, fp4_needs_turned, .cut = MATRIX_CUT, .turned = true};
 
 /* ---- telling ---- */
 
@@ -147,14 +138,16 @@ static void fp4_examine(const struct encoded *e, struct findings *out)
 	findings_add_scales(out, &scales);
 }
 
-#define FP4_ENCODING(label)                                                                                \
-	{                                                                                                  \
-		.name = label, .suffixes = fp4_suffixes, .rows = fp4_dense_rows, .describe = fp4_describe, \
-		.summarize = fp4_summarize, .examine = fp4_examine,                                        \
+#define FP4_ENCODING(label, ops)                                                              \
+	{                                                                                     \
+		.name = label, .suffixes = fp4_suffixes, .rows = matrix_rows, .matrix = &ops, \
+		.describe = fp4_describe, .summarize = fp4_summarize, .examine = fp4_examine, \
 	}
 
-static const struct encoding mxfp4_encoding = FP4_ENCODING("MXFP4"), mxfp6_encoding = FP4_ENCODING("MXFP6"),
-			     nvfp4_encoding = FP4_ENCODING("NVFP4");
+static const struct encoding mxfp4_encoding = FP4_ENCODING("MXFP4", fp4_matrix),
+			     mxfp4_turned_encoding = FP4_ENCODING("MXFP4", fp4_turned_matrix),
+			     mxfp6_encoding = FP4_ENCODING("MXFP6", fp4_matrix),
+			     nvfp4_encoding = FP4_ENCODING("NVFP4", fp4_matrix);
 
 /* ---- which tensors ---- */
 
@@ -275,8 +268,10 @@ static int check_shapes(struct opening *o, const struct fp4_stored *s, struct fp
 	return 0;
 }
 
-static const struct encoding *fp4_encoding_of(const struct fp4_tensor *t)
+static const struct encoding *fp4_encoding_of(const struct fp4_tensor *t, bool turned)
 {
+	if (turned)
+		return &mxfp4_turned_encoding;
 	if (t->code_dtype == DTYPE_F6_E2M3)
 		return &mxfp6_encoding;
 	return t->global ? &nvfp4_encoding : &mxfp4_encoding;
@@ -320,7 +315,7 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	m->t.scales = checkpoint_data(c, s->scales);
 	m->t.global = s->global ? checkpoint_data(c, s->global) : NULL;
 	fp4_set_shape(m, s);
-	m->e.encoding = fp4_encoding_of(&m->t);
+	m->e.encoding = fp4_encoding_of(&m->t, m->e.transposed);
 	m->e.module = opening_module(o, s->codes, s->suffix);
 	if (!m->e.module)
 		return err_memory(o->err);

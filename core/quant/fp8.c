@@ -54,30 +54,23 @@ static struct fp8_tensor fp8_expert(const struct encoded *e, uint64_t expert)
 	return t;
 }
 
-static void fp8_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t expert,
-    const struct kernel_rect *r)
+static void fp8_fill(const struct matrix_part *p, void *dst)
 {
-	const struct fp8_tensor t = fp8_expert(e, expert);
+	const struct fp8_tensor t = fp8_expert(p->e, p->matrix);
 
-	k->fp8.rows[out](dst, &t, r);
+	p->kernels->fp8.rows[p->out](dst, &t, &p->rect);
 }
 
-static void fp8_needs(const struct encoded *e, const struct inputs *in, uint64_t expert, const struct kernel_rect *r,
-    struct spans *out)
+static void fp8_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct fp8_tensor t = fp8_expert(e, expert);
+	const struct kernel_rect *r = &p->rect;
+	const struct fp8_tensor t = fp8_expert(p->e, p->matrix);
 
-	inputs_add_span(in, fp8_module_of(e)->t.scales, e->part[FP8_SCALE]->bytes, out);
+	inputs_add_span(in, fp8_module_of(p->e)->t.scales, p->e->part[FP8_SCALE]->bytes, out);
 	inputs_add_span(in, t.codes + (uint64_t)r->row0 * t.columns, (uint64_t)r->rows * t.columns, out);
 }
 
-static int fp8_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops ops = {fp8_fill, fp8_needs, .cut = MATRIX_CUT};
-
-	return matrix_rows(e, &ops, k, out, arena, g);
-}
+static const struct matrix_ops fp8_matrix = {fp8_fill, fp8_needs, .cut = MATRIX_CUT};
 
 /* ---- telling ---- */
 
@@ -123,7 +116,8 @@ static void fp8_examine(const struct encoded *e, struct findings *out)
 static const struct encoding fp8_encoding = {
     .name = "FP8",
     .suffixes = suffixes,
-    .rows = fp8_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &fp8_matrix,
     .describe = fp8_describe,
     .summarize = fp8_summarize,
     .examine = fp8_examine,

@@ -62,36 +62,27 @@ static const struct hqq_module *hqq_module_of(const struct encoded *e)
 
 /* ---- rows ---- */
 
-static void hqq_fill(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
-    const struct kernel_rect *r)
+static void hqq_fill(const struct matrix_part *p, void *dst)
 {
-	(void)matrix;
-	k->hqq.rows[out](dst, &hqq_module_of(e)->t, r);
+	p->kernels->hqq.rows[p->out](dst, &hqq_module_of(p->e)->t, &p->rect);
 }
 
 /* Rows of the grid that share a slice are one after another; others are far apart. */
-static void hqq_needs(const struct encoded *e, const struct inputs *in, uint64_t matrix, const struct kernel_rect *r,
-    struct spans *out)
+static void hqq_needs(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
-	const struct hqq_tensor *t = &hqq_module_of(e)->t;
+	const struct hqq_tensor *t = &hqq_module_of(p->e)->t;
+	const struct kernel_rect *r = &p->rect;
 	const uint64_t begin = (uint64_t)r->row0 * t->columns, end = begin + (uint64_t)r->rows * t->columns;
 	const uint64_t first = begin / t->width, last = (end - 1) / t->width, row_bytes = t->width * t->word_bytes;
 	const bool one = first / t->slice == last / t->slice;
 
-	(void)matrix;
-	inputs_add_span(in, t->scales, e->part[HQQ_SCALE]->bytes, out);
-	inputs_add_span(in, t->zeros, e->part[HQQ_ZERO]->bytes, out);
+	inputs_add_span(in, t->scales, p->e->part[HQQ_SCALE]->bytes, out);
+	inputs_add_span(in, t->zeros, p->e->part[HQQ_ZERO]->bytes, out);
 	inputs_add_span(in, t->codes + (one ? first % t->slice * row_bytes : 0),
-	    one ? (last - first + 1) * row_bytes : e->part[HQQ_CODES]->bytes, out);
+	    one ? (last - first + 1) * row_bytes : p->e->part[HQQ_CODES]->bytes, out);
 }
 
-static int hqq_dense_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
-    const struct generator **g)
-{
-	static const struct matrix_ops ops = {hqq_fill, hqq_needs, .cut = MATRIX_CUT};
-
-	return matrix_rows(e, &ops, k, out, arena, g);
-}
+static const struct matrix_ops hqq_matrix = {hqq_fill, hqq_needs, .cut = MATRIX_CUT};
 
 /* ---- telling ---- */
 
@@ -139,7 +130,8 @@ static void hqq_examine(const struct encoded *e, struct findings *out)
 static const struct encoding hqq_encoding = {
     .name = "HQQ",
     .suffixes = suffixes,
-    .rows = hqq_dense_rows,
+    .rows = matrix_rows,
+    .matrix = &hqq_matrix,
     .describe = hqq_describe,
     .summarize = hqq_summarize,
     .examine = hqq_examine,

@@ -8,49 +8,41 @@
 struct matrix_rows {
 	struct generator g; /* first */
 	const struct encoded *e;
-	const struct matrix_ops *ops;
 	const struct kernels *kernels;
 	enum dtype out;
 	uint32_t each; /* rows of a matrix */
 };
 
-/* Called for each matrix that a rectangle intersects. */
-typedef void part_fn(const struct matrix_rows *m, uint64_t matrix, const struct kernel_rect *part, void *ctx);
-
-static void for_each_part(const struct matrix_rows *m, const struct rect *r, part_fn *fn, void *ctx)
+/* Sets *p to what the first of the rows [row, end) that are left of a rectangle have of their matrix. */
+static void part_of(const struct matrix_rows *m, const struct rect *r, uint64_t row, struct matrix_part *p)
 {
-	const uint32_t width = (uint32_t)dtype_bytes(m->out);
+	const uint32_t width = (uint32_t)dtype_bytes(m->out), row0 = (uint32_t)(row % m->each);
+	const uint64_t left = r->row0 + r->nrows - row;
+	const uint32_t count = left < m->each - row0 ? (uint32_t)left : m->each - row0;
 
-	for (uint64_t row = r->row0, end = row + r->nrows; row < end;) {
-		const uint32_t row0 = (uint32_t)(row % m->each);
-		const uint32_t count = end - row < m->each - row0 ? (uint32_t)(end - row) : m->each - row0;
-		const struct kernel_rect part = {
-		    row0, count, (uint32_t)(r->from / width), (uint32_t)(r->bytes / width)};
-
-		fn(m, row / m->each, &part, ctx);
-		row += count;
-	}
+	*p = (struct matrix_part){.e = m->e,
+	    .kernels = m->kernels,
+	    .out = m->out,
+	    .matrix = row / m->each,
+	    .rect = {row0, count, (uint32_t)(r->from / width), (uint32_t)(r->bytes / width)}};
 }
 
 struct matrix_job {
 	const struct matrix_rows *m;
 	const struct rect *r;
-	unsigned char *dst; /* of the next part */
+	unsigned char *dst;
 };
-
-static void fill_part(const struct matrix_rows *m, uint64_t matrix, const struct kernel_rect *part, void *ctx)
-{
-	struct matrix_job *job = ctx;
-
-	m->ops->fill(m->e, m->kernels, m->out, job->dst, matrix, part);
-	job->dst += part->rows * job->r->bytes;
-}
 
 static void run_matrix_job(void *ctx)
 {
 	const struct matrix_job *job = ctx;
+	const struct rect *r = job->r;
+	struct matrix_part p;
 
-	for_each_part(job->m, job->r, fill_part, ctx);
+	for (uint64_t row = r->row0; row < r->row0 + r->nrows; row += p.rect.rows) {
+		part_of(job->m, r, row, &p);
+		job->m->e->encoding->matrix->fill(&p, job->dst + (row - r->row0) * r->bytes);
+	}
 }
 
 static int fill_matrix(const struct generator *g, void *dst, const struct rect *r)
@@ -60,14 +52,15 @@ static int fill_matrix(const struct generator *g, void *dst, const struct rect *
 	return inputs_guard(&g->inputs, run_matrix_job, &job);
 }
 
-static void need_part(const struct matrix_rows *m, uint64_t matrix, const struct kernel_rect *part, void *ctx)
-{
-	m->ops->needs(m->e, &m->g.inputs, matrix, part, ctx);
-}
-
 static void matrix_needs(const struct generator *g, const struct rect *r, struct spans *out)
 {
-	for_each_part((const struct matrix_rows *)g, r, need_part, out);
+	const struct matrix_rows *m = (const struct matrix_rows *)g;
+	struct matrix_part p;
+
+	for (uint64_t row = r->row0; row < r->row0 + r->nrows; row += p.rect.rows) {
+		part_of(m, r, row, &p);
+		m->e->encoding->matrix->needs(&p, &g->inputs, out);
+	}
 }
 
 static int turn_matrix(struct arena *arena, enum dtype out, const struct generator **g)
@@ -77,9 +70,10 @@ static int turn_matrix(struct arena *arena, enum dtype out, const struct generat
 	return turn_make(arena, &turn, g);
 }
 
-int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct kernels *k, enum dtype out,
-    struct arena *arena, const struct generator **g)
+int matrix_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
+    const struct generator **g)
 {
+	const struct matrix_ops *ops = e->encoding->matrix;
 	static const struct generator_ops generator_ops = {fill_matrix, matrix_needs};
 	const uint64_t *shape = e->shape + e->ndim - 2;
 	const bool turn = e->transposed && !ops->turned;
@@ -89,7 +83,7 @@ int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct ke
 
 	if (!m)
 		return -ENOMEM;
-	*m = (struct matrix_rows){.e = e, .ops = ops, .kernels = k, .out = out, .each = (uint32_t)rows};
+	*m = (struct matrix_rows){.e = e, .kernels = k, .out = out, .each = (uint32_t)rows};
 	m->g = (struct generator){
 	    .ops = &generator_ops,
 	    .rows = rows,

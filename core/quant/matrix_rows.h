@@ -18,16 +18,20 @@
 #define MATRIX_COLUMNS_MAX ((uint64_t)1 << 22)
 #define MATRIX_ROWS_MAX ((uint64_t)1 << 31)
 
+/* A rectangle of one matrix of a weight. */
+struct matrix_part {
+	const struct encoded *e;
+	const struct kernels *kernels;
+	enum dtype out;
+	uint64_t matrix; /* the expert's number, else 0 */
+	struct kernel_rect rect;
+};
+
 struct matrix_ops {
-	/*
-	 * Writes a rectangle of one matrix (the expert's number, else 0) to dst, as elements of type `out` without
-	 * gaps. Reads maps, cannot fail.
-	 */
-	void (*fill)(const struct encoded *e, const struct kernels *k, enum dtype out, void *dst, uint64_t matrix,
-	    const struct kernel_rect *r);
+	/* Writes the rectangle to dst, as elements of type `out` without gaps. Reads maps, cannot fail. */
+	void (*fill)(const struct matrix_part *p, void *dst);
 	/* Adds the mapped bytes that the rectangle is computed from (inputs_add_span). */
-	void (*needs)(const struct encoded *e, const struct inputs *in, uint64_t matrix, const struct kernel_rect *r,
-	    struct spans *out);
+	void (*needs)(const struct matrix_part *p, const struct inputs *in, struct spans *out);
 	uint32_t cut; /* columns: rectangles begin and end at multiples of it, or at the row's end; 0: whole rows */
 	uint32_t run_rows; /* rows are computed in runs of this many, starting at multiples of it; 0: singly */
 	bool turned;       /* fill handles transposition: it takes rectangles as served */
@@ -35,10 +39,11 @@ struct matrix_ops {
 };
 
 /*
- * Makes the generator, in the arena. Rows and columns must fit in 32 bits. If e->transposed, the matrix, which must be
- * a single one, is filled as stored and transposed here, unless fill does that. Returns 0 or -ENOMEM.
+ * struct encoding's `rows` for encodings that set `matrix`. Rows and columns must fit in 32 bits. If e->transposed, the
+ * matrix, which must be a single one, is filled as stored and transposed here, unless fill does that. Returns 0 or
+ * -ENOMEM.
  */
-int matrix_rows(struct encoded *e, const struct matrix_ops *ops, const struct kernels *k, enum dtype out,
-    struct arena *arena, const struct generator **g);
+int matrix_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
+    const struct generator **g);
 
 #endif

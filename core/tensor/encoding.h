@@ -57,12 +57,15 @@ struct code_levels {
 	uint32_t step;   /* columns: `units` may begin and end at multiples of it */
 };
 
+struct matrix_ops;
+
 struct encoding {
 	const char *name;            /* "GPTQ" */
 	const char *const *suffixes; /* of a module's stored tensors, NULL-terminated: ".qweight", ... */
 	/* Makes the generator of the weight's rows in type `out`, in the arena. Returns 0 or -ENOMEM. */
 	int (*rows)(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
 	    const struct generator **g);
+	const struct matrix_ops *matrix; /* what rows are decoded by, if `rows` is matrix_rows (quant/matrix_rows.h) */
 	/*
 	 * Returns codes, zeros and scales of a rectangle. Reads maps, so call it under inputs_guard. NULL unless
 	 * weights consist of integer codes of at most 8 bits.
