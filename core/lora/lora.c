@@ -403,6 +403,8 @@ static int open_adapter(struct adapter *a, struct checkpoint *c, const char *tex
 	char *path;
 	int rc = lora_request_parse(text, &path, &request.scale, err);
 
+	/* It is closed whatever becomes of it. */
+	*a = (struct adapter){.dir = {.fd = -1, .blobs = -1}, .file = {.fd = -1}};
 	request.path = path;
 	if (rc == 0)
 		rc = adapter_open(a, c, &request, err);
