@@ -61,6 +61,7 @@ int report_examine(const struct report *r, struct findings *out, struct gptqfs_e
 {
 	const struct tensors *ts = r->plan->tensors;
 	const struct checkpoint *c = r->plan->c;
+	int rc;
 
 	*out = (struct findings){0};
 	for (size_t i = 0; i < ts->encoded_count; i++)
@@ -81,9 +82,8 @@ int report_examine(const struct report *r, struct findings *out, struct gptqfs_e
 			return err_set(err, -EIO, "%s: tensor %.200s cannot be read",
 			    checkpoint_file(c, e.stored)->name, e.stored->name);
 	}
-	if (report_examine_merged(r->plan, out, err))
-		return -EIO;
-	return settle_views(r->plan, err);
+	rc = report_examine_merged(r->plan, out, err);
+	return rc ? rc : settle_views(r->plan, err);
 }
 
 /* ---- telling ---- */

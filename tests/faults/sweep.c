@@ -56,6 +56,7 @@ static const struct fault all[] = {
 /* A model, and what it shows without faults. */
 struct subject {
 	const char *dir;
+	const char *adapter; /* merged into it, or NULL */
 	struct image *image;
 	char *hashes;
 	int64_t calls[FAULT_CLASSES];
@@ -63,19 +64,25 @@ struct subject {
 
 struct sweep {
 	int64_t limit, seed; /* of each kind; 0 for all */
+	const char *adapter; /* -l: of all models */
 	int64_t runs, failed;
 };
 
 /* ---- one run ---- */
 
-static int open_model(const char *dir, const char *view, struct gptqfs **m, struct gptqfs_error *err)
+static int open_model(const struct subject *s, const char *view, struct gptqfs **m, struct gptqfs_error *err)
 {
-	const struct gptqfs_options options = {
-	    .view = view, .cache_bytes = 1 << 16, .ahead = 1, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	const struct gptqfs_options options = {.lora = &s->adapter,
+	    .lora_count = s->adapter != NULL,
+	    .view = view,
+	    .cache_bytes = 1 << 16,
+	    .ahead = 1,
+	    .uid = (uid_t)-1,
+	    .gid = (gid_t)-1};
 	int rc;
 
 	faults->active = 1;
-	rc = gptqfs_open(dir, &options, m, err);
+	rc = gptqfs_open(s->dir, &options, m, err);
 	faults->active = 0;
 	return rc;
 }
@@ -106,7 +113,7 @@ static void serve(const struct subject *s, struct verdict *v)
 {
 	struct gptqfs_error err = {""};
 	struct gptqfs *m;
-	const int rc = open_model(s->dir, NULL, &m, &err);
+	const int rc = open_model(s, NULL, &m, &err);
 
 	if (rc) {
 		verdict_code(v, rc, "open", err.text);
@@ -121,7 +128,7 @@ static void hash(const struct subject *s, struct verdict *v)
 	struct gptqfs_error err = {""};
 	struct gptqfs *m;
 	char *text = NULL;
-	int rc = open_model(s->dir, "fp16", &m, &err);
+	int rc = open_model(s, "fp16", &m, &err);
 
 	if (rc) {
 		verdict_code(v, rc, "open for hashes", err.text);
@@ -211,12 +218,12 @@ static void prepare(struct subject *s, const char *expected)
 	struct gptqfs *m = NULL;
 	struct verdict v;
 
-	if (open_model(s->dir, NULL, &m, &err) || !(s->image = image_take(m))) {
+	if (open_model(s, NULL, &m, &err) || !(s->image = image_take(m))) {
 		fprintf(stderr, "%s: %s\n", s->dir, err.text);
 		exit(2);
 	}
 	close_model(m);
-	if (open_model(s->dir, "fp16", &m, &err) || hash_model(m, &s->hashes, &err)) {
+	if (open_model(s, "fp16", &m, &err) || hash_model(m, &s->hashes, &err)) {
 		fprintf(stderr, "%s: %s\n", s->dir, err.text);
 		exit(2);
 	}
@@ -240,7 +247,7 @@ static void prepare(struct subject *s, const char *expected)
 
 static void sweep_model(struct sweep *sweep, const char *dir, const char *expected)
 {
-	struct subject s = {.dir = dir};
+	struct subject s = {.dir = dir, .adapter = sweep->adapter};
 
 	prepare(&s, expected);
 	printf("%s\n", dir);
@@ -262,8 +269,10 @@ int main(int argc, char **argv)
 	cJSON_Hooks hooks = {malloc, free};
 	int option;
 
-	while ((option = getopt(argc, argv, "n:s:")) != -1) {
-		if (option == 'n')
+	while ((option = getopt(argc, argv, "l:n:s:")) != -1) {
+		if (option == 'l')
+			sweep.adapter = optarg;
+		else if (option == 'n')
 			sweep.limit = atoll(optarg);
 		else if (option == 's')
 			sweep.seed = atoll(optarg);
