@@ -85,5 +85,6 @@ gguf_fn *const gguf_reference[GGUF_BLOCKS] = {pack_q2_0, pack_q4_0, pack_q5_0, p
 
 void gguf_init(struct gguf_dsp *dsp)
 {
+	*dsp = (struct gguf_dsp){.gptq = {NULL}};
 	memcpy(dsp->pack, gguf_reference, sizeof(dsp->pack));
 }

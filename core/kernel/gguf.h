@@ -15,8 +15,12 @@
  * -scale.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernel/gptq.h"
+#include "kernel/rect.h"
 
 enum gguf_block { GGUF_Q2_0, GGUF_Q4_0, GGUF_Q5_0, GGUF_Q8_0, GGUF_BLOCKS };
 
@@ -46,9 +50,22 @@ typedef void gguf_fn(void *dst, const struct gguf_row *w, size_t blocks);
 /* The C reference. */
 extern gguf_fn *const gguf_reference[GGUF_BLOCKS];
 
+/*
+ * Blocks straight from the words of a GPTQ matrix that gguf_gptq_fits and that the type holds. Writes a rectangle,
+ * whose columns begin and end at multiples of 32, without gaps and not a byte beyond.
+ */
+typedef void gguf_gptq_fn(void *dst, const struct qtensor *q, const struct kernel_rect *r);
+
+/* True for 4 bits in 32-bit words with fp16 scales for whole blocks. */
+bool gguf_gptq_fits(const struct qtensor *q);
+
+/* The C reference: Q4_0 and Q5_0, NULL for others. */
+extern gguf_gptq_fn *const gguf_gptq_reference[GGUF_BLOCKS];
+
 /* The kernels of one CPU level. */
 struct gguf_dsp {
 	gguf_fn *pack[GGUF_BLOCKS];
+	gguf_gptq_fn *gptq[GGUF_BLOCKS]; /* NULL where going by way of levels is as fast */
 };
 
 #define GGUF_UNIT 1 /* 2^-24 as fp16 */

@@ -78,6 +78,12 @@ struct encoding {
 	 */
 	void (*units)(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
 	    const struct kernel_rect *r);
+	/*
+	 * Writes a rectangle as blocks of GGUF without going by way of `units`. Returns false, with nothing written,
+	 * where that is not faster. Reads maps. NULL if it never is.
+	 */
+	bool (*blocks)(const struct encoded *e, const struct kernels *k, enum gguf_block type, void *dst,
+	    const struct kernel_rect *r);
 	/* Returns the bounds of what `codes` returns, found in zeros and scales alone. Reads maps. NULL if `codes` is.
 	 */
 	void (*levels)(const struct encoded *e, struct code_levels *out);

@@ -113,6 +113,55 @@ static struct gguf_case case_of(enum gguf_block type, unsigned bits)
 	                         : (struct gguf_case){type, bits, first, -layout->low - first + 1};
 }
 
+/* --- From the words of GPTQ --- */
+
+/* Zeros that Q4_0 holds are 8; Q5_0 holds all. */
+static void make_zeros(struct check *c, struct qtensor *q, unsigned char *zeros, size_t words, enum gguf_block type)
+{
+	fill(c, zeros, words * 4);
+	if (type == GGUF_Q4_0)
+		memset(zeros, q->zeros == ZEROS_V1 ? 0x77 : 0x88, words * 4);
+	q->qzeros = q->zeros == ZEROS_MIDDLE ? NULL : zeros;
+}
+
+static void check_gguf_gptq(struct check *c, enum gguf_block type)
+{
+	struct qtensor q = {.in_features = 32 * (1 + below(c, 12)),
+	    .out_features = 1 + below(c, 200),
+	    .bits = 4,
+	    .word_bits = 32,
+	    .zeros = (enum zeros)below(c, 3),
+	    .scale_dtype = DTYPE_F16};
+	const uint32_t first = below(c, q.out_features), column = below(c, q.in_features / 32);
+	const struct kernel_rect r = {
+	    first, 1 + below(c, q.out_features - first), column * 32, 32 * (1 + below(c, q.in_features / 32 - column))};
+	const size_t bytes = (size_t)r.rows * (r.columns / 32) * gguf_layout(type)->bytes;
+	unsigned char *expected = place(c, EXPECTED, bytes, 1), *codes, *scales, *zeros;
+	char what[64];
+
+	q.group_size = below(c, 4) ? 32 * (1 + below(c, 4)) : q.in_features;
+	q.groups = (q.in_features + q.group_size - 1) / q.group_size;
+	codes = place(c, CODES, (size_t)q.in_features / 8 * q.out_features * 4, 1);
+	scales = place(c, SCALES, (size_t)q.groups * q.out_features * 2, 1);
+	zeros = place(c, ZEROS, (size_t)q.groups * ((q.out_features + 7) / 8) * 4, 1);
+	fill(c, codes, (size_t)q.in_features / 8 * q.out_features * 4);
+	fill(c, scales, (size_t)q.groups * q.out_features * 2);
+	q.qweight = codes;
+	q.scales = scales;
+	make_zeros(c, &q, zeros, (size_t)q.groups * ((q.out_features + 7) / 8), type);
+	gguf_gptq_reference[type](expected, &q, &r);
+	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
+		unsigned char *out;
+
+		if (!c->kernels[level].gguf.gptq[type])
+			continue;
+		out = place_output(c, bytes);
+		c->kernels[level].gguf.gptq[type](out, &q, &r);
+		snprintf(what, sizeof(what), "%s %s of GPTQ", cpu_name(level), gguf_layout(type)->name);
+		compare(c, out, expected, bytes, what);
+	}
+}
+
 void check_gguf(struct check *c)
 {
 	for (enum gguf_block type = 0; type < GGUF_BLOCKS; type++) {
@@ -127,4 +176,7 @@ void check_gguf(struct check *c)
 		}
 		group_end(c, gguf_layout(type)->name);
 	}
+	for (int i = 0; i < 2000; i++)
+		check_gguf_gptq(c, i % 2 ? GGUF_Q4_0 : GGUF_Q5_0);
+	group_end(c, "blocks of GPTQ");
 }

@@ -40,6 +40,17 @@ static void gptq_units(const struct encoded *e, const struct kernels *k, const u
 	gptq_rows(&k->gptq, &q, DTYPE_F16)(dst, &q, r->row0, r->rows);
 }
 
+static bool gptq_gguf_blocks(const struct encoded *e, const struct kernels *k, enum gguf_block type, void *dst,
+    const struct kernel_rect *r)
+{
+	const struct qtensor *q = &gptq_const_module_of(e)->q;
+
+	if (!k->gguf.gptq[type] || !gguf_gptq_fits(q))
+		return false;
+	k->gguf.gptq[type](dst, q, r);
+	return true;
+}
+
 static void gptq_levels(const struct encoded *e, struct code_levels *out)
 {
 	const struct qtensor *q = &gptq_const_module_of(e)->q;
@@ -150,6 +161,7 @@ const struct encoding gptq_encoding = {
     .rows = gptq_dense_rows,
     .codes = gptq_codes,
     .units = gptq_units,
+    .blocks = gptq_gguf_blocks,
     .levels = gptq_levels,
     .describe = gptq_describe,
     .summarize = gptq_summarize,

@@ -9,43 +9,43 @@ static const struct gguf_place place_attention[] = {
     {.from = "self_attn.k_proj", .to = "attn_k", .rows = GGUF_ROPE_K, .qkv = true},
     {.from = "self_attn.v_proj", .to = "attn_v", .qkv = true},
     {.from = "self_attn.o_proj", .to = "attn_output"},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_qk_norms[] = {
     {.from = "self_attn.q_norm", .to = "attn_q_norm", .kind = GGUF_NORM},
     {.from = "self_attn.k_norm", .to = "attn_k_norm", .kind = GGUF_NORM},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_ffn_norm[] = {
     {.from = "post_attention_layernorm", .to = "ffn_norm", .kind = GGUF_NORM},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_ffn[] = {
     {.from = "mlp.gate_proj", .to = "ffn_gate"},
     {.from = "mlp.up_proj", .to = "ffn_up"},
     {.from = "mlp.down_proj", .to = "ffn_down"},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_mixtral[] = {
     {.from = "block_sparse_moe.gate", .to = "ffn_gate_inp", .kind = GGUF_ROUTER},
     {.from = "block_sparse_moe.experts.#.w1", .to = "ffn_gate_exps"},
     {.from = "block_sparse_moe.experts.#.w3", .to = "ffn_up_exps"},
     {.from = "block_sparse_moe.experts.#.w2", .to = "ffn_down_exps"},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_experts[] = {
     {.from = "mlp.gate", .to = "ffn_gate_inp", .kind = GGUF_ROUTER},
     {.from = "mlp.experts.#.gate_proj", .to = "ffn_gate_exps"},
     {.from = "mlp.experts.#.up_proj", .to = "ffn_up_exps"},
     {.from = "mlp.experts.#.down_proj", .to = "ffn_down_exps"},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_shared[] = {
     {.from = "mlp.shared_expert_gate", .to = "ffn_gate_inp_shexp", .kind = GGUF_ROUTER},
     {.from = "mlp.shared_expert.gate_proj", .to = "ffn_gate_shexp"},
     {.from = "mlp.shared_expert.up_proj", .to = "ffn_up_shexp"},
     {.from = "mlp.shared_expert.down_proj", .to = "ffn_down_shexp"},
-    {NULL},
+    {0},
 };
 /* GPTQModel saves gate and up separately. */
 static const struct gguf_place place_phi3[] = {
@@ -55,7 +55,7 @@ static const struct gguf_place place_phi3[] = {
     {.from = "post_attention_layernorm", .to = "ffn_norm", .kind = GGUF_NORM},
     {.from = "mlp.gate_up_proj", .to = "ffn_up", .halves = {"mlp.gate_proj", "mlp.up_proj"}},
     {.from = "mlp.down_proj", .to = "ffn_down"},
-    {NULL},
+    {0},
 };
 static const struct gguf_place place_gemma[] = {
     {.from = "post_attention_layernorm", .to = "post_attention_norm", .kind = GGUF_NORM},
@@ -64,7 +64,7 @@ static const struct gguf_place place_gemma[] = {
     {.from = "mlp.up_proj", .to = "ffn_up"},
     {.from = "mlp.down_proj", .to = "ffn_down"},
     {.from = "post_feedforward_layernorm", .to = "post_ffw_norm", .kind = GGUF_NORM},
-    {NULL},
+    {0},
 };
 
 static const struct gguf_place *const llama[] = {place_attention, place_ffn_norm, place_ffn, NULL};

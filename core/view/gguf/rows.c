@@ -93,7 +93,12 @@ static void run_blocks(void *ctx)
 	const uint64_t end = job->r->row0 + job->r->nrows;
 	const uint64_t from = job->r->from / rows->bytes * rows->weights;
 	const uint64_t to = from + job->r->bytes / rows->bytes * rows->weights;
+	const struct encoded *e = rows->make.e;
+	const struct kernel_rect all = {
+	    (uint32_t)job->r->row0, (uint32_t)job->r->nrows, (uint32_t)from, (uint32_t)(to - from)};
 
+	if (e->encoding->blocks && e->encoding->blocks(e, rows->make.kernels, rows->make.type, job->dst, &all))
+		return;
 	for (uint64_t n = job->r->row0; n < end; n += job->tile.nrows)
 		for (uint64_t k = from; k < to; k += job->tile.columns) {
 			job->tile.row0 = (uint32_t)n;
