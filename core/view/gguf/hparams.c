@@ -267,14 +267,19 @@ static int put_rope(const struct gguf_hparams *h, struct gguf_keys *k, struct gp
 	return h->rope == GGUF_ROPE_YARN ? put_yarn(h, k, err) : 0;
 }
 
-static int put_u32(const struct gguf_hparams *h, const char *from, const uint32_t *fallback, const char *to,
+/* A member of config.json and its key in GGUF. */
+struct copied {
+	const char *from, *to;
+};
+
+static int put_u32(const struct gguf_hparams *h, const struct copied *what, const uint32_t *fallback,
     struct gguf_keys *k, struct gptqfs_error *err)
 {
 	uint32_t value = 0;
-	int rc = read_u32(member(h, from), from, fallback, &value, err);
+	int rc = read_u32(member(h, what->from), what->from, fallback, &value, err);
 
 	if (rc == 0)
-		gguf_key_u32(k, to, value);
+		gguf_key_u32(k, what->to, value);
 	return rc;
 }
 
@@ -283,22 +288,24 @@ static int put_experts(const struct gguf_hparams *h, struct gguf_keys *k, struct
 	int rc;
 
 	gguf_key_u32(k, ".expert_count", h->experts);
-	rc = put_u32(h, "num_experts_per_tok", NULL, ".expert_used_count", k, err);
+	rc = put_u32(h, &(struct copied){"num_experts_per_tok", ".expert_used_count"}, NULL, k, err);
 	if (rc == 0 && !is_arch(h, "llama"))
-		rc = put_u32(h, "moe_intermediate_size", NULL, ".expert_feed_forward_length", k, err);
+		rc = put_u32(h, &(struct copied){"moe_intermediate_size", ".expert_feed_forward_length"}, NULL, k, err);
 	if (rc == 0 && is_arch(h, "qwen2moe"))
-		rc = put_u32(h, "shared_expert_intermediate_size", NULL, ".expert_shared_feed_forward_length", k, err);
+		rc = put_u32(h,
+		    &(struct copied){"shared_expert_intermediate_size", ".expert_shared_feed_forward_length"}, NULL, k,
+		    err);
 	return rc;
 }
 
-static int put_float(const struct gguf_hparams *h, const char *from, double fallback, const char *to,
-    struct gguf_keys *k, struct gptqfs_error *err)
+static int put_float(const struct gguf_hparams *h, const struct copied *what, double fallback, struct gguf_keys *k,
+    struct gptqfs_error *err)
 {
 	double value = fallback;
-	int rc = read_double(member(h, from), from, fallback, &value, err);
+	int rc = read_double(member(h, what->from), what->from, fallback, &value, err);
 
 	if (rc == 0)
-		gguf_key_float(k, to, value);
+		gguf_key_float(k, what->to, value);
 	return rc;
 }
 
@@ -308,12 +315,12 @@ static int put_gemma(const struct gguf_hparams *h, struct gguf_keys *k, struct g
 	const struct json *cap = text ? text : json_get(h->root, "final_logit_softcapping");
 	const struct json *local = json_get(json_get(member(h, "rope_parameters"), "sliding_attention"), "rope_theta");
 	double theta;
-	int rc = put_u32(h, "sliding_window", &(uint32_t){4096}, ".attention.sliding_window", k, err);
+	int rc = put_u32(h, &(struct copied){"sliding_window", ".attention.sliding_window"}, &(uint32_t){4096}, k, err);
 
 	if (rc == 0 && is_arch(h, "gemma2"))
-		rc = put_float(h, "attn_logit_softcapping", 50, ".attn_logit_softcapping", k, err);
+		rc = put_float(h, &(struct copied){"attn_logit_softcapping", ".attn_logit_softcapping"}, 50, k, err);
 	if (rc == 0 && (is_arch(h, "gemma2") ? !json_is_null(cap) : cap && !json_is_null(cap)))
-		rc = put_float(h, "final_logit_softcapping", 30, ".final_logit_softcapping", k, err);
+		rc = put_float(h, &(struct copied){"final_logit_softcapping", ".final_logit_softcapping"}, 30, k, err);
 	if (rc || is_arch(h, "gemma2"))
 		return rc;
 	rc = read_double(local ? local : member(h, "rope_local_base_freq"), "rope_local_base_freq", 1e4, &theta, err);
@@ -352,7 +359,8 @@ int gguf_hparams_put(const struct gguf_hparams *h, const char *name, uint32_t fi
 	rc = put_rope(h, k, err);
 	if (rc == 0 && is_arch(h, "phi3")) {
 		gguf_key_u32(k, ".rope.scaling.original_context_length", h->original);
-		rc = put_u32(h, "sliding_window", &(uint32_t){0}, ".attention.sliding_window", k, err);
+		rc =
+		    put_u32(h, &(struct copied){"sliding_window", ".attention.sliding_window"}, &(uint32_t){0}, k, err);
 	}
 	if (rc == 0 && h->experts)
 		rc = put_experts(h, k, err);

@@ -114,8 +114,7 @@ static bool take_key(struct cursor *c, struct text *keys, struct gguf_kv *out)
 	return true;
 }
 
-int gguf_kv_parse(const char *name, const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_kv *out,
-    struct gptqfs_error *err)
+int gguf_kv_parse(const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_kv *out)
 {
 	struct cursor c = {bytes, bytes + len};
 	struct text keys = {0};
@@ -128,19 +127,12 @@ int gguf_kv_parse(const char *name, const unsigned char *bytes, size_t len, stru
 	*out = (struct gguf_kv){0};
 	while (good && count--)
 		good = take_key(&c, &keys, out);
+	good = good && out->token_count;
 	out->len = keys.len;
-	if (good && !keys.failed && out->token_count)
+	if (good && !keys.failed)
 		out->keys = arena_strndup(arena, keys.data, keys.len);
-	good &= out->token_count != 0;
 	text_free(&keys);
-	if (good && !out->keys)
-		return err_memory(err);
-	return good
-	           ? 0
-	           : err_set(err, -EINVAL,
-			 "gguf_kv=%.1000s: this is no GGUF file with a tokenizer; llama.cpp's converter makes one of the "
-			 "original model with --vocab-only",
-			 name);
+	return !good ? -EINVAL : out->keys ? 0 : -ENOMEM;
 }
 
 static int read_start(int fd, const char *path, unsigned char **out, size_t *len, struct gptqfs_error *err)
@@ -163,6 +155,14 @@ static int read_start(int fd, const char *path, unsigned char **out, size_t *len
 	return 0;
 }
 
+static int refuse_file(const char *path, struct gptqfs_error *err)
+{
+	return err_set(err, -EINVAL,
+	    "gguf_kv=%.1000s: this is no GGUF file with a tokenizer; llama.cpp's converter makes one of the original model "
+	    "with --vocab-only",
+	    path);
+}
+
 int gguf_kv_read(const char *path, struct arena *arena, struct gguf_kv *out, struct gptqfs_error *err)
 {
 	const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -173,10 +173,12 @@ int gguf_kv_read(const char *path, struct arena *arena, struct gguf_kv *out, str
 	if (fd < 0)
 		return err_set(err, -EINVAL, "gguf_kv=%.1000s: %s", path, strerror(errno));
 	rc = read_start(fd, path, &bytes, &len, err);
-	if (rc == 0)
-		rc = gguf_kv_parse(path, bytes, len, arena, out, err);
-	free(bytes);
 	close(fd);
+	if (rc == 0) {
+		rc = gguf_kv_parse(bytes, len, arena, out);
+		rc = rc == -ENOMEM ? err_memory(err) : rc ? refuse_file(path, err) : 0;
+	}
+	free(bytes);
 	return rc;
 }
 

@@ -16,13 +16,12 @@ struct gguf_kv {
 };
 
 /*
- * Finds the keys in the first `len` bytes of a GGUF file from strangers, with a message that names `name`. Returns 0,
- * -EINVAL if these bytes are not its beginning or have no tokens, or -ENOMEM.
+ * Finds the keys in the first `len` bytes of a GGUF file from strangers. Returns 0, -EINVAL if these bytes are not its
+ * beginning or have no tokens, or -ENOMEM.
  */
-int gguf_kv_parse(const char *name, const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_kv *out,
-    struct gptqfs_error *err);
+int gguf_kv_parse(const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_kv *out);
 
-/* Reads them from a file. Returns as gguf_kv_parse; -EINVAL too if it cannot be read. */
+/* Reads them from a file. Returns 0, -EINVAL if it cannot be read or has none, or -ENOMEM, with a message. */
 int gguf_kv_read(const char *path, struct arena *arena, struct gguf_kv *out, struct gptqfs_error *err);
 
 /* True if one of the tokens has this text. */

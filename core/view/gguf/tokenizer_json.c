@@ -155,7 +155,7 @@ static int merge_string(struct json_text text, struct arena *arena, struct json_
 static int read_merge(struct json_text text, struct arena *arena, struct merge *out, struct gptqfs_error *err)
 {
 	struct json_walk walk;
-	struct json_text a, b, more;
+	struct json_text a = {0}, b, more;
 	const char *space;
 	int rc;
 
@@ -168,7 +168,7 @@ static int read_merge(struct json_text text, struct arena *arena, struct merge *
 	rc = merge_string(text, arena, &a, err);
 	if (rc)
 		return rc;
-	space = memchr(a.at, ' ', a.len);
+	space = a.at ? memchr(a.at, ' ', a.len) : NULL;
 	if (!space)
 		return bad_merge(err);
 	out->a = (struct json_text){a.at, (size_t)(space - a.at)};

@@ -86,29 +86,32 @@ static struct source_file *find_companion(const struct plan *p, const char *name
 	return NULL;
 }
 
-/* Reads a file of the model; *out stays NULL if it does not exist. */
-static int read_file(const struct plan *p, const char *name, size_t max, char **out, size_t *len,
+/* A file of the model: bytes == NULL if it is not there. */
+struct vocab_file {
+	char *bytes; /* to be freed */
+	size_t len;
+};
+
+static int read_file(const struct plan *p, const char *name, size_t max, struct vocab_file *out,
     struct gptqfs_error *err)
 {
 	struct source_file *f = find_companion(p, name);
 
-	*out = NULL;
-	*len = f ? (size_t)f->stat.st_size : 0;
-	return f ? source_file_slurp(f, max, out, err) : 0;
+	*out = (struct vocab_file){NULL, f ? (size_t)f->stat.st_size : 0};
+	return f ? source_file_slurp(f, max, &out->bytes, err) : 0;
 }
 
 /* The same for a small JSON file. */
 static int read_json(const struct plan *p, const char *name, struct json **out, struct gptqfs_error *err)
 {
-	char *bytes;
-	size_t len;
-	int rc = read_file(p, name, TEMPLATE_MAX, &bytes, &len, err);
+	struct vocab_file file;
+	int rc = read_file(p, name, TEMPLATE_MAX, &file, err);
 
-	if (rc == 0 && bytes)
-		rc = json_check_python((struct json_text){bytes, len}, name, err);
-	if (rc == 0 && bytes)
-		rc = json_parse((struct json_text){bytes, len}, name, out, err);
-	free(bytes);
+	if (rc == 0 && file.bytes)
+		rc = json_check_python((struct json_text){file.bytes, file.len}, name, err);
+	if (rc == 0 && file.bytes)
+		rc = json_parse((struct json_text){file.bytes, file.len}, name, out, err);
+	free(file.bytes);
 	return rc;
 }
 
@@ -285,8 +288,7 @@ static int read_kind(struct gguf_vocab *v, const char *model, size_t len, struct
 
 static int read_all_files(const struct plan *p, struct gguf_vocab *v, struct gptqfs_error *err)
 {
-	char *bytes;
-	size_t len;
+	struct vocab_file file;
 	int rc = read_json(p, "tokenizer_config.json", &v->config, err);
 
 	if (rc == 0)
@@ -294,10 +296,13 @@ static int read_all_files(const struct plan *p, struct gguf_vocab *v, struct gpt
 	if (rc == 0)
 		rc = read_json(p, "added_tokens.json", &v->old, err);
 	if (rc == 0)
-		rc = read_file(p, "chat_template.jinja", TEMPLATE_MAX, &v->jinja, &v->jinja_len, err);
-	if (rc == 0)
-		rc = read_file(p, "tokenizer.json", TOKENIZER_MAX, &bytes, &len, err);
-	return rc == 0 && bytes ? vocab_read_json(bytes, len, &v->json, err) : rc;
+		rc = read_file(p, "chat_template.jinja", TEMPLATE_MAX, &file, err);
+	if (rc)
+		return rc;
+	v->jinja = file.bytes;
+	v->jinja_len = file.len;
+	rc = read_file(p, "tokenizer.json", TOKENIZER_MAX, &file, err);
+	return rc == 0 && file.bytes ? vocab_read_json(file.bytes, file.len, &v->json, err) : rc;
 }
 
 int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct gptqfs_error *err)
@@ -329,17 +334,16 @@ int vocab_begin(struct gguf_vocab *v, uint32_t count, struct gptqfs_error *err)
 
 int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct gguf_vocab *v, struct gptqfs_error *err)
 {
-	char *model = NULL;
-	size_t len;
+	struct vocab_file model = {NULL, 0};
 	int rc = vocab_begin(v, h->vocabulary, err);
 
 	if (rc == 0)
 		rc = read_all_files(p, v, err);
 	if (rc == 0)
-		rc = read_file(p, "tokenizer.model", TOKENIZER_MAX, &model, &len, err);
+		rc = read_file(p, "tokenizer.model", TOKENIZER_MAX, &model, err);
 	if (rc == 0)
-		rc = vocab_assemble(v, model, len, err);
-	free(model);
+		rc = vocab_assemble(v, model.bytes, model.len, err);
+	free(model.bytes);
 	return rc;
 }
 
