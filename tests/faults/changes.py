@@ -334,6 +334,8 @@ def play(case):
         assert case.mount.stop() == 0
         case.before_mount()
         assert case.mount.start() is None, case.mount.said()
+        # Files that are planned on first lookup need the source for their names.
+        os.listdir(os.path.join(case.mount.at, "gguf"))
     reader = Reader(case.mount, expected)
     if not case.settles:
         reader.start()
