@@ -148,17 +148,11 @@ uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name
 	return add_node(tree, node);
 }
 
-uint32_t tree_add_late(struct tree *tree, uint32_t parent, const char *name, const struct layout *layout,
-    const struct stat *like, struct late *late)
+void tree_set_late(struct tree *tree, uint32_t ino, struct late *late)
 {
-	const uint32_t ino = tree_add(tree, parent, name, layout, like);
-
-	if (ino) {
-		late->lock = &tree->late;
-		tree->nodes[ino].late = late;
-		tree->nodes[parent].late = late;
-	}
-	return ino;
+	late->lock = &tree->late;
+	tree->nodes[ino].late = late;
+	tree->nodes[tree->nodes[ino].parent].late = late;
 }
 
 void tree_drop(struct tree *tree, uint32_t ino)

@@ -56,11 +56,9 @@ bool tree_admits(const struct tree *tree, uint32_t parent, const char *path);
 uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like);
 
 /*
- * Adds a file that is planned late: its layout is empty until `late` has run. All files of its directory must have the
- * same one. Returns as tree_add.
+ * Has a file planned late: its layout is empty until `late` has run. All files of its directory must have the same one.
  */
-uint32_t tree_add_late(struct tree *tree, uint32_t parent, const char *name, const struct layout *layout,
-    const struct stat *like, struct late *late);
+void tree_set_late(struct tree *tree, uint32_t ino, struct late *late);
 
 /* Takes a file out of its directory, after tree_seal, while it is planned late. Its inode number stays in use. */
 void tree_drop(struct tree *tree, uint32_t ino);

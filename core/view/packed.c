@@ -82,11 +82,12 @@ static int add_configs(const struct plan *p, uint32_t dir)
 	return rc;
 }
 
-const char *view_packed_absent(const struct plan *p)
+int view_packed_absent(const struct plan *p, const char **reason)
 {
-	if (p->lora)
-		return "packed weights cannot carry an adapter";
-	return p->repack ? NULL : "modules of this model's format cannot be joined in packed form";
+	*reason = p->lora     ? "packed weights cannot carry an adapter"
+	          : p->repack ? NULL
+	                      : "modules of this model's format cannot be joined in packed form";
+	return 0;
 }
 
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir)

@@ -41,11 +41,15 @@ const struct view *view_find(const char *name)
 int views_consider(struct plan *p)
 {
 	const size_t count = sizeof(views) / sizeof(*views);
+	int rc = 0;
 
 	p->states = arena_alloc(&p->c->arena, count, sizeof(*p->states));
-	for (size_t i = 0; p->states && i < count; i++)
-		p->states[i].absent = views[i].absent ? views[i].absent(p) : NULL;
-	return p->states ? 0 : -ENOMEM;
+	if (!p->states)
+		return -ENOMEM;
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		if (views[i].absent)
+			rc = views[i].absent(p, &p->states[i].absent);
+	return rc;
 }
 
 struct view_state *view_state(const struct plan *p, const struct view *view)

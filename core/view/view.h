@@ -42,8 +42,9 @@ struct view {
 	bool fused;             /* shows plan->fused */
 	const char *about;      /* its line in the README of a mount */
 	const char *key, *told; /* of a view that not every model has: its key in `info`, and the value if it exists */
-	/* Returns why this model cannot have the view, or NULL. The pointer is NULL for views that every model has. */
-	const char *(*absent)(const struct plan *p);
+	/* Sets *reason to why this model cannot have the view, or to NULL. Returns 0 or -ENOMEM. The pointer is NULL
+	 * for views that every model has. */
+	int (*absent)(const struct plan *p, const char **reason);
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
 	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);
 };
@@ -88,11 +89,11 @@ int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir)
 int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 /* packed.c: a model directory that is still quantized, with joined modules. */
-const char *view_packed_absent(const struct plan *p);
+int view_packed_absent(const struct plan *p, const char **reason);
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 /* gguf/gguf.c: the weights as one GGUF file. */
-const char *view_gguf_absent(const struct plan *p);
+int view_gguf_absent(const struct plan *p, const char **reason);
 int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 #endif

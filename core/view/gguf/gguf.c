@@ -480,29 +480,28 @@ static int plan_late(struct late *late)
 }
 
 /* Names in config.json may be anything, but descriptions of views are ASCII. */
-static const char *keep_reason(const struct plan *p, const struct gptqfs_error *err)
+static int keep_reason(const struct plan *p, const struct gptqfs_error *err, const char **reason)
 {
 	struct text text = {0};
-	const char *reason;
 
 	text_ascii(&text, err->text);
-	reason = text.failed ? NULL : arena_strndup(&p->c->arena, text.data, text.len);
+	*reason = text.failed ? NULL : arena_strndup(&p->c->arena, text.data, text.len);
 	text_free(&text);
-	return reason ? reason : "out of memory";
+	return *reason ? 0 : -ENOMEM;
 }
 
-const char *view_gguf_absent(const struct plan *p)
+int view_gguf_absent(const struct plan *p, const char **reason)
 {
 	struct gptqfs_error err;
 	struct gguf_hparams h;
-	const char *reason = NULL;
 
+	*reason = NULL;
 	if (gguf_hparams_read(p->c->config_json, &h, &err))
-		reason = keep_reason(p, &err);
-	else if (!p->gguf_kv && !listing_has(&p->c->listing, "tokenizer.json") &&
-		 !listing_has(&p->c->listing, "tokenizer.model"))
-		reason = "there is no tokenizer.json or tokenizer.model";
-	return reason;
+		return keep_reason(p, &err, reason);
+	if (!p->gguf_kv && !listing_has(&p->c->listing, "tokenizer.json") &&
+	    !listing_has(&p->c->listing, "tokenizer.model"))
+		*reason = "there is no tokenizer.json or tokenizer.model";
+	return 0;
 }
 
 /* Returns the name of the directory, or of the repository for an entry of the Hugging Face cache. */
@@ -526,6 +525,7 @@ int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir)
 	struct gguf_view *v = arena_alloc(arena, 1, sizeof(*v));
 	struct gguf_hparams h;
 	const char *file;
+	uint32_t readme;
 
 	if (!v)
 		return -ENOMEM;
@@ -537,9 +537,12 @@ int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir)
 		return -ENOMEM;
 	if (gguf_hparams_read(p->c->config_json, &h, NULL) == 0 && h.warning)
 		checkpoint_warn_once(p->c, "%s", h.warning);
-	v->ino = tree_add_late(p->tree, dir, file, v->file, &p->weights, &v->late);
-	if (!v->ino || !tree_add_late(p->tree, dir, "README", v->readme, &p->weights, &v->late))
+	v->ino = tree_add(p->tree, dir, file, v->file, &p->weights);
+	readme = tree_add(p->tree, dir, "README", v->readme, &p->weights);
+	if (!v->ino || !readme)
 		return -ENOMEM;
+	tree_set_late(p->tree, v->ino, &v->late);
+	tree_set_late(p->tree, readme, &v->late);
 	view_state(p, view)->late = &v->late;
 	return 0;
 }
