@@ -324,3 +324,22 @@ tensors["model.layers.0.self_attn.o_proj.bias"] = ["F32", [1], ints("<f", 1)]'
 	find_model refused-pre
 	"$GPTQFS" --check --json "$source" | jq -e '.gguf_inexact == [] and (.gguf_types | contains("{1,2}"))'
 }
+
+# merged MODEL ADAPTER: the file has the numbers of the views, with an adapter merged into them.
+merged() {
+	local base adapter=
+
+	find_model "$1"
+	for base in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
+		[[ -n $adapter || ! -d $base/adapters/$2 ]] || adapter=$base/adapters/$2
+	done
+	[[ -n $adapter ]] || skip "no adapter $2"
+	mount_model -o lora="$adapter" "$source" "$mnt"
+	gguf "$mnt/gguf/$1.gguf" "$mnt/fp32/model.safetensors" || fail "$(cat "$mnt/gguf/README")"
+	grep -q ': an adapter is merged into it' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
+}
+
+@test "with an adapter: what it touches is F16, as in the view" { merged tiny-llama-4b-g32-asym-act llama-r16-bf16; }
+@test "with an adapter that brings tokens, rows for them and a tokenizer" { merged tiny-llama-4b-g32-asym llama-tokens; }
+@test "with an adapter that unties the head" { merged tiny-qwen2-4b-g64-asym qwen2-tied-head; }
+@test "with an adapter for a stack of experts" { merged tiny-qwen3moe-4b-g32-asym-act qwen3moe-experts; }

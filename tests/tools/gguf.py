@@ -166,7 +166,7 @@ def dequantize(kind, data):
 
 
 def safetensors(path):
-    """Tensors of an F32 file by name: shape and bits."""
+    """Tensors of a dense file by name: shape and fp32 bits."""
     with open(path, "rb") as f:
         data = f.read()
     size = struct.unpack("<Q", data[:8])[0]
@@ -175,7 +175,7 @@ def safetensors(path):
     tensors = {}
     for name, t in header.items():
         begin, end = (8 + size + n for n in t["data_offsets"])
-        tensors[name] = t["shape"], list(struct.unpack(f"<{(end - begin) // 4}I", data[begin:end]))
+        tensors[name] = t["shape"], dequantize(t["dtype"], data[begin:end])
     return tensors
 
 
@@ -223,8 +223,10 @@ def source_of(name, shape, dense, heads):
 
 
 def compare_dense(file, path):
-    """What differs from the fp32 view: F16 may be rounded, F32 and BF16 and blocks may not."""
-    dense = safetensors(path)
+    """What differs from the views: F16 and BF16 are those of the views of that type, all else is fp32's."""
+    views = {kind: safetensors(path.replace("/fp32/", f"/{view}/"))
+             for kind, view in (("F16", "fp16"), ("BF16", "bf16"), ("F32", "fp32"))}
+    dense = views["F32"]
     arch = file["kv"]["general.architecture"]["value"]
     heads = {}
     if arch == "llama":
@@ -234,9 +236,7 @@ def compare_dense(file, path):
     for t in file["tensors"]:
         if t["name"].startswith("rope_"):
             continue
-        found, source = dequantize(t["type"], t["data"]), source_of(t["name"], t["ne"], dense, heads)
-        if t["type"] == "F16":
-            source = f32_bits(half_of(source))
+        found, source = dequantize(t["type"], t["data"]), source_of(t["name"], t["ne"], views.get(t["type"], dense), heads)
         if t["type"] == "Q2_0":  # zeros have the other sign where the scale is turned
             found, source = ([b if b != 0x80000000 else 0 for b in x] for x in (found, source))
         elements += len(source)
@@ -247,15 +247,6 @@ def compare_dense(file, path):
     total = sum(len(bits) for name, (_, bits) in dense.items() if name not in biases)
     if elements != total and arch != "phi3":
         yield f"{elements} values, the model has {total}"
-
-
-def half_of(bits):
-    """The fp16 nearest to each fp32, as a value."""
-    for value in struct.unpack(f"<{len(bits)}f", struct.pack(f"<{len(bits)}I", *bits)):
-        try:
-            yield f16(struct.pack("<e", value))[0]
-        except OverflowError:
-            yield float("inf") if value > 0 else float("-inf")
 
 
 if __name__ == "__main__":
