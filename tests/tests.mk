@@ -1,7 +1,7 @@
 # Test programs and the targets that run them: make check, faults, fuzz, bench, interop.
 
 # make check TESTS="unit mount" builds and runs only these folders. The slowest come first.
-TESTS ?= $(if $(filter thread,$(SAN)),mount model random unit,includes mount kernel model random faults cuda fuzz unit)
+TESTS ?= $(if $(filter thread,$(SAN)),mount model unit,includes mount kernel model random faults cuda fuzz unit)
 # needs_X: prerequisites of tests/X.
 needs_mount := $(B)/gptqfs $(B)/hammer $(B)/handles
 
