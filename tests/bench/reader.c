@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORKERS_MAX 64
+#define WORKERS_MAX 256
 #define PAGE 4096u
 
 static const char usage[] =
