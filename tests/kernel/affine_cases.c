@@ -11,15 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
-#include "check.h"
+#include "rects.h"
 
 /* A matrix and the numbers it was packed from. */
 struct affine_case {
 	struct affine_matrix m;
 	unsigned char *code; /* [rows * columns] */
 	int *zero;           /* [blocks of rows * groups], or of rows * groups if packed */
-	char text[256];
 };
 
 enum { CASE_CODES = 1 << 20, CASE_ZEROS = 1 << 19 };
@@ -32,13 +30,9 @@ static uint64_t load_bits(const unsigned char *array, size_t i, enum dtype dtype
 	return bits;
 }
 
-static double to_fp32(double value)
+static uint64_t naive_affine(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
-	return number_decode(number_encode(value, DTYPE_F32), DTYPE_F32);
-}
-
-static uint64_t naive_affine(const struct affine_case *a, uint32_t n, uint32_t k, enum dtype out)
-{
+	const struct affine_case *a = matrix;
 	const struct affine_matrix *m = &a->m;
 	const size_t g = m->g_idx ? m->g_idx[k] : k / m->block_columns;
 	const size_t at = (n - n % m->block_rows) / m->block_rows * (size_t)m->groups + g;
@@ -47,13 +41,13 @@ static uint64_t naive_affine(const struct affine_case *a, uint32_t n, uint32_t k
 	double value;
 
 	if (m->offset == AFFINE_BIASES)
-		value =
-		    to_fp32(scale * code) + number_decode(load_bits(m->offsets, at, m->scale_dtype), m->scale_dtype);
+		value = number_fp32(scale * code) +
+		        number_decode(load_bits(m->offsets, at, m->scale_dtype), m->scale_dtype);
 	else if (m->offset == AFFINE_MIDDLE)
 		value = scale * (code - pow(2, m->bits - 1));
 	else
 		value = scale * (code - a->zero[m->offset == AFFINE_ZEROS_PACKED ? (size_t)n * m->groups + g : at]);
-	return number_encode(to_fp32(value), out);
+	return number_encode(number_fp32(value), out);
 }
 
 /* ---- packing ---- */
@@ -214,72 +208,35 @@ static void random_matrix(struct check *c, struct affine_case *a)
 	random_g_idx(c, m);
 }
 
-static struct kernel_rect affine_random_rect(struct check *c, const struct affine_matrix *m)
-{
-	struct kernel_rect r = {below(c, 2) ? below(c, m->rows) : 0, 0, below(c, 2) ? below(c, m->columns) : 0, 0};
-
-	if (below(c, 2))
-		r.column0 -= r.column0 % 64; /* as views cut rows */
-	r.rows = below(c, 2) ? 1 + below(c, m->rows - r.row0) : m->rows - r.row0;
-	r.columns = below(c, 2) ? 1 + below(c, m->columns - r.column0) : m->columns - r.column0;
-	return r;
-}
-
 /* ---- comparing ---- */
 
-static void describe_case(struct affine_case *a, const struct kernel_rect *r)
+static void describe_affine(char *text, size_t size, const void *matrix)
 {
 	static const char *const packings[] = {"stream", "words", "signed"};
 	static const char *const offsets[] = {"middle", "packed zeros", "signed zeros", "biases"};
-	const struct affine_matrix *m = &a->m;
+	const struct affine_matrix *m = &((const struct affine_case *)matrix)->m;
 
-	snprintf(a->text, sizeof(a->text), "%u bits, %s, %s%s, %s in blocks of %ux%u, %ux%u, rows %u+%u, columns %u+%u",
-	    m->bits, packings[m->packing], offsets[m->offset], m->g_idx ? ", g_idx" : "", dtype_name(m->scale_dtype),
-	    m->block_rows, m->block_columns, m->rows, m->columns, r->row0, r->rows, r->column0, r->columns);
+	snprintf(text, size, "%u bits, %s, %s%s, %s in blocks of %ux%u", m->bits, packings[m->packing],
+	    offsets[m->offset], m->g_idx ? ", g_idx" : "", dtype_name(m->scale_dtype), m->block_rows, m->block_columns);
 }
 
-static void check_affine_reference(struct check *c, const struct affine_case *a, const struct kernel_rect *r,
-    enum dtype out)
+static void run_affine(const struct kernels *k, enum dtype out, void *dst, const void *matrix,
+    const struct kernel_rect *r)
 {
-	const size_t bytes = dtype_bytes(out);
-	const unsigned char *p = c->arena[EXPECTED].start;
-	char what[320];
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++) {
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++, p += bytes) {
-			const uint64_t expected = naive_affine(a, n, k, out);
-
-			if (!memcmp(p, &expected, bytes))
-				continue;
-			snprintf(what, sizeof(what), "reference %s %s: w[%u][%u] is not %llx", dtype_name(out), a->text,
-			    n, k, (unsigned long long)expected);
-			tell(c, false, what);
-			return;
-		}
-	}
-	tell(c, true, "");
+	k->affine.rows[out](dst, &((const struct affine_case *)matrix)->m, r);
 }
 
-/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
-static void check_affine_levels(struct check *c, const struct affine_case *a, const struct kernel_rect *r,
-    enum dtype out)
+static bool same_affine(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
-	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
-	unsigned char *expected = c->arena[EXPECTED].start;
-	char what[320];
+	(void)matrix;
+	return a->affine.rows[out] == b->affine.rows[out];
+}
 
-	affine_reference[out](expected, &a->m, r);
-	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
-		affine_fn *kernel = c->kernels[level].affine.rows[out];
-		unsigned char *dst;
+static const struct rect_ops affine_ops = {run_affine, same_affine, naive_affine, describe_affine};
 
-		if (level && kernel == c->kernels[level - 1].affine.rows[out])
-			continue;
-		dst = place_output(c, bytes);
-		kernel(dst, &a->m, r);
-		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), a->text);
-		compare(c, dst, expected, bytes, what);
-	}
+static struct rect_case rects_of(const struct affine_case *a)
+{
+	return (struct rect_case){&affine_ops, a, a->m.rows, a->m.columns};
 }
 
 static void check_affine_shapes(struct check *c, struct affine_case *a)
@@ -287,21 +244,18 @@ static void check_affine_shapes(struct check *c, struct affine_case *a)
 	const struct affine_matrix kind = a->m;
 
 	for (int i = 0; i < 12; i++) {
-		if (!sampled(c))
-			continue;
+		struct rect_case k;
 		struct kernel_rect r;
 
 		if (!sampled(c))
 			continue;
 		a->m = kind;
 		random_matrix(c, a);
-		r = affine_random_rect(c, &a->m);
-		describe_case(a, &r);
-		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-			check_affine_levels(c, a, &r, out);
-			if ((size_t)r.rows * r.columns < 6000)
-				check_affine_reference(c, a, &r, out);
-		}
+		k = rects_of(a);
+		r = random_rect(c, k.rows, k.columns);
+		if (below(c, 2))
+			r.column0 -= r.column0 % 64; /* as views cut rows */
+		check_rect_outputs(c, &k, &r);
 	}
 	a->m = kind;
 }
@@ -314,6 +268,7 @@ static void check_affine_scales_from(struct check *c, struct affine_case *a, uin
 	struct affine_matrix *m = &a->m;
 	const struct kernel_rect all = {0, 256, 0, 128}, some = {below(c, 256), 1, 0, 128};
 	unsigned char *scales = place(c, SCALES, 512, 1);
+	struct rect_case k;
 
 	m->rows = 256;
 	m->columns = 128;
@@ -324,12 +279,10 @@ static void check_affine_scales_from(struct check *c, struct affine_case *a, uin
 	m->scales = scales;
 	pack_codes(c, a);
 	random_offsets(c, a);
-	describe_case(a, &all);
+	k = rects_of(a);
 	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
-		check_affine_levels(c, a, &all, out);
-	describe_case(a, &some);
-	check_affine_levels(c, a, &some, first / 256 % DTYPE_VIEWS);
-	check_affine_reference(c, a, &some, first / 256 % DTYPE_VIEWS);
+		check_rect_levels(c, &k, &all, out);
+	check_rect(c, &k, &some, first / 256 % DTYPE_VIEWS);
 }
 
 static void check_affine_scales(struct check *c, struct affine_case *a)
@@ -381,42 +334,6 @@ void check_affine(struct check *c)
 
 /* ---- timing ---- */
 
-static double bench_affine_rows(struct bench *b, affine_fn *kernel, const struct affine_matrix *m, struct kernel_rect r)
-{
-	const uint32_t rows = r.rows;
-	double start;
-
-	bench_flush(b);
-	start = bench_seconds();
-	for (; r.row0 < rows; r.row0 += r.rows) {
-		r.rows = BENCH_BLOCK / BENCH_K / 4;
-		r.rows = rows - r.row0 < r.rows ? rows - r.row0 : r.rows;
-		kernel(b->block, m, &r);
-	}
-	return bench_seconds() - start;
-}
-
-static void bench_affine_kernel(struct check *c, struct bench *b, const struct affine_matrix *m, enum cpu_level level,
-    enum dtype out)
-{
-	static const char *const packings[] = {"stream", "words", "signed"};
-	static const char *const offsets[] = {"middle", "packed", "zeros", "biases"};
-	const struct kernel_rect r = {0, level == CPU_C ? 32 : BENCH_N, 0, BENCH_K};
-	const size_t row_bytes = BENCH_K * dtype_bytes(out);
-	double copy = 1e9, kernel = 1e9, seconds;
-
-	for (int i = 0; i < BENCH_REPEAT; i++) {
-		seconds = bench_memcpy(b, BENCH_N * row_bytes) / BENCH_N;
-		copy = seconds < copy ? seconds : copy;
-		seconds = bench_affine_rows(b, c->kernels[level].affine.rows[out], m, r) / r.rows;
-		kernel = seconds < kernel ? seconds : kernel;
-	}
-	printf("%-7s %u-bit %-6s %-6s %-4s 1x%-6u %-5s %-4s %8.2f %8.2f %7.3f\n", cpu_name(level), m->bits,
-	    packings[m->packing], offsets[m->offset], dtype_name(m->scale_dtype), m->block_columns,
-	    m->g_idx ? "g_idx" : "", dtype_name(out), row_bytes / kernel / 1e9, row_bytes / copy / 1e9, copy / kernel);
-	fflush(stdout);
-}
-
 void bench_affine(struct check *c, struct bench *b)
 {
 	static const struct affine_matrix kinds[] = {
@@ -436,32 +353,32 @@ void bench_affine(struct check *c, struct bench *b)
 
 	fill(c, codes, (size_t)BENCH_N * BENCH_K * 2);
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(kinds); i++) {
-		struct affine_matrix m = kinds[i / 2];
+		struct affine_case a = {.m = kinds[i / 2]};
+		const struct rect_case k = {&affine_ops, &a, BENCH_N, BENCH_K};
+		struct affine_matrix *m = &a.m;
+		char label[256];
 
 		if (i % 2 && i / 2 > 1)
 			continue; /* with g_idx those alone */
-		m.rows = BENCH_N;
-		m.columns = BENCH_K;
-		m.block_rows = 1;
-		m.groups = BENCH_K / m.block_columns;
-		m.row_bytes = m.packing == AFFINE_SIGNED ? BENCH_K : run_words(&m, BENCH_K) * 4;
-		m.codes = codes;
-		m.scales = scales;
-		m.offsets = offsets;
-		m.g_idx = i % 2 ? g_idx : NULL;
-		for (size_t k = 0; k < BENCH_K; k++)
-			g_idx[k] = below(c, m.groups);
-		for (size_t k = 0; k < BENCH_N * groups; k++) {
-			const uint64_t scale = number_encode((1 + k % 7) * 0x1p-13, m.scale_dtype);
+		m->rows = BENCH_N;
+		m->columns = BENCH_K;
+		m->block_rows = 1;
+		m->groups = BENCH_K / m->block_columns;
+		m->row_bytes = m->packing == AFFINE_SIGNED ? BENCH_K : run_words(m, BENCH_K) * 4;
+		m->codes = codes;
+		m->scales = scales;
+		m->offsets = offsets;
+		m->g_idx = i % 2 ? g_idx : NULL;
+		for (size_t at = 0; at < BENCH_K; at++)
+			g_idx[at] = below(c, m->groups);
+		for (size_t at = 0; at < BENCH_N * groups; at++) {
+			const uint64_t scale = number_encode((1 + at % 7) * 0x1p-13, m->scale_dtype);
 
-			memcpy(scales + k * 2, &scale, 2);
-			memcpy(offsets + k * 2, &scale, 2);
+			memcpy(scales + at * 2, &scale, 2);
+			memcpy(offsets + at * 2, &scale, 2);
 		}
-		for (enum cpu_level level = CPU_C; level <= c->max; level++)
-			for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
-				if (!level ||
-				    c->kernels[level].affine.rows[out] != c->kernels[level - 1].affine.rows[out])
-					bench_affine_kernel(c, b, &m, level, out);
+		describe_affine(label, sizeof(label), &a);
+		bench_rects(c, b, &k, label);
 	}
 	free(codes);
 	free(scales);

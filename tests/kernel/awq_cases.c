@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "rects.h"
 
 enum { AWQ_IN_MAX = 4096, AWQ_ELEMENTS_MAX = 1 << 20 };
 
@@ -162,74 +162,47 @@ static double awq_float_at(const struct awq_matrix *m, const unsigned char *floa
 	return number_decode(bits, t->scale_dtype);
 }
 
-static double fl(double x)
+static uint64_t naive_awq(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
-	return number_decode(number_encode(x, DTYPE_F32), DTYPE_F32);
-}
-
-static uint64_t naive_awq(const struct awq_matrix *m, uint32_t n, uint32_t k, enum dtype out)
-{
+	const struct awq_matrix *m = matrix;
 	const uint32_t g = (k - k % m->t.group_size) / m->t.group_size;
 	const int code = m->codes[(size_t)n * m->t.in_features + k];
 	const double scale = awq_float_at(m, m->t.scales, n, g);
 
 	if (m->t.layout == AWQ_GEMV_FAST)
-		return number_encode(fl(fl(code * scale) + awq_float_at(m, m->t.qzeros, n, g)), out);
-	return number_encode(fl((code - m->zeros[(size_t)n * m->groups + g]) * scale), out);
+		return number_encode(number_fp32(number_fp32(code * scale) + awq_float_at(m, m->t.qzeros, n, g)), out);
+	return number_encode(number_fp32((code - m->zeros[(size_t)n * m->groups + g]) * scale), out);
 }
 
 /* ---- comparing ---- */
 
-static void awq_describe(char *text, size_t size, const struct awq_tensor *t, const struct kernel_rect *r)
+static void describe_awq(char *text, size_t size, const void *matrix)
 {
-	snprintf(text, size, "%s scales=%s group_size=%u%s, [%u, %u], rows %u+%u, columns %u+%u", awq_names[t->layout],
-	    dtype_name(t->scale_dtype), t->group_size, t->qzeros ? "" : " no zeros", t->out_features, t->in_features,
-	    r->row0, r->rows, r->column0, r->columns);
+	const struct awq_tensor *t = &((const struct awq_matrix *)matrix)->t;
+
+	snprintf(text, size, "%s scales=%s group_size=%u%s", awq_names[t->layout], dtype_name(t->scale_dtype),
+	    t->group_size, t->qzeros ? "" : " no zeros");
 }
 
-static void check_awq_reference(struct check *c, const struct awq_matrix *m, const struct kernel_rect *r,
-    enum dtype out)
+static void run_awq(const struct kernels *k, enum dtype out, void *dst, const void *matrix, const struct kernel_rect *r)
 {
-	const size_t bytes = dtype_bytes(out);
-	unsigned char *p = c->arena[EXPECTED].start;
-	char text[256], what[320];
+	const struct awq_tensor *t = &((const struct awq_matrix *)matrix)->t;
 
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++) {
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++, p += bytes) {
-			const uint64_t expected = naive_awq(m, n, k, out);
-
-			if (!memcmp(p, &expected, bytes))
-				continue;
-			awq_describe(text, sizeof(text), &m->t, r);
-			snprintf(what, sizeof(what), "reference %s %s: w[%u][%u] is not %llx", dtype_name(out), text, n,
-			    k, (unsigned long long)expected);
-			tell(c, false, what);
-			return;
-		}
-	}
-	tell(c, true, "");
+	k->awq.rows[t->layout][out](dst, t, r);
 }
 
-/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
-static void check_awq_levels(struct check *c, const struct awq_tensor *t, const struct kernel_rect *r, enum dtype out)
+static bool same_awq(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
-	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
-	unsigned char *expected = c->arena[EXPECTED].start;
-	char text[256], what[320];
+	const enum awq_layout layout = ((const struct awq_matrix *)matrix)->t.layout;
 
-	c->kernels[CPU_C].awq.rows[t->layout][out](expected, t, r);
-	awq_describe(text, sizeof(text), t, r);
-	for (enum cpu_level level = CPU_VECTOR; level <= c->max; level++) {
-		awq_fn *kernel = c->kernels[level].awq.rows[t->layout][out];
-		unsigned char *dst;
+	return a->awq.rows[layout][out] == b->awq.rows[layout][out];
+}
 
-		if (kernel == c->kernels[level - 1].awq.rows[t->layout][out])
-			continue;
-		dst = place_output(c, bytes);
-		kernel(dst, t, r);
-		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), text);
-		compare(c, dst, expected, bytes, what);
-	}
+static const struct rect_ops awq_ops = {run_awq, same_awq, naive_awq, describe_awq};
+
+static struct rect_case awq_case(const struct awq_matrix *m)
+{
+	return (struct rect_case){&awq_ops, m, m->t.out_features, m->t.in_features};
 }
 
 /* ---- random shapes ---- */
@@ -252,34 +225,22 @@ static void awq_random_sizes(struct check *c, struct awq_tensor *t)
 	t->slots = t->layout == AWQ_GEMM ? groups : (groups + 7) / 8 * 8 + below(c, 2) * 8;
 }
 
-static struct kernel_rect awq_random_rect(struct check *c, const struct awq_tensor *t)
-{
-	struct kernel_rect r = {
-	    below(c, 2) ? below(c, t->out_features) : 0, 0, below(c, 2) ? below(c, t->in_features) : 0, 0};
-
-	r.rows = below(c, 2) ? 1 + below(c, t->out_features - r.row0) : t->out_features - r.row0;
-	r.columns = below(c, 2) ? 1 + below(c, t->in_features - r.column0) : t->in_features - r.column0;
-	return r;
-}
-
 static void check_awq_shapes(struct check *c, const struct awq_tensor *kind)
 {
 	char name[64];
 
 	for (int i = 0; i < 80; i++) {
 		struct awq_matrix m = {.t = *kind};
+		struct rect_case k;
 		struct kernel_rect r;
 
 		if (!sampled(c))
 			continue;
 		awq_random_sizes(c, &m.t);
 		awq_matrix_make(c, &m, m.t.layout == AWQ_GEMV_FAST || below(c, 4));
-		r = awq_random_rect(c, &m.t);
-		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-			check_awq_levels(c, &m.t, &r, out);
-			if ((size_t)r.rows * r.columns < 20000)
-				check_awq_reference(c, &m, &r, out);
-		}
+		k = awq_case(&m);
+		r = random_rect(c, k.rows, k.columns);
+		check_rect_outputs(c, &k, &r);
 		awq_matrix_free(&m);
 	}
 	snprintf(name, sizeof(name), "AWQ %s, scales %s", awq_names[kind->layout], dtype_name(kind->scale_dtype));
@@ -298,6 +259,7 @@ static void check_awq_scales_from(struct check *c, enum awq_layout layout, enum 
 				   .layout = layout,
 				   .scale_dtype = scale_dtype}};
 	const struct kernel_rect all = {0, 16, 0, 4096}, some = {below(c, 16), 1, 0, 4096};
+	const struct rect_case k = awq_case(&m);
 	unsigned char *scales;
 
 	awq_matrix_make(c, &m, true);
@@ -305,9 +267,8 @@ static void check_awq_scales_from(struct check *c, enum awq_layout layout, enum 
 	for (uint32_t i = 0; i < 4096; i++)
 		memcpy(scales + (size_t)i * 2, &(uint16_t){(uint16_t)(first + i)}, 2);
 	for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-		check_awq_levels(c, &m.t, &all, out);
-		check_awq_levels(c, &m.t, &some, out);
-		check_awq_reference(c, &m, &some, out);
+		check_rect_levels(c, &k, &all, out);
+		check_rect(c, &k, &some, out);
 	}
 	awq_matrix_free(&m);
 }
@@ -344,39 +305,6 @@ void check_awq(struct check *c)
 
 /* ---- speed ---- */
 
-static double bench_awq_rows(struct bench *b, awq_fn *kernel, const struct awq_tensor *t, struct kernel_rect r)
-{
-	const uint32_t rows = r.rows;
-	double start;
-
-	bench_flush(b);
-	start = bench_seconds();
-	for (; r.row0 < rows; r.row0 += r.rows) {
-		r.rows = BENCH_BLOCK / BENCH_K / 4;
-		r.rows = rows - r.row0 < r.rows ? rows - r.row0 : r.rows;
-		kernel(b->block, t, &r);
-	}
-	return bench_seconds() - start;
-}
-
-static void bench_awq_kernel(struct check *c, struct bench *b, const struct awq_tensor *t, enum cpu_level level,
-    enum dtype out)
-{
-	const struct kernel_rect r = {0, level == CPU_C ? 32 : BENCH_N, 0, BENCH_K};
-	const size_t row_bytes = BENCH_K * dtype_bytes(out);
-	double copy = 1e9, kernel = 1e9, seconds;
-
-	for (int i = 0; i < BENCH_REPEAT; i++) {
-		seconds = bench_memcpy(b, BENCH_N * row_bytes) / BENCH_N;
-		copy = seconds < copy ? seconds : copy;
-		seconds = bench_awq_rows(b, c->kernels[level].awq.rows[t->layout][out], t, r) / r.rows;
-		kernel = seconds < kernel ? seconds : kernel;
-	}
-	printf("%-10s AWQ %-10s g=%-19u %-4s %8.2f %8.2f %7.3f\n", cpu_name(level), awq_names[t->layout], t->group_size,
-	    dtype_name(out), row_bytes / kernel / 1e9, row_bytes / copy / 1e9, copy / kernel);
-	fflush(stdout);
-}
-
 void bench_awq(struct check *c, struct bench *b)
 {
 	static const struct awq_tensor kinds[] = {{.group_size = 128, .layout = AWQ_GEMM},
@@ -389,19 +317,19 @@ void bench_awq(struct check *c, struct bench *b)
 	for (size_t i = 0; i < slots * BENCH_N; i++)
 		memcpy(floats + i * 2, &(uint16_t){(uint16_t)(0x2000 + i % 0x400)}, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		struct awq_tensor t = kinds[i];
+		struct awq_matrix m = {.t = kinds[i]};
+		const struct rect_case k = {&awq_ops, &m, BENCH_N, BENCH_K};
+		struct awq_tensor *t = &m.t;
+		char label[64];
 
-		t.in_features = BENCH_K;
-		t.out_features = BENCH_N;
-		t.slots = BENCH_K / t.group_size;
-		t.scale_dtype = DTYPE_F16;
-		t.qweight = qweight;
-		t.qzeros = t.scales = floats;
-		for (enum cpu_level level = CPU_C; level <= c->max; level++)
-			for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
-				if (!level || c->kernels[level].awq.rows[t.layout][out] !=
-						  c->kernels[level - 1].awq.rows[t.layout][out])
-					bench_awq_kernel(c, b, &t, level, out);
+		t->in_features = BENCH_K;
+		t->out_features = BENCH_N;
+		t->slots = BENCH_K / t->group_size;
+		t->scale_dtype = DTYPE_F16;
+		t->qweight = qweight;
+		t->qzeros = t->scales = floats;
+		snprintf(label, sizeof(label), "AWQ %-10s g=%u", awq_names[t->layout], t->group_size);
+		bench_rects(c, b, &k, label);
 	}
 	free(qweight);
 	free(floats);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "rects.h"
 
 static const uint32_t nf4_bits[16] = {0xbf800000, 0xbf3239b1, 0xbf066b30, 0xbeca32a0, 0xbe91a24d, 0xbe3d353f,
     0xbdba7871, 0x00000000, 0x3da2faff, 0x3e24cae3, 0x3e7c04dd, 0x3ead033a, 0x3ee1a4b8, 0x3f1007ab, 0x3f3913b3,
@@ -21,12 +21,6 @@ static const uint32_t fp4_bits[16] = {0x00000000, 0x3baaaaab, 0x3f2aaaab, 0x3f80
 
 /* ---- the second implementation ---- */
 
-/* Rounds a double to fp32. For a sum or product of floats, rounding twice equals rounding once. */
-static double as_fp32(double x)
-{
-	return number_decode(number_encode(x, DTYPE_F32), DTYPE_F32);
-}
-
 static double float_at(const unsigned char *array, uint64_t i)
 {
 	uint32_t bits;
@@ -35,119 +29,101 @@ static double float_at(const unsigned char *array, uint64_t i)
 	return number_decode(bits, DTYPE_F32);
 }
 
-static uint64_t naive_bnb4(const struct bnb4_tensor *t, uint32_t n, uint32_t k, enum dtype out)
+static uint64_t naive_bnb4(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
+	const struct bnb4_tensor *t = matrix;
 	const uint64_t i = (uint64_t)n * t->columns + k, block = i / (1ull << t->block_log2);
 	const unsigned byte = t->codes[i / 2], code = i & 1 ? byte % 16 : byte / 16;
 	const uint32_t *bits = t->table == bnb_fp4 ? fp4_bits : nf4_bits;
 	double scale;
 
 	if (t->nested_map) {
-		scale = as_fp32(float_at(t->nested_map, t->absmax[block]) *
-				float_at(t->nested_absmax, block / (1ull << t->nested_log2)));
-		scale = as_fp32(scale + (double)t->nested_offset);
+		scale = number_fp32(float_at(t->nested_map, t->absmax[block]) *
+				    float_at(t->nested_absmax, block / (1ull << t->nested_log2)));
+		scale = number_fp32(scale + (double)t->nested_offset);
 	} else {
 		scale = float_at(t->absmax, block);
 	}
-	return number_encode(as_fp32(number_decode(bits[code], DTYPE_F32) * scale), out);
+	return number_encode(number_fp32(number_decode(bits[code], DTYPE_F32) * scale), out);
 }
 
-static uint64_t naive_bnb8(const struct bnb8_tensor *t, uint32_t n, uint32_t k, enum dtype out)
+static uint64_t naive_bnb8(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
+	const struct bnb8_tensor *t = matrix;
 	const int byte = t->codes[(size_t)n * t->columns + k], code = byte < 128 ? byte : byte - 256;
 
-	return number_encode(as_fp32(as_fp32(code * float_at(t->scales, n)) * number_decode(0x3c010204, DTYPE_F32)),
+	return number_encode(number_fp32(number_fp32(code * float_at(t->scales, n)) *
+					 number_decode(0x3c010204, DTYPE_F32)),
 	    out);
 }
 
-/* ---- one rectangle ---- */
+/* ---- comparing ---- */
 
-/* A matrix of either kind: the other pointer is NULL. */
-struct bnb_case {
-	const struct bnb4_tensor *four;
-	const struct bnb8_tensor *eight;
-	struct kernel_rect r;
-};
-
-static void describe_bnb(char *text, size_t size, const struct bnb_case *k)
+static void describe_bnb4(char *text, size_t size, const void *matrix)
 {
-	const struct kernel_rect *r = &k->r;
-	const struct bnb4_tensor *t = k->four;
+	const struct bnb4_tensor *t = matrix;
 
-	if (t)
-		snprintf(text, size, "%s blocks of %u%s, %ux%u, rows %u+%u, columns %u+%u",
-		    t->table == bnb_fp4 ? "fp4" : "nf4", 1u << t->block_log2, t->nested_map ? " nested" : "", t->rows,
-		    t->columns, r->row0, r->rows, r->column0, r->columns);
-	else
-		snprintf(text, size, "int8 %ux%u, rows %u+%u, columns %u+%u", k->eight->rows, k->eight->columns,
-		    r->row0, r->rows, r->column0, r->columns);
+	snprintf(text, size, "%s blocks of %u%s", t->table == bnb_fp4 ? "fp4" : "nf4", 1u << t->block_log2,
+	    t->nested_map ? " nested" : "");
 }
 
-static void run_bnb(const struct bnb_dsp *dsp, void *dst, const struct bnb_case *k, enum dtype out)
+static void describe_bnb8(char *text, size_t size, const void *matrix)
 {
-	if (k->four)
-		dsp->rows4[out](dst, k->four, &k->r);
-	else
-		dsp->rows8[out](dst, k->eight, &k->r);
+	(void)matrix;
+	snprintf(text, size, "int8");
 }
 
-static bool same_kernel(const struct bnb_dsp *a, const struct bnb_dsp *b, const struct bnb_case *k, enum dtype out)
+static void run_bnb4(const struct kernels *k, enum dtype out, void *dst, const void *matrix,
+    const struct kernel_rect *r)
 {
-	return k->four ? a->rows4[out] == b->rows4[out] : a->rows8[out] == b->rows8[out];
+	k->bnb.rows4[out](dst, matrix, r);
 }
 
-static void check_bnb_reference(struct check *c, const struct bnb_case *k, enum dtype out)
+static void run_bnb8(const struct kernels *k, enum dtype out, void *dst, const void *matrix,
+    const struct kernel_rect *r)
 {
-	const unsigned char *p = c->arena[EXPECTED].start;
-	const struct kernel_rect *r = &k->r;
-	const size_t bytes = dtype_bytes(out);
-	char text[256], what[320];
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++) {
-		for (uint32_t i = r->column0; i < r->column0 + r->columns; i++, p += bytes) {
-			const uint64_t expected =
-			    k->four ? naive_bnb4(k->four, n, i, out) : naive_bnb8(k->eight, n, i, out);
-
-			if (!memcmp(p, &expected, bytes))
-				continue;
-			describe_bnb(text, sizeof(text), k);
-			snprintf(what, sizeof(what), "reference %s %s: w[%u][%u] is not %llx", dtype_name(out), text, n,
-			    i, (unsigned long long)expected);
-			tell(c, false, what);
-			return;
-		}
-	}
-	tell(c, true, "");
+	k->bnb.rows8[out](dst, matrix, r);
 }
 
-/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
-static void check_bnb_levels(struct check *c, const struct bnb_case *k, enum dtype out)
+static bool same_bnb4(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
-	const size_t bytes = (size_t)k->r.rows * k->r.columns * dtype_bytes(out);
-	unsigned char *expected = c->arena[EXPECTED].start;
-	char text[256], what[320];
-
-	run_bnb(&c->kernels[CPU_C].bnb, expected, k, out);
-	describe_bnb(text, sizeof(text), k);
-	for (enum cpu_level level = CPU_C + 1; level <= c->max; level++) {
-		unsigned char *dst;
-
-		if (same_kernel(&c->kernels[level].bnb, &c->kernels[level - 1].bnb, k, out))
-			continue;
-		dst = place_output(c, bytes);
-		run_bnb(&c->kernels[level].bnb, dst, k, out);
-		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), text);
-		compare(c, dst, expected, bytes, what);
-	}
+	(void)matrix;
+	return a->bnb.rows4[out] == b->bnb.rows4[out];
 }
 
-static void check_bnb_case(struct check *c, const struct bnb_case *k)
+static bool same_bnb8(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
-	for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-		check_bnb_levels(c, k, out);
-		if ((size_t)k->r.rows * k->r.columns < 20000)
-			check_bnb_reference(c, k, out);
-	}
+	(void)matrix;
+	return a->bnb.rows8[out] == b->bnb.rows8[out];
+}
+
+static const struct rect_ops bnb4_ops = {run_bnb4, same_bnb4, naive_bnb4, describe_bnb4};
+static const struct rect_ops bnb8_ops = {run_bnb8, same_bnb8, naive_bnb8, describe_bnb8};
+
+static struct rect_case bnb4_case(const struct bnb4_tensor *t)
+{
+	return (struct rect_case){&bnb4_ops, t, t->rows, t->columns};
+}
+
+static struct rect_case bnb8_case(const struct bnb8_tensor *t)
+{
+	return (struct rect_case){&bnb8_ops, t, t->rows, t->columns};
+}
+
+static void check_bnb_part(struct check *c, const struct rect_case *k)
+{
+	const struct kernel_rect r = random_rect(c, k->rows, k->columns);
+
+	check_rect_outputs(c, k, &r);
+}
+
+/* The whole matrix, however large it is. */
+static void check_bnb_whole(struct check *c, const struct rect_case *k)
+{
+	const struct kernel_rect r = {0, k->rows, 0, k->columns};
+
+	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
+		check_rect(c, k, &r, out);
 }
 
 /* ---- random matrices ---- */
@@ -193,19 +169,11 @@ static uint32_t random_rows(struct check *c)
 	return below(c, 3) ? 1 + below(c, 12) : pick(c, rows, ARRAY_SIZE(rows), 150);
 }
 
-static struct kernel_rect bnb_random_rect(struct check *c, uint32_t rows, uint32_t columns)
-{
-	struct kernel_rect r = {below(c, 2) ? below(c, rows) : 0, 0, below(c, 2) ? below(c, columns) : 0, 0};
-
-	r.rows = below(c, 2) ? 1 + below(c, rows - r.row0) : rows - r.row0;
-	r.columns = below(c, 2) ? 1 + below(c, columns - r.column0) : columns - r.column0;
-	return r;
-}
-
 static void check_bnb4_random(struct check *c, bool fp4, bool nested)
 {
 	struct bnb4_tensor t = {.rows = random_rows(c), .columns = random_columns(c), .table = fp4 ? bnb_fp4 : bnb_nf4};
 	const uint64_t n = (uint64_t)t.rows * t.columns;
+	struct rect_case k;
 	uint64_t blocks;
 
 	t.block_log2 = below(c, 2) ? 6 : 5 + below(c, 8);
@@ -220,16 +188,18 @@ static void check_bnb4_random(struct check *c, bool fp4, bool nested)
 	} else {
 		t.absmax = random_floats(c, SCALES, blocks);
 	}
-	check_bnb_case(c, &(struct bnb_case){&t, NULL, bnb_random_rect(c, t.rows, t.columns)});
+	k = bnb4_case(&t);
+	check_bnb_part(c, &k);
 }
 
 static void check_bnb8_random(struct check *c)
 {
 	struct bnb8_tensor t = {.rows = random_rows(c), .columns = random_columns(c)};
+	const struct rect_case k = bnb8_case(&t);
 
 	t.codes = random_bytes(c, CODES, (size_t)t.rows * t.columns);
 	t.scales = random_floats(c, SCALES, t.rows);
-	check_bnb_case(c, &(struct bnb_case){NULL, &t, bnb_random_rect(c, t.rows, t.columns)});
+	check_bnb_part(c, &k);
 }
 
 /* ---- every code, with scales of every exponent ---- */
@@ -249,16 +219,12 @@ static void check_bnb4_codes(struct check *c, bool fp4)
 	unsigned char *codes = place(c, CODES, BLOCKS * 16, 1), *scales = place(c, SCALES, BLOCKS * 4, 1);
 	const struct bnb4_tensor t = {
 	    BLOCKS * 32 / COLUMNS, COLUMNS, fp4 ? bnb_fp4 : bnb_nf4, 5, codes, scales, NULL, NULL, 0, 0};
+	const struct rect_case k = bnb4_case(&t);
 
 	for (uint32_t i = 0; i < BLOCKS * 16; i++)
 		codes[i] = (i % 16) << 4 | (i * 7 + 5) % 16;
 	scales_fill(c, scales, BLOCKS);
-	for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-		const struct bnb_case k = {&t, NULL, {0, t.rows, 0, COLUMNS}};
-
-		check_bnb_levels(c, &k, out);
-		check_bnb_reference(c, &k, out);
-	}
+	check_bnb_whole(c, &k);
 }
 
 static void check_bnb8_codes(struct check *c)
@@ -266,16 +232,12 @@ static void check_bnb8_codes(struct check *c)
 	enum { ROWS = 2048 };
 	unsigned char *codes = place(c, CODES, ROWS * 256, 1), *scales = place(c, SCALES, ROWS * 4, 1);
 	const struct bnb8_tensor t = {ROWS, 256, codes, scales};
+	const struct rect_case k = bnb8_case(&t);
 
 	for (uint32_t i = 0; i < ROWS * 256; i++)
 		codes[i] = (unsigned char)(i * 37 + i / 256);
 	scales_fill(c, scales, ROWS);
-	for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-		const struct bnb_case k = {NULL, &t, {0, ROWS, 0, 256}};
-
-		check_bnb_levels(c, &k, out);
-		check_bnb_reference(c, &k, out);
-	}
+	check_bnb_whole(c, &k);
 }
 
 void check_bnb(struct check *c)
@@ -292,4 +254,32 @@ void check_bnb(struct check *c)
 	check_bnb4_codes(c, true);
 	check_bnb8_codes(c);
 	group_end(c, "every bitsandbytes code and exponent");
+}
+
+/* ---- timing ---- */
+
+void bench_bnb(struct check *c, struct bench *b)
+{
+	const size_t n = (size_t)BENCH_N * BENCH_K;
+	unsigned char *codes = need(malloc(n)), *absmax = need(malloc(n / 64)),
+		      *nested = need(malloc(n / 64 / 256 * 4));
+	float *scales = need(malloc(n / 64 * sizeof(*scales)));
+	const unsigned char *bytes = (unsigned char *)scales;
+	const struct bnb4_tensor plain = {BENCH_N, BENCH_K, bnb_nf4, 6, codes, bytes, NULL, NULL, 0, 0};
+	const struct bnb4_tensor twice = {BENCH_N, BENCH_K, bnb_nf4, 6, codes, absmax, bytes, nested, 8, 0};
+	const struct bnb8_tensor eight = {BENCH_N, BENCH_K, codes, bytes};
+	const struct rect_case cases[] = {bnb4_case(&plain), bnb4_case(&twice), bnb8_case(&eight)};
+
+	fill(c, codes, n);
+	fill(c, absmax, n / 64);
+	for (size_t i = 0; i < n / 64; i++)
+		scales[i] = 0x1p-6f + (float)(i % 97) * 0x1p-9f;
+	memcpy(nested, scales, n / 64 / 256 * 4);
+	bench_rects(c, b, &cases[0], "bitsandbytes nf4");
+	bench_rects(c, b, &cases[1], "bitsandbytes nf4 nested");
+	bench_rects(c, b, &cases[2], "bitsandbytes int8");
+	free(codes);
+	free(absmax);
+	free(nested);
+	free(scales);
 }

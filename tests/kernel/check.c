@@ -228,6 +228,11 @@ uint64_t number_encode(double value, enum dtype dtype)
 	return sign | (((uint64_t)(exp - 1 + bias) << f.man_bits) + (uint64_t)whole);
 }
 
+double number_fp32(double value)
+{
+	return number_decode(number_encode(value, DTYPE_F32), DTYPE_F32);
+}
+
 double number_awkward(struct check *c)
 {
 	const enum dtype near = below(c, DTYPE_VIEWS);

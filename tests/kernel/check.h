@@ -95,6 +95,9 @@ extern const struct number_format number_formats[DTYPE_COUNT];
 double number_decode(uint64_t bits, enum dtype dtype); /* F8_E8M0 too */
 uint64_t number_encode(double value, enum dtype dtype);
 
+/* Returns the value rounded to fp32. For a sum or product of floats, rounding to double before changes nothing. */
+double number_fp32(double value);
+
 /* Returns a double near the middle of two values of some format, where double rounding would show. */
 double number_awkward(struct check *c);
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "rects.h"
 
 static const struct fp4_tensor fp4_kinds[] = {
     {.code_dtype = DTYPE_F4, .scale_dtype = DTYPE_F8_E8M0, .group = 32},
@@ -41,85 +41,73 @@ static double fp4_code_at(const struct fp4_tensor *t, uint32_t n, uint32_t k)
 	return three < 32 ? e2m3[three] / 8.0 : -(e2m3[three - 32] / 8.0);
 }
 
-static double fp4_round32(double value)
-{
-	return number_decode(number_encode(value, DTYPE_F32), DTYPE_F32);
-}
-
 /* Rounding a quotient of two floats to double first is harmless: it is never that close to the middle of two floats. */
-static uint64_t naive_fp4(const struct fp4_tensor *t, uint32_t n, uint32_t k, enum dtype out)
+static uint64_t naive_fp4(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
+	const struct fp4_tensor *t = matrix;
 	double scale = number_decode(t->scales[(size_t)n * (t->columns / t->group) + k / t->group], t->scale_dtype);
 	uint32_t bits;
 
 	if (t->global) {
 		memcpy(&bits, t->global, sizeof(bits));
 		scale = t->divide ? scale / number_decode(bits, DTYPE_F32) : scale * number_decode(bits, DTYPE_F32);
-		scale = fp4_round32(scale);
+		scale = number_fp32(scale);
 	}
-	return number_encode(fp4_round32(fp4_code_at(t, n, k) * scale), out);
+	return number_encode(number_fp32(fp4_code_at(t, n, k) * scale), out);
 }
 
-/* ---- comparisons ---- */
-
-static fp4_fn *fp4_kernel(const struct check *c, enum cpu_level level, bool turned, enum dtype out)
+static uint64_t naive_fp4_turned(const void *matrix, uint32_t k, uint32_t n, enum dtype out)
 {
-	const struct fp4_dsp *dsp = &c->kernels[level].fp4;
-
-	return turned ? dsp->turned[out] : dsp->rows[out];
+	return naive_fp4(matrix, n, k, out);
 }
 
-static void fp4_say(char *text, size_t size, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned)
+/* ---- comparing ---- */
+
+static void describe_fp4(char *text, size_t size, const void *matrix)
 {
-	snprintf(text, size, "%s scales=%s%s groups of %u%s, %ux%u, rows %u+%u, columns %u+%u",
-	    dtype_name(t->code_dtype), dtype_name(t->scale_dtype), t->divide ? " divided" : "", t->group,
-	    turned ? " turned" : "", t->rows, t->columns, r->row0, r->rows, r->column0, r->columns);
+	const struct fp4_tensor *t = matrix;
+
+	snprintf(text, size, "%s scales=%s%s groups of %u", dtype_name(t->code_dtype), dtype_name(t->scale_dtype),
+	    t->divide ? " divided" : "", t->group);
 }
 
-static void check_fp4_reference(struct check *c, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned,
-    enum dtype out)
+static void describe_fp4_turned(char *text, size_t size, const void *matrix)
 {
-	const size_t bytes = dtype_bytes(out);
-	unsigned char *p = c->arena[EXPECTED].start;
-	char text[256], what[320];
-
-	for (uint32_t i = r->row0; i < r->row0 + r->rows; i++) {
-		for (uint32_t j = r->column0; j < r->column0 + r->columns; j++, p += bytes) {
-			const uint64_t expected = turned ? naive_fp4(t, j, i, out) : naive_fp4(t, i, j, out);
-
-			if (!memcmp(p, &expected, bytes))
-				continue;
-			fp4_say(text, sizeof(text), t, r, turned);
-			snprintf(what, sizeof(what), "reference %s %s: [%u][%u] is not %llx", dtype_name(out), text, i,
-			    j, (unsigned long long)expected);
-			tell(c, false, what);
-			return;
-		}
-	}
-	tell(c, true, "");
+	describe_fp4(text, size, matrix);
+	snprintf(text + strlen(text), size - strlen(text), " turned");
 }
 
-/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
-static void check_fp4_levels(struct check *c, const struct fp4_tensor *t, const struct kernel_rect *r, bool turned,
-    enum dtype out)
+static void run_fp4(const struct kernels *k, enum dtype out, void *dst, const void *matrix, const struct kernel_rect *r)
 {
-	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
-	unsigned char *expected = c->arena[EXPECTED].start;
-	char text[256], what[320];
+	k->fp4.rows[out](dst, matrix, r);
+}
 
-	fp4_kernel(c, CPU_C, turned, out)(expected, t, r);
-	fp4_say(text, sizeof(text), t, r, turned);
-	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
-		fp4_fn *kernel = fp4_kernel(c, level, turned, out);
-		unsigned char *dst;
+static void run_fp4_turned(const struct kernels *k, enum dtype out, void *dst, const void *matrix,
+    const struct kernel_rect *r)
+{
+	k->fp4.turned[out](dst, matrix, r);
+}
 
-		if (level && kernel == fp4_kernel(c, level - 1, turned, out))
-			continue;
-		dst = place_output(c, bytes);
-		kernel(dst, t, r);
-		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), text);
-		compare(c, dst, expected, bytes, what);
-	}
+static bool same_fp4(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
+{
+	(void)matrix;
+	return a->fp4.rows[out] == b->fp4.rows[out];
+}
+
+static bool same_fp4_turned(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
+{
+	(void)matrix;
+	return a->fp4.turned[out] == b->fp4.turned[out];
+}
+
+static const struct rect_ops fp4_ops = {run_fp4, same_fp4, naive_fp4, describe_fp4};
+static const struct rect_ops fp4_turned_ops = {run_fp4_turned, same_fp4_turned, naive_fp4_turned, describe_fp4_turned};
+
+static struct rect_case fp4_case(const struct fp4_tensor *t, bool turned)
+{
+	if (turned)
+		return (struct rect_case){&fp4_turned_ops, t, t->columns, t->rows};
+	return (struct rect_case){&fp4_ops, t, t->rows, t->columns};
 }
 
 /* ---- random shapes ---- */
@@ -199,17 +187,15 @@ static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, boo
 
 	for (int i = 0; i < 200; i++) {
 		struct fp4_tensor t = *kind;
+		struct rect_case k;
 		struct kernel_rect r;
 
 		if (!sampled(c))
 			continue;
 		random_fp4(c, &t);
 		r = turned ? random_part(c, t.columns, t.rows, 1) : random_part(c, t.rows, t.columns, t.group);
-		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-			check_fp4_levels(c, &t, &r, turned, out);
-			if ((size_t)r.rows * r.columns < 20000)
-				check_fp4_reference(c, &t, &r, turned, out);
-		}
+		k = fp4_case(&t, turned);
+		check_rect_outputs(c, &k, &r);
 	}
 	snprintf(name, sizeof(name), "%s, scales %s%s%s", dtype_name(kind->code_dtype), dtype_name(kind->scale_dtype),
 	    kind->divide ? ", divided" : "", turned ? ", turned" : "");
@@ -222,14 +208,13 @@ static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, boo
 static void check_fp4_all(struct check *c, struct fp4_tensor t)
 {
 	const bool turned = below(c, 2);
-	struct kernel_rect all = {0, 256, 0, 64};
 	const uint32_t bits = random_global(c, t.divide);
 	const size_t row = 8 * dtype_bits(t.code_dtype), groups = 64 / t.group;
 	unsigned char *codes = place(c, CODES, 256 * row, 1), *scales = place(c, SCALES, 256 * groups, 1);
 	unsigned char *global = place(c, ZEROS, sizeof(bits), 1);
+	struct kernel_rect all;
+	struct rect_case k;
 
-	if (turned)
-		all = (struct kernel_rect){0, 64, 0, 256};
 	memset(codes, 0, 256 * row);
 	for (size_t i = 0; i < 256 * 64 * dtype_bits(t.code_dtype); i++) {
 		const unsigned code = i / dtype_bits(t.code_dtype) % 64;
@@ -244,10 +229,10 @@ static void check_fp4_all(struct check *c, struct fp4_tensor t)
 	t.codes = codes;
 	t.scales = scales;
 	t.global = t.scale_dtype == DTYPE_F8_E4M3 ? global : NULL;
-	for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-		check_fp4_levels(c, &t, &all, turned, out);
-		check_fp4_reference(c, &t, &all, turned, out);
-	}
+	k = fp4_case(&t, turned);
+	all = (struct kernel_rect){0, k.rows, 0, k.columns};
+	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
+		check_rect(c, &k, &all, out);
 }
 
 void check_fp4(struct check *c)
@@ -258,4 +243,37 @@ void check_fp4(struct check *c)
 		if (sampled(c))
 			check_fp4_all(c, fp4_kinds[i % ARRAY_SIZE(fp4_kinds)]);
 	group_end(c, "every FP4 and FP6 code and scale");
+}
+
+/* ---- timing ---- */
+
+/* A matrix of a Llama, and an expert of gpt-oss turned. */
+void bench_fp4(struct check *c, struct bench *b)
+{
+	static const unsigned char global[] = {0, 0, 0x80, 0x44}; /* 1024 */
+	struct fp4_tensor kinds[] = {
+	    {BENCH_N, BENCH_K, 32, DTYPE_F4, DTYPE_F8_E8M0, false, NULL, NULL, NULL},
+	    {BENCH_N, BENCH_K, 16, DTYPE_F4, DTYPE_F8_E4M3, true, NULL, NULL, global},
+	    {BENCH_N, BENCH_K, 32, DTYPE_F6_E2M3, DTYPE_F8_E8M0, false, NULL, NULL, NULL},
+	    {5760, 2880, 32, DTYPE_F4, DTYPE_F8_E8M0, false, NULL, NULL, NULL},
+	};
+	const size_t all = (size_t)BENCH_N * BENCH_K;
+	unsigned char *codes = need(malloc(all)), *scales = need(malloc(all / 16));
+
+	fill(c, codes, all);
+	for (size_t i = 0; i < all / 16; i++)
+		scales[i] = 114 + below(c, 6);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const bool turned = kinds[i].rows == 5760;
+		struct rect_case k;
+		char label[64];
+
+		kinds[i].codes = codes;
+		kinds[i].scales = scales;
+		k = fp4_case(&kinds[i], turned);
+		k.ops->describe(label, sizeof(label), &kinds[i]);
+		bench_rects(c, b, &k, label);
+	}
+	free(codes);
+	free(scales);
 }

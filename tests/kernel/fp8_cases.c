@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "rects.h"
 
 static const enum dtype fp8_codes[] = {DTYPE_F8_E4M3, DTYPE_F8_E5M2};
 static const enum dtype fp8_scales[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_F8_E8M0};
@@ -26,64 +26,39 @@ static double fp8_scale_at(const struct fp8_tensor *t, uint32_t n, uint32_t k)
 }
 
 /* Rounding a quotient of two floats to double first is harmless: it is never that close to the middle of two floats. */
-static uint64_t naive_fp8(const struct fp8_tensor *t, uint32_t n, uint32_t k, enum dtype out)
+static uint64_t naive_fp8(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
+	const struct fp8_tensor *t = matrix;
 	const double value = number_decode(t->codes[(size_t)n * t->columns + k], t->code_dtype);
 	const double scale = fp8_scale_at(t, n, k), exact = t->divide ? value / scale : value * scale;
 
-	return number_encode(number_decode(number_encode(exact, DTYPE_F32), DTYPE_F32), out);
+	return number_encode(number_fp32(exact), out);
 }
 
-static void describe(char *text, size_t size, const struct fp8_tensor *t, const struct kernel_rect *r)
+static void describe_fp8(char *text, size_t size, const void *matrix)
 {
-	snprintf(text, size, "%s scales=%s blocks of %ux%u%s, %ux%u, rows %u+%u, columns %u+%u",
-	    dtype_name(t->code_dtype), dtype_name(t->scale_dtype), t->block_rows, t->block_columns,
-	    t->divide ? " divided" : "", t->rows, t->columns, r->row0, r->rows, r->column0, r->columns);
+	const struct fp8_tensor *t = matrix;
+
+	snprintf(text, size, "%s scales=%s blocks of %ux%u%s", dtype_name(t->code_dtype), dtype_name(t->scale_dtype),
+	    t->block_rows, t->block_columns, t->divide ? " divided" : "");
 }
 
-static void check_fp8_reference(struct check *c, const struct fp8_tensor *t, const struct kernel_rect *r,
-    enum dtype out)
+static void run_fp8(const struct kernels *k, enum dtype out, void *dst, const void *matrix, const struct kernel_rect *r)
 {
-	const size_t bytes = dtype_bytes(out);
-	unsigned char *p = c->arena[EXPECTED].start;
-	char text[256], what[320];
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++) {
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++, p += bytes) {
-			const uint64_t expected = naive_fp8(t, n, k, out);
-
-			if (!memcmp(p, &expected, bytes))
-				continue;
-			describe(text, sizeof(text), t, r);
-			snprintf(what, sizeof(what), "reference %s %s: w[%u][%u] is not %llx", dtype_name(out), text, n,
-			    k, (unsigned long long)expected);
-			tell(c, false, what);
-			return;
-		}
-	}
-	tell(c, true, "");
+	k->fp8.rows[out](dst, matrix, r);
 }
 
-/* Runs the reference into c->arena[EXPECTED], and compares all levels with a kernel of their own. */
-static void check_fp8_levels(struct check *c, const struct fp8_tensor *t, const struct kernel_rect *r, enum dtype out)
+static bool same_fp8(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
-	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
-	unsigned char *expected = c->arena[EXPECTED].start;
-	char text[256], what[320];
+	(void)matrix;
+	return a->fp8.rows[out] == b->fp8.rows[out];
+}
 
-	c->kernels[CPU_C].fp8.rows[out](expected, t, r);
-	describe(text, sizeof(text), t, r);
-	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
-		fp8_fn *kernel = c->kernels[level].fp8.rows[out];
-		unsigned char *dst;
+static const struct rect_ops fp8_ops = {run_fp8, same_fp8, naive_fp8, describe_fp8};
 
-		if (level && kernel == c->kernels[level - 1].fp8.rows[out])
-			continue;
-		dst = place_output(c, bytes);
-		kernel(dst, t, r);
-		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), text);
-		compare(c, dst, expected, bytes, what);
-	}
+static struct rect_case fp8_case(const struct fp8_tensor *t)
+{
+	return (struct rect_case){&fp8_ops, t, t->rows, t->columns};
 }
 
 /* ---- random shapes ---- */
@@ -167,32 +142,21 @@ static void random_tensor(struct check *c, struct fp8_tensor *t)
 	t->scales = scales;
 }
 
-static struct kernel_rect random_rect(struct check *c, const struct fp8_tensor *t)
-{
-	struct kernel_rect r = {below(c, 2) ? below(c, t->rows) : 0, 0, below(c, 2) ? below(c, t->columns) : 0, 0};
-
-	r.rows = below(c, 2) ? 1 + below(c, t->rows - r.row0) : t->rows - r.row0;
-	r.columns = below(c, 2) ? 1 + below(c, t->columns - r.column0) : t->columns - r.column0;
-	return r;
-}
-
 static void check_fp8_shapes(struct check *c, const struct fp8_tensor *kind)
 {
 	char name[64];
 
 	for (int i = 0; i < 60; i++) {
 		struct fp8_tensor t = *kind;
+		struct rect_case k;
 		struct kernel_rect r;
 
 		if (!sampled(c))
 			continue;
 		random_tensor(c, &t);
-		r = random_rect(c, &t);
-		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-			check_fp8_levels(c, &t, &r, out);
-			if ((size_t)r.rows * r.columns < 20000)
-				check_fp8_reference(c, &t, &r, out);
-		}
+		k = fp8_case(&t);
+		r = random_rect(c, t.rows, t.columns);
+		check_rect_outputs(c, &k, &r);
 	}
 	snprintf(name, sizeof(name), "%s, scales %s%s", dtype_name(kind->code_dtype), dtype_name(kind->scale_dtype),
 	    kind->divide ? ", divided" : "");
@@ -207,7 +171,7 @@ static void check_fp8_scales_from(struct check *c, struct fp8_tensor *t, uint32_
 	const size_t bytes = dtype_bytes(t->scale_dtype);
 	const struct kernel_rect all = {0, 256, 0, 256}, some = {below(c, 256), 1, 0, 256};
 	unsigned char *codes = place(c, CODES, 65536, 1), *scales = place(c, SCALES, 256 * bytes, 1);
-	const enum dtype out = below(c, DTYPE_VIEWS);
+	const struct rect_case k = fp8_case(t);
 
 	for (uint32_t i = 0; i < 65536; i++)
 		codes[i] = i % 256 * 37 + i / 256; /* 37 is odd, so all of them, mixed */
@@ -215,10 +179,9 @@ static void check_fp8_scales_from(struct check *c, struct fp8_tensor *t, uint32_
 		memcpy(scales + i * bytes, &(uint32_t){first + i}, bytes);
 	t->codes = codes;
 	t->scales = scales;
-	for (enum dtype to = 0; to < DTYPE_VIEWS; to++)
-		check_fp8_levels(c, t, &all, to);
-	check_fp8_levels(c, t, &some, out);
-	check_fp8_reference(c, t, &some, out);
+	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
+		check_rect_levels(c, &k, &all, out);
+	check_rect(c, &k, &some, below(c, DTYPE_VIEWS));
 }
 
 static void check_fp8_scales(struct check *c, struct fp8_tensor kind)
@@ -246,4 +209,57 @@ void check_fp8(struct check *c)
 			check_fp8_scales(c, kind);
 	}
 	group_end(c, "every FP8 code and 16-bit scale");
+}
+
+/* ---- timing ---- */
+
+/* As in real models: 2^-13 and a few times as much. */
+static void bench_fp8_scales(unsigned char *scales, enum dtype dtype)
+{
+	const size_t bytes = dtype_bytes(dtype);
+
+	for (size_t i = 0; i < (size_t)BENCH_N * BENCH_K / 32; i++) {
+		const unsigned step = i % 7;
+		const uint64_t bits = dtype == DTYPE_F8_E8M0 ? 114 + step : number_encode((1 + step) * 0x1p-13, dtype);
+
+		memcpy(scales + i * bytes, &bits, bytes);
+	}
+}
+
+void bench_fp8(struct check *c, struct bench *b)
+{
+	const struct fp8_tensor grids[] = {
+	    {.block_rows = 128, .block_columns = 128, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_F32},
+	    {.block_rows = 1, .block_columns = BENCH_K, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_BF16},
+	    {.block_rows = 1, .block_columns = 32, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_F8_E8M0},
+	    {.block_rows = BENCH_N, .block_columns = 1, .code_dtype = DTYPE_F8_E4M3, .scale_dtype = DTYPE_F32},
+	    {.block_rows = 128,
+		.block_columns = 128,
+		.code_dtype = DTYPE_F8_E4M3,
+		.scale_dtype = DTYPE_F32,
+		.divide = true},
+	    {.block_rows = 128, .block_columns = 128, .code_dtype = DTYPE_F8_E5M2, .scale_dtype = DTYPE_F32},
+	};
+	unsigned char *codes = need(malloc((size_t)BENCH_N * BENCH_K));
+	unsigned char *scales = need(malloc((size_t)BENCH_N * BENCH_K / 32 * sizeof(float)));
+
+	for (size_t i = 0; i < (size_t)BENCH_N * BENCH_K; i++)
+		codes[i] = (rnd(c) & 0x80) + below(c, 0x7f); /* no NaN, as in real models */
+	for (size_t i = 0; i < ARRAY_SIZE(grids); i++) {
+		struct fp8_tensor t = grids[i];
+		struct rect_case k;
+		char label[64];
+
+		t.rows = BENCH_N;
+		t.columns = BENCH_K;
+		t.codes = codes;
+		t.scales = scales;
+		bench_fp8_scales(scales, t.scale_dtype);
+		k = fp8_case(&t);
+		snprintf(label, sizeof(label), "%s %-4s %ux%u%s", dtype_name(t.code_dtype), dtype_name(t.scale_dtype),
+		    t.block_rows, t.block_columns, t.divide ? " divided" : "");
+		bench_rects(c, b, &k, label);
+	}
+	free(codes);
+	free(scales);
 }

@@ -121,7 +121,7 @@ uint64_t naive_weight(const struct matrix *m, uint32_t k, uint32_t n, enum dtype
 	const int zero = m->spec.zeros == ZEROS_MIDDLE ? 1 << (m->spec.bits - 1) : m->zeros[g * columns + n];
 	const double product = scale_at(&m->q, g * columns + n) * (m->codes[k * columns + n] - zero);
 
-	return number_encode(number_decode(number_encode(product, DTYPE_F32), DTYPE_F32), out);
+	return number_encode(number_fp32(product), out);
 }
 
 /* --- Matrices --- */

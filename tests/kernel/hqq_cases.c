@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "rects.h"
 
 enum { HQQ_ELEMENTS_MAX = 1 << 18 };
 
@@ -111,81 +111,37 @@ static double hqq_param_at(const struct hqq_tensor *t, const unsigned char *para
 	return number_decode(bits, t->param_dtype);
 }
 
-static double hqq_fl(double x)
+static uint64_t naive_hqq(const void *matrix, uint32_t n, uint32_t k, enum dtype out)
 {
-	return number_decode(number_encode(x, DTYPE_F32), DTYPE_F32);
-}
-
-static uint64_t naive_hqq(const struct hqq_matrix *m, uint32_t n, uint32_t k, enum dtype out)
-{
+	const struct hqq_matrix *m = matrix;
 	const uint64_t i = (uint64_t)n * m->t.columns + k, g = m->t.by_columns ? i % m->t.width : i / m->t.width;
-	const double level = hqq_fl(m->codes[i] - hqq_param_at(&m->t, m->t.zeros, g));
+	const double level = number_fp32(m->codes[i] - hqq_param_at(&m->t, m->t.zeros, g));
 
-	return number_encode(hqq_fl(level * hqq_param_at(&m->t, m->t.scales, g)), out);
+	return number_encode(number_fp32(level * hqq_param_at(&m->t, m->t.scales, g)), out);
 }
 
 /* ---- comparing ---- */
 
-static void hqq_describe(char *text, size_t size, const struct hqq_tensor *t, const struct kernel_rect *r)
+static void describe_hqq(char *text, size_t size, const void *matrix)
 {
-	snprintf(text, size, "%u bits params=%s by %s, grid of %llu, [%u, %u], rows %u+%u, columns %u+%u", t->bits,
-	    dtype_name(t->param_dtype), t->by_columns ? "columns" : "rows", (unsigned long long)t->width, t->rows,
-	    t->columns, r->row0, r->rows, r->column0, r->columns);
+	const struct hqq_tensor *t = &((const struct hqq_matrix *)matrix)->t;
+
+	snprintf(text, size, "%u bits params=%s by %s, grid of %llu", t->bits, dtype_name(t->param_dtype),
+	    t->by_columns ? "columns" : "rows", (unsigned long long)t->width);
 }
 
-static void check_hqq_reference(struct check *c, const struct hqq_matrix *m, const struct kernel_rect *r,
-    enum dtype out)
+static void run_hqq(const struct kernels *k, enum dtype out, void *dst, const void *matrix, const struct kernel_rect *r)
 {
-	const size_t bytes = dtype_bytes(out);
-	unsigned char *p = c->arena[EXPECTED].start;
-	char text[256], what[320];
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++) {
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++, p += bytes) {
-			const uint64_t expected = naive_hqq(m, n, k, out);
-
-			if (!memcmp(p, &expected, bytes))
-				continue;
-			hqq_describe(text, sizeof(text), &m->t, r);
-			snprintf(what, sizeof(what), "reference %s %s: w[%u][%u] is not %llx", dtype_name(out), text, n,
-			    k, (unsigned long long)expected);
-			tell(c, false, what);
-			return;
-		}
-	}
-	tell(c, true, "");
+	k->hqq.rows[out](dst, &((const struct hqq_matrix *)matrix)->t, r);
 }
 
-/* The reference into c->arena[EXPECTED], and beside it every level that has a kernel of its own. */
-static void check_hqq_levels(struct check *c, const struct hqq_tensor *t, const struct kernel_rect *r, enum dtype out)
+static bool same_hqq(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
-	const size_t bytes = (size_t)r->rows * r->columns * dtype_bytes(out);
-	unsigned char *expected = c->arena[EXPECTED].start;
-	char text[256], what[320];
-
-	c->kernels[CPU_C].hqq.rows[out](expected, t, r);
-	hqq_describe(text, sizeof(text), t, r);
-	for (enum cpu_level level = CPU_VECTOR; level <= c->max; level++) {
-		hqq_fn *kernel = c->kernels[level].hqq.rows[out];
-		unsigned char *dst;
-
-		if (kernel == c->kernels[level - 1].hqq.rows[out])
-			continue;
-		dst = place_output(c, bytes);
-		kernel(dst, t, r);
-		snprintf(what, sizeof(what), "%s %s %s", cpu_name(level), dtype_name(out), text);
-		compare(c, dst, expected, bytes, what);
-	}
+	(void)matrix;
+	return a->hqq.rows[out] == b->hqq.rows[out];
 }
 
-static struct kernel_rect hqq_random_rect(struct check *c, const struct hqq_tensor *t)
-{
-	struct kernel_rect r = {below(c, 2) ? below(c, t->rows) : 0, 0, below(c, 2) ? below(c, t->columns) : 0, 0};
-
-	r.rows = below(c, 2) ? 1 + below(c, t->rows - r.row0) : t->rows - r.row0;
-	r.columns = below(c, 2) ? 1 + below(c, t->columns - r.column0) : t->columns - r.column0;
-	return r;
-}
+static const struct rect_ops hqq_ops = {run_hqq, same_hqq, naive_hqq, describe_hqq};
 
 static void check_hqq_kind(struct check *c, const struct hqq_kind *kind, enum dtype dtype)
 {
@@ -198,12 +154,8 @@ static void check_hqq_kind(struct check *c, const struct hqq_kind *kind, enum dt
 		if (!sampled(c))
 			continue;
 		hqq_matrix_make(c, &m, kind);
-		r = hqq_random_rect(c, &m.t);
-		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-			check_hqq_levels(c, &m.t, &r, out);
-			if ((size_t)r.rows * r.columns < 20000)
-				check_hqq_reference(c, &m, &r, out);
-		}
+		r = random_rect(c, m.t.rows, m.t.columns);
+		check_rect_outputs(c, &(struct rect_case){&hqq_ops, &m, m.t.rows, m.t.columns}, &r);
 		free(m.codes);
 	}
 	snprintf(name, sizeof(name), "HQQ %u bits, parameters %s", kind->bits, dtype_name(dtype));
@@ -221,57 +173,26 @@ void check_hqq(struct check *c)
 
 /* ---- speed ---- */
 
-static double bench_hqq_rows(struct bench *b, hqq_fn *kernel, const struct hqq_tensor *t, struct kernel_rect r)
-{
-	const uint32_t rows = r.rows;
-	double start;
-
-	bench_flush(b);
-	start = bench_seconds();
-	for (; r.row0 < rows; r.row0 += r.rows) {
-		r.rows = BENCH_BLOCK / BENCH_K / 4;
-		r.rows = rows - r.row0 < r.rows ? rows - r.row0 : r.rows;
-		kernel(b->block, t, &r);
-	}
-	return bench_seconds() - start;
-}
-
 void bench_hqq(struct check *c, struct bench *b)
 {
 	const size_t elements = (size_t)BENCH_N * BENCH_K;
 	unsigned char *codes = need(malloc(elements)), *params = need(malloc(elements / 64 * 2));
-	struct hqq_tensor t = {.rows = BENCH_N,
-	    .columns = BENCH_K,
-	    .width = 64,
-	    .slice = elements / 64 / 2,
-	    .bits = 4,
-	    .lanes = 2,
-	    .word_bytes = 1,
-	    .param_dtype = DTYPE_BF16,
-	    .codes = codes,
-	    .scales = params,
-	    .zeros = params};
+	const struct hqq_matrix m = {.t = {.rows = BENCH_N,
+					 .columns = BENCH_K,
+					 .width = 64,
+					 .slice = elements / 64 / 2,
+					 .bits = 4,
+					 .lanes = 2,
+					 .word_bytes = 1,
+					 .param_dtype = DTYPE_BF16,
+					 .codes = codes,
+					 .scales = params,
+					 .zeros = params}};
 
 	fill(c, codes, elements / 2);
 	for (size_t i = 0; i < elements / 64; i++)
 		memcpy(params + i * 2, &(uint16_t){(uint16_t)(0x3f00 + i % 0x100)}, 2);
-	for (enum cpu_level level = CPU_C; level <= c->max; level++)
-		for (enum dtype out = 0; out < DTYPE_VIEWS; out++) {
-			const struct kernel_rect r = {0, level == CPU_C ? 32 : BENCH_N, 0, BENCH_K};
-			const size_t row_bytes = BENCH_K * dtype_bytes(out);
-			double copy = 1e9, kernel = 1e9;
-
-			if (level && c->kernels[level].hqq.rows[out] == c->kernels[level - 1].hqq.rows[out])
-				continue;
-			for (int i = 0; i < BENCH_REPEAT; i++) {
-				copy = fmin(copy, bench_memcpy(b, BENCH_N * row_bytes) / BENCH_N);
-				kernel =
-				    fmin(kernel, bench_hqq_rows(b, c->kernels[level].hqq.rows[out], &t, r) / r.rows);
-			}
-			printf("%-10s HQQ 4 bits, groups of %-16u %-4s %8.2f %8.2f %7.3f\n", cpu_name(level), 64u,
-			    dtype_name(out), row_bytes / kernel / 1e9, row_bytes / copy / 1e9, copy / kernel);
-			fflush(stdout);
-		}
+	bench_rects(c, b, &(struct rect_case){&hqq_ops, &m, BENCH_N, BENCH_K}, "HQQ 4 bits, groups of 64");
 	free(codes);
 	free(params);
 }
