@@ -36,6 +36,8 @@ struct merge {
 	uint64_t matrix, row0; /* counted from the first matrix */
 	uint64_t column0;
 	uint32_t count, columns;
+	size_t layers;    /* up to the last one that changes the matrix */
+	lora_fn *bounded; /* the kernel that takes floats, or NULL */
 	unsigned char *dst;
 	size_t dst_step;
 	float *base;   /* [count][columns] */
@@ -50,6 +52,11 @@ static const struct adapted_term *term_of(const struct merge *m, size_t layer)
 	return &m->rows->a->terms[layer][m->matrix];
 }
 
+static bool is_vector(const struct merge *m)
+{
+	return m->rows->each == 1 && !term_of(m, 0)->l.data;
+}
+
 /* Returns the number of layers up to the last one that changes the matrix. */
 static size_t touching(const struct merge *m)
 {
@@ -60,16 +67,16 @@ static size_t touching(const struct merge *m)
 	return count;
 }
 
-/* The kernel that takes floats, if a single layer touches the matrix and there is one; else NULL. */
+/* Returns the kernel that takes floats, if a single layer changes the matrix and there is one; else NULL. */
 static lora_fn *bounded_kernel(const struct merge *m)
 {
 	const struct adapted_rows *rows = m->rows;
-	const size_t layers = touching(m);
 
-	for (size_t i = 0; i + 1 < layers; i++)
+	for (size_t i = 0; i + 1 < m->layers; i++)
 		if (term_of(m, i)->rank)
 			return NULL;
-	if (!layers || rows->a->magnitude || rows->out == DTYPE_F32 || term_of(m, layers - 1)->rank > LORA_BOUNDED_RANK)
+	if (!m->layers || rows->a->magnitude || rows->out == DTYPE_F32 ||
+	    term_of(m, m->layers - 1)->rank > LORA_BOUNDED_RANK)
 		return NULL;
 	return rows->kernels->lora.bounded[rows->out];
 }
@@ -86,10 +93,10 @@ static void pack_left(void *ctx)
 {
 	const struct merge *m = ctx;
 
-	for (size_t i = 0; i < m->rows->a->layers; i++) {
+	for (size_t i = 0; i < m->layers; i++) {
 		const struct adapted_term *t = term_of(m, i);
 		const struct lora_piece piece = {
-		    &t->l, m->row0 % m->rows->each, m->count, t->rank, LORA_ROWS, bounded_kernel(m) != NULL};
+		    &t->l, m->row0 % m->rows->each, m->count, t->rank, LORA_ROWS, m->bounded != NULL};
 
 		if (t->rank)
 			lora_pack(m->left + i * m->left_size, &piece, m->rows->to_float);
@@ -101,7 +108,7 @@ static void pack_right(void *ctx)
 	const struct right_piece *p = ctx;
 	const struct adapted_term *t = term_of(p->m, p->layer);
 	const struct lora_piece piece = {
-	    &t->r, p->m->column0 + p->from, p->columns, t->rank, LORA_COLUMNS, bounded_kernel(p->m) != NULL};
+	    &t->r, p->m->column0 + p->from, p->columns, t->rank, LORA_COLUMNS, p->m->bounded != NULL};
 
 	lora_pack(p->m->right, &piece, p->m->rows->to_float);
 }
@@ -132,8 +139,8 @@ static int merge_layer(const struct right_piece *p, bool first, bool last)
 
 	if (rc)
 		return rc;
-	if (bounded_kernel(m))
-		bounded_kernel(m)(&tile);
+	if (m->bounded)
+		m->bounded(&tile);
 	else
 		rows->kernels->lora.merge[!first][last ? rows->out : DTYPE_F64](&tile);
 	return 0;
@@ -141,19 +148,18 @@ static int merge_layer(const struct right_piece *p, bool first, bool last)
 
 static int merge_layers(const struct merge *m)
 {
-	const size_t layers = touching(m);
-	int rc = inputs_guard(&m->rows->adapters, pack_left, (void *)m);
+	int rc = 0;
 
 	for (uint32_t from = 0; rc == 0 && from < m->columns; from += CHUNK) {
 		const uint32_t columns = m->columns - from < CHUNK ? m->columns - from : CHUNK;
 		bool first = true;
 
-		for (size_t i = 0; rc == 0 && i < layers; i++) {
+		for (size_t i = 0; rc == 0 && i < m->layers; i++) {
 			const struct right_piece p = {m, i, from, columns};
 
 			if (!term_of(m, i)->rank)
 				continue;
-			rc = merge_layer(&p, first, i + 1 == layers && !m->rows->a->magnitude);
+			rc = merge_layer(&p, first, i + 1 == m->layers && !m->rows->a->magnitude);
 			first = false;
 		}
 	}
@@ -262,11 +268,11 @@ static int fill_merged(const struct merge *m)
 
 	if (rc)
 		return rc;
-	if (!touching(m)) {
+	if (!m->layers) {
 		cast_tile(m);
 		return 0;
 	}
-	rc = rows->each == 1 && !term_of(m, 0)->l.data ? merge_vector(m) : merge_layers(m);
+	rc = is_vector(m) ? merge_vector(m) : merge_layers(m);
 	if (rc == 0 && rows->a->magnitude)
 		rc = inputs_guard(&rows->adapters, scale_rows, (void *)m);
 	return rc;
@@ -310,13 +316,22 @@ static int make_room(struct merge *m)
 	return 0;
 }
 
+/* Prepares what the tiles of a band have in common. */
+static int begin_band(struct merge *m)
+{
+	m->matrix = m->row0 / m->rows->each;
+	m->layers = touching(m);
+	m->bounded = bounded_kernel(m);
+	return m->layers && !is_vector(m) ? inputs_guard(&m->rows->adapters, pack_left, m) : 0;
+}
+
 /* Computes rows [m->row0, m->row0 + m->count) of one matrix, for all columns of the rectangle. */
 static int fill_band(struct merge *m, const struct rect *r, uint32_t tile)
 {
 	const size_t width = dtype_bytes(m->rows->out);
 	const uint64_t first = r->from / width, end = first + r->bytes / width;
 	unsigned char *const dst = m->dst;
-	int rc = 0;
+	int rc = begin_band(m);
 
 	for (m->column0 = first; rc == 0 && m->column0 < end; m->column0 += m->columns) {
 		m->columns = (uint32_t)(end - m->column0 < tile ? end - m->column0 : tile);
@@ -341,7 +356,6 @@ static int fill_adapted(const struct generator *g, void *dst, const struct rect 
 	for (m.row0 = r->row0; rc == 0 && m.row0 < r->row0 + r->nrows; m.row0 += m.count) {
 		const uint64_t left = r->row0 + r->nrows - m.row0, within = rows->each - m.row0 % rows->each;
 
-		m.matrix = m.row0 / rows->each;
 		m.count = (uint32_t)(left < within ? left : within);
 		m.count = m.count < count ? m.count : count;
 		rc = fill_band(&m, r, columns);
