@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
+#include "kernel/reference.h"
 
 /* Field i of words that lie `stride` bytes apart. A row of a stream may end with any byte, so bytes are what is read.
  */
@@ -53,29 +53,7 @@ static float affine_weight(const struct affine_matrix *m, uint32_t n, uint32_t k
 	return scale * (float)(code - affine_zero(m, n, g));
 }
 
-static void affine_rect(void *dst, const struct affine_matrix *m, const struct kernel_rect *r, enum dtype out)
-{
-	size_t i = 0;
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
-			element_store(dst, i++, affine_weight(m, n, k), out);
-}
-
-static void affine_f16(void *dst, const struct affine_matrix *m, const struct kernel_rect *r)
-{
-	affine_rect(dst, m, r, DTYPE_F16);
-}
-
-static void affine_bf16(void *dst, const struct affine_matrix *m, const struct kernel_rect *r)
-{
-	affine_rect(dst, m, r, DTYPE_BF16);
-}
-
-static void affine_f32(void *dst, const struct affine_matrix *m, const struct kernel_rect *r)
-{
-	affine_rect(dst, m, r, DTYPE_F32);
-}
+DEFINE_REFERENCE(affine, affine_matrix, affine_weight)
 
 affine_fn *const affine_reference[DTYPE_VIEWS] = {affine_f16, affine_bf16, affine_f32};
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
+#include "kernel/reference.h"
 
 static uint32_t awq_word(const unsigned char *words, size_t i)
 {
@@ -75,29 +75,7 @@ static float awq_weight(const struct awq_tensor *t, uint32_t n, uint32_t k)
 	return scale * (float)(code - (int)awq_zero(t, n, g));
 }
 
-static void awq_reference(void *dst, const struct awq_tensor *t, const struct kernel_rect *r, enum dtype out)
-{
-	size_t i = 0;
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
-			element_store(dst, i++, awq_weight(t, n, k), out);
-}
-
-static void awq_f16(void *dst, const struct awq_tensor *t, const struct kernel_rect *r)
-{
-	awq_reference(dst, t, r, DTYPE_F16);
-}
-
-static void awq_bf16(void *dst, const struct awq_tensor *t, const struct kernel_rect *r)
-{
-	awq_reference(dst, t, r, DTYPE_BF16);
-}
-
-static void awq_f32(void *dst, const struct awq_tensor *t, const struct kernel_rect *r)
-{
-	awq_reference(dst, t, r, DTYPE_F32);
-}
+DEFINE_REFERENCE(awq, awq_tensor, awq_weight)
 
 void awq_init(struct awq_dsp *dsp)
 {

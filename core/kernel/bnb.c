@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
+#include "kernel/reference.h"
 
 const float bnb_nf4[16] = {-1, -0x1.647362p-1f, -0x1.0cd66p-1f, -0x1.94654p-2f, -0x1.23449ap-2f, -0x1.7a6a7ep-3f,
     -0x1.74f0e2p-4f, 0, 0x1.45f5fep-4f, 0x1.4995c6p-3f, 0x1.f809bap-3f, 0x1.5a0674p-2f, 0x1.c3497p-2f, 0x1.200f56p-1f,
@@ -26,45 +26,25 @@ float bnb4_absmax(const struct bnb4_tensor *t, uint64_t block)
 	return product + t->nested_offset;
 }
 
-static void bnb4_reference(void *dst, const struct bnb4_tensor *t, const struct kernel_rect *r, enum dtype out)
+/* The contract of both, but for the last rounding. */
+static float bnb4_weight(const struct bnb4_tensor *t, uint32_t n, uint32_t k)
 {
-	size_t done = 0;
+	const uint64_t i = (uint64_t)n * t->columns + k;
+	const unsigned code = t->codes[i / 2] >> (i % 2 ? 0 : 4) & 15;
 
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++) {
-			const uint64_t i = (uint64_t)n * t->columns + k;
-			const unsigned code = t->codes[i / 2] >> (i % 2 ? 0 : 4) & 15;
-
-			element_store(dst, done++, t->table[code] * bnb4_absmax(t, i >> t->block_log2), out);
-		}
+	return t->table[code] * bnb4_absmax(t, i >> t->block_log2);
 }
 
-static void bnb8_reference(void *dst, const struct bnb8_tensor *t, const struct kernel_rect *r, enum dtype out)
+static float bnb8_weight(const struct bnb8_tensor *t, uint32_t n, uint32_t k)
 {
-	size_t done = 0;
+	const int8_t code = (int8_t)t->codes[(size_t)n * t->columns + k];
+	const float product = (float)code * element_load(t->scales, n, DTYPE_F32);
 
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++) {
-			const int8_t code = (int8_t)t->codes[(size_t)n * t->columns + k];
-			const float product = (float)code * element_load(t->scales, n, DTYPE_F32);
-
-			element_store(dst, done++, product * bnb8_step, out);
-		}
+	return product * bnb8_step;
 }
 
-#define DEFINE_BNB(out, type)                                                                       \
-	static void bnb4_##out(void *dst, const struct bnb4_tensor *t, const struct kernel_rect *r) \
-	{                                                                                           \
-		bnb4_reference(dst, t, r, type);                                                    \
-	}                                                                                           \
-	static void bnb8_##out(void *dst, const struct bnb8_tensor *t, const struct kernel_rect *r) \
-	{                                                                                           \
-		bnb8_reference(dst, t, r, type);                                                    \
-	}
-
-DEFINE_BNB(f16, DTYPE_F16)
-DEFINE_BNB(bf16, DTYPE_BF16)
-DEFINE_BNB(f32, DTYPE_F32)
+DEFINE_REFERENCE(bnb4, bnb4_tensor, bnb4_weight)
+DEFINE_REFERENCE(bnb8, bnb8_tensor, bnb8_weight)
 
 void bnb_init(struct bnb_dsp *dsp)
 {

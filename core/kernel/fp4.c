@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
+#include "kernel/reference.h"
 
 static float fp4_code(const struct fp4_tensor *t, uint32_t n, uint32_t k)
 {
@@ -31,36 +31,13 @@ static float fp4_weight(const struct fp4_tensor *t, uint32_t n, uint32_t k)
 	return fp4_code(t, n, k) * scale;
 }
 
-static void fp4_reference(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r, enum dtype out)
+static float fp4_turned_weight(const struct fp4_tensor *t, uint32_t k, uint32_t n)
 {
-	size_t i = 0;
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
-			element_store(dst, i++, fp4_weight(t, n, k), out);
+	return fp4_weight(t, n, k);
 }
 
-static void fp4_reference_turned(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r, enum dtype out)
-{
-	size_t i = 0;
-
-	for (uint32_t k = r->row0; k < r->row0 + r->rows; k++)
-		for (uint32_t n = r->column0; n < r->column0 + r->columns; n++)
-			element_store(dst, i++, fp4_weight(t, n, k), out);
-}
-
-#define DEFINE_FP4(name, reference, type)                                                    \
-	static void name(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r) \
-	{                                                                                    \
-		reference(dst, t, r, type);                                                  \
-	}
-
-DEFINE_FP4(fp4_f16, fp4_reference, DTYPE_F16)
-DEFINE_FP4(fp4_bf16, fp4_reference, DTYPE_BF16)
-DEFINE_FP4(fp4_f32, fp4_reference, DTYPE_F32)
-DEFINE_FP4(fp4_turned_f16, fp4_reference_turned, DTYPE_F16)
-DEFINE_FP4(fp4_turned_bf16, fp4_reference_turned, DTYPE_BF16)
-DEFINE_FP4(fp4_turned_f32, fp4_reference_turned, DTYPE_F32)
+DEFINE_REFERENCE(fp4, fp4_tensor, fp4_weight)
+DEFINE_REFERENCE(fp4_turned, fp4_tensor, fp4_turned_weight)
 
 void fp4_init(struct fp4_dsp *dsp)
 {

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
+#include "kernel/reference.h"
 
 /* The contract, except the last rounding. */
 static float fp8_weight(const struct fp8_tensor *t, uint32_t n, uint32_t k)
@@ -19,29 +19,7 @@ static float fp8_weight(const struct fp8_tensor *t, uint32_t n, uint32_t k)
 	return t->divide ? value / scale : value * scale;
 }
 
-static void fp8_reference(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r, enum dtype out)
-{
-	size_t i = 0;
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
-			element_store(dst, i++, fp8_weight(t, n, k), out);
-}
-
-static void fp8_f16(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)
-{
-	fp8_reference(dst, t, r, DTYPE_F16);
-}
-
-static void fp8_bf16(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)
-{
-	fp8_reference(dst, t, r, DTYPE_BF16);
-}
-
-static void fp8_f32(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r)
-{
-	fp8_reference(dst, t, r, DTYPE_F32);
-}
+DEFINE_REFERENCE(fp8, fp8_tensor, fp8_weight)
 
 void fp8_init(struct fp8_dsp *dsp)
 {

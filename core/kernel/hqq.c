@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
+#include "kernel/reference.h"
 
 static uint32_t hqq_code(const struct hqq_tensor *t, uint64_t row, uint64_t column)
 {
@@ -27,29 +27,7 @@ static float hqq_weight(const struct hqq_tensor *t, uint32_t n, uint32_t k)
 	return level * element_load(t->scales, group, t->param_dtype);
 }
 
-static void hqq_rect(void *dst, const struct hqq_tensor *t, const struct kernel_rect *r, enum dtype out)
-{
-	size_t i = 0;
-
-	for (uint32_t n = r->row0; n < r->row0 + r->rows; n++)
-		for (uint32_t k = r->column0; k < r->column0 + r->columns; k++)
-			element_store(dst, i++, hqq_weight(t, n, k), out);
-}
-
-static void hqq_f16(void *dst, const struct hqq_tensor *t, const struct kernel_rect *r)
-{
-	hqq_rect(dst, t, r, DTYPE_F16);
-}
-
-static void hqq_bf16(void *dst, const struct hqq_tensor *t, const struct kernel_rect *r)
-{
-	hqq_rect(dst, t, r, DTYPE_BF16);
-}
-
-static void hqq_f32(void *dst, const struct hqq_tensor *t, const struct kernel_rect *r)
-{
-	hqq_rect(dst, t, r, DTYPE_F32);
-}
+DEFINE_REFERENCE(hqq, hqq_tensor, hqq_weight)
 
 hqq_fn *const hqq_reference[DTYPE_VIEWS] = {hqq_f16, hqq_bf16, hqq_f32};
 
