@@ -50,11 +50,6 @@ static uint32_t awq_min(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-ALWAYS_INLINE size_t awq_out_bytes(enum dtype out)
-{
-	return out == DTYPE_F32 ? 4 : 2;
-}
-
 static void awq_scales(float *to, const struct awq_tensor *t, const unsigned char *floats, size_t i, uint32_t n)
 {
 	if (t->scale_dtype == DTYPE_F16)
@@ -206,7 +201,7 @@ ALWAYS_INLINE void awq_expand_column(char *dst, const struct awq_stretch *s, con
 
 		nibble_table_build(&table, p->zero[g][c], p->scale[g][c], kind);
 		do
-			nibble_expand(dst + s->pieces[b].at * awq_out_bytes(out), awq_column(&blocks[b], w, i), &table,
+			nibble_expand(dst + s->pieces[b].at * out_bytes(out), awq_column(&blocks[b], w, i), &table,
 			    whole ? NIBBLE_CODES : s->pieces[b].count, out);
 		while (++b < s->count && s->pieces[b].group == g);
 	}
@@ -223,7 +218,7 @@ ALWAYS_INLINE void awq_prefetch(struct awq_stretch *s, size_t stride)
 ALWAYS_INLINE void awq_expand(const struct awq_job *job, const struct awq_tile *tile, struct awq_stretch *s,
     const struct awq_block *blocks, bool whole, enum dtype out)
 {
-	char *dst = tile->dst + (size_t)(s->k - job->r->column0) * awq_out_bytes(out);
+	char *dst = tile->dst + (size_t)(s->k - job->r->column0) * out_bytes(out);
 	const size_t stride = (size_t)job->t->out_features / 8 * 4;
 	struct awq_params params;
 
@@ -287,7 +282,7 @@ static uint32_t awq_lay_tiles(struct awq_tile tiles[AWQ_TILES], const struct awq
 
 ALWAYS_INLINE void awq_gemm(void *dst, const struct awq_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
-	const struct awq_job job = {t, r, dst, r->columns * awq_out_bytes(out)};
+	const struct awq_job job = {t, r, dst, r->columns * out_bytes(out)};
 	struct awq_tile tiles[AWQ_TILES];
 	uint32_t next;
 
@@ -321,7 +316,7 @@ ALWAYS_INLINE void awq_row_piece(char *dst, const struct awq_tensor *t, uint32_t
     const struct nibble_table *table, enum dtype out)
 {
 	const uint32_t before = piece.at % NIBBLE_CODES;
-	const size_t size = awq_out_bytes(out);
+	const size_t size = out_bytes(out);
 	unsigned char copy[16];
 	char spare[NIBBLE_CODES * sizeof(float)];
 	const unsigned char *src = awq_row_at(copy, t, n, piece.at - before);
@@ -350,13 +345,13 @@ ALWAYS_INLINE void awq_row_group(const struct awq_job *job, uint32_t n, uint32_t
 	nibble_table_build(&table, zero, scale, (struct nibble_kind){t->layout == AWQ_GEMV_FAST, out});
 	for (; piece.at < end; piece.at += piece.count) {
 		piece.count = awq_min(NIBBLE_CODES - piece.at % NIBBLE_CODES, end - piece.at);
-		awq_row_piece(dst + (size_t)(piece.at - column0) * awq_out_bytes(out), t, n, piece, &table, out);
+		awq_row_piece(dst + (size_t)(piece.at - column0) * out_bytes(out), t, n, piece, &table, out);
 	}
 }
 
 ALWAYS_INLINE void awq_gemv(void *dst, const struct awq_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
-	const struct awq_job job = {t, r, dst, r->columns * awq_out_bytes(out)};
+	const struct awq_job job = {t, r, dst, r->columns * out_bytes(out)};
 	const uint32_t first = r->column0 / t->group_size, last = (r->column0 + r->columns - 1) / t->group_size;
 	float zero[NIBBLE_RUN], scale[NIBBLE_RUN];
 
@@ -390,7 +385,7 @@ ALWAYS_INLINE void awq_fast_groups(const struct awq_job *job, uint32_t n, uint32
 
 ALWAYS_INLINE void awq_fast(void *dst, const struct awq_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
-	const struct awq_job job = {t, r, dst, r->columns * awq_out_bytes(out)};
+	const struct awq_job job = {t, r, dst, r->columns * out_bytes(out)};
 	const uint32_t first = r->column0 / t->group_size, last = (r->column0 + r->columns - 1) / t->group_size;
 	const uint32_t end = r->row0 + r->rows;
 

@@ -62,7 +62,7 @@ ALWAYS_INLINE void bnb4_look_up8(char *dst, const unsigned char *codes, const st
 ALWAYS_INLINE void bnb4_look_up(char *dst, const unsigned char *codes, size_t n, const struct bnb_outputs *outputs,
     enum dtype out)
 {
-	const size_t at_once = out == DTYPE_F32 ? 8 : 32, size = bnb_size(out);
+	const size_t at_once = out == DTYPE_F32 ? 8 : 32, size = out_bytes(out);
 	unsigned char last[16] = {0};
 	char buffer[64];
 	size_t i = 0;
@@ -102,7 +102,7 @@ ALWAYS_INLINE void bnb8_decode16(char *dst, const unsigned char *codes, __m256 s
 ALWAYS_INLINE void bnb8_decode(char *dst, const unsigned char *codes, size_t n, float scale, enum dtype out)
 {
 	const __m256 scales = _mm256_set1_ps(scale);
-	const size_t size = bnb_size(out);
+	const size_t size = out_bytes(out);
 	unsigned char last[16] = {0};
 	char buffer[64];
 	size_t i = 0;

@@ -29,11 +29,6 @@ ALWAYS_INLINE void bnb4_look_up(char *dst, const unsigned char *codes, size_t n,
 /* Decodes n codes that share a scale. */
 ALWAYS_INLINE void bnb8_decode(char *dst, const unsigned char *codes, size_t n, float scale, enum dtype out);
 
-ALWAYS_INLINE size_t bnb_size(enum dtype out)
-{
-	return out == DTYPE_F32 ? 4 : 2;
-}
-
 /* Codes `first` to first + n of one block. */
 ALWAYS_INLINE void bnb4_part(char *dst, const struct bnb4_tensor *t, uint64_t first, size_t n, float absmax,
     enum dtype out)
@@ -43,7 +38,7 @@ ALWAYS_INLINE void bnb4_part(char *dst, const struct bnb4_tensor *t, uint64_t fi
 
 	if (first % 2) { /* only the first part of a row of odd length */
 		element_store(dst, 0, t->table[*codes++ & 15] * absmax, out);
-		dst += bnb_size(out);
+		dst += out_bytes(out);
 		n--;
 	}
 	bnb4_look_up(dst, codes, n, &outputs, out);
@@ -83,7 +78,7 @@ ALWAYS_INLINE void bnb4_run(char *dst, const struct bnb4_tensor *t, uint64_t fir
 			const size_t here = (size_t)((stop < end ? stop : end) - first);
 
 			bnb4_part(dst, t, first, here, scales[i], out);
-			dst += here * bnb_size(out);
+			dst += here * out_bytes(out);
 			first += here;
 		}
 	}
@@ -97,7 +92,7 @@ ALWAYS_INLINE void bnb4_rows(char *dst, const struct bnb4_tensor *t, const struc
 	const uint32_t runs = whole ? 1 : r->rows;
 
 	for (uint32_t i = 0; i < runs; i++)
-		bnb4_run(dst + i * n * bnb_size(out), t, first + (uint64_t)i * t->columns, n, out);
+		bnb4_run(dst + i * n * out_bytes(out), t, first + (uint64_t)i * t->columns, n, out);
 }
 
 ALWAYS_INLINE void bnb8_rows(char *dst, const struct bnb8_tensor *t, const struct kernel_rect *r, enum dtype out)
@@ -107,7 +102,7 @@ ALWAYS_INLINE void bnb8_rows(char *dst, const struct bnb8_tensor *t, const struc
 
 		bnb8_decode(dst, t->codes + row * t->columns + r->column0, r->columns,
 		    element_load(t->scales, row, DTYPE_F32), out);
-		dst += r->columns * bnb_size(out);
+		dst += r->columns * out_bytes(out);
 	}
 }
 

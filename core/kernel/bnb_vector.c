@@ -45,7 +45,7 @@ ALWAYS_INLINE struct bnb_outputs outputs_of(const float *table, float absmax, en
 	}
 	UNROLL
 	for (unsigned i = 0; i < 4; i++)
-		if (i < bnb_size(out))
+		if (i < out_bytes(out))
 			outputs.byte[i] = gather_byte(value, i);
 	return outputs;
 }
@@ -92,13 +92,13 @@ ALWAYS_INLINE void bnb4_look_up32(char *dst, const unsigned char *codes, const s
 	high = (bytes16)((words4)both >> 4 & 0x0f0f0f0f);
 	low = both & 15;
 	bnb4_look_up16(dst, zip_low8(high, low), outputs, out);
-	bnb4_look_up16(dst + 16 * bnb_size(out), zip_high8(high, low), outputs, out);
+	bnb4_look_up16(dst + 16 * out_bytes(out), zip_high8(high, low), outputs, out);
 }
 
 ALWAYS_INLINE void bnb4_look_up(char *dst, const unsigned char *codes, size_t n, const struct bnb_outputs *outputs,
     enum dtype out)
 {
-	const size_t size = bnb_size(out);
+	const size_t size = out_bytes(out);
 	unsigned char last[16] = {0};
 	char buffer[128];
 	size_t i = 0;
@@ -130,14 +130,14 @@ ALWAYS_INLINE void bnb8_decode16(char *dst, const unsigned char *codes, float sc
 	half[1] = (halves8)zip_high8(none, of);
 	UNROLL
 	for (unsigned i = 0; i < 2; i++)
-		store_floats8(dst + i * 8 * bnb_size(out), bnb8_values(zip_low16((halves8)none, half[i]), scale),
+		store_floats8(dst + i * 8 * out_bytes(out), bnb8_values(zip_low16((halves8)none, half[i]), scale),
 		    bnb8_values(zip_high16((halves8)none, half[i]), scale), out, kind);
 }
 
 ALWAYS_INLINE void bnb8_decode_all(char *dst, const unsigned char *codes, size_t n, float scale, enum dtype out,
     enum floats_kind kind)
 {
-	const size_t size = bnb_size(out);
+	const size_t size = out_bytes(out);
 	unsigned char last[16] = {0};
 	char buffer[64];
 	size_t i = 0;

@@ -116,7 +116,7 @@ ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float 
 	    -1, 3, 4, 5, -1, 3, 4, 5, -1);
 	const __m256i second = _mm256_or_si256(_mm256_add_epi8(first, _mm256_set1_epi8(6)),
 	    _mm256_cmpgt_epi8(_mm256_setzero_si256(), first));
-	const size_t half = 8 * fp4_size(out);
+	const size_t half = 8 * out_bytes(out);
 
 	for (unsigned i = 0; i < 2; i++, codes += 12, dst += 2 * half) {
 		__m256i bytes;
@@ -154,7 +154,7 @@ ALWAYS_INLINE void fp4_zip4(__m256i to[4], const __m256i from[4])
 ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
 {
 	const uint32_t side = out == DTYPE_F32 ? 4 : 8;
-	const size_t pitch = FP4_TILE * fp4_size(out);
+	const size_t pitch = FP4_TILE * out_bytes(out);
 
 	for (size_t at = 0; at < pitch; at += 32) {
 		__m256i a[8], b[8];

@@ -115,7 +115,7 @@ ALWAYS_INLINE void fp4_zip4(__m512i to[4], const __m512i from[4])
 ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
 {
 	const uint32_t side = out == DTYPE_F32 ? 4 : 8;
-	const size_t pitch = FP4_TILE * fp4_size(out);
+	const size_t pitch = FP4_TILE * out_bytes(out);
 
 	for (size_t at = 0; at < pitch; at += 64) {
 		__m512i a[8], b[8];

@@ -50,11 +50,6 @@ struct fp4_decoder {
 	struct fp4_outputs outputs[256];
 };
 
-ALWAYS_INLINE size_t fp4_size(enum dtype out)
-{
-	return out == DTYPE_F32 ? 4 : 2;
-}
-
 static __attribute__((noinline)) void fp4_load_scales(const struct fp4_tensor *t, float scale[256])
 {
 	const float global = t->global ? element_load(t->global, 0, DTYPE_F32) : 1;
@@ -79,7 +74,7 @@ ALWAYS_INLINE void fp4_prepare(struct fp4_decoder *d, const struct fp4_tensor *t
 ALWAYS_INLINE void fp4_decode(char *dst, const struct fp4_decoder *d, const unsigned char *codes,
     const unsigned char *scales, uint32_t columns, enum dtype out)
 {
-	const size_t size = fp4_size(out);
+	const size_t size = out_bytes(out);
 	uint32_t k = 0;
 
 	if (d->t->group == FP4_UNIT) {
@@ -104,7 +99,7 @@ ALWAYS_INLINE void fp6_decode(char *dst, const struct fp4_decoder *d, const unsi
     const unsigned char *scales, uint32_t columns, enum dtype out)
 {
 	for (uint32_t k = 0; k < columns; k += FP4_UNIT, codes += FP4_UNIT / 4 * 3)
-		fp6_decode_unit(dst + k * fp4_size(out), codes, d->scale[*scales++], out);
+		fp6_decode_unit(dst + k * out_bytes(out), codes, d->scale[*scales++], out);
 }
 
 /* Columns of one row: whole groups. */
@@ -122,7 +117,7 @@ ALWAYS_INLINE void fp4_decode_row(char *dst, const struct fp4_decoder *d, size_t
 
 ALWAYS_INLINE void fp4_fill_rows(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
-	const size_t pitch = r->columns * fp4_size(out);
+	const size_t pitch = r->columns * out_bytes(out);
 	struct fp4_decoder d;
 
 	fp4_prepare(&d, t, out);
@@ -144,8 +139,8 @@ ALWAYS_INLINE size_t fp4_piece(uint32_t column, uint32_t side)
  * next. */
 ALWAYS_INLINE void fp4_turn(char *dst, size_t pitch, const char *tile, uint32_t first, uint32_t end, enum dtype out)
 {
-	const uint32_t side = 16 / (uint32_t)fp4_size(out);
-	const size_t band = side * FP4_TILE * fp4_size(out); /* bytes of so many rows, and of their pieces */
+	const uint32_t side = 16 / (uint32_t)out_bytes(out);
+	const size_t band = side * FP4_TILE * out_bytes(out); /* bytes of so many rows, and of their pieces */
 	char pieces[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
 
 	for (uint32_t i = 0; i < FP4_TILE / side; i++)
@@ -165,7 +160,7 @@ ALWAYS_INLINE void fp4_turn_rows(char *dst, const struct fp4_decoder *d, const s
 {
 	const uint32_t end = r->row0 + r->rows, left = r->column0 + r->columns - row;
 	const uint32_t rows = left < FP4_TILE ? left : FP4_TILE;
-	const size_t size = fp4_size(out), pitch = r->columns * size, line = FP4_TILE * size;
+	const size_t size = out_bytes(out), pitch = r->columns * size, line = FP4_TILE * size;
 	char tile[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
 	char turned[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
 

@@ -79,7 +79,7 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 	even = both & 15;
 	odd = both >> 4;
 	fp4_look_up16(dst, zip_low8(even, odd), first, out);
-	fp4_look_up16(dst + 16 * fp4_size(out), zip_high8(even, odd), second ? second : first, out);
+	fp4_look_up16(dst + 16 * out_bytes(out), zip_high8(even, odd), second ? second : first, out);
 }
 
 /* Values of codes of 6 bits, the rest of each element being 0. */
@@ -128,7 +128,7 @@ ALWAYS_INLINE void fp6_decode16(char *dst, const unsigned char *codes, float sca
 ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out)
 {
 	fp6_decode16(dst, codes, scale, out);
-	fp6_decode16(dst + 16 * fp4_size(out), codes + 12, scale, out);
+	fp6_decode16(dst + 16 * out_bytes(out), codes + 12, scale, out);
 }
 
 /* ---- turning ---- */
@@ -157,9 +157,9 @@ ALWAYS_INLINE void transpose8(halves8 to[8], const halves8 from[8])
 
 ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
 {
-	const size_t pitch = FP4_TILE * fp4_size(out);
+	const size_t pitch = FP4_TILE * out_bytes(out);
 
-	for (size_t at = 0; at < pitch; at += 16, pieces += 256 / fp4_size(out)) {
+	for (size_t at = 0; at < pitch; at += 16, pieces += 256 / out_bytes(out)) {
 		halves8 row[8], column[8];
 		words4 four[4], turned[4];
 

@@ -153,11 +153,6 @@ struct spare {
 	char bytes[COLUMNS][BLOCKS_AT_ONCE * BLOCK * sizeof(float)] __attribute__((aligned(64)));
 };
 
-ALWAYS_INLINE size_t out_bytes(enum dtype out)
-{
-	return out == DTYPE_F32 ? 4 : 2;
-}
-
 ALWAYS_INLINE struct tile tile_at(const struct strip *s, uint32_t k, enum dtype out)
 {
 	return (struct tile){s->dst + k * out_bytes(out), s->q->in_features * out_bytes(out), s->columns};

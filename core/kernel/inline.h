@@ -2,8 +2,11 @@
 #ifndef GPTQFS_INLINE_H
 #define GPTQFS_INLINE_H
 
-/* SIMD kernels are made by inlining the same functions with constant arguments. */
+#include <stddef.h>
 
+#include "base/dtype.h"
+
+/* SIMD kernels are made by inlining the same functions with constant arguments. */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /*
@@ -15,5 +18,11 @@
 #elif !defined(UNROLL)
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
+
+/* Returns the bytes of an element of output. */
+ALWAYS_INLINE size_t out_bytes(enum dtype out)
+{
+	return out == DTYPE_F32 ? 4 : 2;
+}
 
 #endif
