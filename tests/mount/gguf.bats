@@ -276,6 +276,18 @@ tensors["model.layers.0.self_attn.o_proj.bias"] = ["F32", [1], ints("<f", 1)]'
 	no_gguf self_attn.o_proj.bias
 }
 
+@test "biases of no float type are refused, whatever their bytes" {
+	local type
+
+	for type in F4 F6_E2M3 F6_E3M2 I8 BOOL F8_E8M0; do
+		change "
+bits = {'F4': 4, 'F6_E2M3': 6, 'F6_E3M2': 6}.get('$type', 8)
+n = tensors['model.layers.0.self_attn.o_proj.qweight'][1][1]
+tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * bits // 8)]"
+		no_gguf self_attn.o_proj.bias 'float type'
+	done
+}
+
 @test "a kind of rope that a GGUF file cannot tell" {
 	change 'config["rope_parameters"] = {"rope_type": "dynamic", "factor": 2}'
 	mount_model "$model" "$mnt"

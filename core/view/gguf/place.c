@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "file/guard.h"
 #include "tensor/encoding.h"
 
 /* ---- the model's tensors by name ---- */
@@ -245,17 +244,19 @@ static void scan_zero(void *ctx)
 		s->zero &= !(i % s->element == s->element - 1 ? s->data[i] & 0x7f : s->data[i]);
 }
 
-/* Returns 1 if the tensor is all zeros, 0 if not, or -EIO. */
+/* Returns 1 if the tensor has the checkpoint's own floats, all zero, 0 if not, or -EIO. */
 static int is_all_zero(const struct placer *p, const struct tensor *t)
 {
-	struct zero_scan s = {.element = 1};
+	struct source_file *file;
+	struct zero_scan s;
 
-	if (t->origin != TENSOR_STORED)
+	if (t->origin != TENSOR_STORED || !tensor_is_float(t))
 		return 0;
+	file = checkpoint_file(p->c, t->stored);
 	s.data = checkpoint_data(p->c, t->stored);
 	s.bytes = t->stored->bytes;
 	s.element = dtype_bytes(t->stored->dtype);
-	if (source_guard(scan_zero, &s))
+	if (inputs_guard(&(struct inputs){.files = &file, .count = 1}, scan_zero, &s))
 		return err_set(p->err, -EIO, "tensor %.200s cannot be read", t->name);
 	return s.zero;
 }
