@@ -125,6 +125,14 @@ no_gguf() {
 	grep -q '^Gguf_view: .*gguf/README' "$mnt/info"
 }
 
+@test "README counts modules by the type they get: gate and up share one" {
+	copy_model tiny-phi3-4b-g32
+	edit_model <<<'tensors["model.layers.0.mlp.gate_proj.g_idx"][2] = ints("<128i", *(i % 4 for i in range(128)))'
+	exact
+	grep -q ' F16 *2$' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
+	[[ $(grep -c 'act-order' "$mnt/gguf/README") = 1 ]] || fail "$(cat "$mnt/gguf/README")"
+}
+
 @test "any piece of the file is what it is in the whole file" {
 	find_model qwen2-yarn
 	mount_model "$source" "$mnt"

@@ -95,7 +95,6 @@ static int shape_encoded(struct plan_file *f, const struct tensor *t, struct ggu
 	*choice = (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "an adapter is merged into it"};
 	if (tensor_base(t) == t && gguf_choose(e, f->v->p.gguf_q2, choice))
 		return err_set(f->err, -EIO, "module %.200s cannot be read", e->module);
-	f->modules[choice->block]++;
 	f->units = choice->scales > f->units ? choice->scales : f->units;
 	if (choice->reason)
 		put_remark(&f->inexact, e->module, choice->reason);
@@ -114,6 +113,7 @@ static int shape_matrix(struct plan_file *f, const struct gguf_tensor *t, struct
 {
 	struct gguf_choice *choices = arena_alloc(&f->ts.arena, t->count, sizeof(*choices));
 	uint64_t quantized = 0;
+	size_t modules = 0;
 	int rc = choices ? 0 : err_memory(f->err);
 
 	for (size_t i = 0; rc == 0 && i < t->count; i++) {
@@ -125,9 +125,11 @@ static int shape_matrix(struct plan_file *f, const struct gguf_tensor *t, struct
 			one = (struct shaped){.block = choices[i].block, .dtype = DTYPE_F16};
 		}
 		quantized += e ? tensor_elements(t->parts[i]) : 0;
+		modules += e != NULL;
 		*out = i ? wider(*out, one) : one;
 	}
 	f->weights[out->block] += quantized;
+	f->modules[out->block] += modules;
 	out->choices = choices;
 	return rc;
 }
