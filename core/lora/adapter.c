@@ -346,10 +346,8 @@ static int take_tensors(struct adapter *a, struct checkpoint *c, const struct sa
 		e->t.shard = shard;
 		if (lora_name_parse(e->t.name, &c->arena, &e->name))
 			return err_memory(err);
-		if (e->name.role == LORA_IGNORED) {
-			a->ignored++;
+		if (e->name.role == LORA_IGNORED)
 			continue;
-		}
 		a->count++;
 		rc = check_entry(a, e, err);
 		if (rc == 0 && e->name.role < LORA_REPLACES)
@@ -411,7 +409,6 @@ int adapter_open(struct adapter *a, struct checkpoint *c, const struct lora_requ
 		rc = open_adapter_file(a, c, weights, &a->file, err);
 	if (rc == 0)
 		rc = read_tensors(a, c, err);
-	a->path = a->dir.path;
 	return adapter_code(rc);
 }
 

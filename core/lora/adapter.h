@@ -19,11 +19,9 @@ int lora_request_parse(const char *text, char **path, double *scale, struct gptq
 struct lora_entry {
 	struct lora_name name;
 	struct st_tensor t; /* its shard is the attached file's */
-	bool used;
 };
 
 struct adapter {
-	const char *path; /* canonical */
 	struct source_dir dir;
 	struct listing listing;
 	struct source_file file; /* of the tensors; mapped */
@@ -34,7 +32,7 @@ struct adapter {
 	struct lora_entry *entries; /* [count] by module, depth and role; those that are ignored left out */
 	size_t count;
 	/* What merging made of it, for reports. */
-	size_t modules, replaced, given_rows, ignored;
+	size_t modules, replaced, given_rows;
 	uint32_t rank_least, rank_most;
 	size_t other_ranks;  /* modules with another rank than the configuration tells */
 	const char *renamed; /* "model. as model.language_model.", or NULL */

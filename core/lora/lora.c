@@ -196,7 +196,6 @@ static int replace_tensor(struct merging *m, struct lora_entry *e, bool together
 	if (t->origin == TENSOR_ADAPTED && !place->replaced)
 		return adapter_refuse(m->a, e, m->err,
 		    "an adapter before it was added to %.200s, which it would replace; give this one first", t->name);
-	e->used = true;
 	m->a->replaced++;
 	if (place->replaced)
 		return 0;
@@ -338,11 +337,9 @@ static int add_group(struct merging *m, struct lora_entry *first, size_t count)
 	struct pair p;
 	int rc = pair_read(&p, m->a, first, count, m->err);
 
-	if (rc == 0)
-		rc = p.tokens ? give_rows(m, &p) : add_pair(m, &p);
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		first[i].used = true;
-	return rc;
+	if (rc)
+		return rc;
+	return p.tokens ? give_rows(m, &p) : add_pair(m, &p);
 }
 
 static bool same_group(const struct lora_name *a, const struct lora_name *b)
@@ -368,15 +365,6 @@ static int add_all(struct merging *m)
 
 /* ---- adapters ---- */
 
-/* That every tensor found its place is what this is about. */
-static int check_used(const struct merging *m)
-{
-	for (size_t i = 0; i < m->a->count; i++)
-		if (!m->a->entries[i].used)
-			return adapter_refuse(m->a, &m->a->entries[i], m->err, "it has no place in this model");
-	return 0;
-}
-
 static int merge_adapter(struct adapter *a, struct places *places, struct tying *tying, struct gptqfs_error *err)
 {
 	struct merging m = {a, places, tying, json_bool(json_get(a->config, "ensure_weight_tying"), false), err};
@@ -388,8 +376,6 @@ static int merge_adapter(struct adapter *a, struct places *places, struct tying 
 		rc = replace_all(&m);
 	if (rc == 0)
 		rc = add_all(&m);
-	if (rc == 0)
-		rc = check_used(&m);
 	if (rc == 0 && a->other_ranks)
 		checkpoint_warn(places->c,
 		    "%.300s: %zu modules have another rank than r tells; PEFT fails to load such an adapter",

@@ -26,7 +26,7 @@ static void adapters_tell_lines(struct sheet *s, const struct adapter *a)
 	snprintf(scale, sizeof(scale), "%.17g", a->scale.requested);
 	snprintf(rank, sizeof(rank), a->rank_least == a->rank_most ? "rank %u" : "rank %u to %u", a->rank_least,
 	    a->rank_most);
-	sheet_string(s, "Adapter", a->path, a->mlx ? "mlx-lm" : "PEFT");
+	sheet_string(s, "Adapter", a->dir.path, a->mlx ? "mlx-lm" : "PEFT");
 	sheet_string(s, "Adapter_base", base_name(a), "as the adapter names it");
 	sheet_string(s, "Adapter_scale", scale, scale_note(a));
 	sheet_number(s, "Adapter_modules", a->modules, a->modules ? rank : NULL);
@@ -41,7 +41,7 @@ static void adapters_tell_lines(struct sheet *s, const struct adapter *a)
 static void adapters_put_object(const struct adapter *a, struct text *out)
 {
 	text_string(out, "\n    {\"path\": ");
-	text_json_ascii(out, a->path);
+	text_json_ascii(out, a->dir.path);
 	text_printf(out, ", \"format\": \"%s\", \"base\": ", a->mlx ? "mlx-lm" : "PEFT");
 	if (base_name(a))
 		text_json_ascii(out, base_name(a));
@@ -109,7 +109,7 @@ void report_adapters(const struct lora *lora, struct sheet *s)
 	}
 	if (s->json)
 		text_string(s->out, "\n  ]");
-	sheet_string(s, "Tokenizer", lora->tokenizer.count ? lora->tokenizer.of->path : NULL,
+	sheet_string(s, "Tokenizer", lora->tokenizer.count ? lora->tokenizer.of->dir.path : NULL,
 	    lora->tokenizer.count ? NULL : "the model's own");
 	if (lora->untied)
 		sheet_string(s, "Untied", "embedding and head are two tensors, because the adapter changed one of them",
