@@ -197,7 +197,7 @@ static int examine_config(struct adapter *a, struct checkpoint *c, double scale,
 		    type ? "LORA" : "lora");
 	a->mlx = !type;
 	rc = refuse_config(a, err);
-	a->scale = (struct lora_scale){.file = a->config_name, .requested = scale};
+	a->scale = (struct lora_scale){.file = a->config_name, .whole = a->mlx, .requested = scale};
 	return rc ? rc : lora_scale_read(&a->scale, a->config, &c->arena, err);
 }
 

@@ -51,15 +51,14 @@ static int read_patterns(struct lora_scale *s, struct arena *arena, struct gptqf
 
 int lora_scale_read(struct lora_scale *s, const struct json *config, struct arena *arena, struct gptqfs_error *err)
 {
-	const struct json *alpha = json_get(config, "lora_alpha"), *mlx = json_get(config, "lora_parameters");
+	const struct json *alpha = json_get(config, "lora_alpha");
 
 	s->alpha = 8;
 	s->rslora = json_bool(json_get(config, "use_rslora"), false);
 	s->pattern = json_get(config, "alpha_pattern");
-	if (json_get(config, "fine_tune_type")) {
-		s->whole = true;
-		return scale_read_number(s, json_get(mlx, "scale"), "lora_parameters.scale", &s->alpha, err);
-	}
+	if (s->whole)
+		return scale_read_number(s, json_get(json_get(config, "lora_parameters"), "scale"),
+		    "lora_parameters.scale", &s->alpha, err);
 	if (alpha) {
 		int rc = scale_read_number(s, alpha, "lora_alpha", &s->alpha, err);
 

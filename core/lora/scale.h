@@ -18,7 +18,9 @@ struct lora_scale {
 	const struct pattern **compiled; /* of alpha_pattern's members */
 };
 
-/* Reads the configuration; `requested` and `file` must be set. -EBADMSG for what is no number or no pattern; -ENOMEM.
+/*
+ * Reads the configuration; `file`, `whole` and `requested` must be set. Returns 0; -EBADMSG for what is no number or no
+ * pattern; -ENOMEM.
  */
 int lora_scale_read(struct lora_scale *s, const struct json *config, struct arena *arena, struct gptqfs_error *err);
 

@@ -240,6 +240,16 @@ END
 	grep -q '^Adapter_renamed: *language_model.decoder. as model.$' "$mnt/info" || fail "$(cat "$mnt/info")"
 }
 
+@test "a PEFT adapter that names mlx-lm's key too has PEFT's scale" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/a"
+	jq '.fine_tune_type = "lora" | .lora_parameters.scale = 20' "$adapter/adapter_config.json" >"$BATS_TEST_TMPDIR/a/adapter_config.json"
+	expected=$merged/tiny-qwen2-4b-g64-asym+qwen2-tied-head
+	mount_model -o "lora=$BATS_TEST_TMPDIR/a,view=fp16" "$source" "$mnt"
+	compare_view "$mnt" F16
+}
+
 @test "the adapter's tokenizer takes the place of the model's" {
 	find_model tiny-qwen2-4b-g64-asym
 	find_adapter qwen2-tied-head
