@@ -358,24 +358,18 @@ static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
 
 /* ---- configuration ---- */
 
-/* Reads a file with a JSON object; the text goes to the arena. */
-static int read_object(struct checkpoint *c, struct source_file *f, struct json_text *text, struct json **json,
-    struct gptqfs_error *err)
+int checkpoint_read_object(struct source_file *f, char **text, struct json **json, struct gptqfs_error *err)
 {
-	char *data;
-	int rc = source_file_slurp(f, CHECKPOINT_CONFIG_MAX, &data, err);
+	const size_t len = (size_t)f->stat.st_size;
+	int rc = source_file_slurp(f, CHECKPOINT_CONFIG_MAX, text, err);
 
-	if (rc)
-		return rc;
-	*text = (struct json_text){arena_strndup(&c->arena, data, (size_t)f->stat.st_size), (size_t)f->stat.st_size};
-	free(data);
-	if (!text->at)
-		return err_memory(err);
-	rc = header_check(f, text->at, text->len, err);
+	*json = NULL;
 	if (rc == 0)
-		rc = json_check_python(*text, f->name, err);
+		rc = header_check(f, *text, len, err);
 	if (rc == 0)
-		rc = json_parse(*text, f->name, json, err);
+		rc = json_check_python((struct json_text){*text, len}, f->name, err);
+	if (rc == 0)
+		rc = json_parse((struct json_text){*text, len}, f->name, json, err);
 	if (rc == 0 && !json_is_object(*json)) {
 		json_free(*json);
 		*json = NULL;
@@ -388,16 +382,31 @@ static int read_quant_file(struct checkpoint *c, const char *name, struct gptqfs
 {
 	struct checkpoint_json *out = &c->quant_files[c->quant_file_count];
 	struct source_file f;
-	struct json_text text;
+	char *text;
 	int rc = source_file_open(&c->dir, name, &f, err);
 
 	if (rc)
 		return rc == -ELOOP ? -EBADMSG : rc;
 	out->name = name;
-	rc = read_object(c, &f, &text, &out->json, err);
+	rc = checkpoint_read_object(&f, &text, &out->json, err);
 	if (rc == 0)
 		c->quant_file_count++;
+	free(text);
 	source_file_close(&f);
+	return rc;
+}
+
+static int read_config(struct checkpoint *c, struct gptqfs_error *err)
+{
+	const size_t len = (size_t)c->config.stat.st_size;
+	char *text;
+	int rc = checkpoint_read_object(&c->config, &text, &c->config_json, err);
+
+	if (rc == 0) {
+		c->config_text = (struct json_text){arena_strndup(&c->arena, text, len), len};
+		rc = c->config_text.at ? 0 : err_memory(err);
+	}
+	free(text);
 	return rc;
 }
 
@@ -414,7 +423,7 @@ static int read_configs(struct checkpoint *c, struct gptqfs_error *err)
 		rc = source_file_open(&c->dir, "config.json", &c->config, err);
 	if (rc || c->config.fd < 0)
 		return rc == -ELOOP ? -EBADMSG : rc;
-	return read_object(c, &c->config, &c->config_text, &c->config_json, err);
+	return read_config(c, err);
 }
 
 /* ---- what passes through ---- */

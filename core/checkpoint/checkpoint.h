@@ -71,6 +71,12 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
     struct gptqfs_error *err);
 void checkpoint_close(struct checkpoint *c);
 
+/*
+ * Reads a configuration, which must be a JSON object. The text, NULL if it cannot be read, is to be freed by the caller
+ * in any case. Returns 0, -EBADMSG, -ENOMEM or what source_file_slurp does.
+ */
+int checkpoint_read_object(struct source_file *f, char **text, struct json **json, struct gptqfs_error *err);
+
 /* Returns the tensor of that name, or NULL. */
 const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 

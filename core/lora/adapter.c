@@ -113,19 +113,6 @@ static int open_adapter_file(struct adapter *a, struct checkpoint *c, const char
 
 /* ---- the configuration ---- */
 
-static int parse_config(struct adapter *a, const struct source_file *f, struct json_text text, struct gptqfs_error *err)
-{
-	int rc = header_check(f, text.at, text.len, err);
-
-	if (rc == 0)
-		rc = json_check_python(text, f->name, err);
-	if (rc == 0)
-		rc = json_parse(text, f->name, &a->config, err);
-	if (rc == 0 && !json_is_object(a->config))
-		rc = err_set(err, -EBADMSG, "%s: expected a JSON object; fetch the file again", f->name);
-	return rc;
-}
-
 static int read_config(struct adapter *a, struct checkpoint *c, struct gptqfs_error *err)
 {
 	struct source_file f = {.fd = -1};
@@ -133,9 +120,7 @@ static int read_config(struct adapter *a, struct checkpoint *c, struct gptqfs_er
 	int rc = open_adapter_file(a, c, CONFIG_NAME, &f, err);
 
 	if (rc == 0)
-		rc = source_file_slurp(&f, CHECKPOINT_CONFIG_MAX, &text, err);
-	if (rc == 0)
-		rc = parse_config(a, &f, (struct json_text){text, (size_t)f.stat.st_size}, err);
+		rc = checkpoint_read_object(&f, &text, &a->config, err);
 	a->config_name = f.name;
 	free(text);
 	source_file_close(&f);
