@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,11 +16,13 @@ static int by_variant_name(const void *a, const void *b)
 	return strcmp(((const struct variant *)a)->name, ((const struct variant *)b)->name);
 }
 
-static bool holds_adapter(struct arena *arena, int dirfd, const char *name)
+static bool holds_adapter(int dirfd, const char *name)
 {
-	const char *config = arena_printf(arena, "%s/adapter_config.json", name);
+	char config[NAME_MAX + sizeof("/adapter_config.json")];
 
-	return name[0] != '.' && config && faccessat(dirfd, config, F_OK, 0) == 0;
+	return name[0] != '.' &&
+	       snprintf(config, sizeof(config), "%s/adapter_config.json", name) < (int)sizeof(config) &&
+	       faccessat(dirfd, config, F_OK, 0) == 0;
 }
 
 static int variants_list(struct variants *v, struct arena *arena, DIR *dir, struct gptqfs_error *err)
@@ -29,7 +33,7 @@ static int variants_list(struct variants *v, struct arena *arena, DIR *dir, stru
 	if (!v->list)
 		return err_memory(err);
 	while (errno = 0, (entry = readdir(dir))) {
-		if (!holds_adapter(arena, dirfd(dir), entry->d_name))
+		if (!holds_adapter(dirfd(dir), entry->d_name))
 			continue;
 		if (v->count == VARIANTS_MAX)
 			return err_set(err, -EBADMSG, "%s: more than %d adapters; give a directory of fewer", v->path,
