@@ -60,8 +60,7 @@ int adapter_refuse(const struct adapter *a, const struct lora_entry *e, struct g
 	    shape, why);
 }
 
-/* What is not there is a fault of the adapter, not of the model. */
-static int adapter_code(int rc)
+int adapter_code(int rc)
 {
 	return rc == -ENOENT || rc == -ENOTDIR || rc == -EACCES || rc == -ELOOP ? -EBADMSG : rc;
 }

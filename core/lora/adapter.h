@@ -46,6 +46,10 @@ struct adapter {
 int adapter_open(struct adapter *a, struct checkpoint *c, const struct lora_request *request, struct gptqfs_error *err);
 void adapter_close(struct adapter *a);
 
+/* Returns -EBADMSG for codes of what is not there or cannot be opened: a fault of the adapter, not of the model. Others
+ * as they are. */
+int adapter_code(int rc);
+
 /* Refuses a tensor of the adapter: `found` and `needed` complete "tensor X [8, 320] ...". Returns -EBADMSG. */
 __attribute__((format(printf, 4, 5))) int adapter_refuse(const struct adapter *a, const struct lora_entry *e,
     struct gptqfs_error *err, const char *fmt, ...);

@@ -40,7 +40,7 @@ int tokenizer_open(struct tokenizer *t, const struct adapter *a, struct arena *a
 		rc = source_file_open(&a->dir, l->names[i], &files[t->count], err);
 		t->count += rc == 0;
 	}
-	return rc == -ENOENT || rc == -EACCES || rc == -ELOOP ? -EBADMSG : rc;
+	return adapter_code(rc);
 }
 
 void tokenizer_close(struct tokenizer *t)

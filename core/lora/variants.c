@@ -87,7 +87,7 @@ int variants_open(struct variants *v, struct checkpoint *c, const struct lora_op
 		v->list[i].tensors = *base;
 		rc = open_variant(v, i, c, options->base_tokenizer, err);
 	}
-	return rc == -ENOENT || rc == -ENOTDIR || rc == -EACCES ? -EBADMSG : rc;
+	return adapter_code(rc);
 }
 
 void variants_close(struct variants *v)
