@@ -29,12 +29,10 @@ struct merging {
 static bool is_known(const struct merging *m, const struct lora_entry *e)
 {
 	const bool replaces = e->name.role == LORA_REPLACES;
-	const size_t len = strlen(e->name.module);
 
 	if (places_find(m->places, e->name.module, replaces ? e->name.leaf : "weight"))
 		return true;
-	if (m->tying->tied && m->tying->head && strncmp(m->tying->head, e->name.module, len) == 0 &&
-	    strcmp(m->tying->head + len, ".weight") == 0)
+	if (m->tying->tied && tying_is_head(m->tying, e->name.module))
 		return true;
 	return !replaces && ends_with(e->name.module, "experts") && places_has_below(m->places, e->name.module);
 }
@@ -101,6 +99,18 @@ static int check_names(struct merging *m)
 	    count, count > 1 ? "s" : "");
 }
 
+/* The place that a tensor of the adapter changes, NULL if the model has none. */
+static int find_changed(const struct merging *m, const struct lora_entry *e, bool together, struct place **place)
+{
+	if (e->name.role == LORA_REPLACES && strcmp(e->name.leaf, "weight") != 0) {
+		*place = places_find(m->places, e->name.module, e->name.leaf);
+		return 0;
+	}
+	if (tying_find(m->tying, e->name.module, together, place))
+		return adapter_refuse(m->a, e, m->err, "an adapter before it changed embedding and head together");
+	return 0;
+}
+
 /* ---- replaced tensors ---- */
 
 struct comparison {
@@ -134,57 +144,36 @@ static bool same_shape(const struct st_tensor *s, const struct tensor *t, bool r
 	return true;
 }
 
-static struct lora_entry *find_replacement(const struct merging *m, const char *module)
-{
-	for (size_t i = 0; i < m->a->count; i++) {
-		struct lora_entry *e = &m->a->entries[i];
-
-		if (e->name.role == LORA_REPLACES && strcmp(e->name.module, module) == 0 &&
-		    strcmp(e->name.leaf, "weight") == 0)
-			return e;
-	}
-	return NULL;
-}
-
 /* True if the adapter holds both the embedding and the head of a tied model, and they are equal. */
 static bool replaces_both_alike(const struct merging *m)
 {
-	const struct tying *t = m->tying;
-	const char *name = t->embedding ? t->embedding->name : NULL;
-	struct lora_entry *embedding = NULL, *head = NULL;
+	const struct lora_entry *embedding = NULL, *head = NULL;
 
-	for (size_t i = 0; name && i < m->a->count; i++) {
-		struct lora_entry *e = &m->a->entries[i];
+	for (size_t i = 0; m->tying->embedding && i < m->a->count; i++) {
+		const struct lora_entry *e = &m->a->entries[i];
 
 		if (e->name.role != LORA_REPLACES || strcmp(e->name.leaf, "weight") != 0)
 			continue;
-		if (places_find(m->places, e->name.module, "weight") == t->embedding)
+		if (places_find(m->places, e->name.module, "weight") == m->tying->embedding)
 			embedding = e;
-	}
-	if (embedding && t->head) {
-		char module[128];
-
-		snprintf(module, sizeof(module), "%.*s", (int)(strlen(t->head) - strlen(".weight")), t->head);
-		head = find_replacement(m, module);
+		if (tying_is_head(m->tying, e->name.module))
+			head = e;
 	}
 	return embedding && head && is_same(m->places->c, &embedding->t, &head->t);
 }
 
-static struct place *find_replaced(const struct merging *m, const struct lora_entry *e, bool together, int *rc)
-{
-	*rc = 0;
-	return strcmp(e->name.leaf, "weight") == 0 ? tying_find(m->tying, e->name.module, together, rc)
-	                                           : places_find(m->places, e->name.module, e->name.leaf);
-}
-
 static int replace_tensor(struct merging *m, struct lora_entry *e, bool together)
 {
-	int rc;
-	struct place *place = find_replaced(m, e, together, &rc);
-	const bool vocabulary = place && (place == m->tying->embedding || place == &m->places->head ||
-					     (m->tying->head && strcmp(place->name, m->tying->head) == 0));
-	struct tensor *t = place ? place->t : NULL;
+	bool vocabulary;
+	struct place *place;
+	struct tensor *t;
+	int rc = find_changed(m, e, together, &place);
 
+	if (rc)
+		return rc;
+	t = place ? place->t : NULL;
+	vocabulary =
+	    place && (place == m->tying->embedding || (m->tying->head && strcmp(place->name, m->tying->head) == 0));
 	if (!t)
 		return adapter_refuse(m->a, e, m->err, "the model has no tensor that it could replace");
 	if (!tensor_is_float(t) || !same_shape(&e->t, t, !vocabulary))
@@ -276,12 +265,15 @@ static int read_indices(const struct merging *m, const struct lora_entry *e, con
 static int give_rows(struct merging *m, struct pair *p)
 {
 	struct lora_entry *e = p->tokens;
-	int rc;
-	struct place *place = tying_find(m->tying, p->module, true, &rc);
 	const struct adapted_layer none = {NULL, &m->a->file, e->t.bytes};
 	struct adapted_given given = {0};
-	struct tensor *t = place ? place->t : NULL;
+	struct place *place;
+	struct tensor *t;
+	int rc = find_changed(m, e, true, &place);
 
+	if (rc)
+		return rc;
+	t = place ? place->t : NULL;
 	if (!t || t->ndim != 2 || e->t.ndim != 2 || t->shape[1] != e->t.shape[1] || !tensor_is_float(t) ||
 	    !tensor_elements(t) || t->shape[1] > ADAPTED_COLUMNS_MAX ||
 	    (t->origin != TENSOR_STORED && t->origin != TENSOR_ENCODED))
@@ -315,11 +307,11 @@ static void note_rank(struct adapter *a, uint32_t rank)
 
 static int add_pair(struct merging *m, struct pair *p)
 {
-	int rc;
-	struct place *place = tying_find(m->tying, p->module, m->together, &rc);
+	struct place *place;
+	int rc = find_changed(m, p->a, m->together, &place);
 
 	if (rc)
-		return adapter_refuse(m->a, p->a, m->err, "an adapter before it changed embedding and head together");
+		return rc;
 	if (!place) {
 		rc = pair_add_experts(p, m->places, m->err);
 		note_rank(m->a, p->rank);

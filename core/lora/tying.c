@@ -45,24 +45,27 @@ static void tying_untie(struct tying *t)
 	p->head = (struct place){t->head, head, false, NULL};
 }
 
-struct place *tying_find(struct tying *t, const char *module, bool together, int *rc)
+bool tying_is_head(const struct tying *t, const char *module)
 {
-	struct place *found = places_find(t->places, module, "weight");
-	const bool is_head = t->head && strncmp(t->head, module, strlen(module)) == 0 &&
-	                     strcmp(t->head + strlen(module), ".weight") == 0;
+	const size_t len = strlen(module);
 
-	*rc = 0;
-	if (!t->tied || t->untied || !t->embedding || (!is_head && found != t->embedding))
-		return found;
-	if (together)
-		return t->embedding;
-	if (t->embedding->t->origin == TENSOR_ADAPTED) {
-		/* An adapter before changed both. */
-		*rc = -ENOTSUP;
-		return NULL;
+	return t->head && strncmp(t->head, module, len) == 0 && strcmp(t->head + len, ".weight") == 0;
+}
+
+int tying_find(struct tying *t, const char *module, bool together, struct place **place)
+{
+	*place = places_find(t->places, module, "weight");
+	if (!t->tied || t->untied || !t->embedding || (!tying_is_head(t, module) && *place != t->embedding))
+		return 0;
+	if (together) {
+		*place = t->embedding;
+		return 0;
 	}
+	if (t->embedding->t->origin == TENSOR_ADAPTED)
+		return -ENOTSUP;
 	tying_untie(t);
-	return places_find(t->places, module, "weight");
+	*place = places_find(t->places, module, "weight");
+	return 0;
 }
 
 int tying_check(const struct tying *t, uint64_t *rows, struct gptqfs_error *err)

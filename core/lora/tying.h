@@ -20,11 +20,14 @@ struct tying {
 
 void tying_open(struct tying *t, struct places *p);
 
+/* Returns true if MODULE.weight is the head's name. */
+bool tying_is_head(const struct tying *t, const char *module);
+
 /*
- * Returns the place that a tensor MODULE.weight of an adapter changes, having untied the two if that is needed; NULL if
- * the model has none. `together`: the adapter changes both.
+ * Finds the place that a tensor MODULE.weight of an adapter changes, having untied the two if that is needed; NULL if
+ * the model has none. `together`: the adapter changes both. Returns 0, or -ENOTSUP if one before changed both.
  */
-struct place *tying_find(struct tying *t, const char *module, bool together, int *rc);
+int tying_find(struct tying *t, const char *module, bool together, struct place **place);
 
 /* Checks, after all adapters, that both have as many rows: *rows is how many the embedding has. Returns 0 or -EBADMSG.
  */

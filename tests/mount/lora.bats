@@ -309,6 +309,24 @@ END
 	[[ $output = *"DoRA does not go with a second adapter"* ]] || fail "$output"
 }
 
+@test "a head that an adapter before changed together with the embedding is not replaced" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-tied-head
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/both"
+	jq '.ensure_weight_tying = true' "$adapter/adapter_config.json" >"$BATS_TEST_TMPDIR/both/adapter_config.json"
+	cp -r "$adapter" "$BATS_TEST_TMPDIR/head"
+	python3 - "$BATS_TEST_TMPDIR/head/adapter_model.safetensors" <<'END'
+import json, struct, sys
+text = json.dumps({"base_model.model.lm_head.weight": {
+    "dtype": "F32", "shape": [256, 128], "data_offsets": [0, 256 * 128 * 4]}}).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + bytes(256 * 128 * 4))
+END
+	run -0 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/both" "$source"
+	run -0 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/head" "$source"
+	run -3 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/both,lora=$BATS_TEST_TMPDIR/head" "$source"
+	[[ $output = *"lm_head.weight"*"an adapter before it changed embedding and head together"* ]] || fail "$output"
+}
+
 @test "faulty adapters are refused, each by what is wrong" {
 	find_model tiny-qwen2-4b-g64-asym
 	find_adapter qwen2-tied-head
