@@ -90,7 +90,6 @@ int matrix_rows(struct encoded *e, const struct kernels *k, enum dtype out, stru
 	    .row_bytes = row_bytes,
 	    .tile_rows = generator_tile_rows(row_bytes),
 	    .step = ops->cut ? generator_step(ops->cut * width) : 0,
-	    .run_rows = ops->run_rows,
 	    .inputs = {e->files, e->file_count, ops->scattered ? &e->resident : NULL},
 	};
 	for (int i = 0; i + 2 < e->ndim; i++)
