@@ -17,7 +17,7 @@ struct affine_module {
 	uint8_t bits; /* that the producer speaks of: of codes in bytes there may be fewer than 8 */
 };
 
-/* Members of struct encoding. `codes` is for weights with zeros. */
+/* Members of struct encoding. `codes`, `units` and `levels` are for weights with zeros. */
 extern const struct matrix_ops affine_matrix_ops;
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
@@ -26,6 +26,19 @@ void affine_levels(const struct encoded *e, struct code_levels *out);
 void affine_describe(const struct encoded *e, struct facts *out);
 void affine_summarize(const struct encoded *e, struct text *out);
 void affine_examine(const struct encoded *e, struct findings *out);
+
+/* Initialisers of a struct encoding: what all have; weights with zeros; weights with biases. */
+#define AFFINE_MEMBERS(label, names)                                                         \
+	.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &affine_matrix_ops, \
+	.describe = affine_describe, .summarize = affine_summarize, .examine = affine_examine
+#define AFFINE_ENCODING(label, names)                                                                                \
+	{                                                                                                            \
+		AFFINE_MEMBERS(label, names), .codes = affine_codes, .units = affine_units, .levels = affine_levels, \
+	}
+#define AFFINE_BIASES_ENCODING(label, names) \
+	{                                    \
+		AFFINE_MEMBERS(label, names) \
+	}
 
 /* True if a model's configuration has this as the width of something that its layers read. */
 bool affine_is_width(const struct json *config, uint64_t columns);

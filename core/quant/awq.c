@@ -191,42 +191,15 @@ static void awq_examine(const struct encoded *e, struct findings *out)
 	findings_add_scales(out, &scales);
 }
 
-static const struct encoding awq_gemm_encoding = {
-    .name = "AWQ",
-    .suffixes = suffixes,
-    .rows = matrix_rows,
-    .matrix = &awq_gemm_matrix,
-    .codes = awq_codes,
-    .units = awq_units,
-    .levels = awq_levels,
-    .describe = awq_describe,
-    .summarize = awq_summarize,
-    .examine = awq_examine,
-};
+#define AWQ_MEMBERS(ops)                                                                                    \
+	.name = "AWQ", .suffixes = suffixes, .rows = matrix_rows, .matrix = &ops, .describe = awq_describe, \
+	.summarize = awq_summarize, .examine = awq_examine
+#define AWQ_CODES .codes = awq_codes, .units = awq_units, .levels = awq_levels
 
-static const struct encoding awq_gemv_encoding = {
-    .name = "AWQ",
-    .suffixes = suffixes,
-    .rows = matrix_rows,
-    .matrix = &awq_gemv_matrix,
-    .codes = awq_codes,
-    .units = awq_units,
-    .levels = awq_levels,
-    .describe = awq_describe,
-    .summarize = awq_summarize,
-    .examine = awq_examine,
-};
-
+static const struct encoding awq_gemm_encoding = {AWQ_MEMBERS(awq_gemm_matrix), AWQ_CODES};
+static const struct encoding awq_gemv_encoding = {AWQ_MEMBERS(awq_gemv_matrix), AWQ_CODES};
 /* Zeros that are floats are no codes. */
-static const struct encoding awq_fast_encoding = {
-    .name = "AWQ",
-    .suffixes = suffixes,
-    .rows = matrix_rows,
-    .matrix = &awq_gemv_matrix,
-    .describe = awq_describe,
-    .summarize = awq_summarize,
-    .examine = awq_examine,
-};
+static const struct encoding awq_fast_encoding = {AWQ_MEMBERS(awq_gemv_matrix)};
 
 /* ---- the configuration ---- */
 

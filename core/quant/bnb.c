@@ -160,24 +160,14 @@ static const char *const fp4_suffixes[] = {
     ".weight", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__fp4", NULL};
 static const char *const int8_suffixes[] = {".weight", ".SCB", ".weight_format", NULL};
 
-static const struct encoding nf4_encoding = {
-    .name = "bnb-nf4",
-    .suffixes = nf4_suffixes,
-    .rows = matrix_rows,
-    .matrix = &bnb4_matrix,
-    .describe = bnb4_describe,
-    .summarize = bnb4_summarize,
-    .examine = bnb4_examine,
-};
-static const struct encoding fp4_encoding = {
-    .name = "bnb-fp4",
-    .suffixes = fp4_suffixes,
-    .rows = matrix_rows,
-    .matrix = &bnb4_matrix,
-    .describe = bnb4_describe,
-    .summarize = bnb4_summarize,
-    .examine = bnb4_examine,
-};
+#define BNB4_ENCODING(label, names)                                                              \
+	{                                                                                        \
+		.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &bnb4_matrix,   \
+		.describe = bnb4_describe, .summarize = bnb4_summarize, .examine = bnb4_examine, \
+	}
+
+static const struct encoding nf4_encoding = BNB4_ENCODING("bnb-nf4", nf4_suffixes),
+			     fp4_encoding = BNB4_ENCODING("bnb-fp4", fp4_suffixes);
 static const struct encoding int8_encoding = {
     .name = "bnb-int8",
     .suffixes = int8_suffixes,

@@ -19,31 +19,8 @@ enum gemma_part { GEMMA_CODES, GEMMA_SCALE };
 static const char *const weight_suffixes[] = {".weight", ".weight_scale", NULL};
 static const char *const embedding_suffixes[] = {".embedding_quantized", ".embedding_scale", NULL};
 
-static const struct encoding weight_encoding = {
-    .name = "Gemma",
-    .suffixes = weight_suffixes,
-    .rows = matrix_rows,
-    .matrix = &affine_matrix_ops,
-    .codes = affine_codes,
-    .units = affine_units,
-    .levels = affine_levels,
-    .describe = affine_describe,
-    .summarize = affine_summarize,
-    .examine = affine_examine,
-};
-
-static const struct encoding embedding_encoding = {
-    .name = "Gemma",
-    .suffixes = embedding_suffixes,
-    .rows = matrix_rows,
-    .matrix = &affine_matrix_ops,
-    .codes = affine_codes,
-    .units = affine_units,
-    .levels = affine_levels,
-    .describe = affine_describe,
-    .summarize = affine_summarize,
-    .examine = affine_examine,
-};
+static const struct encoding weight_encoding = AFFINE_ENCODING("Gemma", weight_suffixes),
+			     embedding_encoding = AFFINE_ENCODING("Gemma", embedding_suffixes);
 
 struct gemma_pattern {
 	const char *text;

@@ -24,25 +24,8 @@ enum mlx_part { MLX_WEIGHT, MLX_SCALES, MLX_BIASES };
 static const char *const affine_suffixes[] = {".weight", ".scales", ".biases", NULL};
 static const char *const metal_suffixes[] = {".weight", ".scales", ".qbiases", NULL};
 
-static const struct encoding mlx_encoding = {
-    .name = "MLX",
-    .suffixes = affine_suffixes,
-    .rows = matrix_rows,
-    .matrix = &affine_matrix_ops,
-    .describe = affine_describe,
-    .summarize = affine_summarize,
-    .examine = affine_examine,
-};
-
-static const struct encoding metal_encoding = {
-    .name = "MLX",
-    .suffixes = metal_suffixes,
-    .rows = matrix_rows,
-    .matrix = &affine_matrix_ops,
-    .describe = affine_describe,
-    .summarize = affine_summarize,
-    .examine = affine_examine,
-};
+static const struct encoding mlx_encoding = AFFINE_BIASES_ENCODING("MLX", affine_suffixes),
+			     metal_encoding = AFFINE_BIASES_ENCODING("MLX", metal_suffixes);
 
 /* ---- models ---- */
 

@@ -23,31 +23,8 @@ static const char *const packed_suffixes[] = {
 static const char *const bytes_suffixes[] = {
     ".weight", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx", NULL};
 
-static const struct encoding packed_encoding = {
-    .name = "compressed-tensors",
-    .suffixes = packed_suffixes,
-    .rows = matrix_rows,
-    .matrix = &affine_matrix_ops,
-    .codes = affine_codes,
-    .units = affine_units,
-    .levels = affine_levels,
-    .describe = affine_describe,
-    .summarize = affine_summarize,
-    .examine = affine_examine,
-};
-
-static const struct encoding bytes_encoding = {
-    .name = "compressed-tensors",
-    .suffixes = bytes_suffixes,
-    .rows = matrix_rows,
-    .matrix = &affine_matrix_ops,
-    .codes = affine_codes,
-    .units = affine_units,
-    .levels = affine_levels,
-    .describe = affine_describe,
-    .summarize = affine_summarize,
-    .examine = affine_examine,
-};
+static const struct encoding packed_encoding = AFFINE_ENCODING("compressed-tensors", packed_suffixes),
+			     bytes_encoding = AFFINE_ENCODING("compressed-tensors", bytes_suffixes);
 
 struct compressed_opener {
 	struct opening *o;
