@@ -59,6 +59,12 @@ static inline size_t dtype_bytes(enum dtype dtype)
 	return dtype_bits(dtype) / 8;
 }
 
+/* True for F16, BF16 and F32, the types that dense views and most scales have. */
+static inline bool dtype_is_view(enum dtype dtype)
+{
+	return dtype < DTYPE_VIEWS;
+}
+
 /* True for F16, BF16, F32 and F64, which views cast. Not for F8: it may have scales. */
 static inline bool dtype_is_cast(enum dtype dtype)
 {

@@ -10,11 +10,6 @@ static const struct affine_matrix *affine_of(const struct encoded *e)
 	return &((const struct affine_module *)e)->m;
 }
 
-bool affine_is_scale(const struct st_tensor *t)
-{
-	return t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16 || t->dtype == DTYPE_F32;
-}
-
 bool affine_is_width(const struct json *config, uint64_t columns)
 {
 	static const char *const keys[] = {"hidden_size", "intermediate_size", "moe_intermediate_size",

@@ -43,7 +43,4 @@ void affine_examine(const struct encoded *e, struct findings *out);
 /* True if a model's configuration has this as the width of something that its layers read. */
 bool affine_is_width(const struct json *config, uint64_t columns);
 
-/* True if the type is one that scales and biases may have. */
-bool affine_is_scale(const struct st_tensor *t);
-
 #endif

@@ -279,11 +279,6 @@ static bool awq_is_matrix(const struct st_tensor *t)
 	return t->ndim == 2 && t->shape[0] && t->shape[1];
 }
 
-static bool is_scale_dtype(const struct st_tensor *t)
-{
-	return t->dtype == DTYPE_F16 || t->dtype == DTYPE_BF16 || t->dtype == DTYPE_F32;
-}
-
 /* The stored tensors of a module. */
 struct awq_parts {
 	const struct st_tensor *part[3]; /* [enum awq_part] scales and zeros may be NULL */
@@ -298,7 +293,7 @@ static enum awq_layout find_layout(const struct awq_opener *o, const struct awq_
 		return AWQ_LAYOUTS;
 	if (o->config.gptq && !o->config.file)
 		return AWQ_LAYOUTS;
-	if (w->dtype == DTYPE_I16 && z && is_scale_dtype(z) && w->shape[0] * 4 == s->shape[1])
+	if (w->dtype == DTYPE_I16 && z && dtype_is_view(z->dtype) && w->shape[0] * 4 == s->shape[1])
 		return AWQ_GEMV_FAST;
 	if (w->dtype != DTYPE_I32)
 		return AWQ_LAYOUTS;
@@ -333,7 +328,7 @@ static int check_parts(const struct awq_opener *o, const struct awq_module *m)
 		return err_set(o->o->err, -EBADMSG,
 		    "%s: module %.200s has both .qweight and .weight; which one counts cannot be known: remove one",
 		    opening_file(o->o, w), m->e.module);
-	if (!is_scale_dtype(s))
+	if (!dtype_is_view(s->dtype))
 		return opening_bad_tensor(o->o, s, "scales of type F16, BF16 or F32");
 	if (z && z->dtype != (fast ? s->dtype : DTYPE_I32))
 		return opening_bad_tensor(o->o, z, fast ? "zeros of the scales' type" : "zeros in words of type I32");

@@ -262,7 +262,7 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 	const enum dtype dtype = s->dtype == DTYPE_U8 ? DTYPE_F8_E8M0 : (enum dtype)s->dtype;
 	struct fp8_grid g;
 
-	if (dtype != DTYPE_F32 && dtype != DTYPE_F16 && dtype != DTYPE_BF16 && dtype != DTYPE_F8_E8M0)
+	if (!dtype_is_view(dtype) && dtype != DTYPE_F8_E8M0)
 		return opening_bad_tensor(o->o, s, "scales of type F32, F16, BF16, F8_E8M0 or U8");
 	if (!read_grid(t, s, &g) || !fit_grid(o, &m->t, &g))
 		return opening_bad_tensor(o->o, s,

@@ -127,7 +127,7 @@ static int fill_gemma_matrix(struct gemma_opener *g, const struct st_tensor *cod
 		    g->file, (long long)bits, m->e.module, (unsigned long long)row_bytes);
 	columns = row_bytes * 8 / (uint64_t)bits;
 	groups = scale->ndim == 2 ? scale->shape[1] : 0;
-	if (!affine_is_scale(scale) || !groups || scale->shape[0] != rows || columns % groups)
+	if (!dtype_is_view(scale->dtype) || !groups || scale->shape[0] != rows || columns % groups)
 		return opening_bad_tensor(g->o, scale, "a float for each row, or for equal blocks of it");
 	m->bits = (uint8_t)bits;
 	m->m = (struct affine_matrix){

@@ -287,7 +287,7 @@ static int check_params(struct hqq_opener *h)
 
 	if (!s || !z)
 		return hqq_missing(h, s ? ".zero" : ".scale");
-	if (s->dtype != DTYPE_F16 && s->dtype != DTYPE_BF16 && s->dtype != DTYPE_F32)
+	if (!dtype_is_view(s->dtype))
 		return opening_bad_tensor(h->o, s, "F16, BF16 or F32");
 	if (s->ndim != 2 || s->shape[!along] != 1 || !s->shape[along] || elements % s->shape[along])
 		return opening_bad_tensor(h->o, s,

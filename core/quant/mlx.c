@@ -235,7 +235,7 @@ static int mlx_find_parts(const struct mlx_opener *m, const struct st_tensor *t,
 		biases = opening_beside(m->o, t, ".weight", ".qbiases");
 		p->encoding = &metal_encoding;
 	}
-	if (!biases || !affine_is_scale(scales) || (mode && strcmp(mode, "affine") != 0))
+	if (!biases || !dtype_is_view(scales->dtype) || (mode && strcmp(mode, "affine") != 0))
 		return refuse_mode(m, t, p->module);
 	p->part[MLX_WEIGHT] = t;
 	p->part[MLX_SCALES] = scales;

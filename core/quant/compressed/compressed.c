@@ -275,7 +275,7 @@ static int compressed_check_scale(const struct compressed_opener *o, const struc
 		return err_set(o->o->err, -EBADMSG,
 		    "%s: tensor %.200s has no %.200s.weight_scale; fetch the model again",
 		    opening_file(o->o, p->part[PART_CODES]), p->part[PART_CODES]->name, p->module);
-	if (!affine_is_scale(t) || t->ndim > 2 || !t->bytes)
+	if (!dtype_is_view(t->dtype) || t->ndim > 2 || !t->bytes)
 		return opening_bad_tensor(o->o, t, "scales of type F16, BF16 or F32 in at most two dimensions");
 	return 0;
 }

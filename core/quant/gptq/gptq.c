@@ -158,7 +158,7 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 	q->word_bits = (uint8_t)word_bits(w);
 	if (!gptq_is_matrix(w) || !q->word_bits)
 		return bad_shape(o, w, "I32 [in_features * bits / 32, out_features]");
-	if (!gptq_is_matrix(s) || (s->dtype != DTYPE_F16 && s->dtype != DTYPE_BF16 && s->dtype != DTYPE_F32))
+	if (!gptq_is_matrix(s) || !dtype_is_view(s->dtype))
 		return bad_shape(o, s, "F16, BF16 or F32 [groups, out_features]");
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->o->err, -ENOTSUP,
