@@ -258,7 +258,8 @@ typedef void gptqfs_fact_fn(void *ctx, const char *key, const char *value);
 
 /*
  * Calls fn for each fact about an inode, in a fixed order. For the root: kernel and counters. For other inodes: the
- * view, and for weights bits, group_size, shape, dtype, source, ... -ENOENT, -ENOMEM.
+ * view, and for weights bits, group_size, shape, dtype, source, ... -ENOENT, -ENOMEM; -EIO if that needs a source that
+ * cannot be read.
  */
 int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx);
 

@@ -123,7 +123,7 @@ static int check_root(const struct gptqfs *m, struct gptqfs_error *err)
 static int settle_root(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct late *late = m->root ? view_state(&m->plan, m->root)->late : NULL;
-	int rc = late ? late_run(late) : 0;
+	int rc = late_run(late);
 
 	if (rc == -ENOMEM)
 		return err_memory(err);
@@ -397,7 +397,7 @@ static mode_t shown_mode(const struct gptqfs *m, const struct node *n)
 /* Before a file is used, or what is in a directory. */
 static int settle_node(const struct node *n)
 {
-	return n->late ? late_run(n->late) : 0;
+	return late_run(n->late);
 }
 
 int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
@@ -633,11 +633,13 @@ static void tell_accelerator(const struct gptqfs *m, gptqfs_fact_fn *fn, void *c
 int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)
 {
 	const struct fact_sink sink = {fn, ctx};
+	int rc;
 
 	if (!find_node(m, ino))
 		return -ENOENT;
-	if (find_node(m, ino)->layout && settle_node(find_node(m, ino)))
-		return -ENOMEM;
+	rc = find_node(m, ino)->layout ? settle_node(find_node(m, ino)) : 0;
+	if (rc)
+		return rc;
 	if (ino != GPTQFS_ROOT)
 		return attributes_of_file(&m->tree, m->root, (uint32_t)ino, &sink);
 	if (m->root)

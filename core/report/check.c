@@ -51,7 +51,7 @@ static int settle_views(const struct plan *p, struct gptqfs_error *err)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && (view = view_at(i)); i++)
-		rc = view_state(p, view)->late ? late_run(view_state(p, view)->late) : 0;
+		rc = late_run(view_state(p, view)->late);
 	return rc == -ENOMEM ? err_memory(err)
 	       : rc          ? err_set(err, -EIO, "%s: a view cannot be planned: %s", p->c->dir.path, strerror(-rc))
 	                     : 0;

@@ -5,7 +5,7 @@ int late_run(struct late *late)
 {
 	int rc = 0;
 
-	if (atomic_load_explicit(&late->done, memory_order_acquire))
+	if (!late || atomic_load_explicit(&late->done, memory_order_acquire))
 		return 0;
 	pthread_mutex_lock(late->lock);
 	if (!atomic_load_explicit(&late->done, memory_order_relaxed)) {

@@ -24,7 +24,7 @@ struct late {
 	pthread_mutex_t *lock; /* of all files of a tree */
 };
 
-/* Plans the files unless that is done. Any number of threads. Returns the result of `plan`. */
+/* Plans the files unless that is done or late is NULL. Any number of threads. Returns the result of `plan`. */
 int late_run(struct late *late);
 
 #endif
