@@ -129,10 +129,29 @@ const char *view_weights_stem(const struct plan *p)
 	return view_is_diffusers(p) ? "diffusion_pytorch_model" : "model";
 }
 
+/* Returns the tokenizer of an adapter, which takes the place of the model's; NULL if the model keeps its own. */
+static const struct tokenizer *adapter_tokenizer(const struct plan *p)
+{
+	return p->lora && p->lora->tokenizer.count ? &p->lora->tokenizer : NULL;
+}
+
+struct source_file *view_companion(const struct plan *p, const char *name)
+{
+	const struct tokenizer *tokenizer = adapter_tokenizer(p);
+	const bool replaced = tokenizer && tokenizer_has(name);
+	struct source_file *files = replaced ? tokenizer->files : p->c->companions;
+	const size_t count = replaced ? tokenizer->count : p->c->companion_count;
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(files[i].name, name) == 0)
+			return &files[i];
+	return NULL;
+}
+
 int view_add_companions(const struct plan *p, uint32_t dir)
 {
 	struct checkpoint *c = p->c;
-	const struct tokenizer *tokenizer = p->lora ? &p->lora->tokenizer : NULL;
+	const struct tokenizer *tokenizer = adapter_tokenizer(p);
 	const char *last = NULL, *taken = NULL;
 
 	for (size_t i = 0; tokenizer && i < tokenizer->count; i++)
@@ -141,7 +160,7 @@ int view_add_companions(const struct plan *p, uint32_t dir)
 	for (size_t i = 0; i < c->companion_count; i++) {
 		struct source_file *f = &c->companions[i];
 
-		if (tokenizer && tokenizer->count && tokenizer_has(f->name))
+		if (tokenizer && tokenizer_has(f->name))
 			continue;
 		if (!tree_admits(p->tree, dir, f->name)) {
 			taken = taken ? taken : f->name;

@@ -82,6 +82,9 @@ const struct view *view_find(const char *name);
 /* Adds the tokenizer and other files that pass unchanged. Returns 0 or -ENOMEM. */
 int view_add_companions(const struct plan *p, uint32_t dir);
 
+/* Returns the one of these files that has this name, or NULL. */
+struct source_file *view_companion(const struct plan *p, const char *name);
+
 /* dense.c: a complete, ordinary model directory with one float type. */
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir);
 

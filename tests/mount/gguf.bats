@@ -200,6 +200,25 @@ END
 	grep -q '^Gguf_view: .*tokenizer.json' "$mnt/info" || fail "$(cat "$mnt/info")"
 }
 
+@test "an adapter's tokenizer that is none: no gguf/, and info says why" {
+	local adapter
+
+	copy_model tiny-qwen2-4b-g64-asym
+	for adapter in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
+		[[ ! -d $adapter/adapters/qwen2-tied-head ]] || break
+	done
+	cp -rL "$adapter/adapters/qwen2-tied-head" "$BATS_TEST_TMPDIR/adapter"
+	chmod -R u+w "$BATS_TEST_TMPDIR/adapter"
+	rm -f "$BATS_TEST_TMPDIR"/adapter/{tokenizer*,vocab*,merges*}
+	echo '{}' >"$BATS_TEST_TMPDIR/adapter/tokenizer_config.json"
+	mount_model -o lora="$BATS_TEST_TMPDIR/adapter" "$model" "$mnt"
+	[[ ! -e $mnt/gguf && ! -e $mnt/fp16/tokenizer.json ]]
+	grep -q '^Gguf_view: .*tokenizer.json' "$mnt/info" || fail "$(cat "$mnt/info")"
+	unmount "$mnt"
+	mount_model -o lora="$BATS_TEST_TMPDIR/adapter",lora_tokenizer=base "$model" "$mnt"
+	[[ -e $mnt/gguf/model.gguf ]]
+}
+
 @test "a rule for words that llama.cpp has no name for: README quotes it" {
 	copy_model refused-pre
 	no_gguf 'Split ' '{1,2}' ByteLevel gguf_kv

@@ -500,22 +500,27 @@ int view_gguf_absent(const struct plan *p, const char **reason)
 	*reason = NULL;
 	if (gguf_hparams_read(p->c->config_json, &h, &err))
 		return keep_reason(p, &err, reason);
-	if (!p->gguf_kv && !listing_has(&p->c->listing, "tokenizer.json") &&
-	    !listing_has(&p->c->listing, "tokenizer.model"))
+	if (!p->gguf_kv && !view_companion(p, "tokenizer.json") && !view_companion(p, "tokenizer.model"))
 		*reason = "there is no tokenizer.json or tokenizer.model";
 	return 0;
 }
 
-/* Returns the name of the directory, or of the repository for an entry of the Hugging Face cache. */
+/*
+ * Returns the name of the directory, or of the repository for an entry of the Hugging Face cache, whose path ends in
+ * models--OWNER--NAME/snapshots/REVISION.
+ */
 static const char *name_of(const struct plan *p)
 {
-	const char *path = p->c->dir.path, *snapshot = strstr(path, "/snapshots/");
-	const char *end = snapshot && p->c->dir.blobs >= 0 ? snapshot : path + strlen(path);
-	const char *name = end;
+	const char *path = p->c->dir.path, *end = path + strlen(path), *name;
+	const bool cached = p->c->dir.blobs >= 0;
 
+	for (int i = 0; cached && i < 2; i++)
+		while (*--end != '/')
+			;
+	name = end;
 	while (name > path && name[-1] != '/')
 		name--;
-	for (const char *dashes = name; end == snapshot && dashes + 2 < end; dashes++)
+	for (const char *dashes = name; cached && dashes + 2 < end; dashes++)
 		if (dashes[0] == '-' && dashes[1] == '-')
 			name = dashes + 2;
 	return name == end ? "model" : arena_strndup(&p->c->arena, name, (size_t)(end - name));

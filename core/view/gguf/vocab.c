@@ -72,20 +72,6 @@ bool gguf_vocab_has(const struct gguf_vocab *v, const char *text)
 
 /* ---- files ---- */
 
-/* A file that dense views show: an adapter's tokenizer takes the place of the model's. */
-static struct source_file *find_companion(const struct plan *p, const char *name)
-{
-	const struct tokenizer *own = p->lora && p->lora->tokenizer.count ? &p->lora->tokenizer : NULL;
-
-	for (size_t i = 0; own && i < own->count; i++)
-		if (strcmp(own->files[i].name, name) == 0)
-			return &own->files[i];
-	for (size_t i = 0; i < p->c->companion_count && !(own && tokenizer_has(name)); i++)
-		if (strcmp(p->c->companions[i].name, name) == 0)
-			return &p->c->companions[i];
-	return NULL;
-}
-
 /* A file of the model: bytes == NULL if it is not there. */
 struct vocab_file {
 	char *bytes; /* to be freed */
@@ -95,7 +81,7 @@ struct vocab_file {
 static int read_file(const struct plan *p, const char *name, size_t max, struct vocab_file *out,
     struct gptqfs_error *err)
 {
-	struct source_file *f = find_companion(p, name);
+	struct source_file *f = view_companion(p, name);
 
 	*out = (struct vocab_file){NULL, f ? (size_t)f->stat.st_size : 0};
 	return f ? source_file_slurp(f, max, &out->bytes, err) : 0;
