@@ -219,6 +219,16 @@ END
 	[[ -e $mnt/gguf/model.gguf ]]
 }
 
+@test "a cache entry has the name of its repository, wherever the cache is" {
+	local entry=$BATS_TEST_TMPDIR/snapshots/hub/models--some--real-name
+
+	copy_model qwen2-yarn
+	mkdir -p "$entry"/{blobs,snapshots}
+	mv "$model" "$entry/snapshots/0123abcd"
+	mount_model "$entry/snapshots/0123abcd" "$mnt"
+	[[ $(ls "$mnt/gguf") = $'README\nreal-name.gguf' ]] || fail "$(ls "$mnt/gguf")"
+}
+
 @test "a rule for words that llama.cpp has no name for: README quotes it" {
 	copy_model refused-pre
 	no_gguf 'Split ' '{1,2}' ByteLevel gguf_kv
