@@ -433,17 +433,9 @@ static bool has_module(const struct checkpoint *c, const char *tensor)
 {
 	const char *dot = strrchr(tensor, '.');
 	const size_t len = dot ? (size_t)(dot + 1 - tensor) : strlen(tensor) + 1;
-	size_t low = 0, high = c->tensor_count;
+	const size_t first = checkpoint_below(c, tensor, len);
 
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (strncmp(c->tensors[middle].name, tensor, len) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < c->tensor_count && strncmp(c->tensors[low].name, tensor, len) == 0;
+	return first < c->tensor_count && strncmp(c->tensors[first].name, tensor, len) == 0;
 }
 
 /* Sets *is_copy if a file holds weights of this model, in whatever form. An unreadable header counts as no. */
@@ -566,6 +558,21 @@ const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *
 	const struct st_tensor key = {.name = name};
 
 	return c->tensor_count ? bsearch(&key, c->tensors, c->tensor_count, sizeof(key), checkpoint_by_name) : NULL;
+}
+
+size_t checkpoint_below(const struct checkpoint *c, const char *prefix, size_t len)
+{
+	size_t low = 0, high = c->tensor_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strncmp(c->tensors[middle].name, prefix, len) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t)

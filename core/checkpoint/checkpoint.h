@@ -80,6 +80,9 @@ int checkpoint_read_object(struct source_file *f, char **text, struct json **jso
 /* Returns the tensor of that name, or NULL. */
 const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 
+/* Returns the index of the first tensor whose name is not before `len` bytes of `prefix`: of those that begin so. */
+size_t checkpoint_below(const struct checkpoint *c, const char *prefix, size_t len);
+
 /* Return the file of a tensor, and its bytes in the map (to be read under source_guard). */
 struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_tensor *t);
 const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t);

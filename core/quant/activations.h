@@ -6,8 +6,8 @@
 
 /*
  * Takes the scales and zeros of activations and caches beside quantized modules: they do not concern weights, and no
- * Hugging Face class has parameters for them. Call it when all families are done.
+ * Hugging Face class has parameters for them. Call it when all families are done. Returns 0, or -ENOMEM with a message.
  */
-void activations_hide(struct opening *o);
+int activations_hide(struct opening *o);
 
 #endif

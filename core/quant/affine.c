@@ -10,21 +10,36 @@ static const struct affine_matrix *affine_of(const struct encoded *e)
 	return &((const struct affine_module *)e)->m;
 }
 
-bool affine_is_width(const struct json *config, uint64_t columns)
+static void add_width(struct affine_widths *w, int64_t width)
+{
+	if (width > 0 && w->count < AFFINE_WIDTHS_MAX)
+		w->list[w->count++] = (uint64_t)width;
+}
+
+void affine_widths_read(const struct json *config, struct affine_widths *out)
 {
 	static const char *const keys[] = {"hidden_size", "intermediate_size", "moe_intermediate_size",
 	    "shared_expert_intermediate_size", "q_lora_rank", "kv_lora_rank"};
-	const struct json *text = json_get(config, "text_config");
 	int64_t heads, width;
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		if (json_integer(json_get(config, keys[i]), &width) && width > 0 && (uint64_t)width == columns)
+	out->count = 0;
+	for (; config; config = json_get(config, "text_config")) {
+		for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+			if (json_integer(json_get(config, keys[i]), &width))
+				add_width(out, width);
+		if (json_integer(json_get(config, "num_attention_heads"), &heads) &&
+		    json_integer(json_get(config, "head_dim"), &width) && heads > 0 && width > 0 &&
+		    heads <= INT32_MAX && width <= INT32_MAX)
+			add_width(out, heads * width);
+	}
+}
+
+bool affine_has_width(const struct affine_widths *w, uint64_t columns)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (w->list[i] == columns)
 			return true;
-	if (json_integer(json_get(config, "num_attention_heads"), &heads) &&
-	    json_integer(json_get(config, "head_dim"), &width) && heads > 0 && width > 0 && heads <= INT32_MAX &&
-	    width <= INT32_MAX && (uint64_t)heads * (uint64_t)width == columns)
-		return true;
-	return text && affine_is_width(text, columns);
+	return false;
 }
 
 /* ---- rows ---- */

@@ -40,7 +40,15 @@ void affine_examine(const struct encoded *e, struct findings *out);
 		AFFINE_MEMBERS(label, names) \
 	}
 
-/* True if a model's configuration has this as the width of something that its layers read. */
-bool affine_is_width(const struct json *config, uint64_t columns);
+/* The widths that a model's configuration has of what its layers read. */
+#define AFFINE_WIDTHS_MAX 32
+
+struct affine_widths {
+	uint64_t list[AFFINE_WIDTHS_MAX];
+	size_t count;
+};
+
+void affine_widths_read(const struct json *config, struct affine_widths *out);
+bool affine_has_width(const struct affine_widths *w, uint64_t columns);
 
 #endif

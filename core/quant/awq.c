@@ -266,12 +266,15 @@ static int read_awq_config(void *ctx, const char *file, const struct json *confi
 
 /* ---- which tensors ---- */
 
+static bool awq_is_codes(const struct opening *o, const struct st_tensor *t)
+{
+	(void)o;
+	return ends_with(t->name, ".qweight");
+}
+
 static bool awq_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (ends_with(o->c->tensors[i].name, ".qweight") && !o->taken[i])
-			return true;
-	return false;
+	return opening_has(o, awq_is_codes);
 }
 
 static bool awq_is_matrix(const struct st_tensor *t)

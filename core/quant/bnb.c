@@ -496,12 +496,15 @@ static int open_bnb8(struct opening *o, const struct st_tensor *scale)
 
 /* ---- the checkpoint ---- */
 
+static bool is_bnb(const struct opening *o, const struct st_tensor *t)
+{
+	(void)o;
+	return strstr(t->name, STATE) || ends_with(t->name, ".SCB");
+}
+
 static bool bnb_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (strstr(o->c->tensors[i].name, STATE) || ends_with(o->c->tensors[i].name, ".SCB"))
-			return true;
-	return false;
+	return opening_has(o, is_bnb);
 }
 
 static int label_bnb(void *ctx, const char *where, const struct json *config)

@@ -55,6 +55,14 @@ void opening_take(struct opening *o, const struct st_tensor *t)
 	o->taken[t - o->c->tensors] = true;
 }
 
+bool opening_has(const struct opening *o, bool (*is)(const struct opening *o, const struct st_tensor *t))
+{
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (!o->taken[i] && is(o, &o->c->tensors[i]))
+			return true;
+	return false;
+}
+
 bool opening_is_taken(const struct opening *o, const struct st_tensor *t)
 {
 	return o->taken[t - o->c->tensors];

@@ -19,6 +19,7 @@ struct opening {
 	struct checkpoint *c;
 	const struct architecture *architecture;
 	struct tables tables;
+	struct biases biases;
 	struct tensors *out;
 	struct gptqfs_error *err;
 	size_t room, encoded_room; /* in the lists of *out */
@@ -66,6 +67,9 @@ int opening_put(struct opening *o, const struct tensor *t);
 
 /* Adds tensor `name`, decoded from `e` (arena), and takes its parts. Returns 0 or -ENOMEM. */
 int opening_add(struct opening *o, const char *name, struct encoded *e);
+
+/* True if one of the tensors that no family took is one of these. */
+bool opening_has(const struct opening *o, bool (*is)(const struct opening *o, const struct st_tensor *t));
 
 /* Excludes a stored tensor from being served as stored; true if it is excluded. */
 void opening_take(struct opening *o, const struct st_tensor *t);

@@ -188,14 +188,16 @@ static bool fp4_find(const struct opening *o, const struct st_tensor *t, struct 
 	return ends_with(t->name, "_blocks") && (s->scales || t->ndim == 4);
 }
 
-static bool fp4_claims(const struct opening *o)
+static bool is_fp4(const struct opening *o, const struct st_tensor *t)
 {
 	struct fp4_stored s;
 
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (!o->taken[i] && fp4_find(o, &o->c->tensors[i], &s))
-			return true;
-	return false;
+	return fp4_find(o, t, &s);
+}
+
+static bool fp4_claims(const struct opening *o)
+{
+	return opening_has(o, is_fp4);
 }
 
 /* ---- modules ---- */

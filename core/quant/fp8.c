@@ -125,17 +125,15 @@ static const struct encoding fp8_encoding = {
 
 /* ---- which tensors ---- */
 
-static bool is_fp8(const struct st_tensor *t)
+static bool is_fp8(const struct opening *o, const struct st_tensor *t)
 {
+	(void)o;
 	return t->dtype == DTYPE_F8_E4M3 || t->dtype == DTYPE_F8_E5M2;
 }
 
 static bool fp8_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (is_fp8(&o->c->tensors[i]) && !o->taken[i])
-			return true;
-	return false;
+	return opening_has(o, is_fp8);
 }
 
 /* Returns the scales of a weight, or NULL. */
@@ -306,7 +304,7 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 {
 	const struct st_tensor *s;
 
-	if (!is_fp8(t) || opening_is_taken(o->o, t) || fp8_is_scale(o->o, t))
+	if (!is_fp8(o->o, t) || opening_is_taken(o->o, t) || fp8_is_scale(o->o, t))
 		return 0;
 	s = find_scale(o->o, t);
 	if (s)
@@ -362,7 +360,7 @@ static int fp8_open(struct opening *opening)
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < c->tensor_count && !o.scaled; i++)
-		o.scaled = is_fp8(&c->tensors[i]) && find_scale(opening, &c->tensors[i]);
+		o.scaled = is_fp8(opening, &c->tensors[i]) && find_scale(opening, &c->tensors[i]);
 	for (size_t i = 0; rc == 0 && i < c->tensor_count; i++)
 		rc = open_fp8(&o, &c->tensors[i]);
 	opening->hide_activations |= opening->out->encoded_count > others;

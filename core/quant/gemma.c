@@ -36,6 +36,7 @@ struct gemma_opener {
 	struct gemma_pattern *list;
 	size_t count; /* in the order in which they are tried */
 	struct patterns *set;
+	struct affine_widths widths;
 };
 
 /* ---- the configuration ---- */
@@ -96,13 +97,12 @@ static int find_bits(struct gemma_opener *g, const char *module, int64_t *bits)
  * one does not. */
 static bool bits_fit(const struct gemma_opener *g, uint64_t row_bytes, int64_t bits)
 {
-	const struct json *config = g->o->c->config_json;
 	const uint64_t other = bits == 4 ? 2 : 4;
 
 	if (bits != 2 && bits != 4)
 		return false;
-	return affine_is_width(config, row_bytes * 8 / (uint64_t)bits) ||
-	       !affine_is_width(config, row_bytes * 8 / other);
+	return affine_has_width(&g->widths, row_bytes * 8 / (uint64_t)bits) ||
+	       !affine_has_width(&g->widths, row_bytes * 8 / other);
 }
 
 static int fill_gemma_matrix(struct gemma_opener *g, const struct st_tensor *codes, const struct st_tensor *scale,
@@ -192,14 +192,16 @@ static const struct encoding *gemma_encoding_of(const struct opening *o, const s
 	return NULL;
 }
 
-static bool gemma_claims(const struct opening *o)
+static bool is_gemma(const struct opening *o, const struct st_tensor *t)
 {
 	const struct st_tensor *scale;
 
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (!o->taken[i] && gemma_encoding_of(o, &o->c->tensors[i], &scale))
-			return true;
-	return false;
+	return gemma_encoding_of(o, t, &scale) != NULL;
+}
+
+static bool gemma_claims(const struct opening *o)
+{
+	return opening_has(o, is_gemma);
 }
 
 /* Others store bytes by these names too, so the configuration must name Gemma. */
@@ -208,6 +210,7 @@ static int gemma_open(struct opening *opening)
 	struct gemma_opener g = {.o = opening};
 	int rc = opening_configs(opening, gemma_read_config, &g);
 
+	affine_widths_read(opening->c->config_json, &g.widths);
 	for (size_t i = 0; rc == 0 && g.file && i < opening->c->tensor_count; i++) {
 		const struct st_tensor *t = &opening->c->tensors[i], *scale;
 		const struct encoding *encoding = opening->taken[i] ? NULL : gemma_encoding_of(opening, t, &scale);

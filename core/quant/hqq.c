@@ -139,12 +139,15 @@ static const struct encoding hqq_encoding = {
 
 /* ---- settings ---- */
 
+static bool hqq_is_codes(const struct opening *o, const struct st_tensor *t)
+{
+	(void)o;
+	return ends_with(t->name, ".W_q");
+}
+
 static bool hqq_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (ends_with(o->c->tensors[i].name, ".W_q") && !o->taken[i])
-			return true;
-	return false;
+	return opening_has(o, hqq_is_codes);
 }
 
 static int hqq_missing(const struct hqq_opener *h, const char *what)

@@ -63,18 +63,39 @@ static enum mlx_change change_of(const char *model_type)
 
 /* ---- the configuration ---- */
 
+/* What is said of modules; 0 or NULL where nothing is. */
+struct mlx_said {
+	uint64_t group_size, bits;
+	const char *mode;
+};
+
 struct mlx_opener {
 	struct opening *o;
 	const char *model_type;
 	enum mlx_change change;
-	const struct json *config;   /* what it says of all modules, or NULL */
+	const struct json *config;   /* or NULL */
+	struct mlx_said all;         /* what it says of modules that it does not name */
 	const struct json **members; /* [member_count] what it says of one each, by name */
 	size_t member_count;
+	struct affine_widths widths;
 };
 
 static int by_key(const void *a, const void *b)
 {
 	return strcmp(json_key(*(const struct json *const *)a), json_key(*(const struct json *const *)b));
+}
+
+static uint64_t mlx_number(const struct json *config, const char *key)
+{
+	int64_t number;
+
+	return json_integer(json_get(config, key), &number) && number > 0 ? (uint64_t)number : 0;
+}
+
+static struct mlx_said said_in(const struct json *config)
+{
+	return (struct mlx_said){
+	    mlx_number(config, "group_size"), mlx_number(config, "bits"), json_str(json_get(config, "mode"))};
 }
 
 static int mlx_read_config(struct mlx_opener *m)
@@ -89,6 +110,8 @@ static int mlx_read_config(struct mlx_opener *m)
 		m->config = json_get(c->config_json, "quantization_config");
 	if (!json_is_object(m->config))
 		m->config = NULL;
+	m->all = said_in(m->config);
+	affine_widths_read(c->config_json, &m->widths);
 	m->members = arena_alloc(&c->arena, json_count(m->config), sizeof(const struct json *));
 	if (!m->members)
 		return err_memory(m->o->err);
@@ -100,8 +123,8 @@ static int mlx_read_config(struct mlx_opener *m)
 	return 0;
 }
 
-/* What is said of a module alone, else of all. */
-static const struct json *mlx_config_of(const struct mlx_opener *m, const char *module)
+/* The configuration of a module alone, or NULL. */
+static const struct json *mlx_member(const struct mlx_opener *m, const char *module)
 {
 	size_t low = 0, high = m->member_count;
 
@@ -116,18 +139,19 @@ static const struct json *mlx_config_of(const struct mlx_opener *m, const char *
 		else
 			high = middle;
 	}
-	return m->config;
+	return NULL;
 }
 
-/* A whole number of the module's own configuration or of the one for all; 0 if there is none. */
-static uint64_t mlx_number(const struct mlx_opener *m, const char *module, const char *key)
+/* What is said of a module alone, else of all; but of a module that has its own configuration, the mode is only there.
+ */
+static struct mlx_said mlx_said_of(const struct mlx_opener *m, const char *module)
 {
-	int64_t number;
+	const struct json *own = mlx_member(m, module);
+	struct mlx_said said = own ? said_in(own) : m->all;
 
-	if (!json_integer(json_get(mlx_config_of(m, module), key), &number) &&
-	    !json_integer(json_get(m->config, key), &number))
-		return 0;
-	return number > 0 ? (uint64_t)number : 0;
+	said.group_size = said.group_size ? said.group_size : m->all.group_size;
+	said.bits = said.bits ? said.bits : m->all.bits;
+	return said;
 }
 
 /* ---- widths ---- */
@@ -154,7 +178,7 @@ static int mlx_fit(const struct mlx_opener *m, const char *module, const struct 
 {
 	static const uint64_t sizes[] = {32, 64, 128};
 	const uint64_t words = t->shape[t->ndim - 1], product = words * 32 / groups;
-	const uint64_t said = mlx_number(m, module, "group_size"), bits = mlx_number(m, module, "bits");
+	const struct mlx_said said = mlx_said_of(m, module);
 	struct mlx_fit other;
 	size_t found = 0;
 
@@ -164,10 +188,10 @@ static int mlx_fit(const struct mlx_opener *m, const char *module, const struct 
 		return err_set(m->o->err, -EBADMSG,
 		    "config.json: no \"quantization\" says what MLX's tensor %.200s consists of; fetch the model again",
 		    t->name);
-	if (mlx_try(product, said, fit) && (!bits || bits == fit->bits))
+	if (mlx_try(product, said.group_size, fit) && (!said.bits || said.bits == fit->bits))
 		return 0;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
-		if (mlx_try(product, sizes[i], &other) && affine_is_width(m->o->c->config_json, groups * sizes[i])) {
+		if (mlx_try(product, sizes[i], &other) && affine_has_width(&m->widths, groups * sizes[i])) {
 			*fit = other;
 			found++;
 		}
@@ -176,7 +200,7 @@ static int mlx_fit(const struct mlx_opener *m, const char *module, const struct 
 	return err_set(m->o->err, -EBADMSG,
 	    "config.json: %llu bits in groups of %llu for %.200s, expected a product of %llu, as the shapes of its tensors "
 	    "have it; correct \"quantization\"",
-	    (unsigned long long)bits, (unsigned long long)said, module, (unsigned long long)product);
+	    (unsigned long long)said.bits, (unsigned long long)said.group_size, module, (unsigned long long)product);
 }
 
 /* ---- tensors ---- */
@@ -188,18 +212,13 @@ static bool is_words(const struct opening *o, const struct st_tensor *t)
 
 static bool mlx_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (!o->taken[i] && is_words(o, &o->c->tensors[i]))
-			return true;
-	return false;
+	return opening_has(o, is_words);
 }
 
 static int refuse_mode(const struct mlx_opener *m, const struct st_tensor *t, const char *module)
 {
-	const char *mode = json_str(json_get(mlx_config_of(m, module), "mode"));
+	const char *own = mlx_said_of(m, module).mode, *mode = own ? own : m->all.mode;
 
-	if (!mode)
-		mode = json_str(json_get(m->config, "mode"));
 	return err_set(m->o->err, -ENOTSUP,
 	    "%s: tensor %.200s is MLX's in mode \"%.40s\", of which only \"affine\" is served; fetch a version of the model "
 	    "in that mode, or its GPTQ or unquantized version",
@@ -230,7 +249,7 @@ static int mlx_find_parts(const struct mlx_opener *m, const struct st_tensor *t,
 	*p = (struct mlx_parts){.module = opening_module(m->o, t, ".weight"), .encoding = &mlx_encoding, .count = 1};
 	if (!p->module)
 		return err_memory(m->o->err);
-	mode = json_str(json_get(mlx_config_of(m, p->module), "mode"));
+	mode = mlx_said_of(m, p->module).mode;
 	if (!biases) {
 		biases = opening_beside(m->o, t, ".weight", ".qbiases");
 		p->encoding = &metal_encoding;
@@ -421,7 +440,7 @@ static int mlx_open(struct opening *opening)
 
 	if (rc == 0 && m.config && !opening->out->labels.configuration) {
 		opening_label(opening, "config.json", m.config);
-		opening->out->labels.group_size = (int64_t)mlx_number(&m, "", "group_size");
+		opening->out->labels.group_size = (int64_t)m.all.group_size;
 	}
 	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
 		if (!opening->taken[i] && is_words(opening, &opening->c->tensors[i]))

@@ -197,7 +197,7 @@ static int open_families(struct opening *o)
 		if (families[i]->claims(o))
 			rc = families[i]->open(o);
 	if (rc == 0)
-		activations_hide(o);
+		rc = activations_hide(o);
 	if (rc == 0)
 		rc = refuse_tensors(o);
 	if (rc == 0)
@@ -218,6 +218,7 @@ int quant_open(struct checkpoint *c, struct tensors *out, struct gptqfs_error *e
 	struct opening o = {.c = c, .out = out, .err = err, .architecture = architecture_find(c->config_json)};
 
 	architecture_tables(c->config_json, &o.tables);
+	architecture_biases(c->config_json, &o.biases);
 	o.room = o.encoded_room = c->tensor_count;
 	out->list = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->list));
 	out->encoded = arena_alloc(&c->arena, c->tensor_count, sizeof(*out->encoded));

@@ -142,17 +142,24 @@ static bool any_of(const char *word, const char *const *words)
 	return *words != NULL;
 }
 
-bool architecture_has_bias(const struct architecture *a, const struct json *config, const char *module)
+void architecture_biases(const struct json *config, struct biases *out)
+{
+	const struct json *text = json_get(config, "text_config");
+
+	out->attention =
+	    json_bool(json_get(config, "attention_bias"), false) || json_bool(json_get(text, "attention_bias"), false);
+	out->mlp = json_bool(json_get(config, "mlp_bias"), false) || json_bool(json_get(text, "mlp_bias"), false);
+}
+
+bool architecture_has_bias(const struct architecture *a, const struct biases *biases, const char *module)
 {
 	static const char *const qkv[] = {"q_proj", "k_proj", "v_proj", NULL};
-	const struct json *text = json_get(config, "text_config");
-	const char *key = strstr(module, "attn") ? "attention_bias" : "mlp_bias";
 
 	if (a->bias == BIAS_UNKNOWN)
 		return true;
 	if (a->bias == BIAS_QKV)
 		return any_of(last_part(module), qkv);
-	return json_bool(json_get(config, key), false) || json_bool(json_get(text, key), false);
+	return strstr(module, "attn") ? biases->attention : biases->mlp;
 }
 
 /* ---- embeddings ---- */

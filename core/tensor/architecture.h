@@ -45,8 +45,15 @@ struct architecture {
  */
 const struct architecture *architecture_find(const struct json *config);
 
+/* What a model's configuration says of biases. */
+struct biases {
+	bool attention, mlp;
+};
+
+void architecture_biases(const struct json *config, struct biases *out);
+
 /* True if the class has a bias in this module, or if that is unknown. */
-bool architecture_has_bias(const struct architecture *a, const struct json *config, const char *module);
+bool architecture_has_bias(const struct architecture *a, const struct biases *biases, const char *module);
 
 /*
  * The possible numbers of rows of a model's embeddings: vocab_size, vocab_size_per_layer_input and the like, at any

@@ -178,6 +178,16 @@ public_model() {
 	[[ $stderr = *"no model is like that"* ]]
 }
 
+@test "what MLX says of all modules comes after 150,000 other members" {
+	make_hostile many_mlx_members
+	shown 0
+}
+
+@test "300,000 members of config.json, none of which tells of the biases of 10,000 modules" {
+	make_hostile many_biases
+	shown 0
+}
+
 @test "256 long g_idx that are holes" {
 	make_hostile many_g_idx
 	shown 3

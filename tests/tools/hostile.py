@@ -189,6 +189,38 @@ def many_tensors(path):
     m.write(path, edit=edit)
 
 
+def junk(count):
+    return {f"a{i}": 0 for i in range(count)}
+
+
+def write_config(path, config):
+    write_bytes(path, "config.json", json.dumps(config, separators=(",", ":")).encode())
+
+
+@kind
+def many_mlx_members(path):
+    """10,000 modules of MLX; of its configuration, and of config.json, what counts is the last of 150,000 members."""
+    shapes = {}
+    for i in range(10_000):
+        shapes[f"m{i}.weight"] = ("U32", [1, 8])
+        shapes[f"m{i}.scales"] = shapes[f"m{i}.biases"] = ("F16", [1, 1])
+    write_config(path, {**junk(150_000), "model_type": "llama", "hidden_size": 64,
+                        "quantization": {**junk(150_000), "group_size": 96, "bits": 4}})
+    write_holes(weights(path), shapes)
+
+
+@kind
+def many_biases(path):
+    """10,000 modules of GPTQ with biases, and a config.json of 300,000 members that says nothing of biases."""
+    shapes = {}
+    for i in range(10_000):
+        shapes[f"m{i}.qweight"] = ("I32", [1, 8])
+        shapes[f"m{i}.scales"] = shapes[f"m{i}.bias"] = ("F16", [1, 8])
+    write_config(path, {**junk(300_000), "model_type": "llama", "quantization_config": {"quant_method": "gptq", "bits": 4,
+                                                                                     "group_size": -1, "sym": True}})
+    write_holes(weights(path), shapes)
+
+
 @kind
 def many_g_idx(path):
     """256 of four million inputs each, of next to nothing on disk."""

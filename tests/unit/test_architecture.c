@@ -12,23 +12,31 @@ static const struct architecture *find(const char *config, struct json **json)
 	return architecture_find(*json);
 }
 
+static bool has_bias(const struct architecture *a, const struct json *config, const char *module)
+{
+	struct biases biases;
+
+	architecture_biases(config, &biases);
+	return architecture_has_bias(a, &biases, module);
+}
+
 static void test_bias(void)
 {
 	struct json *json;
 	const struct architecture *a = find("{\"model_type\":\"llama\"}", &json);
 
-	CHECK(!architecture_has_bias(a, json, "model.layers.0.self_attn.o_proj"));
+	CHECK(!has_bias(a, json, "model.layers.0.self_attn.o_proj"));
 	json_free(json);
 	a = find("{\"model_type\":\"llama\",\"attention_bias\":true}", &json);
-	CHECK(architecture_has_bias(a, json, "model.layers.0.self_attn.o_proj"));
-	CHECK(!architecture_has_bias(a, json, "model.layers.0.mlp.up_proj"));
+	CHECK(has_bias(a, json, "model.layers.0.self_attn.o_proj"));
+	CHECK(!has_bias(a, json, "model.layers.0.mlp.up_proj"));
 	json_free(json);
 	a = find("{\"text_config\":{\"model_type\":\"qwen2\"},\"model_type\":\"nobody\"}", &json);
-	CHECK(architecture_has_bias(a, json, "model.layers.0.self_attn.q_proj"));
-	CHECK(!architecture_has_bias(a, json, "model.layers.0.self_attn.o_proj"));
+	CHECK(has_bias(a, json, "model.layers.0.self_attn.q_proj"));
+	CHECK(!has_bias(a, json, "model.layers.0.self_attn.o_proj"));
 	json_free(json);
 	a = find("{\"model_type\":\"something-new\"}", &json);
-	CHECK(architecture_has_bias(a, json, "x.y"));
+	CHECK(has_bias(a, json, "x.y"));
 	json_free(json);
 }
 

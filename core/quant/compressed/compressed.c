@@ -57,15 +57,16 @@ static bool is_bytes_weight(const struct opening *o, const struct st_tensor *t)
 	return t->dtype == DTYPE_I8 && opening_beside(o, t, ".weight", ".weight_scale");
 }
 
+static bool is_compressed_part(const struct opening *o, const struct st_tensor *t)
+{
+	(void)o;
+	return ends_with(t->name, ".weight_packed") || ends_with(t->name, ".weight_scale") ||
+	       ends_with(t->name, ".bitmask");
+}
+
 static bool compressed_claims(const struct opening *o)
 {
-	static const char *const suffixes[] = {".weight_packed", ".weight_scale", ".bitmask"};
-
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		for (size_t k = 0; !o->taken[i] && k < sizeof(suffixes) / sizeof(*suffixes); k++)
-			if (ends_with(o->c->tensors[i].name, suffixes[k]))
-				return true;
-	return false;
+	return opening_has(o, is_compressed_part);
 }
 
 /* ---- shapes ---- */

@@ -28,12 +28,15 @@ struct gptq_opener {
 	uint32_t shared_len;
 };
 
+static bool gptq_is_codes(const struct opening *o, const struct st_tensor *t)
+{
+	(void)o;
+	return ends_with(t->name, ".qweight");
+}
+
 static bool gptq_claims(const struct opening *o)
 {
-	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (ends_with(o->c->tensors[i].name, ".qweight") && !o->taken[i])
-			return true;
-	return false;
+	return opening_has(o, gptq_is_codes);
 }
 
 /* ---- warnings ---- */
@@ -500,7 +503,7 @@ static int drop_spurious_bias(struct gptq_opener *o, const struct st_tensor *t)
 	module = opening_module(o->o, t, ".bias");
 	if (!module)
 		return err_memory(o->o->err);
-	if (architecture_has_bias(o->o->architecture, o->o->c->config_json, module))
+	if (architecture_has_bias(o->o->architecture, &o->o->biases, module))
 		return 0;
 	rc = is_zero(o, t, &zero);
 	if (rc == 0 && zero) {
