@@ -70,6 +70,11 @@ $(B)/%.o: %.c
 
 $(fs_obj): override CFLAGS += $(FUSE_CFLAGS)
 
+# What --licenses prints; a static program embeds those of its libraries as well.
+LICENSES ?= LICENSE
+$(B)/fs/licenses.o: override CFLAGS += -DLICENSES='"$(LICENSES)"'
+$(B)/fs/licenses.o: $(LICENSES)
+
 # The installed plugin, for accel=auto and accel=cuda.
 plugin := $(libdir)/gptqfs/gptqfs-cuda.so
 $(B)/core/kernel/accel.o: override CFLAGS += -DGPTQFS_PLUGIN='"$(plugin)"'

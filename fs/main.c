@@ -15,6 +15,7 @@
 #include "daemon.h"
 #include "exit.h"
 #include "hub.h"
+#include "licenses.h"
 #include "log.h"
 #include "mountpoint.h"
 #include "ops.h"
@@ -313,12 +314,20 @@ static struct outcome mount_and_serve(struct options *o)
 	return end;
 }
 
+static void print_about(const struct options *o)
+{
+	if (o->version)
+		options_version(stdout);
+	if (o->licenses)
+		fputs(licenses, stdout);
+}
+
 static struct outcome obey(struct options *o)
 {
 	if (o->help)
 		options_help(stdout);
-	else if (o->version)
-		options_version(stdout);
+	else if (o->version || o->licenses)
+		print_about(o);
 	else if (o->unmount)
 		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
 	else if (o->check)

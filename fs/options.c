@@ -44,6 +44,7 @@ struct option {
 static const struct option table[] = {
     {"-h, --help", "this text", NULL, OF(help), false, NULL},
     {"-V, --version", "version", NULL, OF(version), false, NULL},
+    {"--licenses", "print the licences of gptqfs and of all that is linked into it", NULL, OF(licenses), false, NULL},
     {"-u, --unmount", "unmount MOUNTPOINT", NULL, OF(unmount), false, NULL},
     {"-q, --quiet", "print nothing but errors", NULL, OF(quiet), false, NULL},
     {"--check", "read and validate everything, print the module table and every warning", NULL, OF(check), false, NULL},
@@ -439,7 +440,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
 	    read_size("cuda_mem", o->cuda_mem, &o->model.accel_memory))
 		return -EINVAL;
-	if (o->help || o->version)
+	if (o->help || o->version || o->licenses)
 		return 0;
 	return check_arguments(o) ? -EINVAL : check_values(o);
 }

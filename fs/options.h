@@ -21,7 +21,7 @@ struct options {
 	int direct_io;
 	int noxattr;
 	int follow_symlinks, gguf_q2;
-	int help, version, check, json, sha256, blobs, quiet, unmount;
+	int help, version, licenses, check, json, sha256, blobs, quiet, unmount;
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */

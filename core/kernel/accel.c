@@ -198,23 +198,40 @@ static bool plugin_decodes(const struct accel_plugin *p, const char *encoding)
 	return false;
 }
 
-static int accel_load(struct accel *a, struct accel_text *why)
+#ifdef GPTQFS_STATIC
+/* A static program cannot load libraries, which would need the C library it was linked with. */
+static int load_library(struct accel *a, const struct accel_plugin **plugin, struct accel_text *why)
 {
-	const struct accel_config config = {a->memory};
-	const struct accel_plugin *plugin;
-	struct accel_text name = {""};
-	int rc;
-
+	(void)a;
+	*plugin = NULL;
+	snprintf(why->text, sizeof(why->text), "cannot be loaded: this gptqfs is linked statically and has no plugins");
+	return -ENOTSUP;
+}
+#else
+static int load_library(struct accel *a, const struct accel_plugin **plugin, struct accel_text *why)
+{
 	a->library = dlopen(a->path, RTLD_NOW | RTLD_LOCAL);
 	if (!a->library) {
 		snprintf(why->text, sizeof(why->text), "cannot be loaded: %s", dlerror());
 		return -ENOENT;
 	}
-	plugin = dlsym(a->library, ACCEL_SYMBOL);
-	if (!plugin) {
-		snprintf(why->text, sizeof(why->text), "is not a plugin of gptqfs: it has no symbol %s", ACCEL_SYMBOL);
-		return -ENOEXEC;
-	}
+	*plugin = dlsym(a->library, ACCEL_SYMBOL);
+	if (*plugin)
+		return 0;
+	snprintf(why->text, sizeof(why->text), "is not a plugin of gptqfs: it has no symbol %s", ACCEL_SYMBOL);
+	return -ENOEXEC;
+}
+#endif
+
+static int accel_load(struct accel *a, struct accel_text *why)
+{
+	const struct accel_config config = {a->memory};
+	const struct accel_plugin *plugin;
+	struct accel_text name = {""};
+	int rc = load_library(a, &plugin, why);
+
+	if (rc)
+		return rc;
 	rc = check_plugin(plugin, why);
 	if (rc)
 		return rc;
