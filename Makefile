@@ -5,9 +5,10 @@
 #   make demo             mount and look around       make fuzz        long fuzzing (FUZZ_SECONDS=60)
 #   make install          DESTDIR= PREFIX=            make faults      every call fails once (check: a sample)
 #   make cuda             the CUDA plugin; needs nvcc make interop     real programs read a mount (PyPI)
+#   make static           one static program
 #   SAN=address,undefined or SAN=thread, CC=clang, V=1
 #
-# The rest is in contrib/install.mk, contrib/style.mk, cuda/cuda.mk and tests/tests.mk.
+# The rest is in contrib/install.mk, contrib/style.mk, contrib/packaging/packaging.mk, cuda/cuda.mk and tests/tests.mk.
 
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -63,7 +64,7 @@ $(B)/gptqfs: $(fs_obj) $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(FUSE_LIBS) $(LIBS)
 
 $(B)/libgptqfs.a: $(core_obj)
-	$(call say,AR,$@)rm -f $@ && ar qcs $@ $^
+	$(call say,AR,$@)rm -f $@ && $(AR) qcs $@ $^
 
 $(B)/%.o: %.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CFLAGS) -c -o $@ $<
@@ -100,6 +101,6 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-include cuda/cuda.mk contrib/install.mk contrib/style.mk tests/tests.mk
+include cuda/cuda.mk contrib/install.mk contrib/packaging/packaging.mk contrib/style.mk tests/tests.mk
 
 -include $(core_obj:.o=.d) $(fs_obj:.o=.d)

@@ -16,7 +16,7 @@ packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Stat
 # For checking the NEON kernels on other machines; optional for make check.
 deps-neon: packages += gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
-deps deps-neon:
+deps deps-neon deps-packages:
 	$(Q)missing="$(packages_missing)"; if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
