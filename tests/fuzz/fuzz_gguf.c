@@ -25,22 +25,16 @@ static void fuzz_kv(const uint8_t *data, size_t size)
 	arena_free(&arena);
 }
 
-static int read_config(struct gguf_vocab *v, const char *bytes, size_t size, struct gptqfs_error *err)
-{
-	const struct json_text text = {bytes, size};
-	int rc = json_check_python(text, "fuzz", err);
-
-	return rc ? rc : json_parse(text, "fuzz", &v->config, err);
-}
-
-static int read_json(struct gguf_vocab *v, const char *bytes, size_t size, struct gptqfs_error *err)
+/* Reads a tokenizer.json, or a tokenizer_config.json if `config`. */
+static int read_json(struct gguf_vocab *v, const char *bytes, size_t size, bool config, struct gptqfs_error *err)
 {
 	char *copy = malloc(size + 1);
 
 	if (!copy)
 		return -1;
 	memcpy(copy, bytes, size);
-	return vocab_read_json(copy, size, &v->json, err);
+	return config ? vocab_read_config(copy, size, &v->arena, &v->config, err)
+	              : vocab_read_json(copy, size, &v->json, err);
 }
 
 static void fuzz_vocab(const char *bytes, size_t size, int kind)
@@ -54,12 +48,10 @@ static void fuzz_vocab(const char *bytes, size_t size, int kind)
 	struct gguf_vocab v;
 	int rc = vocab_begin(&v, TOKENS, &err);
 
-	if (rc == 0 && kind == 1)
-		rc = read_json(&v, bytes, size, &err);
+	if (rc == 0 && (kind == 1 || kind == 2))
+		rc = read_json(&v, bytes, size, kind == 2, &err);
 	if (rc == 0 && kind == 2)
-		rc = read_config(&v, bytes, size, &err);
-	if (rc == 0 && kind == 2)
-		rc = read_json(&v, plain, sizeof(plain) - 1, &err);
+		rc = read_json(&v, plain, sizeof(plain) - 1, false, &err);
 	if (rc == 0 && vocab_assemble(&v, kind == 0 ? bytes : NULL, size, &err) == 0) {
 		gguf_vocab_put(&v, &h, &keys);
 		FUZZ_CHECK(keys.count >= 5);

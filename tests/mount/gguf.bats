@@ -253,6 +253,54 @@ END
 	no_gguf tokenizer.json JSON
 }
 
+# planned_within MEGABYTES MORE: looking up gguf/ of $model takes at most that much memory, of which MORE stays.
+planned_within() {
+	local status=/proc/$server/status before
+
+	before=$(awk '/^VmRSS/ { print $2 }' "$status")
+	ls "$mnt/gguf" >/dev/null
+	sanitized || awk -v before="$before" -v peak="$1" -v kept="$2" '
+		/^VmHWM/ && $2 - before > peak * 1024 || /^VmRSS/ && $2 - before > kept * 1024 { exit 1 }' "$status" ||
+		fail "$before kB before" "$(cat "$status")"
+}
+
+@test "a tokenizer of 150,000 tokens is planned within 64 MB, and its keys are right" {
+	copy_model qwen2-yarn
+	python3 -S "$TESTS/tools/make_tokenizer.py" "$model" 151643
+	[[ $(stat -c %s "$model/tokenizer.json") -gt 6500000 ]]
+	mount_model "$model" "$mnt"
+	planned_within 40 12
+	PYTHONPATH=$TESTS/tools python3 - "$mnt/gguf/model.gguf" "$model/tokenizer.json" <<'END'
+import hashlib, json, struct, sys
+import gguf
+kv = gguf.read(sys.argv[1])["kv"]
+model = json.load(open(sys.argv[2]))["model"]
+for key, texts in ("tokens", list(model["vocab"])), ("merges", model["merges"]):
+    packed = b"".join(struct.pack("<Q", len(t.encode())) + t.encode() for t in texts)
+    found = kv["tokenizer.ggml." + key]
+    assert found["count"] == len(texts) and found["sha256"] == hashlib.sha256(packed).hexdigest(), (key, found)
+END
+}
+
+@test "files of a tokenizer that would take far more memory than they have bytes" {
+	copy_model qwen2-yarn
+	python3 -S - "$model" <<'END'
+import json, sys
+zeros = [0] * 490000
+parts = {"tokenizer.json": ("added_tokens", "normalizer", "pre_tokenizer", "post_processor"),
+         "tokenizer_config.json": ("added_tokens_decoder", "chat_template")}
+for file in parts:
+    with open(f"{sys.argv[1]}/{file}") as f:
+        tokenizer = json.load(f)
+    tokenizer.update((part, zeros) for part in parts[file])
+    with open(f"{sys.argv[1]}/{file}", "w") as f:
+        json.dump(tokenizer, f)
+END
+	mount_model "$model" "$mnt"
+	planned_within 24 8
+	grep -q 'tokenizer.*gguf_kv' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
+}
+
 # change PYTHON: $model is tiny-llama again, but for that.
 change() {
 	rm -rf "$model"

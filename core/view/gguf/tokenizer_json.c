@@ -11,11 +11,6 @@
 
 #define FILE_NAME "tokenizer.json"
 
-static bool text_is_true(struct json_text text)
-{
-	return text.len == 4 && memcmp(text.at, "true", 4) == 0;
-}
-
 static int read_model(struct json_text text, struct vocab_json *out, struct gptqfs_error *err)
 {
 	struct json_walk walk;
@@ -33,20 +28,26 @@ static int read_model(struct json_text text, struct vocab_json *out, struct gptq
 		else if (json_text_is(m.key, "unk_token"))
 			out->unknown = m.value;
 		else if (json_text_is(m.key, "byte_fallback"))
-			out->byte_fallback = text_is_true(m.value);
+			out->byte_fallback = vocab_is_true(m.value);
 		else if (json_text_is(m.key, "ignore_merges"))
-			out->ignore_merges = text_is_true(m.value);
+			out->ignore_merges = vocab_is_true(m.value);
 	}
 	return 0;
 }
 
-static int read_part(const struct json_member *m, const char *key, struct json **out, struct gptqfs_error *err)
+static int read_part(const struct json_member *m, struct vocab_json *out, struct gptqfs_error *err)
 {
-	if (!json_text_is(m->key, key))
-		return 0;
-	json_free(*out);
-	*out = NULL;
-	return json_parse(m->value, FILE_NAME, out, err);
+	if (json_text_is(m->key, "model"))
+		return read_model(m->value, out, err);
+	if (json_text_is(m->key, "normalizer"))
+		return vocab_read_small(m->value, FILE_NAME, &out->normalizer, err);
+	if (json_text_is(m->key, "pre_tokenizer"))
+		return vocab_read_small(m->value, FILE_NAME, &out->pre_tokenizer, err);
+	if (json_text_is(m->key, "post_processor"))
+		return vocab_read_small(m->value, FILE_NAME, &out->post_processor, err);
+	if (json_text_is(m->key, "added_tokens"))
+		out->added = m->value;
+	return 0;
 }
 
 int vocab_read_json(char *bytes, size_t len, struct vocab_json *out, struct gptqfs_error *err)
@@ -60,24 +61,13 @@ int vocab_read_json(char *bytes, size_t len, struct vocab_json *out, struct gptq
 	rc = json_check(text, FILE_NAME, err);
 	if (rc == 0 && !json_walk(&walk, text))
 		rc = err_set(err, -EBADMSG, FILE_NAME " is no object");
-	while (rc == 0 && json_next(&walk, &m)) {
-		if (json_text_is(m.key, "model"))
-			rc = read_model(m.value, out, err);
-		if (rc == 0)
-			rc = read_part(&m, "added_tokens", &out->added, err);
-		if (rc == 0)
-			rc = read_part(&m, "normalizer", &out->normalizer, err);
-		if (rc == 0)
-			rc = read_part(&m, "pre_tokenizer", &out->pre_tokenizer, err);
-		if (rc == 0)
-			rc = read_part(&m, "post_processor", &out->post_processor, err);
-	}
+	while (rc == 0 && json_next(&walk, &m))
+		rc = read_part(&m, out, err);
 	return rc;
 }
 
 void vocab_free_json(struct vocab_json *json)
 {
-	json_free(json->added);
 	json_free(json->normalizer);
 	json_free(json->pre_tokenizer);
 	json_free(json->post_processor);
@@ -215,6 +205,8 @@ static void score_merge(struct gguf_vocab *v, const struct merge *merge, uint64_
 
 int vocab_score_merges(struct gguf_vocab *v, struct gptqfs_error *err)
 {
+	if (vocab_index_begin(&v->index, v->count))
+		return err_memory(err);
 	for (uint32_t i = 0; i < v->count; i++)
 		if (v->tokens[i].text) {
 			v->tokens[i].score = -1e6f;

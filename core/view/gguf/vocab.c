@@ -10,7 +10,7 @@
 
 #define TOKENS_MAX ((uint32_t)1 << 22) /* the largest vocabularies have some 260,000 */
 #define TOKENIZER_MAX ((size_t)64 << 20)
-#define TEMPLATE_MAX ((size_t)4 << 20)
+#define SMALL_MAX ((size_t)16 << 20) /* other files; one may list added tokens */
 
 /* ---- tokens by text ---- */
 
@@ -72,12 +72,6 @@ bool gguf_vocab_has(const struct gguf_vocab *v, const char *text)
 
 /* ---- files ---- */
 
-/* A file of the model: bytes == NULL if it is not there. */
-struct vocab_file {
-	char *bytes; /* to be freed */
-	size_t len;
-};
-
 static int read_file(const struct plan *p, const char *name, size_t max, struct vocab_file *out,
     struct gptqfs_error *err)
 {
@@ -85,138 +79,6 @@ static int read_file(const struct plan *p, const char *name, size_t max, struct 
 
 	*out = (struct vocab_file){NULL, f ? (size_t)f->stat.st_size : 0};
 	return f ? source_file_slurp(f, max, &out->bytes, err) : 0;
-}
-
-/* The same for a small JSON file. */
-static int read_json(const struct plan *p, const char *name, struct json **out, struct gptqfs_error *err)
-{
-	struct vocab_file file;
-	int rc = read_file(p, name, TEMPLATE_MAX, &file, err);
-
-	if (rc == 0 && file.bytes)
-		rc = json_check_python((struct json_text){file.bytes, file.len}, name, err);
-	if (rc == 0 && file.bytes)
-		rc = json_parse((struct json_text){file.bytes, file.len}, name, out, err);
-	free(file.bytes);
-	return rc;
-}
-
-/* ---- added tokens ---- */
-
-static bool text_ends_with(const char *s, const char *suffix)
-{
-	const size_t len = strlen(s), tail = strlen(suffix);
-
-	return len >= tail && strcmp(s + len - tail, suffix) == 0;
-}
-
-/* These are not marked as special, but treated as such by all programs. */
-static bool looks_special(const char *text)
-{
-	static const char *const names[] = {"<pad>", "<mask>", "<2mass>", "[@BOS@]"};
-	static const struct {
-		const char *head, *tail;
-	} brackets[] = {{"<|", "|>"}, {"<\uff5c", "\uff5c>"}, {"<unused", ">"}};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (strcmp(text, names[i]) == 0)
-			return true;
-	for (size_t i = 0; i < sizeof(brackets) / sizeof(*brackets); i++)
-		if (strncmp(text, brackets[i].head, strlen(brackets[i].head)) == 0 &&
-		    text_ends_with(text, brackets[i].tail))
-			return true;
-	return false;
-}
-
-static int bad_added(struct gptqfs_error *err)
-{
-	return err_set(err, -EBADMSG, "the list of added tokens has one without its text or number");
-}
-
-static int add_added(struct gguf_vocab *v, const struct json *id, const char *content, bool special,
-    struct gptqfs_error *err)
-{
-	int64_t number;
-
-	if (!content || !json_integer(id, &number) || number < 0)
-		return bad_added(err);
-	v->added[v->added_count++] = (struct vocab_added){(uint64_t)number, content, special};
-	return 0;
-}
-
-/* The keys are token numbers. */
-static int add_decoder(struct gguf_vocab *v, const struct json *list, struct gptqfs_error *err)
-{
-	for (const struct json *m = json_first(list); m; m = json_after(m)) {
-		const char *key = json_key(m), *content = json_str(json_get(m, "content"));
-		uint64_t id;
-
-		if (!content || !key || !json_whole((struct json_text){key, strlen(key)}, &id))
-			return bad_added(err);
-		v->added[v->added_count++] =
-		    (struct vocab_added){id, content, json_bool(json_get(m, "special"), false)};
-	}
-	return 0;
-}
-
-/* The first of three places with added tokens. */
-static int list_added(struct gguf_vocab *v, struct gptqfs_error *err)
-{
-	const struct json *old = v->old;
-	const struct json *decoder = json_get(v->config, "added_tokens_decoder");
-	const struct json *list = json_count(v->json.added) ? v->json.added : json_count(decoder) ? decoder : old;
-	int rc = 0;
-
-	v->added = arena_alloc(&v->arena, json_count(list) + 1, sizeof(*v->added));
-	if (!v->added)
-		return err_memory(err);
-	if (list == decoder)
-		return add_decoder(v, list, err);
-	for (const struct json *m = json_first(list); rc == 0 && m; m = json_after(m)) {
-		if (list == old)
-			rc = add_added(v, m, json_key(m), false, err);
-		else
-			rc = add_added(v, json_get(m, "id"), json_str(json_get(m, "content")),
-			    json_bool(json_get(m, "special"), false), err);
-	}
-	return rc;
-}
-
-/* A user's token is matched before anything turns spaces into U+2581. */
-static const char *with_spaces(struct arena *arena, const char *text)
-{
-	char *copy = arena_strndup(arena, text, strlen(text)), *to = copy;
-
-	for (const char *from = copy; copy && *from;) {
-		const bool space = strncmp(from, "\u2581", 3) == 0;
-
-		*to++ = space ? ' ' : *from;
-		from += space ? 3 : 1;
-	}
-	if (copy)
-		*to = 0;
-	return copy;
-}
-
-/* Added tokens replace those of the vocabulary with the same numbers. */
-static int apply_added(struct gguf_vocab *v, struct gptqfs_error *err)
-{
-	for (size_t i = 0; i < v->added_count; i++) {
-		const struct vocab_added *a = &v->added[i];
-		const bool control = a->special || looks_special(a->content);
-		struct gguf_token *t;
-
-		if (a->id >= v->count)
-			continue;
-		t = &v->tokens[a->id];
-		t->text = control ? arena_strndup(&v->arena, a->content, strlen(a->content))
-		                  : with_spaces(&v->arena, a->content);
-		if (!t->text)
-			return err_memory(err);
-		t->type = control ? TOKEN_CONTROL : TOKEN_USER;
-		t->score = -1000;
-	}
-	return 0;
 }
 
 /* ---- reading ---- */
@@ -275,20 +137,31 @@ static int read_kind(struct gguf_vocab *v, const char *model, size_t len, struct
 static int read_all_files(const struct plan *p, struct gguf_vocab *v, struct gptqfs_error *err)
 {
 	struct vocab_file file;
-	int rc = read_json(p, "tokenizer_config.json", &v->config, err);
+	int rc = read_file(p, "tokenizer_config.json", SMALL_MAX, &file, err);
 
+	if (rc == 0 && file.bytes)
+		rc = vocab_read_config(file.bytes, file.len, &v->arena, &v->config, err);
 	if (rc == 0)
-		rc = read_json(p, "chat_template.json", &v->template, err);
+		rc = read_file(p, "chat_template.jinja", SMALL_MAX, &v->jinja, err);
 	if (rc == 0)
-		rc = read_json(p, "added_tokens.json", &v->old, err);
+		rc = read_file(p, "added_tokens.json", SMALL_MAX, &v->old, err);
+	if (rc == 0 && v->old.bytes)
+		rc = json_check_python((struct json_text){v->old.bytes, v->old.len}, "added_tokens.json", err);
 	if (rc == 0)
-		rc = read_file(p, "chat_template.jinja", TEMPLATE_MAX, &file, err);
-	if (rc)
-		return rc;
-	v->jinja = file.bytes;
-	v->jinja_len = file.len;
-	rc = read_file(p, "tokenizer.json", TOKENIZER_MAX, &file, err);
+		rc = read_file(p, "chat_template.json", SMALL_MAX, &file, err);
+	if (rc == 0 && file.bytes) {
+		rc = vocab_read_template((struct json_text){file.bytes, file.len}, &v->arena, &v->template, err);
+		free(file.bytes);
+	}
+	if (rc == 0)
+		rc = read_file(p, "tokenizer.json", TOKENIZER_MAX, &file, err);
 	return rc == 0 && file.bytes ? vocab_read_json(file.bytes, file.len, &v->json, err) : rc;
+}
+
+static void release(char **bytes)
+{
+	free(*bytes);
+	*bytes = NULL;
 }
 
 int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct gptqfs_error *err)
@@ -296,16 +169,15 @@ int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct g
 	int rc = read_kind(v, model, len, err);
 
 	if (rc == 0)
-		rc = list_added(v, err);
-	if (rc == 0)
-		rc = apply_added(v, err);
+		rc = vocab_add_tokens(v, err);
 	if (rc == 0)
 		rc = fill_gaps(v, err);
 	if (rc == 0)
 		rc = check_texts(v, err);
 	/* Decoded strings do not point there. */
-	free(v->json.bytes);
-	v->json.bytes = NULL;
+	release(&v->json.bytes);
+	release(&v->config.bytes);
+	release(&v->old.bytes);
 	return rc;
 }
 
@@ -315,7 +187,7 @@ int vocab_begin(struct gguf_vocab *v, uint32_t count, struct gptqfs_error *err)
 	if (!count || count > TOKENS_MAX)
 		return err_set(err, -ENOTSUP, "config.json: vocab_size is %u, expected 1 to %u", count, TOKENS_MAX);
 	v->tokens = arena_alloc(&v->arena, count, sizeof(*v->tokens));
-	return v->tokens && vocab_index_begin(&v->index, count) == 0 ? 0 : err_memory(err);
+	return v->tokens ? 0 : err_memory(err);
 }
 
 int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct gguf_vocab *v, struct gptqfs_error *err)
@@ -336,10 +208,9 @@ int gguf_vocab_read(const struct plan *p, const struct gguf_hparams *h, struct g
 void gguf_vocab_free(struct gguf_vocab *v)
 {
 	vocab_free_json(&v->json);
-	json_free(v->config);
-	json_free(v->template);
-	json_free(v->old);
-	free(v->jinja);
+	vocab_free_config(&v->config);
+	free(v->old.bytes);
+	free(v->jinja.bytes);
 	free(v->index.slots);
 	text_free(&v->merges);
 	arena_free(&v->arena);

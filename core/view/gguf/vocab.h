@@ -32,13 +32,37 @@ struct vocab_added {
 	bool special;
 };
 
-/* tokenizer.json, in parts: vocabulary and merges are walked as text, since a tree would take ten times the memory. */
+/*
+ * tokenizer.json, in parts: lists of tokens and merges are walked as text, since a tree would take ten times the
+ * memory. In every text, at == NULL if it is absent.
+ */
 struct vocab_json {
 	char *bytes; /* the whole text, until the vocabulary has been read */
-	struct json_text vocab, merges;
-	struct json_text type, unknown; /* of the model; at == NULL if absent */
+	struct json_text vocab, merges, added;
+	struct json_text type, unknown; /* of the model */
 	bool there, byte_fallback, ignore_merges;
-	struct json *added, *normalizer, *pre_tokenizer, *post_processor;
+	struct json *normalizer, *pre_tokenizer, *post_processor;
+};
+
+struct vocab_template {
+	bool there;       /* even if it has no text */
+	const char *text; /* or NULL; arena */
+};
+
+#define VOCAB_CONFIG 9 /* members of tokenizer_config.json that are read as trees */
+
+/* tokenizer_config.json, likewise. Zeroed if there is none. */
+struct vocab_config {
+	char *bytes; /* as above */
+	struct json_text added;
+	struct vocab_template template;
+	struct json *members[VOCAB_CONFIG];
+};
+
+/* A file of the model: bytes == NULL if it is not there. */
+struct vocab_file {
+	char *bytes; /* to be freed */
+	size_t len;
 };
 
 struct gguf_vocab {
@@ -50,11 +74,10 @@ struct gguf_vocab {
 	struct text merges; /* of BPE: GGUF strings */
 	uint64_t merge_count;
 	struct vocab_json json;
-	/* tokenizer_config.json, chat_template.json, added_tokens.json; NULL if absent */
-	struct json *config, *template, *old;
-	char *jinja; /* chat_template.jinja, or NULL */
-	size_t jinja_len;
-	struct vocab_added *added; /* [added_count] arena */
+	struct vocab_config config;
+	struct vocab_template template; /* of chat_template.json */
+	struct vocab_file old, jinja;   /* added_tokens.json, which is an object; chat_template.jinja */
+	struct vocab_added *added;      /* [added_count] arena */
 	size_t added_count;
 	struct vocab_index index;
 };
@@ -86,6 +109,9 @@ uint32_t vocab_index_add(struct vocab_index *index, const struct gguf_token *tok
 uint32_t vocab_index_find(const struct vocab_index *index, const struct gguf_token *tokens, struct json_text a,
     struct json_text b);
 
+/* added.c: lists the added tokens, and puts them in place of those of the vocabulary with the same numbers. */
+int vocab_add_tokens(struct gguf_vocab *v, struct gptqfs_error *err);
+
 /* spm.c: reads the pieces of a SentencePiece model, a protobuf. Returns 0, -EBADMSG or -ENOMEM. */
 int vocab_read_pieces(const unsigned char *bytes, size_t len, struct gguf_vocab *v, struct gptqfs_error *err);
 
@@ -95,6 +121,25 @@ void vocab_free_json(struct vocab_json *json);
 int vocab_read_tokens(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_score_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_put_merges(struct gguf_vocab *v, struct gptqfs_error *err);
+
+/* True if `text` is the word true. */
+bool vocab_is_true(struct json_text text);
+
+/*
+ * tokenizer_config.c: reads the file, whose bytes become *out's; a member; chat_template.json. Those that are absent
+ * stay as they are.
+ */
+int vocab_read_config(char *bytes, size_t len, struct arena *arena, struct vocab_config *out, struct gptqfs_error *err);
+const struct json *vocab_config_get(const struct vocab_config *config, const char *key);
+void vocab_free_config(struct vocab_config *config);
+int vocab_read_template(struct json_text text, struct arena *arena, struct vocab_template *out,
+    struct gptqfs_error *err);
+
+/* Longest text of which a tree is made, in bytes. */
+#define VOCAB_SMALL ((size_t)64 << 10)
+
+/* Replaces *out by the tree of a checked text of the file `name`. Returns -ENOTSUP if it is too long. */
+int vocab_read_small(struct json_text text, const char *name, struct json **out, struct gptqfs_error *err);
 
 /*
  * pre_tokenizer.c: sets v->pre from the steps in tokenizer.json. Returns -ENOTSUP, and the steps, if they are unknown.

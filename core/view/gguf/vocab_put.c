@@ -24,7 +24,7 @@ static const struct role {
 /* Returns a token of tokenizer_config.json, a string or an object with one; NULL if there is none. */
 static const char *token_of(const struct gguf_vocab *v, const char *key)
 {
-	const struct json *value = json_get(v->config, key);
+	const struct json *value = vocab_config_get(&v->config, key);
 	const char *content = json_str(value);
 
 	return content ? content : json_str(json_get(value, "content"));
@@ -110,9 +110,9 @@ static void put_around(const struct gguf_vocab *v, struct gguf_keys *k)
 	else
 		look_at_processor(v, post, &a);
 	if (a.bos == UNSAID)
-		a.bos = answer_of(json_get(v->config, "add_bos_token"));
+		a.bos = answer_of(vocab_config_get(&v->config, "add_bos_token"));
 	if (a.eos == UNSAID)
-		a.eos = answer_of(json_get(v->config, "add_eos_token"));
+		a.eos = answer_of(vocab_config_get(&v->config, "add_eos_token"));
 	if (a.bos != UNSAID)
 		gguf_key_bool(k, "tokenizer.ggml.add_bos_token", a.bos == YES);
 	if (a.eos != UNSAID)
@@ -122,7 +122,7 @@ static void put_around(const struct gguf_vocab *v, struct gguf_keys *k)
 /* Finds out whether a space is prepended to texts. */
 static enum answer adds_space(const struct gguf_vocab *v, const struct gguf_hparams *h)
 {
-	const enum answer said = answer_of(json_get(v->config, "add_prefix_space"));
+	const enum answer said = answer_of(vocab_config_get(&v->config, "add_prefix_space"));
 	const struct json *normalizer = v->json.normalizer, *pre = v->json.pre_tokenizer;
 	const char *scheme;
 
@@ -143,28 +143,15 @@ static enum answer adds_space(const struct gguf_vocab *v, const struct gguf_hpar
 
 /* ---- the keys ---- */
 
+/* That of tokenizer_config.json, unless it has none; the file that is only the template; the older JSON. */
 static void put_template(const struct gguf_vocab *v, struct gguf_keys *k)
 {
-	const struct json *own = json_get(v->config, "chat_template");
-	const struct json *template = json_is_null(own) ? NULL : own;
-	const char *text = json_str(template);
+	const struct vocab_template *t = v->config.template.there ? &v->config.template : &v->template;
 
-	if (!template && v->jinja) {
-		gguf_key_string(k, "tokenizer.chat_template", v->jinja, v->jinja_len);
-		return;
-	}
-	if (!template) {
-		template = json_get(v->template, "chat_template");
-		text = json_str(template);
-	}
-	for (const struct json *m = text ? NULL : json_first(template); m; m = json_after(m)) {
-		const char *name = json_str(json_get(m, "name"));
-
-		if (name && strcmp(name, "default") == 0)
-			text = json_str(json_get(m, "template"));
-	}
-	if (text)
-		gguf_key_json_string(k, "tokenizer.chat_template", text);
+	if (!v->config.template.there && v->jinja.bytes)
+		gguf_key_string(k, "tokenizer.chat_template", v->jinja.bytes, v->jinja.len);
+	else if (t->text)
+		gguf_key_json_string(k, "tokenizer.chat_template", t->text);
 }
 
 static void put_tokens(const struct gguf_vocab *v, struct gguf_keys *k)
