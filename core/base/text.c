@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
+
 void text_put(struct text *t, const char *bytes, size_t len)
 {
 	if (t->failed)
@@ -210,4 +212,9 @@ void text_free(struct text *t)
 {
 	free(t->data);
 	*t = (struct text){0};
+}
+
+char *text_keep(const struct text *t, struct arena *arena)
+{
+	return t->failed ? NULL : arena_strndup(arena, t->len ? t->data : "", t->len);
 }

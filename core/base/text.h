@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
+
 /*
  * A growing text. A zeroed struct is empty. If memory runs out, the text stays as it is, `failed` is set and further
  * writes do nothing, so that only the last step needs to check.
@@ -47,5 +49,8 @@ void text_count(struct text *t, uint64_t count);
 void text_hex(struct text *t, const unsigned char *bytes, size_t len);
 
 void text_free(struct text *t);
+
+/* Returns a copy of the text with a NUL at its end; NULL if the text has failed or memory runs out. */
+char *text_keep(const struct text *t, struct arena *arena);
 
 #endif

@@ -43,9 +43,9 @@ void layout_add_generator(struct layout *layout, const struct generator *generat
 			       .from.generator = generator});
 }
 
-static int keep_text(struct layout *layout, struct arena *arena, const struct text *text)
+int layout_keep_text(struct layout *layout, struct arena *arena, const struct text *text)
 {
-	const char *bytes = arena_strndup(arena, text->data, text->len);
+	const char *bytes = text_keep(text, arena);
 
 	if (bytes)
 		layout_add_bytes(layout, bytes, text->len);
@@ -59,10 +59,8 @@ int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, 
 	int rc = 0;
 
 	write(subject, &text);
-	if (text.failed) {
-		rc = -ENOMEM;
-	} else if (text.len > TEXT_MAX) {
-		rc = keep_text(layout, arena, &text);
+	if (text.failed || text.len > TEXT_MAX) {
+		rc = layout_keep_text(layout, arena, &text);
 	} else {
 		rows = arena_alloc(arena, 1, sizeof(*rows));
 		rc = rows ? 0 : -ENOMEM;

@@ -174,14 +174,12 @@ void tree_count(struct tree *tree, uint64_t bytes)
 int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like)
 {
 	struct layout *layout = arena_alloc(tree->arena, 1, sizeof(*layout));
-	char *bytes = text->failed ? NULL : arena_strndup(tree->arena, text->data ? text->data : "", text->len);
-	const size_t len = text->len;
+	int rc = layout ? layout_reserve(layout, tree->arena, 1) : -ENOMEM;
 
+	if (rc == 0)
+		rc = layout_keep_text(layout, tree->arena, text);
 	text_free(text);
-	if (!layout || !bytes || layout_reserve(layout, tree->arena, 1))
-		return -ENOMEM;
-	layout_add_bytes(layout, bytes, len);
-	return tree_add(tree, parent, name, layout, like) ? 0 : -ENOMEM;
+	return rc == 0 && tree_add(tree, parent, name, layout, like) ? 0 : -ENOMEM;
 }
 
 static int tree_by_name(const void *a, const void *b, void *nodes)

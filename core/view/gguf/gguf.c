@@ -304,20 +304,11 @@ static int append_part(const struct plan_file *f, const struct gguf_tensor *t, c
 	return rc;
 }
 
-static int append_made(const struct plan_file *f, const struct gguf_tensor *t, struct layout *layout)
-{
-	const char *bytes = arena_strndup(&f->v->p.c->arena, t->made.data, t->made.len);
-
-	if (bytes)
-		layout_add_bytes(layout, bytes, t->made.len);
-	return bytes ? 0 : -ENOMEM;
-}
-
 static int append_tensor(const struct plan_file *f, size_t i, struct layout *layout)
 {
 	static const char zeros[GGUF_ALIGN];
 	const struct gguf_tensor *t = &f->ts.list[i];
-	int rc = t->count ? 0 : append_made(f, t, layout);
+	int rc = t->count ? 0 : layout_keep_text(layout, &f->v->p.c->arena, &t->made);
 
 	for (size_t k = 0; rc == 0 && k < t->count; k++)
 		rc = append_part(f, t, &f->shaped[i], k, layout);
@@ -333,18 +324,17 @@ static int make_units(struct plan_file *f)
 	return f->unit ? 0 : err_memory(f->err);
 }
 
-static int lay_out(const struct plan_file *f, struct text *header, struct layout *layout)
+static int lay_out(const struct plan_file *f, const struct text *header, struct layout *layout)
 {
 	struct arena *arena = &f->v->p.c->arena;
-	const char *bytes = arena_strndup(arena, header->data, header->len);
 	size_t extents = 1;
 	int rc;
 
 	for (size_t i = 0; i < f->ts.count; i++)
 		extents += (f->ts.list[i].count ? f->ts.list[i].count : 1) + 1;
-	rc = bytes ? layout_reserve(layout, arena, extents) : -ENOMEM;
+	rc = layout_reserve(layout, arena, extents);
 	if (rc == 0)
-		layout_add_bytes(layout, bytes, header->len);
+		rc = layout_keep_text(layout, arena, header);
 	for (size_t i = 0; rc == 0 && i < f->ts.count; i++)
 		rc = append_tensor(f, i, layout);
 	layout->contents = NULL; /* it describes no module */
@@ -380,29 +370,22 @@ static int keep_summary(const struct plan_file *f)
 {
 	struct arena *arena = &f->v->p.c->arena;
 	struct text line = {0};
-	char *summary = NULL, *remarks = arena_strndup(arena, f->inexact.data ? f->inexact.data : "", f->inexact.len);
 
 	for (int b = 0; b <= GGUF_BLOCKS; b++)
 		if (f->modules[b])
 			text_printf(&line, "%s%s (%zu modules)", line.len ? ", " : "",
 			    b == GGUF_BLOCKS ? "F16" : gguf_layout(b)->name, f->modules[b]);
-	if (!line.failed && !f->inexact.failed)
-		summary = arena_strndup(arena, line.data ? line.data : "", line.len);
+	f->v->late.summary = text_keep(&line, arena);
+	f->v->late.remarks = text_keep(&f->inexact, arena);
 	text_free(&line);
-	f->v->late.summary = summary;
-	f->v->late.remarks = remarks;
-	return summary && remarks ? 0 : -ENOMEM;
+	return f->v->late.summary && f->v->late.remarks ? 0 : -ENOMEM;
 }
 
 static int keep_readme(const struct gguf_view *v, const struct text *text, struct layout *layout)
 {
 	struct arena *arena = &v->p.c->arena;
-	const char *bytes = text->failed ? NULL : arena_strndup(arena, text->data, text->len);
 
-	if (!bytes || layout_reserve(layout, arena, 1))
-		return -ENOMEM;
-	layout_add_bytes(layout, bytes, text->len);
-	return 0;
+	return layout_reserve(layout, arena, 1) ? -ENOMEM : layout_keep_text(layout, arena, text);
 }
 
 static int refuse(struct gguf_view *v, const struct gptqfs_error *err, struct layout *readme)
@@ -487,7 +470,7 @@ static int keep_reason(const struct plan *p, const struct gptqfs_error *err, con
 	struct text text = {0};
 
 	text_ascii(&text, err->text);
-	*reason = text.failed ? NULL : arena_strndup(&p->c->arena, text.data, text.len);
+	*reason = text_keep(&text, &p->c->arena);
 	text_free(&text);
 	return *reason ? 0 : -ENOMEM;
 }

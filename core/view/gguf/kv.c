@@ -129,8 +129,8 @@ int gguf_kv_parse(const unsigned char *bytes, size_t len, struct arena *arena, s
 		good = take_key(&c, &keys, out);
 	good = good && out->token_count;
 	out->len = keys.len;
-	if (good && !keys.failed)
-		out->keys = arena_strndup(arena, keys.data, keys.len);
+	if (good)
+		out->keys = text_keep(&keys, arena);
 	text_free(&keys);
 	return !good ? -EINVAL : out->keys ? 0 : -ENOMEM;
 }

@@ -74,7 +74,7 @@ static const char *piece_text(struct arena *arena, struct message bytes)
 
 	for (; bytes.at < bytes.end; bytes.at++)
 		text_put(&text, *bytes.at ? (const char *)bytes.at : "\xc0\x80", *bytes.at ? 1 : 2);
-	copy = text.failed ? NULL : arena_strndup(arena, text.data ? text.data : "", text.len);
+	copy = text_keep(&text, arena);
 	text_free(&text);
 	return copy;
 }
