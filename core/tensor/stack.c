@@ -8,6 +8,7 @@
 #include "tensor/encoding.h"
 #include "tensor/experts.h"
 #include "tensor/replacement.h"
+#include "tree/turn.h"
 
 typedef unsigned long long ull;
 
@@ -137,6 +138,16 @@ static struct misfit find_misfit(const struct candidate *k)
 	return found;
 }
 
+/* Returns the elements of a row if what the stack is made of becomes its columns. */
+static uint64_t turned_columns(const struct candidate *k)
+{
+	uint64_t columns = 0;
+
+	for (size_t i = 0; i < k->per_expert; i++)
+		columns += k->part[i]->shape[0];
+	return columns;
+}
+
 /* *Sets `reason` to why these experts cannot be stacked, or NULL. Returns 0 or -ENOMEM. */
 static int refusal_of(const struct stacker *s, const struct candidate *k, const char *name, const char **reason)
 {
@@ -153,6 +164,9 @@ static int refusal_of(const struct stacker *s, const struct candidate *k, const 
 		    s->class->count, (ull)s->count);
 	else if (misfit.reason)
 		*reason = arena_printf(&s->c->arena, "%s of expert %zu %s", misfit.part, misfit.expert, misfit.reason);
+	else if (k->order != STACK_ROWS && turned_columns(k) > TURN_COLUMNS_MAX)
+		*reason = arena_printf(&s->c->arena, "its rows would have %llu elements, and %llu are the most",
+		    (ull)turned_columns(k), (ull)TURN_COLUMNS_MAX);
 	else
 		return 0;
 	return *reason ? 0 : -ENOMEM;

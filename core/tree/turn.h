@@ -12,6 +12,9 @@
 
 #define TURN_MAX 2
 
+/* The longest row: rows are computed whole. Those who make one see to it. */
+#define TURN_COLUMNS_MAX ((uint64_t)1 << 22)
+
 struct turn {
 	const struct generator *of[TURN_MAX]; /* [count] with rows of equal length */
 	size_t count;

@@ -206,6 +206,12 @@ public_model() {
 	[[ $stderr = *"16777216 columns"* ]]
 }
 
+@test "an expert whose outputs are columns, 2^26 of them" {
+	make_hostile wide_stack
+	shown 0 sh -c "grep 'elements, and 4194304 are the most' '$mnt/info' && head -c 9999999 '$mnt/fp32/model.safetensors' | wc -c"
+	[[ $output = *9999999 ]] || fail "$output"
+}
+
 # ---- names ----
 
 @test "a directory called as the view calls its weights" {

@@ -256,6 +256,14 @@ def wide_rows(path):
     write_holes(weights(path), {name + ".qweight": ("I32", [1, n]), name + ".scales": ("F16", [1, n])})
 
 
+@kind
+def wide_stack(path):
+    """An expert of 2^26 outputs, which its class has as columns: one row of it in 32 bits is 256 MB."""
+    name = "model.layers.0.mlp.experts.0.down_proj.weight"
+    write_config(path, {"model_type": "gpt_oss", "num_local_experts": 1})
+    write_holes(weights(path), {name: ("F8_E4M3", [1 << 26, 16]), name + "_scale": ("F32", [1])})
+
+
 # ---- names ----
 
 @kind
