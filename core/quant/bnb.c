@@ -507,15 +507,9 @@ static bool bnb_claims(const struct opening *o)
 	return opening_has(o, is_bnb);
 }
 
-static int label_bnb(void *ctx, const char *where, const struct json *config)
-{
-	opening_label(ctx, where, config);
-	return 0;
-}
-
 static int bnb_open(struct opening *o)
 {
-	int rc = opening_configs(o, label_bnb, o);
+	int rc = opening_configs(o, opening_label, o);
 
 	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
 		const struct st_tensor *t = &o->c->tensors[i];

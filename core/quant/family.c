@@ -175,14 +175,16 @@ int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx)
 	return rc;
 }
 
-void opening_label(struct opening *o, const char *where, const struct json *config)
+int opening_label(void *opening, const char *where, const struct json *config)
 {
+	const struct opening *o = opening;
 	struct tensors_labels *labels = &o->out->labels;
 
 	if (labels->configuration || !json_is_object(config))
-		return;
+		return 0;
 	labels->configuration = where;
 	labels->checkpoint_format = json_str(json_get(config, "quant_method"));
+	return 0;
 }
 
 void opening_tally(struct opening *o, const char *what, const char *then, const char *module)

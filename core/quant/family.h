@@ -94,8 +94,9 @@ int opening_drop_zeros(struct opening *o, const char *module);
 typedef int opening_config_fn(void *ctx, const char *where, const struct json *config);
 int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx);
 
-/* Records the labels in a configuration, for reports; the first configuration counts. */
-void opening_label(struct opening *o, const char *where, const struct json *config);
+/* Records the labels in a configuration, for reports; the first configuration counts. An opening_config_fn. Returns 0.
+ */
+int opening_label(void *opening, const char *where, const struct json *config);
 
 /* Reports a tensor whose type or shape is not `expected`. Returns -EBADMSG. */
 int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected);

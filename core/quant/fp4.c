@@ -328,19 +328,6 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	return rc ? rc : opening_add(o, fp4_name(o, s, m->e.module), &m->e);
 }
 
-/* Rotations that compressed-tensors applies at run time would be missing from the weights. */
-static int fp4_read_config(void *ctx, const char *where, const struct json *config)
-{
-	struct opening *o = ctx;
-
-	opening_label(o, where, config);
-	if (!json_first(json_get(json_get(config, "transform_config"), "config_groups")))
-		return 0;
-	return err_set(o->err, -ENOTSUP,
-	    "%s: transform_config: rotated weights are not served; fetch a version that was quantized without rotation",
-	    where);
-}
-
 /* What M.weight of this family's are called within their modules: "q_proj.weight". */
 struct fp4_seen {
 	const struct st_tensor *list[FP4_SEEN_MAX];
@@ -381,7 +368,7 @@ static int fp4_open(struct opening *o)
 {
 	const size_t others = o->out->encoded_count;
 	struct fp4_seen seen = {.count = 0};
-	int rc = opening_configs(o, fp4_read_config, o);
+	int rc = opening_configs(o, opening_label, o);
 
 	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
 		const struct st_tensor *t = &o->c->tensors[i];

@@ -385,15 +385,9 @@ static int add_hqq(struct opening *o, const struct st_tensor *codes)
 	return opening_add(o, arena_printf(&c->arena, "%s.weight", m->e.module), &m->e);
 }
 
-static int read_hqq_config(void *ctx, const char *where, const struct json *config)
-{
-	opening_label(ctx, where, config);
-	return 0;
-}
-
 static int hqq_open(struct opening *o)
 {
-	int rc = opening_configs(o, read_hqq_config, o);
+	int rc = opening_configs(o, opening_label, o);
 
 	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++)
 		if (ends_with(o->c->tensors[i].name, ".W_q") && !o->taken[i])

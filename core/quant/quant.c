@@ -189,10 +189,25 @@ static int fit_architecture(struct opening *o)
 	return complete_check(o->c, ts, o->err);
 }
 
+/* Rotations that a runtime of compressed-tensors undoes in activations, whatever the weights are stored as. */
+static int refuse_transforms(void *ctx, const char *where, const struct json *config)
+{
+	const struct opening *o = ctx;
+
+	if (!json_first(json_get(json_get(config, "transform_config"), "config_groups")))
+		return 0;
+	return err_set(o->err, -ENOTSUP,
+	    "%s: transform_config: the weights were rotated, and ordinary classes lack the other half of that; fetch a "
+	    "version that was quantized without transforms",
+	    where);
+}
+
 static int open_families(struct opening *o)
 {
-	int rc = 0;
+	int rc = opening_configs(o, refuse_transforms, o);
 
+	if (rc == 0)
+		rc = refuse_transforms(o, "config.json", json_get(o->c->config_json, "compression_config"));
 	for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(*families); i++)
 		if (families[i]->claims(o))
 			rc = families[i]->open(o);

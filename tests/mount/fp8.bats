@@ -46,6 +46,18 @@ real() {
 		"$mnt/info.json"
 }
 
+@test "rotations at run time, in a model of FP8 alone" {
+	for key in quantization_config compression_config; do
+		rm -rf "$model"
+		copy_model f-fp8-ct-dynamic
+		edit_model <<-END
+			part = config["$key"] = config.pop("quantization_config")
+			part["transform_config"] = {"config_groups": {"R1": {"type": "hadamard"}}}
+		END
+		refused config.json transform_config rotated fetch
+	done
+}
+
 @test "view=packed fails with exit 3 for a model that cannot have it" {
 	find_model f-fp8-dsv3-shards
 	mkdir -p "$mnt"

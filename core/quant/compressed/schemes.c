@@ -148,11 +148,6 @@ static int refuse_formats(const struct schemes_reader *r, const char *file, cons
 		rc = refuse_format(r, file, json_str(json_get(json_get(config, "sparsity_config"), "format")));
 	for (const struct json *g = json_first(json_get(config, "config_groups")); rc == 0 && g; g = json_after(g))
 		rc = refuse_format(r, file, json_str(json_get(g, "format")));
-	if (rc == 0 && json_count(json_get(json_get(config, "transform_config"), "config_groups")))
-		rc = err_set(r->o->err, -ENOTSUP,
-		    "%s: transform_config: the weights were rotated, and ordinary classes lack the other half of that; fetch a "
-		    "version that was quantized without transforms",
-		    file);
 	return rc;
 }
 
