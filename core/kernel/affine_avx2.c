@@ -80,17 +80,16 @@ ALWAYS_INLINE bool affine_looks_up(unsigned bits)
 ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale, float offset,
     const struct affine_spread *s, struct affine_variant v)
 {
-	const __m128i byte = _mm_set1_epi16(0xff);
-	__m128i a, b;
+	struct byte_tables bytes;
 
 	t->scale = _mm256_set1_ps(scale);
 	t->offset = _mm256_set1_ps(offset);
 	if (v.kind != AFFINE_TABLE)
 		return;
-	a = round16(affine_formula8(s->codes[0], t->scale, t->offset, v.biases), v.out);
-	b = round16(affine_formula8(s->codes[1], t->scale, t->offset, v.biases), v.out);
-	t->low = _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte)));
-	t->high = _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)));
+	bytes = byte_tables_of(affine_formula8(s->codes[0], t->scale, t->offset, v.biases),
+	    affine_formula8(s->codes[1], t->scale, t->offset, v.biases), v.out);
+	t->low = bytes.low;
+	t->high = bytes.high;
 }
 
 /* 16 outputs in their order. `low` has elements 0 to 3 and 8 to 11, `high` the others; none is a NaN that is not

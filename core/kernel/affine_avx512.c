@@ -86,7 +86,7 @@ ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale,
 	if (s->wide)
 		t->entry = round16x2(low, affine_formula16(s->codes[1], t->scale, t->offset, v.biases), v.out);
 	else
-		t->entry = _mm512_broadcast_i64x4(round16(low, v.out));
+		t->entry = table16(low, v.out);
 }
 
 ALWAYS_INLINE void affine_store(char *dst, __m512 low, __m512 high, enum dtype out)

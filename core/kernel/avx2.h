@@ -39,6 +39,30 @@ ALWAYS_INLINE __m128i round16(__m256 value, enum dtype out)
 	return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
 
+/* The low and the high bytes of 16 outputs, each in both lanes: the only look-up of 16 entries is of bytes. */
+struct byte_tables {
+	__m256i low, high;
+};
+
+/* Rounds what codes 0 to 7 and 8 to 15 mean, NaNs being canonical. */
+ALWAYS_INLINE struct byte_tables byte_tables_of(__m256 first, __m256 last, enum dtype out)
+{
+	const __m256i apart =
+	    _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
+	__m256i low = _mm256_setr_epi32(0, 1, 4, 5, 0, 1, 4, 5), high = _mm256_setr_epi32(2, 3, 6, 7, 2, 3, 6, 7), both;
+
+	if (out == DTYPE_F16) {
+		both = _mm256_set_m128i(round16(last, out), round16(first, out));
+	} else { /* codes 0 to 3, 8 to 11, 4 to 7, 12 to 15 */
+		both = _mm256_packus_epi32(_mm256_srli_epi32(round_bf16(first), 16),
+		    _mm256_srli_epi32(round_bf16(last), 16));
+		low = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+		high = _mm256_setr_epi32(2, 6, 3, 7, 2, 6, 3, 7);
+	}
+	both = _mm256_shuffle_epi8(both, apart);
+	return (struct byte_tables){_mm256_permutevar8x32_epi32(both, low), _mm256_permutevar8x32_epi32(both, high)};
+}
+
 /* Of 16 elements those with even and with odd numbers. */
 struct floats16 {
 	__m256 even, odd;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "kernel/awq.h"
+#include "kernel/element.h"
 #include "kernel/inline.h"
 #include "kernel/nibbles.h"
 
@@ -48,16 +49,6 @@ struct awq_job {
 static uint32_t awq_min(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;
-}
-
-static void awq_scales(float *to, const struct awq_tensor *t, const unsigned char *floats, size_t i, uint32_t n)
-{
-	if (t->scale_dtype == DTYPE_F16)
-		nibble_floats(to, floats + i * 2, n, DTYPE_F16);
-	else if (t->scale_dtype == DTYPE_BF16)
-		nibble_floats(to, floats + i * 2, n, DTYPE_BF16);
-	else
-		nibble_floats(to, floats + i * 4, n, DTYPE_F32);
 }
 
 typedef uint32_t awq_words8 __attribute__((vector_size(32)));
@@ -154,6 +145,22 @@ static __attribute__((noinline)) void awq_copy(struct awq_lines *to, const unsig
 		awq_copy_rows(to, src, stride, rows, (size_t)words * 4);
 }
 
+/*
+ * Brings in zeros and scales of group g, which have a page of their own as each row of qweight does. Lines are those of
+ * the last bytes: where data is not aligned, reads in sequence have the first one from the tiles before.
+ */
+static void awq_prefetch_params(const struct awq_tensor *t, uint32_t g, uint32_t word, uint32_t words)
+{
+	const size_t end = (size_t)g * (t->out_features / 8) + word + words, size = element_bytes(t->scale_dtype) * 8;
+
+	if (t->qzeros)
+		__builtin_prefetch(t->qzeros + end * 4 - 1);
+	for (size_t i = 0; i < words * size; i += 64)
+		__builtin_prefetch(t->scales + end * size - 1 - i);
+}
+
+/* Loads a stretch of `words` words of each row from `word` on. What is brought in next are the same words of the rows
+ * that follow, or after the last row the words that follow, of the first rows. */
 static void awq_load_stretch(struct awq_stretch *s, const struct awq_tensor *t, uint32_t word, uint32_t words)
 {
 	const size_t stride = (size_t)t->out_features / 8 * 4;
@@ -161,7 +168,12 @@ static void awq_load_stretch(struct awq_stretch *s, const struct awq_tensor *t, 
 	struct awq_lines lines = {0};
 
 	s->ahead = (uintptr_t)src + (s->end - s->k) * stride;
+	if (s->end == t->in_features)
+		s->ahead = (uintptr_t)t->qweight + (word + words) * (size_t)4;
+	s->ahead += words * (size_t)4 - 1;
 	for (uint32_t b = 0; b < s->count; b++) {
+		if (b == 0 || s->pieces[b].group != s->pieces[b - 1].group)
+			awq_prefetch_params(t, s->group + s->pieces[b].group, word, words);
 		awq_copy(&lines, src + s->pieces[b].at * stride, stride, s->pieces[b].count, words);
 		for (uint32_t i = 0; i * AWQ_WORDS < words; i++)
 			awq_load(&s->blocks[i][b], lines.row[0] + (size_t)i * AWQ_WORDS * 4);
@@ -175,35 +187,59 @@ struct awq_params {
 	float zero[AWQ_PIECES][AWQ_COLUMNS], scale[AWQ_PIECES][AWQ_COLUMNS];
 };
 
-static void awq_load_params(struct awq_params *p, const struct awq_tensor *t, const struct awq_stretch *s,
+/* What is known of a stretch of a tile. */
+enum awq_shape {
+	AWQ_ANY,
+	AWQ_WHOLE,  /* all pieces have NIBBLE_CODES inputs, and all scales are finite */
+	AWQ_SINGLE, /* and each piece is a group */
+};
+
+static bool awq_finite(const float *floats)
+{
+	awq_ints8 bits;
+	bool finite = true;
+
+	memcpy(&bits, floats, sizeof(bits));
+	bits = (bits & 0x7f800000) == 0x7f800000;
+	for (unsigned i = 0; i < 8; i++)
+		finite &= !bits[i];
+	return finite;
+}
+
+/* Returns true if all scales are finite. */
+static bool awq_load_params(struct awq_params *p, const struct awq_tensor *t, const struct awq_stretch *s,
     const struct awq_tile *tile)
 {
+	bool finite = true;
+
 	for (uint32_t g = 0; g < s->groups; g++) {
 		const size_t row = (size_t)(s->group + g) * (t->out_features / 8) + tile->word;
 
 		for (uint32_t w = tile->first / 8; w < (tile->end + 7) / 8; w++) {
 			awq_zeros(&p->zero[g][w * 8], t->qzeros, row + w, true);
-			awq_scales(&p->scale[g][w * 8], t, t->scales, (row + w) * 8, 8);
+			nibble_load(&p->scale[g][w * 8], t->scales, (row + w) * 8, 8, t->scale_dtype);
+			finite &= awq_finite(&p->scale[g][w * 8]);
 		}
 	}
+	return finite;
 }
 
 /* The lines of column `c`, which is number `i` of word `w`. */
 ALWAYS_INLINE void awq_expand_column(char *dst, const struct awq_stretch *s, const struct awq_block *blocks,
-    const struct awq_params *p, uint32_t w, unsigned i, bool whole, enum dtype out)
+    const struct awq_params *p, uint32_t w, unsigned i, enum awq_shape shape, enum dtype out)
 {
-	const struct nibble_kind kind = {false, out};
-	const uint32_t c = w * 8 + i;
+	const struct nibble_kind kind = {.finite = shape != AWQ_ANY, .out = out};
+	const uint32_t c = w * 8 + i, count = s->count;
 	struct nibble_table table;
 
-	for (uint32_t b = 0; b < s->count;) {
-		const uint32_t g = s->pieces[b].group;
+	for (uint32_t b = 0; b < count; b++) {
+		const uint32_t g = shape == AWQ_SINGLE ? b : s->pieces[b].group;
+		const uint32_t at = shape == AWQ_ANY ? s->pieces[b].at : b * NIBBLE_CODES;
 
-		nibble_table_build(&table, p->zero[g][c], p->scale[g][c], kind);
-		do
-			nibble_expand(dst + s->pieces[b].at * out_bytes(out), awq_column(&blocks[b], w, i), &table,
-			    whole ? NIBBLE_CODES : s->pieces[b].count, out);
-		while (++b < s->count && s->pieces[b].group == g);
+		if (shape == AWQ_SINGLE || b == 0 || g != s->pieces[b - 1].group)
+			nibble_table_build(&table, p->zero[g][c], p->scale[g][c], kind);
+		nibble_expand(dst + at * out_bytes(out), awq_column(&blocks[b], w, i), &table,
+		    shape == AWQ_ANY ? s->pieces[b].count : NIBBLE_CODES, out);
 	}
 }
 
@@ -216,23 +252,34 @@ ALWAYS_INLINE void awq_prefetch(struct awq_stretch *s, size_t stride)
 }
 
 ALWAYS_INLINE void awq_expand(const struct awq_job *job, const struct awq_tile *tile, struct awq_stretch *s,
-    const struct awq_block *blocks, bool whole, enum dtype out)
+    const struct awq_block *blocks, const struct awq_params *p, enum awq_shape shape, enum dtype out)
 {
 	char *dst = tile->dst + (size_t)(s->k - job->r->column0) * out_bytes(out);
 	const size_t stride = (size_t)job->t->out_features / 8 * 4;
-	struct awq_params params;
 
-	awq_load_params(&params, job->t, s, tile);
 	for (uint32_t w = tile->first / 8; w < (tile->end + 7) / 8; w++) {
 		UNROLL
 		for (unsigned i = 0; i < 8; i++) {
 			if (w * 8 + i < tile->first || w * 8 + i >= tile->end)
 				continue;
 			awq_prefetch(s, stride);
-			awq_expand_column(dst, s, blocks, &params, w, i, whole, out);
+			awq_expand_column(dst, s, blocks, p, w, i, shape, out);
 			dst += job->pitch;
 		}
 	}
+}
+
+ALWAYS_INLINE void awq_tile_run(const struct awq_job *job, const struct awq_tile *tile, struct awq_stretch *s,
+    const struct awq_block *blocks, enum dtype out)
+{
+	struct awq_params params;
+
+	if (!awq_load_params(&params, job->t, s, tile) || !s->whole)
+		awq_expand(job, tile, s, blocks, &params, AWQ_ANY, out);
+	else if (s->groups == s->count)
+		awq_expand(job, tile, s, blocks, &params, AWQ_SINGLE, out);
+	else
+		awq_expand(job, tile, s, blocks, &params, AWQ_WHOLE, out);
 }
 
 /* All inputs of tiles side by side, of which this many columns are wanted. */
@@ -247,12 +294,8 @@ ALWAYS_INLINE void awq_tiles_run(const struct awq_job *job, const struct awq_til
 	for (s.end = job->r->column0; s.end < end;) {
 		awq_stretch_next(&s, job->t, end);
 		awq_load_stretch(&s, job->t, tiles->word, words);
-		for (uint32_t i = 0; i < count; i++) {
-			if (s.whole)
-				awq_expand(job, &tiles[i], &s, s.blocks[i], true, out);
-			else
-				awq_expand(job, &tiles[i], &s, s.blocks[i], false, out);
-		}
+		for (uint32_t i = 0; i < count; i++)
+			awq_tile_run(job, &tiles[i], &s, s.blocks[i], out);
 	}
 }
 
@@ -342,7 +385,7 @@ ALWAYS_INLINE void awq_row_group(const struct awq_job *job, uint32_t n, uint32_t
 	struct awq_piece piece = {begin > column0 ? (uint32_t)begin : column0, 0, g};
 	struct nibble_table table;
 
-	nibble_table_build(&table, zero, scale, (struct nibble_kind){t->layout == AWQ_GEMV_FAST, out});
+	nibble_table_build(&table, zero, scale, (struct nibble_kind){.plus = t->layout == AWQ_GEMV_FAST, .out = out});
 	for (; piece.at < end; piece.at += piece.count) {
 		piece.count = awq_min(NIBBLE_CODES - piece.at % NIBBLE_CODES, end - piece.at);
 		awq_row_piece(dst + (size_t)(piece.at - column0) * out_bytes(out), t, n, piece, &table, out);
@@ -361,7 +404,7 @@ ALWAYS_INLINE void awq_gemv(void *dst, const struct awq_tensor *t, const struct 
 				const size_t run = (size_t)n * (t->slots / 8) + g / 8;
 
 				awq_zeros(zero, t->qzeros, run, false);
-				awq_scales(scale, t, t->scales, run * 8, 8);
+				nibble_load(scale, t->scales, run * 8, 8, t->scale_dtype);
 			}
 			awq_row_group(&job, n, g, zero[g % 8], scale[g % 8], out);
 		}
@@ -375,8 +418,8 @@ ALWAYS_INLINE void awq_fast_groups(const struct awq_job *job, uint32_t n, uint32
 	float zero[AWQ_PIECES][NIBBLE_RUN], scale[AWQ_PIECES][NIBBLE_RUN];
 
 	for (uint32_t g = first; g <= last; g++) {
-		awq_scales(zero[g - first], t, t->qzeros, (size_t)g * t->out_features + n, rows);
-		awq_scales(scale[g - first], t, t->scales, (size_t)g * t->out_features + n, rows);
+		nibble_load(zero[g - first], t->qzeros, (size_t)g * t->out_features + n, rows, t->scale_dtype);
+		nibble_load(scale[g - first], t->scales, (size_t)g * t->out_features + n, rows, t->scale_dtype);
 	}
 	for (uint32_t i = 0; i < rows; i++)
 		for (uint32_t g = first; g <= last; g++)

@@ -22,16 +22,12 @@ ALWAYS_INLINE struct bnb_outputs bnb4_outputs(const float *table, float absmax, 
 	const __m256 scale = _mm256_set1_ps(absmax);
 	const __m256 first = canonical_nan(_mm256_mul_ps(_mm256_loadu_ps(table), scale));
 	const __m256 last = canonical_nan(_mm256_mul_ps(_mm256_loadu_ps(table + 8), scale));
-	const __m128i byte = _mm_set1_epi16(0xff);
-	__m128i a, b;
+	struct byte_tables bytes;
 
 	if (out == DTYPE_F32)
 		return (struct bnb_outputs){_mm256_castps_si256(first), _mm256_castps_si256(last)};
-	a = round16(first, out);
-	b = round16(last, out);
-	return (struct bnb_outputs){
-	    _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte))),
-	    _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)))};
+	bytes = byte_tables_of(first, last, out);
+	return (struct bnb_outputs){bytes.low, bytes.high};
 }
 
 /* 32 codes of 16 bytes. The four middle bytes of each half change places, so that the halves of a register that bytes

@@ -23,7 +23,7 @@ ALWAYS_INLINE struct bnb_outputs bnb4_outputs(const float *table, float absmax, 
 
 	if (out == DTYPE_F32)
 		return (struct bnb_outputs){_mm512_castps_si512(value)};
-	return (struct bnb_outputs){_mm512_broadcast_i64x4(round16(value, out))};
+	return (struct bnb_outputs){table16(value, out)};
 }
 
 /* 16 bytes, each in two elements of 16 bits, the first of which is shifted. */

@@ -26,7 +26,7 @@ ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out)
 
 	if (out == DTYPE_F32)
 		return (struct fp4_outputs){_mm512_castps_si512(product)};
-	return (struct fp4_outputs){_mm512_broadcast_i64x4(round16(product, out))};
+	return (struct fp4_outputs){table16(product, out)};
 }
 
 /* 16 codes, which are 8 bytes. */

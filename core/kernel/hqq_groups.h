@@ -23,28 +23,16 @@ struct hqq_params {
 	float zero[NIBBLE_RUN], scale[NIBBLE_RUN];
 };
 
-static void hqq_load_floats(float *to, const struct hqq_tensor *t, const unsigned char *params, uint64_t first)
-{
-	const uint64_t left = (uint64_t)t->rows * t->columns / t->width - first;
-	const uint32_t n = left < NIBBLE_RUN ? (uint32_t)left : NIBBLE_RUN;
-
-	if (t->param_dtype == DTYPE_F16)
-		nibble_floats(to, params + first * 2, n, DTYPE_F16);
-	else if (t->param_dtype == DTYPE_BF16)
-		nibble_floats(to, params + first * 2, n, DTYPE_BF16);
-	else
-		nibble_floats(to, params + first * 4, n, DTYPE_F32);
-}
-
 static void hqq_load_params(struct hqq_params *p, const struct hqq_tensor *t, uint64_t group)
 {
-	const uint64_t first = group - group % NIBBLE_RUN;
+	const uint64_t first = group - group % NIBBLE_RUN, left = (uint64_t)t->rows * t->columns / t->width - first;
+	const uint32_t n = left < NIBBLE_RUN ? (uint32_t)left : NIBBLE_RUN;
 
 	if (p->first == first)
 		return;
 	p->first = first;
-	hqq_load_floats(p->zero, t, t->zeros, first);
-	hqq_load_floats(p->scale, t, t->scales, first);
+	nibble_load(p->zero, t->zeros, first, n, t->param_dtype);
+	nibble_load(p->scale, t->scales, first, n, t->param_dtype);
 }
 
 /* Elements [begin, begin + count) of a group. */
@@ -67,7 +55,7 @@ ALWAYS_INLINE void hqq_group(char *dst, const struct hqq_tensor *t, uint64_t gro
 
 ALWAYS_INLINE void hqq_run(void *dst, const struct hqq_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
-	const struct nibble_kind kind = {false, out};
+	const struct nibble_kind kind = {.out = out};
 	struct hqq_params params = {.first = UINT64_MAX};
 	struct nibble_table table;
 	char *at = dst;

@@ -2,9 +2,6 @@
 #ifndef GPTQFS_NIBBLES_AVX2_H
 #define GPTQFS_NIBBLES_AVX2_H
 
-/* The only look-up of 16 entries is of bytes, so a table of 16-bit outputs is two: of their low and of their high
- * bytes. */
-
 #if defined(__AVX2__) && defined(__F16C__)
 
 #include <string.h>
@@ -20,30 +17,29 @@ struct nibble_table {
 /* A byte each: 0 to 7, 16 to 23, 8 to 15, 24 to 31, which interleaving undoes. */
 typedef __m256i nibble_codes;
 
-ALWAYS_INLINE __m256 nibble_value(float first, float zero, float scale, bool plus)
+ALWAYS_INLINE __m256 nibble_value(float first, float zero, float scale, struct nibble_kind kind)
 {
 	const __m256 code = _mm256_add_ps(_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_ps(first));
 	const __m256 z = _mm256_set1_ps(zero), s = _mm256_set1_ps(scale);
+	const __m256 value =
+	    kind.plus ? _mm256_add_ps(_mm256_mul_ps(code, s), z) : _mm256_mul_ps(_mm256_sub_ps(code, z), s);
 
-	return canonical_nan(plus ? _mm256_add_ps(_mm256_mul_ps(code, s), z)
-				  : _mm256_mul_ps(_mm256_sub_ps(code, z), s));
+	return kind.finite ? value : canonical_nan(value);
 }
 
 ALWAYS_INLINE void nibble_table_build(struct nibble_table *table, float zero, float scale, struct nibble_kind kind)
 {
-	const __m256 first = nibble_value(0, zero, scale, kind.plus), second = nibble_value(8, zero, scale, kind.plus);
-	const __m128i byte = _mm_set1_epi16(0xff);
-	__m128i a, b;
+	const __m256 first = nibble_value(0, zero, scale, kind), second = nibble_value(8, zero, scale, kind);
 
 	if (kind.out == DTYPE_F32) {
 		table->low = _mm256_castps_si256(first);
 		table->high = _mm256_castps_si256(second);
-		return;
+	} else {
+		const struct byte_tables bytes = byte_tables_of(first, second, kind.out);
+
+		table->low = bytes.low;
+		table->high = bytes.high;
 	}
-	a = round16(first, kind.out);
-	b = round16(second, kind.out);
-	table->low = _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte)));
-	table->high = _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)));
 }
 
 /* The eight codes in the lower half of `codes` to fp32. */

@@ -21,13 +21,14 @@ ALWAYS_INLINE void nibble_table_build(struct nibble_table *table, float zero, fl
 {
 	const __m512 code = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 	const __m512 z = _mm512_set1_ps(zero), s = _mm512_set1_ps(scale);
-	const __m512 value = canonical_nan(kind.plus ? _mm512_add_ps(_mm512_mul_ps(code, s), z)
-						     : _mm512_mul_ps(_mm512_sub_ps(code, z), s));
+	__m512 value = kind.plus ? _mm512_add_ps(_mm512_mul_ps(code, s), z) : _mm512_mul_ps(_mm512_sub_ps(code, z), s);
 
+	if (!kind.finite)
+		value = canonical_nan(value);
 	if (kind.out == DTYPE_F32)
 		table->entry = _mm512_castps_si512(value);
 	else
-		table->entry = _mm512_broadcast_i64x4(round16(value, kind.out));
+		table->entry = table16(value, kind.out);
 }
 
 /* 16 codes to fp32. */
