@@ -73,7 +73,9 @@ struct gguf_dsp {
 /* Fills the table with the C reference. */
 void gguf_init(struct gguf_dsp *dsp);
 
-/* Overrides what the instruction set does faster. Call only where cpu_detect() allows it. */
+/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+void gguf_init_vector(struct gguf_dsp *dsp);
 void gguf_init_avx2(struct gguf_dsp *dsp);
+void gguf_init_avx512(struct gguf_dsp *dsp);
 
 #endif

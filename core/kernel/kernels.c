@@ -26,6 +26,7 @@ static void init_vector(struct kernels *k)
 	bnb_init_vector(&k->bnb);
 	fp4_init_vector(&k->fp4);
 	fp8_init_vector(&k->fp8);
+	gguf_init_vector(&k->gguf);
 	hqq_init_vector(&k->hqq);
 	lora_init_vector(&k->lora);
 	cast_init_vector(k->cast);
@@ -57,6 +58,7 @@ static void init_avx512(struct kernels *k)
 	bnb_init_avx512(&k->bnb);
 	fp4_init_avx512(&k->fp4);
 	fp8_init_avx512(&k->fp8);
+	gguf_init_avx512(&k->gguf);
 	hqq_init_avx512(&k->hqq);
 	lora_init_avx512(&k->lora);
 	cast_init_avx512(k->cast);
