@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "file/beneath.h"
 #include "file/rights.h"
 
 /* Resolution of names inside the model, or inside a cache entry. */
@@ -21,8 +22,18 @@
 #define INSIDE_PLAIN (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 #define AGAIN_MAX 100
 
+/* openat2, or what stands in for it where there is none, or a sandbox that does not know it forbids it. */
+static int open_once(int dirfd, const char *name, const struct open_how *how)
+{
+	const int fd = (int)syscall(SYS_openat2, dirfd, name, how, sizeof(*how));
+
+	if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+		return fd;
+	return how->resolve ? beneath_open(dirfd, name, how) : openat(dirfd, name, (int)how->flags);
+}
+
 /*
- * openat2, for reading plus `flags`. Retried after a signal, and for a second on EAGAIN, which a concurrent rename
+ * Opens for reading plus `flags`. Retried after a signal, and for a second on EAGAIN, which a concurrent rename
  * elsewhere or a lease on the file may cause.
  */
 static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t resolve)
@@ -35,7 +46,7 @@ static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t r
 	if (flags & O_PATH)
 		how.flags = flags | O_CLOEXEC;
 	for (int i = 0; i < AGAIN_MAX; i++) {
-		fd = (int)TEMP_FAILURE_RETRY(syscall(SYS_openat2, dirfd, name, &how, sizeof(how)));
+		fd = TEMP_FAILURE_RETRY(open_once(dirfd, name, &how));
 		if (fd >= 0 || errno != EAGAIN)
 			break;
 		nanosleep(&pause, NULL);
