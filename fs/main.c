@@ -14,9 +14,10 @@
 #include "command.h"
 #include "daemon.h"
 #include "exit.h"
-#include "hub.h"
+#include "export.h"
 #include "licenses.h"
 #include "log.h"
+#include "model.h"
 #include "mountpoint.h"
 #include "ops.h"
 #include "options.h"
@@ -34,87 +35,6 @@ struct outcome {
 	} then;
 };
 
-static enum exit_code exit_code_of_open(int rc)
-{
-	switch (rc) {
-	case -EINVAL:
-		return EXIT_USAGE;
-	case -ENOENT:
-	case -ENOTDIR:
-	case -EACCES:
-		return EXIT_NO_WEIGHTS;
-	case -EBADMSG:
-	case -ENOTSUP:
-		return EXIT_BAD_WEIGHTS;
-	default:
-		return EXIT_SERVE;
-	}
-}
-
-static void log_model(void *ctx, const char *line)
-{
-	(void)ctx;
-	log_line("%s", line);
-}
-
-/* Every source file stays open; the usual soft limit of 1024 descriptors is too low for large models. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
-/* Replaces a model name by its path in the Hugging Face cache. */
-static enum exit_code find_source(struct options *o)
-{
-	char *entry;
-
-	if (access(o->source, F_OK) == 0 || errno != ENOENT || !hub_is_name(o->source))
-		return EXIT_OK;
-	entry = hub_entry(o->source);
-	if (!entry) {
-		log_line("out of memory");
-		return EXIT_SERVE;
-	}
-	if (access(entry, F_OK) < 0 && errno == ENOENT) {
-		log_line(
-		    "%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
-		    o->source, entry, o->source);
-		free(entry);
-		return EXIT_NO_WEIGHTS;
-	}
-	free(o->source);
-	o->source = entry;
-	return EXIT_OK;
-}
-
-static enum exit_code open_model(struct options *o, struct gptqfs **model)
-{
-	struct gptqfs_error err;
-	enum exit_code code;
-	int rc;
-
-	*model = NULL;
-	code = find_source(o);
-	if (code != EXIT_OK)
-		return code;
-	raise_file_limit();
-	o->model.log = log_model;
-	rc = gptqfs_open(o->source, &o->model, model, &err);
-	if (rc == 0)
-		return EXIT_OK;
-	log_line("%s", err.text);
-	code = exit_code_of_open(rc);
-	if (code == EXIT_NO_WEIGHTS && o->mountpoint && mountpoint_holds_model(o->mountpoint))
-		log_line("%s holds a model, and MODEL_DIR comes first; did you mean: gptqfs '%s' '%s'", o->mountpoint,
-		    o->mountpoint, o->source);
-	return code;
-}
-
 static enum exit_code check_model(struct options *o, struct gptqfs *model)
 {
 	FILE *out = o->quiet ? fopen("/dev/null", "we") : stdout;
@@ -130,7 +50,7 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 		log_line("%s", err.text);
 	if (out != stdout)
 		fclose(out);
-	return rc ? exit_code_of_open(rc) : EXIT_OK;
+	return rc ? model_exit_code(rc) : EXIT_OK;
 }
 
 static enum exit_code check(struct options *o)
@@ -140,10 +60,33 @@ static enum exit_code check(struct options *o)
 
 	if (o->sha256 && !o->view)
 		o->model.view = "fp16";
-	code = open_model(o, &model);
+	code = model_open(o, &model);
 	if (code == EXIT_OK)
 		code = check_model(o, model);
 	gptqfs_close(model);
+	return code;
+}
+
+static int export(struct options *o)
+{
+	struct export_request request = {
+	    .view = o->view ? o->view : "fp16",
+	    .dir = o->export_dir,
+	    .threads = o->jobs,
+	    .force = o->force,
+	    .verify = o->verify,
+	    .quiet = o->quiet,
+	};
+	int code;
+
+	o->model.view = request.view;
+	o->model.ahead = 1;
+	code = model_open(o, &request.model);
+	if (code != EXIT_OK)
+		return code;
+	gptqfs_accel_start(request.model);
+	code = export_run(&request);
+	gptqfs_close(request.model);
 	return code;
 }
 
@@ -298,7 +241,7 @@ static struct outcome mount_and_serve(struct options *o)
 	if (o->command)
 		getrlimit(RLIMIT_NOFILE, &command.files);
 	if (end.code == EXIT_OK)
-		end.code = open_model(o, &model);
+		end.code = model_open(o, &model);
 	if (end.code == EXIT_OK && o->command && command_prepare(&command)) {
 		log_line("cannot make a pipe: %s", strerror(errno));
 		end.code = EXIT_SERVE;
@@ -332,6 +275,8 @@ static struct outcome obey(struct options *o)
 		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
 	else if (o->check)
 		return (struct outcome){check(o), CLEAN_UP};
+	else if (o->export_dir)
+		return (struct outcome){export(o), CLEAN_UP};
 	else
 		return mount_and_serve(o);
 	return (struct outcome){EXIT_OK, CLEAN_UP};

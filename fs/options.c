@@ -16,7 +16,8 @@
 #include "spelling.h"
 
 #define READAHEAD_DEFAULT 1024 /* KiB */
-#define TEMPLATES_MAX 4        /* per option */
+#define JOBS_MAX 256
+#define TEMPLATES_MAX 4 /* per option */
 #define TEMPLATE_SIZE 32
 
 /*
@@ -53,6 +54,12 @@ static const struct option table[] = {
 	NULL},
     {"--blobs", "with --check: compare the blobs of a Hugging Face cache entry with their names", NULL, OF(blobs),
 	false, NULL},
+    {"--export=DIR", "write the view -o view=NAME (fp16) to DIR as ordinary files; mount nothing", "%s", OF(export_dir),
+	false, NULL},
+    {"--force", "with --export: also into a DIR that holds files, replacing those of the same name", NULL, OF(force),
+	false, NULL},
+    {"--verify", "with --export: read everything back and compare it", NULL, OF(verify), false, NULL},
+    {"-j N", "threads of --export (one per CPU, at most 12)", "%u", OF(jobs), false, NULL},
     {"-f", "stay in the foreground", NULL, 0, true, NULL},
     {"-d, -o debug", "debugging output of libfuse (implies -f)", NULL, 0, true, NULL},
     {"-s", "serve with one thread", NULL, 0, true, NULL},
@@ -104,7 +111,9 @@ static const struct option table[] = {
 struct spelling {
 	const char *name;
 	size_t length;
-	bool by_o, has_value;
+	bool by_o;
+	bool has_value; /* NAME=VALUE */
+	bool separate;  /* -x VALUE */
 	unsigned dashes;
 };
 
@@ -116,8 +125,9 @@ static const char *next_spelling(const char *at, struct spelling *s)
 	*s = (struct spelling){.by_o = strncmp(at, "-o ", 3) == 0};
 	s->dashes = s->by_o ? 0 : (unsigned)strspn(at, "-");
 	s->name = at + (s->by_o ? 3 : s->dashes);
-	s->length = strcspn(s->name, ",=");
+	s->length = strcspn(s->name, ",= ");
 	s->has_value = s->name[s->length] == '=';
+	s->separate = s->name[s->length] == ' ';
 	return *end ? end + 2 : NULL;
 }
 
@@ -131,7 +141,10 @@ struct templates {
 static void add_template(struct templates *t, const struct option *o, const struct spelling *s, const char *dashes)
 {
 	snprintf(t->text[t->count], TEMPLATE_SIZE, "%s%.*s%s%s", dashes, (int)s->length, s->name,
-	    s->has_value ? "=" : "", s->has_value ? o->format : "");
+	    s->has_value  ? "="
+	    : s->separate ? " "
+			  : "",
+	    s->has_value || s->separate ? o->format : "");
 	t->opts[t->count] = (struct fuse_opt){t->text[t->count], o->field, 1};
 	if (o->format && !*o->format)
 		t->opts[t->count] = (struct fuse_opt)FUSE_OPT_KEY(t->text[t->count], KEY_ADAPTER);
@@ -342,29 +355,74 @@ static int parse_fuse_words(struct options *o)
 	return 0;
 }
 
-/* Checks for missing or surplus arguments. */
-/* Returns an option that requires --check, or NULL. */
-static const char *check_word(const struct options *o)
+/* What is done instead of mounting: the word, how it is used, and what it has. */
+struct mode {
+	const char *word, *usage;
+	bool chosen, has_source, has_mountpoint;
+};
+
+/* An option that goes only with a mode. */
+struct addition {
+	const char *word, *mode;
+	bool given, allowed;
+};
+
+static int check_additions(const struct options *o)
 {
-	return o->json ? "--json" : o->sha256 ? "--sha256" : o->blobs ? "--blobs" : NULL;
+	const struct addition additions[] = {
+	    {"--json", "--check", o->json, o->check},
+	    {"--sha256", "--check", o->sha256, o->check},
+	    {"--blobs", "--check", o->blobs, o->check},
+	    {"--force", "--export=DIR", o->force, o->export_dir},
+	    {"--verify", "--export=DIR", o->verify, o->export_dir},
+	    {"-j", "--export=DIR", o->jobs, o->export_dir},
+	};
+
+	for (size_t i = 0; i < sizeof(additions) / sizeof(*additions); i++)
+		if (additions[i].given && !additions[i].allowed) {
+			log_line("%s goes with %s; usage: gptqfs %s %s MODEL_DIR", additions[i].word, additions[i].mode,
+			    additions[i].mode, additions[i].word);
+			return -EINVAL;
+		}
+	return 0;
 }
 
+/* Returns the mode of the command line, whose word is NULL for a mount. */
+static struct mode find_mode(const struct options *o)
+{
+	const struct mode modes[] = {
+	    {"-u", "-u MOUNTPOINT", o->unmount, false, true},
+	    {"--check", "--check [--json] MODEL_DIR", o->check, true, false},
+	    {"--export", "--export=DIR [-o view=NAME] MODEL_DIR", o->export_dir, true, false},
+	};
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+		if (modes[i].chosen)
+			return modes[i];
+	return (struct mode){NULL, "[options] MODEL_DIR MOUNTPOINT", true, true, true};
+}
+
+/* Checks for missing or surplus arguments. */
 static int check_arguments(const struct options *o)
 {
-	if (o->unmount && (!o->mountpoint || o->check || o->command))
+	const struct mode mode = find_mode(o);
+
+	if (o->unmount && (!o->mountpoint || o->check || o->export_dir || o->command))
 		log_line("-u takes a mountpoint and nothing else; usage: gptqfs -u MOUNTPOINT");
 	else if (o->unmount)
 		return 0;
-	else if (check_word(o) && !o->check)
-		log_line("%s goes with --check; usage: gptqfs --check %s MODEL_DIR", check_word(o), check_word(o));
-	else if (!o->source)
-		log_line("no model given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
-	else if (!o->check && !o->mountpoint)
-		log_line("no mountpoint given; usage: gptqfs [options] MODEL_DIR MOUNTPOINT (see gptqfs --help)");
+	else if (check_additions(o))
+		return -EINVAL;
+	else if (o->check && o->export_dir)
+		log_line("--check and --export exclude each other; usage: gptqfs %s", mode.usage);
+	else if (!o->source && mode.has_source)
+		log_line("no model given; usage: gptqfs %s (see gptqfs --help)", mode.usage);
+	else if (mode.has_mountpoint && !o->mountpoint)
+		log_line("no mountpoint given; usage: gptqfs %s (see gptqfs --help)", mode.usage);
 	else if (o->command && !*o->command)
 		log_line("no command after --; usage: gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...");
-	else if (o->check && o->mountpoint)
-		log_line("--check mounts nothing; usage: gptqfs --check [--json] MODEL_DIR");
+	else if (!mode.has_mountpoint && o->mountpoint)
+		log_line("%s mounts nothing; usage: gptqfs %s", mode.word, mode.usage);
 	else
 		return 0;
 	return -EINVAL;
@@ -379,6 +437,8 @@ static int check_values(const struct options *o)
 	else if (o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") != 0 &&
 		 strcmp(o->lora_tokenizer, "adapter") != 0)
 		log_line("lora_tokenizer=%s: expected adapter or base", o->lora_tokenizer);
+	else if (o->jobs > JOBS_MAX)
+		log_line("-j %u: expected at most %d", o->jobs, JOBS_MAX);
 	else if (o->readahead > 1u << 20)
 		log_line("readahead=%u: expected at most 1048576 (KiB)", o->readahead);
 	else
@@ -396,7 +456,7 @@ int options_find_command(int argc, char **argv)
 
 		if (end && arguments == 2)
 			return i + 1;
-		if (options && strcmp(argv[i], "-o") == 0)
+		if (options && (strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "-j") == 0))
 			i++;
 		else if (end && options)
 			options = false;
@@ -453,6 +513,7 @@ void options_free(struct options *o)
 		free(o->lora[i]);
 	free(o->lora);
 	free(o->view);
+	free(o->export_dir);
 	free(o->loras);
 	free(o->lora_tokenizer);
 	free(o->dtype);
@@ -489,6 +550,8 @@ void options_help(FILE *out)
 	    "                                                 mount, run the command, unmount; returns its status\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
+	    "       gptqfs --export=DIR [-o view=NAME] MODEL_DIR\n"
+	    "                                                 write a view to a directory, mount nothing\n"
 	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
 	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache (models--org--name), or\n"
@@ -501,7 +564,8 @@ void options_help(FILE *out)
 	fprintf(out,
 	    "\n"
 	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported format;\n"
-	    "      4 the mount failed; 5 failed while serving; with a command, its status\n");
+	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: the export was interrupted; with a\n"
+	    "      command, its status\n");
 }
 
 void options_version(FILE *out)

@@ -15,13 +15,15 @@ struct options {
 	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
 	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *accel, *cuda_mem;
+	char *export_dir;   /* of --export, or NULL */
+	unsigned jobs;      /* 0 for the default */
 	char **lora;        /* [model.lora_count] */
 	unsigned readahead; /* KiB */
 	unsigned max_read;  /* bytes, 0 for the kernel's limit */
 	int direct_io;
 	int noxattr;
 	int follow_symlinks, gguf_q2;
-	int help, version, licenses, check, json, sha256, blobs, quiet, unmount;
+	int help, version, licenses, check, json, sha256, blobs, quiet, unmount, force, verify;
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */

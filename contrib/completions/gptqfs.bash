@@ -7,7 +7,7 @@ _gptqfs_help() {
 
 # Spellings of options, one per line: -f, --cpu=, -o view=.
 _gptqfs_spellings() {
-	_gptqfs_help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | sed 's/=.*/=/'
+	_gptqfs_help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | sed 's/=.*/=/; /^-[^o]/s/ .*//'
 }
 
 # -f, --check, --cpu=

@@ -16,7 +16,7 @@ function __gptqfs_rows
             if string match -q -- '-o *' $word
                 test "$argv[1]" = -o; and echo (string replace -- '-o ' '' $name)\t$parts[3]
             else
-                test "$argv[1]" = -o; or echo $name\t$parts[3]
+                test "$argv[1]" = -o; or echo (string replace -r ' .*' '' -- $name)\t$parts[3]
             end
         end
     end | string match -v '...*'

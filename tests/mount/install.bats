@@ -14,9 +14,9 @@ install_to() {
 	env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make -s -C "$ROOT" -o "$GPTQFS" B="$(dirname "$GPTQFS")" DESTDIR="$to" "$@"
 }
 
-# Options as spelled by help, one per line: -f, --cpu=LEVEL, -o view=NAME.
+# Options as spelled by help, one per line: -f, -j, --cpu=LEVEL, -o view=NAME.
 spellings() {
-	"$GPTQFS" --help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | grep -vxF -e '-o ...'
+	"$GPTQFS" --help | awk -F '  +' '/^    -/ { gsub(", ", "\n", $2); print $2 }' | grep -vxF -e '-o ...' | sed '/^-[^o]/s/ .*//'
 }
 
 # ---- make install ----
@@ -73,7 +73,7 @@ END
 		grep -qE "^    (.*, )?(-o |--?)$option([=, ]|\$)" "$BATS_TEST_TMPDIR/help" || fail "README has $option, and help does not"
 	done <"$BATS_TEST_TMPDIR/in_readme"
 	grep '^    -' "$BATS_TEST_TMPDIR/help" | sed 's/^ *//; s/  .*//' | grep -vx -e '-o \.\.\.' | while read -r option; do
-		sed 's/, /\n/g' <<<"$option" | sed 's/^-o //; s/^-*//; s/=.*//' | grep -qxFf "$BATS_TEST_TMPDIR/in_readme" || fail "README lacks $option"
+		sed 's/, /\n/g' <<<"$option" | sed 's/^-o //; s/^-*//; s/[= ].*//' | grep -qxFf "$BATS_TEST_TMPDIR/in_readme" || fail "README lacks $option"
 	done
 	for view in $(sed -n 's/^view: //p' "$BATS_TEST_TMPDIR/help"); do
 		grep -qF "${view%/*}" "$ROOT/README.md" || fail "README does not tell of view $view"

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "hub.h"
+#include "log.h"
+#include "mountpoint.h"
+
+enum exit_code model_exit_code(int rc)
+{
+	switch (rc) {
+	case -EINVAL:
+		return EXIT_USAGE;
+	case -ENOENT:
+	case -ENOTDIR:
+	case -EACCES:
+		return EXIT_NO_WEIGHTS;
+	case -EBADMSG:
+	case -ENOTSUP:
+		return EXIT_BAD_WEIGHTS;
+	default:
+		return EXIT_SERVE;
+	}
+}
+
+static void log_model(void *ctx, const char *line)
+{
+	(void)ctx;
+	log_line("%s", line);
+}
+
+/* Every source file stays open; the usual soft limit of 1024 descriptors is too low for large models. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* Replaces a model name by its path in the Hugging Face cache. */
+static enum exit_code find_source(struct options *o)
+{
+	char *entry;
+
+	if (access(o->source, F_OK) == 0 || errno != ENOENT || !hub_is_name(o->source))
+		return EXIT_OK;
+	entry = hub_entry(o->source);
+	if (!entry) {
+		log_line("out of memory");
+		return EXIT_SERVE;
+	}
+	if (access(entry, F_OK) < 0 && errno == ENOENT) {
+		log_line(
+		    "%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
+		    o->source, entry, o->source);
+		free(entry);
+		return EXIT_NO_WEIGHTS;
+	}
+	free(o->source);
+	o->source = entry;
+	return EXIT_OK;
+}
+
+enum exit_code model_open(struct options *o, struct gptqfs **model)
+{
+	struct gptqfs_error err;
+	enum exit_code code;
+	int rc;
+
+	*model = NULL;
+	code = find_source(o);
+	if (code != EXIT_OK)
+		return code;
+	raise_file_limit();
+	o->model.log = log_model;
+	rc = gptqfs_open(o->source, &o->model, model, &err);
+	if (rc == 0)
+		return EXIT_OK;
+	log_line("%s", err.text);
+	code = model_exit_code(rc);
+	if (code == EXIT_NO_WEIGHTS && o->mountpoint && mountpoint_holds_model(o->mountpoint))
+		log_line("%s holds a model, and MODEL_DIR comes first; did you mean: gptqfs '%s' '%s'", o->mountpoint,
+		    o->mountpoint, o->source);
+	return code;
+}

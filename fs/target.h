@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_TARGET_H
+#define GPTQFS_TARGET_H
+
+#include "entries.h"
+
+/*
+ * The directory of an export. Files are written under dot names and renamed when they are whole; a journal, which is
+ * locked, tells an export that goes on from a directory that holds something else.
+ *
+ * Nothing in the directory is believed: names are opened one component at a time without following links, files are
+ * reused only if they are regular, of this user and have one name, and their bytes are compared. The journal is only
+ * compared with the present export to tell the user.
+ *
+ * Functions with a number concern that entry; any thread may call them. They return a negative errno on failure.
+ */
+
+struct target {
+	const char *path; /* as given */
+	const char *source;
+	bool force; /* write into a directory that holds other files */
+	/* Set by target_open. */
+	int fd, journal;
+	bool made;    /* the directory is new */
+	bool resumed; /* there is a journal */
+	bool holds;   /* the directory was not empty */
+	mode_t umask;
+};
+
+/*
+ * Opens or makes the directory `path`, and locks its journal. `path`, `source` and `force` must be set. Returns 0, or
+ * -errno after a message; then nothing was left there.
+ */
+int target_open(struct target *t);
+
+/*
+ * Looks through the directory: removes dot files of other exports, takes index and config.json away, and refuses names
+ * that are not of this export. Then writes the journal. `identity` is a text that differs for another export. Returns
+ * 0, or -errno after a message.
+ */
+int target_prepare(struct target *t, const struct entries *entries, const struct gptqfs *model, const char *identity);
+
+/* Returns the bytes on disk of files that can be reused. */
+uint64_t target_held(const struct target *t, const struct entries *entries);
+
+/* Undoes target_open and target_prepare as far as nothing was there before. */
+void target_abort(struct target *t);
+
+/* Makes a directory, unless it is there. Parents first. */
+int target_make_directory(const struct target *t, const struct entries *entries, size_t number);
+
+/*
+ * Opens a file under its dot name. Returns a descriptor, and in *held how many of its bytes are there from an earlier
+ * export.
+ */
+int target_create(const struct target *t, const struct entries *entries, size_t number, uint64_t *held);
+
+/* Closes that descriptor and gives the file its name; with `sync`, when it is on the disk. */
+int target_finish(const struct target *t, const struct entries *entries, size_t number, int fd, bool sync);
+
+/* Opens a finished file for reading. */
+int target_reopen(const struct target *t, const struct entries *entries, size_t number);
+
+/* Waits until everything is on the disk: all directories, or with `all` the whole file system. */
+int target_sync(const struct target *t, const struct entries *entries, bool all);
+
+/* The export is whole: removes the journal. */
+int target_complete(struct target *t);
+
+/* Releases what target_open acquired. */
+void target_close(struct target *t);
+
+#endif

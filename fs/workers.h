@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_WORKERS_H
+#define GPTQFS_WORKERS_H
+
+#define WORKERS_MAX 256
+
+/* Returns how many threads to use: `wanted`, or if that is 0 one per CPU, but not so many that their buffers add up. */
+unsigned workers_count(unsigned wanted);
+
+/*
+ * Runs a function in so many threads, of which the caller's is one, and waits for all of them. If threads cannot be
+ * started there are fewer.
+ */
+void workers_run(unsigned count, void *(*work)(void *), void *arg);
+
+#endif

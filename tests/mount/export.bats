@@ -1,0 +1,402 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# --export: a view as ordinary files, without FUSE. What it writes is compared with expected hashes; and it may end at
+# any time and go on.
+
+load lib
+
+setup() {
+	out=$BATS_TEST_TMPDIR/out
+	model=$BATS_TEST_TMPDIR/model
+	mnt=$BATS_TEST_TMPDIR/mnt
+	watch_sanitizers
+	find_model tiny-llama-4b-g32-shard
+}
+
+teardown() {
+	chmod -R u+w "$BATS_TEST_TMPDIR"
+	end_all
+}
+
+# export_view VIEW DIR [OPTION...]: of $source.
+export_view() {
+	"$GPTQFS" -q --export="$2" -o view="$1" "${@:3}" "$source"
+}
+
+# leftovers DIR: names that begin with a dot.
+leftovers() {
+	find "$1" -name '.?*' ! -path "$1"
+}
+
+# A model whose view takes some time to write: a sparse one of 600 MB. $out is in memory, where there is such a place.
+make_long() {
+	python3 -S "$TESTS/bench/make_model.py" flat --tensors 12 --view-gb 0.6 --sparse "$model" >/dev/null
+	source=$model
+	[[ ! -w /dev/shm ]] || TMPDIR=/dev/shm
+	export TMPDIR
+	public_directory
+	out=$dir/out
+}
+
+# same_as_mount DIR: the fp16 view of $source.
+same_as_mount() {
+	mount_model -o view=fp16 "$source" "$mnt"
+	diff -r "$mnt" "$1"
+}
+
+# when_begun COMMAND GPTQFS ARGUMENT...: runs the shell command when the export has begun and not yet written anything.
+# Exits as gptqfs does, and prints what it says. The directory must hold something.
+when_begun() {
+	python3 - "$out" "$@" <<'END'
+import os, subprocess, sys
+out, command, *words = sys.argv[1:]
+r, w = os.pipe()
+# A full pipe holds the program at its first message, which it prints after the checks.
+os.set_blocking(w, False)
+try:
+    while True:
+        os.write(w, b"\n" * 65536)
+except BlockingIOError:
+    os.set_blocking(w, True)
+p = subprocess.Popen(words, stderr=w)
+os.close(w)
+while "pipe_write" not in open(f"/proc/{p.pid}/wchan").read() and p.poll() is None:
+    pass
+subprocess.run(command, shell=True, check=True)
+text = b""
+while data := os.read(r, 65536):
+    text += data
+sys.stdout.buffer.write(text.strip() + b"\n")
+sys.exit(p.wait() % 256)
+END
+}
+
+# stop_early SIGNAL ARGUMENT...: sends an export the signal when it has begun to write. Exits as it does.
+stop_early() {
+	python3 - "$out" "$@" <<'END'
+import os, signal, subprocess, sys, time
+out, name, *words = sys.argv[1:]
+p = subprocess.Popen(words, stderr=subprocess.PIPE)
+
+def is_writing():
+    try:
+        return any(e.name.startswith(".gptqfs-part") and e.stat().st_blocks > 1000 for e in os.scandir(out))
+    except FileNotFoundError:
+        return False
+
+while p.poll() is None and not is_writing():
+    time.sleep(0.001)
+p.send_signal(getattr(signal, "SIG" + name))
+sys.stdout.buffer.write(p.stderr.read())
+sys.exit(p.wait() % 256)
+END
+}
+
+# files_of DIR: name, size and hash of every file, without reading FUSE.
+files_of() {
+	(cd "$1" && find . -type f ! -name '.gptqfs-*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+}
+
+# interrupted_export: $out as after a crash, when all files but the last ones had been written.
+interrupted_export() {
+	export_view fp16 "$out"
+	rm "$out/config.json"
+	printf '%s\n' "gptqfs export 1" >"$out/.gptqfs-export"
+}
+
+# ---- the bytes ----
+
+# Hides /dev/fuse, as in a container, and exports the three types.
+@test "every model in every type, without /dev/fuse" {
+	need_namespace
+	for source in "$TESTS"/data/{,int/,float/}models/*/; do
+		source=${source%/}
+		expected=$(dirname "$(dirname "$source")")/expected/$(basename "$source")
+		rm -rf "$out"
+		mkdir "$out"
+		for view in fp16 bf16 fp32; do
+			GPTQFS=$GPTQFS source=$source unshare -m bash -c 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$GPTQFS" -q --export="$1" -o view=$2 "$source"' - \
+				"$out/$view" $view 3>&- || fail "$source $view"
+		done
+		compare_views "$out"
+		[[ -z $(leftovers "$out") ]]
+	done
+}
+
+@test "every view is as in a mount" {
+	for source in tests/data/models/tiny-llama-4b-g32-shard tests/data/models/tiny-phi3-4b-g32; do
+		mount_model "$source" "$mnt"
+		for view in fused/fp16 fused/bf16 fused/fp32 packed gguf tensors; do
+			[[ -d $mnt/$view ]] || continue
+			rm -rf "$out"
+			export_view "$view" "$out"
+			diff -r "$mnt/$view" "$out"
+		done
+		unmount "$mnt"
+	done
+}
+
+@test "with an adapter, with one of several, and with a type of tensors/" {
+	find_model tiny-qwen2-4b-g64-asym
+	local adapters=$TESTS/data/lora/adapters
+	export_view bf16 "$out" -o lora="$adapters/qwen2-lora-bias"
+	python3 -S "$TESTS/tools/compare.py" "$out" "$TESTS/data/lora/expected/tiny-qwen2-4b-g64-asym+qwen2-lora-bias.BF16.json"
+	export_view lora/qwen2-lora-bias/fp32 "$out-2" -o loras="$adapters"
+	python3 -S "$TESTS/tools/compare.py" "$out-2" "$TESTS/data/lora/expected/tiny-qwen2-4b-g64-asym+qwen2-lora-bias.F32.json"
+	export_view tensors "$out-3" -o dtype=fp32
+	mount_model -o view=tensors,dtype=fp32 "$source" "$mnt"
+	diff -r "$mnt" "$out-3"
+}
+
+@test "files are writable for their owner, and closed to others as the source is" {
+	copy_model tiny-llama-4b-g32-shard
+	chmod 640 "$model"/*
+	umask 022
+	"$GPTQFS" -q --export="$out" "$model"
+	[[ $(stat -c %a "$out/model.safetensors") = 640 ]]
+	umask 077
+	"$GPTQFS" -q --export="$out-2" "$model"
+	[[ $(stat -c %a "$out-2/model.safetensors") = 600 && $(stat -c %a "$out-2") = 700 ]]
+}
+
+@test "one thread, many threads, and --verify write the same" {
+	export_view fp16 "$out"
+	for options in "-j 1" "-j7" "--verify -j 3"; do
+		rm -rf "$out-2"
+		export_view fp16 "$out-2" $options
+		diff -r "$out" "$out-2"
+	done
+}
+
+# ---- the directory ----
+
+@test "a directory that holds something is refused, and --force replaces files of the same name" {
+	mkdir "$out"
+	echo mine >"$out/notes"
+	echo old >"$out/config.json"
+	ln -s "$BATS_TEST_TMPDIR/elsewhere" "$out/model.safetensors"
+	run -1 --separate-stderr "$GPTQFS" --export="$out" "$source"
+	[[ $stderr = *"not empty"*--force* ]]
+	[[ $(ls -A "$out" | wc -l) = 3 ]]
+	run -0 --separate-stderr "$GPTQFS" --export="$out" --force "$source"
+	[[ $stderr = *"$out/notes is not of this export and stays"* ]]
+	[[ $(<"$out/notes") = mine && ! -e $BATS_TEST_TMPDIR/elsewhere && ! -L $out/model.safetensors ]]
+	compare_view "$out" F16
+	[[ -z $(leftovers "$out") ]]
+}
+
+@test "a new directory is made, but not its parents" {
+	run -5 --separate-stderr "$GPTQFS" --export="$out/a/b" "$source"
+	[[ $stderr = *"parent"*mkdir* && ! -e $out ]]
+	export_view fp16 "$out"
+	compare_view "$out" F16
+}
+
+@test "never into the model's own directory" {
+	copy_model tiny-llama-4b-g32-shard
+	before=$(files_of "$model")
+	for dir in "$model" "$model/sub" "$model/../model"; do
+		run -1 --separate-stderr "$GPTQFS" --force --export="$dir" "$model"
+		[[ $stderr = *"in the directory of the model"* ]]
+	done
+	[[ $(files_of "$model") = "$before" && ! -e $model/sub && -z $(leftovers "$model") ]]
+}
+
+@test "refused before anything is written: no model, no such view, usage" {
+	run -2 "$GPTQFS" --export="$out" "$BATS_TEST_TMPDIR"
+	run -1 "$GPTQFS" --export="$out" -o view=fp17 "$source"
+	run -3 "$GPTQFS" --export="$out" -o view=packed "$TESTS/data/float/models/f-fp8-experts-3d"
+	run -1 "$GPTQFS" --export="$out" "$source" "$mnt"
+	[[ $output = *"mounts nothing"* ]]
+	run -1 "$GPTQFS" --force "$source" "$mnt"
+	[[ $output = *"--force goes with --export"* ]]
+	run -1 "$GPTQFS" --export="$out" -j 257 "$source"
+	run -1 "$GPTQFS" --export="$out" --check "$source"
+	[[ ! -e $out ]]
+}
+
+# ---- failing ----
+
+# with_small SIZE COMMAND...: in a private namespace, where $out is a tmpfs of that size.
+with_small() {
+	mkdir -p "$out"
+	SIZE=$1 unshare -m bash -c 'mount -t tmpfs -o size=$SIZE none "$0" && exec "$@"' "$out" "${@:2}" 3>&-
+}
+
+@test "too little space is told before anything is written" {
+	need_namespace
+	run -5 with_small 400k bash -c '"$0" --export="$1" "$2"; code=$?; ls -A "$1"; exit $code' "$GPTQFS" "$out" "$source"
+	[[ $output = *"needs 8"*" kB, and "*" are free there" ]] || fail "$output"
+}
+
+@test "a disk that becomes full: exit 5, and the same command goes on when there is room" {
+	need_namespace
+	interrupted_export
+	rm "$out/model.safetensors"
+	export -f when_begun
+	export GPTQFS
+	run -0 unshare -m bash -c '
+		source=$2
+		mount -t tmpfs -o size=1m none /mnt && cp -r "$1/." /mnt || exit
+		out=/mnt
+		when_begun "head -c 500000 /dev/zero >/mnt/model.safetensors.big || :" "$GPTQFS" --force --export=/mnt "$source"
+		[ $? = 5 ] && [ ! -e /mnt/config.json ] || exit 9
+		rm /mnt/model.safetensors.big
+		"$GPTQFS" --export=/mnt "$source" && cp -r /mnt "$1-copy"' bash "$out" "$source" 3>&-
+	[[ $output = *"No space left"*"not a model yet: "*" of 5 files"*"the same command continues"* ]] || fail "$output"
+	compare_view "$out-copy" F16
+}
+
+@test "a limit of file sizes: exit 5" {
+	run -5 prlimit --fsize=300000 "$GPTQFS" --export="$out" "$source"
+	[[ $output = *"model.safetensors cannot be written: File too large"* && ! -e $out/config.json ]] || fail "$output"
+}
+
+@test "a target that cannot be written: exit 5, and nothing there" {
+	need_namespace
+	mkdir "$out"
+	run -5 unshare -m bash -c 'mount -t tmpfs -o ro none "$1" && "$0" --export="$1" "$2"' "$GPTQFS" "$out" "$source" 3>&-
+	[[ $output = *"Read-only file system"* ]]
+	run -5 unshare -m bash -c 'mount -t tmpfs -o ro none "$1" && "$0" --export="$1/new" "$2"' "$GPTQFS" "$out" "$source" 3>&-
+	[[ -z $(ls -A "$out") ]]
+}
+
+@test "a source that is truncated meanwhile: exit 5, no config.json" {
+	copy_model tiny-llama-4b-g32-shard
+	interrupted_export
+	run -5 when_begun "truncate -s 100 '$model'/*.safetensors" "$GPTQFS" --export="$out" "$model"
+	[[ $output = *"cannot be computed"*"not a model yet"* && ! -e $out/config.json ]] || fail "$output"
+}
+
+# ---- going on ----
+
+@test "killed, interrupted by SIGINT and SIGTERM, and continued each time: the same files" {
+	make_long
+	run -247 stop_early KILL "$GPTQFS" --export="$out" "$source"
+	[[ ! -e $out/config.json && -e $out/.gptqfs-export ]]
+	for signal in INT TERM; do
+		rm "$out"/.gptqfs-part-*
+		run "-$((128 + $(kill -l $signal)))" stop_early $signal "$GPTQFS" --export="$out" "$source"
+		[[ $output = *continuing*interrupted*"the same command continues it"* && ! -e $out/config.json ]] || fail "$output"
+	done
+	run -0 --separate-stderr "$GPTQFS" --export="$out" "$source"
+	[[ $stderr = *"continuing"* ]] || fail "$stderr"
+	[[ -z $(leftovers "$out") ]]
+	same_as_mount "$out"
+}
+
+@test "what is there is compared, not believed: bytes, sizes, and a journal that lies or is damaged" {
+	export_view fp16 "$out-good"
+	for journal in "" "gptqfs export 1" "$(head -c 100000 /dev/urandom | base64)"; do
+		rm -rf "$out"
+		interrupted_export
+		printf '%s' "$journal" >"$out/.gptqfs-export"
+		printf 'x' | dd of="$out/model.safetensors" bs=1 seek=500000 conv=notrunc status=none
+		truncate -s 100 "$out/tokenizer.json"
+		truncate -s +100 "$out/tokenizer_config.json"
+		run -0 --separate-stderr "$GPTQFS" --export="$out" "$source"
+		[[ $stderr = *"starting over"* ]]
+		diff -r "$out-good" "$out"
+		[[ -z $(leftovers "$out") ]]
+	done
+}
+
+@test "the source or the view has changed between two runs: it starts over" {
+	copy_model tiny-llama-4b-g32-shard
+	source=$model
+	interrupted_export
+	# A byte of the last norm.
+	printf '\x01' | dd of="$(ls "$model"/*.safetensors | tail -1)" bs=1 seek=$(($(stat -c %s "$(ls "$model"/*.safetensors | tail -1)") - 2)) conv=notrunc status=none
+	run -0 --separate-stderr "$GPTQFS" --export="$out" "$model"
+	[[ $stderr = *"starting over"* ]]
+	same_as_mount "$out"
+	cp -r "$out" "$out-2"
+	: >"$out-2/.gptqfs-export"
+	run -0 --separate-stderr "$GPTQFS" --export="$out-2" -o view=fp32 "$model"
+	export_view fp32 "$out-3"
+	diff -r "$out-3" "$out-2"
+}
+
+@test "an unfinished export with files of another: refused, and with --force they stay" {
+	interrupted_export
+	echo mine >"$out/notes"
+	run -1 --separate-stderr "$GPTQFS" --export="$out" "$source"
+	[[ $stderr = *"$out/notes is not of this export"*--force* ]]
+	run -0 "$GPTQFS" --export="$out" --force "$source"
+	[[ $(<"$out/notes") = mine ]]
+}
+
+@test "two exports into one directory: the second is refused" {
+	interrupted_export
+	exec 8<>"$out/.gptqfs-export"
+	flock 8
+	run -5 --separate-stderr "$GPTQFS" --export="$out" "$source" 8>&-
+	exec 8>&-
+	[[ $stderr = *"another export is writing there"* && -e $out/.gptqfs-export ]]
+	run -0 "$GPTQFS" --export="$out" "$source"
+}
+
+# ---- a directory prepared by an attacker ----
+
+@test "links in the directory are not followed" {
+	mkdir "$BATS_TEST_TMPDIR/victim"
+	echo precious >"$BATS_TEST_TMPDIR/victim/file"
+	# The journal.
+	mkdir "$out"
+	ln -s ../victim/file "$out/.gptqfs-export"
+	run -5 "$GPTQFS" --export="$out" "$source"
+	run -5 "$GPTQFS" --export="$out" --force "$source"
+	rm "$out/.gptqfs-export"
+	ln "$BATS_TEST_TMPDIR/victim/file" "$out/.gptqfs-export"
+	run -5 "$GPTQFS" --export="$out" --force "$source"
+	rm "$out/.gptqfs-export"
+	mkfifo "$out/.gptqfs-export"
+	run -5 timeout 10 "$GPTQFS" --export="$out" --force "$source"
+	rm "$out/.gptqfs-export"
+	# Files under their names and their dot names, links of both kinds and a FIFO.
+	: >"$out/.gptqfs-export"
+	ln -s ../victim/file "$out/model.safetensors"
+	ln "$BATS_TEST_TMPDIR/victim/file" "$out/tokenizer.json"
+	ln -s ../victim/new "$out/config.json"
+	mkfifo "$out/generation_config.json"
+	for i in 1 2 3 4; do
+		ln -s ../victim/file "$out/.gptqfs-part-$i"
+	done
+	mkfifo "$out/.gptqfs-part-5"
+	ln -s ../victim/file "$out/.gptqfs-part-ffff"
+	run -0 timeout 10 "$GPTQFS" --export="$out" "$source"
+	[[ $(<"$BATS_TEST_TMPDIR/victim/file") = precious && ! -e $BATS_TEST_TMPDIR/victim/new ]]
+	[[ -z $(find "$out" ! -type f ! -type d) && -z $(leftovers "$out") ]]
+	compare_view "$out" F16
+	# A directory.
+	rm -rf "$out"
+	mkdir "$out"
+	: >"$out/.gptqfs-export"
+	ln -s ../victim "$out/model"
+	run -5 "$GPTQFS" --export="$out" -o view=tensors "$source"
+	[[ $(ls -A "$BATS_TEST_TMPDIR/victim") = file ]]
+}
+
+@test "a journal of another user is not obeyed" {
+	need_root
+	mkdir "$out"
+	: >"$out/.gptqfs-export"
+	chown nobody "$out/.gptqfs-export"
+	run -5 --separate-stderr "$GPTQFS" --export="$out" "$source"
+	[[ $stderr = *"not the journal"* ]]
+}
+
+# ---- progress ----
+
+@test "progress: a line for each tenth, a bar on a terminal, nothing with --quiet" {
+	make_long
+	run -0 --separate-stderr "$GPTQFS" -j1 --export="$out" "$source"
+	[[ $stderr =~ exported\ .*B\ of\ 6.*MB,\ [0-9]+\ %,\ .*B/s,\ [0-9]+:[0-9][0-9]\ left ]] || fail "$stderr"
+	[[ $(grep -c exported <<<"$stderr") -le 10 && $stderr != *$'\r'* ]]
+	rm -rf "$out"
+	run -0 --separate-stderr "$GPTQFS" -q --export="$out" "$source"
+	[[ -z $stderr && -z $output ]]
+	rm -rf "$out"
+	run -0 script -qefc "'$GPTQFS' --export='$out' '$source'" /dev/null
+	[[ $output = *$'\r['*#*.*']'*"%"* ]] || fail "$output"
+}
