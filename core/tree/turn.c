@@ -10,6 +10,8 @@
 /* Tiles are larger than usual, because even a few rows need a piece of every row of the other generators. */
 #define TILE_BYTES ((size_t)1 << 20)
 #define TILE_ROWS 64
+/* Of rows that are longer than any model's, fewer than a run make a tile: computing some twice takes less memory. */
+#define TILE_BYTES_MAX ((size_t)16 << 20)
 
 struct turned_rows {
 	struct generator g;
@@ -129,6 +131,8 @@ static uint32_t tile_of(const struct turned_rows *rows)
 {
 	uint32_t tile = rows->g.run_rows;
 
+	while (tile > 1 && tile * rows->g.row_bytes > TILE_BYTES_MAX)
+		tile = (tile + 1) / 2;
 	while (tile < TILE_ROWS && 2 * tile * rows->g.row_bytes <= TILE_BYTES)
 		tile *= 2;
 	return tile;

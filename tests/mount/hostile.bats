@@ -212,6 +212,12 @@ public_model() {
 	[[ $output = *9999999 ]] || fail "$output"
 }
 
+@test "an expert of as many outputs as are stacked" {
+	make_hostile widest_stack
+	shown 0 sh -c "tail -c 1000 '$mnt/fp32/model.safetensors' | wc -c"
+	[[ $output = 1000 ]] || fail "$output"
+}
+
 # ---- names ----
 
 @test "a directory called as the view calls its weights" {

@@ -257,11 +257,17 @@ def wide_rows(path):
 
 
 @kind
-def wide_stack(path):
+def wide_stack(path, outputs=1 << 26):
     """An expert of 2^26 outputs, which its class has as columns: one row of it in 32 bits is 256 MB."""
     name = "model.layers.0.mlp.experts.0.down_proj.weight"
     write_config(path, {"model_type": "gpt_oss", "num_local_experts": 1})
-    write_holes(weights(path), {name: ("F8_E4M3", [1 << 26, 16]), name + "_scale": ("F32", [1])})
+    write_holes(weights(path), {name: ("F8_E4M3", [outputs, 64]), name + "_scale": ("F32", [1])})
+
+
+@kind
+def widest_stack(path):
+    """The most outputs: a row is 16 MB, and 64 of them are what is computed at once."""
+    wide_stack(path, 1 << 22)
 
 
 # ---- names ----
