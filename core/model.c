@@ -202,9 +202,14 @@ static unsigned ahead_depth(unsigned wanted)
 static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 {
 	struct arena *arena = &m->checkpoint.arena;
-	/* Packed weights cannot carry a sum. */
-	const struct repack_ops *repack = m->merged ? NULL : repack_of(&m->tensors);
+	const struct repack_ops *repack;
+	const char *reason;
 
+	if (repack_find(arena, &m->tensors, &repack, &reason))
+		return err_memory(err);
+	/* Packed weights cannot carry a sum. */
+	if (m->merged)
+		repack = NULL;
 	if (join_fused(arena, &m->tensors, &m->fused, &m->refusals) ||
 	    (repack && repack_join(arena, &m->fused, &m->packed, &m->refusals)))
 		return err_memory(err);
@@ -216,6 +221,7 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 	    .fused = &m->fused,
 	    .packed = repack ? &m->packed : NULL,
 	    .repack = repack,
+	    .unpacked = repack ? NULL : reason,
 	    .lora = m->merged,
 	    .variants = &m->variants,
 	    .kernels = &m->kernels,

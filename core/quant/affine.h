@@ -31,9 +31,10 @@ void affine_examine(const struct encoded *e, struct findings *out);
 #define AFFINE_MEMBERS(label, names)                                                         \
 	.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &affine_matrix_ops, \
 	.describe = affine_describe, .summarize = affine_summarize, .examine = affine_examine
-#define AFFINE_ENCODING(label, names)                                                                                \
-	{                                                                                                            \
-		AFFINE_MEMBERS(label, names), .codes = affine_codes, .units = affine_units, .levels = affine_levels, \
+#define AFFINE_CODES .codes = affine_codes, .units = affine_units, .levels = affine_levels
+#define AFFINE_ENCODING(label, names)                      \
+	{                                                  \
+		AFFINE_MEMBERS(label, names), AFFINE_CODES \
 	}
 #define AFFINE_BIASES_ENCODING(label, names) \
 	{                                    \

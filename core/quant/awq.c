@@ -15,7 +15,9 @@
 #include "base/err.h"
 #include "kernel/element.h"
 #include "quant/family.h"
+#include "quant/gptq/form.h"
 #include "quant/matrix_rows.h"
+#include "quant/repack.h"
 
 /* As those of GPTQ. */
 #define IN_FEATURES_MAX ((uint64_t)1 << 22)
@@ -141,6 +143,93 @@ static void awq_levels(const struct encoded *e, struct code_levels *out)
 		}
 }
 
+/* ---- GPTQ's form ---- */
+
+/* Swaps the upper `shift` bits of pairs of fields of a with the lower ones of b. */
+static void swap_fields(uint32_t *a, uint32_t *b, unsigned shift, uint32_t lower)
+{
+	const uint32_t both = (*a >> shift ^ *b) & lower;
+
+	*b ^= both;
+	*a ^= both << shift;
+}
+
+/* Transposes eight words of eight nibbles: nibble j of word i goes to nibble i of word j. */
+static void turn_nibbles(uint32_t w[8])
+{
+	for (unsigned i = 0; i < 4; i++)
+		swap_fields(&w[i], &w[i + 4], 16, 0x0000ffff);
+	for (unsigned i = 0; i < 8; i += i % 4 == 1 ? 3 : 1)
+		swap_fields(&w[i], &w[i + 2], 8, 0x00ff00ff);
+	for (unsigned i = 0; i < 8; i += 2)
+		swap_fields(&w[i], &w[i + 1], 4, 0x0f0f0f0f);
+}
+
+/* Eight rows of words that hold eight columns each become one row of words that hold eight inputs each. */
+static void awq_form_codes(const struct encoded *e, uint64_t row, uint32_t column0, uint32_t columns, void *dst)
+{
+	const struct awq_tensor *t = &awq_module_of(e)->t;
+	const size_t row_bytes = t->out_features / 2, k0 = row * 8,
+		     rows = t->in_features - k0 < 8 ? t->in_features - k0 : 8;
+	const unsigned char *from = t->qweight + k0 * row_bytes + column0 / 2;
+	unsigned char *to = dst;
+
+	for (uint32_t c = 0; c < columns; c += 8, from += 4, to += 32) {
+		uint32_t w[8] = {0};
+
+		for (size_t i = 0; i < rows; i++)
+			memcpy(&w[i], from + i * row_bytes, 4);
+		turn_nibbles(w);
+		for (unsigned i = 0; i < 8; i++)
+			memcpy(to + i * 4, &w[awq_nibble(i)], 4);
+	}
+}
+
+static const char *awq_form(const struct encoded *e, struct gptq_form *out)
+{
+	const struct awq_module *m = awq_module_of(e);
+	const struct awq_tensor *t = &m->t;
+	const bool gemm = t->layout == AWQ_GEMM;
+
+	if (t->scale_dtype == DTYPE_F32)
+		return "has scales of type F32, which programs that run GPTQ would round";
+	if (t->out_features > GPTQ_FORM_COLUMNS_MAX)
+		return "has more outputs than are made into columns";
+	*out = (struct gptq_form){
+	    .q = {.in_features = t->in_features,
+		.out_features = t->out_features,
+		.groups = awq_groups(t),
+		.group_size = t->group_size,
+		.bits = 4,
+		.word_bits = 32,
+		.packing = PACKING_STREAM,
+		.zeros = t->qzeros ? ZEROS_V2 : ZEROS_MIDDLE,
+		.scale_dtype = t->scale_dtype},
+	    .stored = ZEROS_MIDDLE,
+	    .symmetric = m->symmetric,
+	    .part = {[GPTQ_SCALES] = gemm ? e->part[AWQ_SCALES] : NULL},
+	    .codes = {t->qweight, (gemm ? t->out_features : t->in_features) / 2},
+	    .scales = {t->scales, t->slots * sizeof(uint16_t)},
+	};
+	return NULL;
+}
+
+static const char *awq_fast_form(const struct encoded *e, struct gptq_form *out)
+{
+	(void)e;
+	(void)out;
+	return "has zeros that are floats";
+}
+
+static uint32_t awq_form_zero(const struct encoded *e, uint32_t n, uint32_t g)
+{
+	return awq_zero(&awq_module_of(e)->t, n, g);
+}
+
+static const struct gptq_form_ops awq_gemm_form = {awq_form, awq_form_zero, awq_form_codes},
+				  awq_gemv_form = {awq_form, awq_form_zero, NULL},
+				  awq_none_form = {awq_fast_form, NULL, NULL};
+
 /* ---- telling ---- */
 
 static const char *layout_name(enum awq_layout layout)
@@ -193,13 +282,13 @@ static void awq_examine(const struct encoded *e, struct findings *out)
 
 #define AWQ_MEMBERS(ops)                                                                                    \
 	.name = "AWQ", .suffixes = suffixes, .rows = matrix_rows, .matrix = &ops, .describe = awq_describe, \
-	.summarize = awq_summarize, .examine = awq_examine
+	.summarize = awq_summarize, .examine = awq_examine, .repack = &gptq_repack
 #define AWQ_CODES .codes = awq_codes, .units = awq_units, .levels = awq_levels
 
-static const struct encoding awq_gemm_encoding = {AWQ_MEMBERS(awq_gemm_matrix), AWQ_CODES};
-static const struct encoding awq_gemv_encoding = {AWQ_MEMBERS(awq_gemv_matrix), AWQ_CODES};
+static const struct encoding awq_gemm_encoding = {AWQ_MEMBERS(awq_gemm_matrix), AWQ_CODES, .gptq = &awq_gemm_form};
+static const struct encoding awq_gemv_encoding = {AWQ_MEMBERS(awq_gemv_matrix), AWQ_CODES, .gptq = &awq_gemv_form};
 /* Zeros that are floats are no codes. */
-static const struct encoding awq_fast_encoding = {AWQ_MEMBERS(awq_gemv_matrix)};
+static const struct encoding awq_fast_encoding = {AWQ_MEMBERS(awq_gemv_matrix), .gptq = &awq_none_form};
 
 /* ---- the configuration ---- */
 

@@ -14,7 +14,8 @@ struct packer {
 	struct join_refusals *refusals;
 };
 
-const struct repack_ops *repack_of(const struct tensors *ts)
+/* Returns the operations that all quantized modules share, or NULL. */
+static const struct repack_ops *repack_of(const struct tensors *ts)
 {
 	const struct repack_ops *ops = ts->encoded_count ? ts->encoded[0]->encoding->repack : NULL;
 
@@ -22,6 +23,19 @@ const struct repack_ops *repack_of(const struct tensors *ts)
 		if (ts->encoded[i]->encoding->repack != ops)
 			return NULL;
 	return ops;
+}
+
+int repack_find(struct arena *arena, const struct tensors *ts, const struct repack_ops **ops, const char **reason)
+{
+	int rc = 0;
+
+	*ops = repack_of(ts);
+	*reason = "modules of this model's format cannot be joined in packed form";
+	if (*ops)
+		rc = (*ops)->refuse(arena, ts, reason);
+	if (*reason)
+		*ops = NULL;
+	return rc;
 }
 
 /* ---- reasons: NULL if there is none ---- */
@@ -77,7 +91,7 @@ static const char *unlike_biases(const struct packer *k, const struct tensor *we
 
 static const char *taken_name(const struct packer *k, const struct tensor *weight)
 {
-	const char *const *suffix = k->out->encoded[0]->encoding->suffixes;
+	const char *const *suffix = k->out->encoded[0]->encoding->repack->suffixes;
 
 	for (; *suffix; suffix++)
 		if (sibling_of(k, weight, *suffix))

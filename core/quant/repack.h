@@ -4,7 +4,7 @@
 
 /*
  * Joining modules that stay quantized, for the packed view. It exists if all quantized modules of a model have
- * encodings with the same struct repack_ops.
+ * encodings with the same struct repack_ops, which does not refuse them.
  */
 
 #include "tensor/encoding.h"
@@ -21,6 +21,7 @@ struct packed {
 	struct checkpoint *c;
 	struct packed_tensor *list; /* [count] arena; in file order */
 	size_t count;
+	int convention; /* private to the encoding */
 };
 
 /* The first part of a joined weight and another, with short names for messages. */
@@ -31,6 +32,9 @@ struct repack_pair {
 };
 
 struct repack_ops {
+	const char *const *suffixes; /* of a packed module's tensors, NULL-terminated: ".qweight", ... */
+	/* Sets *reason to why a model cannot be packed, in the arena, or to NULL. Returns 0 or -ENOMEM. */
+	int (*refuse)(struct arena *arena, const struct tensors *ts, const char **reason);
 	/* Returns why two parts cannot be joined in packed form, or NULL. */
 	const char *(*unlike)(const struct repack_pair *p);
 	/* Lists the stored tensors for a list from repack_join. Returns 0 or -ENOMEM. */
@@ -46,8 +50,11 @@ struct repack_ops {
 	int (*configure)(const struct tensors *ts, int indent, struct text *out);
 };
 
-/* Returns the operations that all quantized modules share, or NULL. */
-const struct repack_ops *repack_of(const struct tensors *ts);
+/* GPTQ's packed form, which weights of other families may have too: quant/gptq/form.h. */
+extern const struct repack_ops gptq_repack;
+
+/* Sets *ops to the operations that all quantized modules share; or to NULL, with *reason. Returns 0 or -ENOMEM. */
+int repack_find(struct arena *arena, const struct tensors *ts, const struct repack_ops **ops, const char **reason);
 
 /*
  * Makes the list for the packed view: *fused, but joined tensors whose parts cannot be joined in packed form are

@@ -94,6 +94,7 @@ struct encoding {
 	void (*examine)(const struct encoded *e, struct findings *out);
 	/* Joins modules in packed form (quant/repack.h). NULL if the family cannot; there is then no packed view. */
 	const struct repack_ops *repack;
+	const struct gptq_form_ops *gptq; /* the form in which `repack` joins weights (quant/gptq/form.h); or NULL */
 };
 
 /* Sets a stored tensor as part `i` of the weight. */

@@ -84,9 +84,7 @@ static int add_configs(const struct plan *p, uint32_t dir)
 
 int view_packed_absent(const struct plan *p, const char **reason)
 {
-	*reason = p->lora     ? "packed weights cannot carry an adapter"
-	          : p->repack ? NULL
-	                      : "modules of this model's format cannot be joined in packed form";
+	*reason = p->lora ? "packed weights cannot carry an adapter" : p->unpacked;
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct plan {
 	const struct tensors *fused;     /* with q, k, v and gate, up joined: see join.h */
 	const struct tensors *packed;    /* joined only where packed form allows; NULL if not available */
 	const struct repack_ops *repack; /* likewise */
+	const char *unpacked;            /* why they are not available */
 	const struct variants *variants; /* shown beside, with one adapter each; never NULL */
 	const struct lora *lora;         /* merged into all of the above, or NULL */
 	const struct kernels *kernels;

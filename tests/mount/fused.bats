@@ -74,27 +74,6 @@ END
 
 # ---- packed/ ----
 
-# packed_again: opens the packed view of $mnt as a checkpoint, by its own configuration. It must have the same fused
-# views, and the same packed one.
-packed_again() {
-	mount_model "$mnt/packed" "$again"
-	inner=$server
-	diff -r "$mnt/fused" "$again/fused"
-	diff -r "$mnt/packed" "$again/packed"
-	fusermount3 -u "$again"
-	wait_until 20 is_gone "$inner" || fail "the server did not leave after the unmount"
-}
-
-# check_packed: the same; also decodes it by another program, and checks that readers find everything by name.
-check_packed() {
-	again=$BATS_TEST_TMPDIR/again
-	python3 -S "$TESTS/tools/packed.py" names "$mnt/packed"
-	# Small enough for a slow decoder.
-	[[ $(du -b --apparent-size -s "$mnt/packed" | cut -f1) -gt 10000000 ]] ||
-		python3 -S "$TESTS/tools/packed.py" decode "$mnt/packed" "$expected"
-	packed_again
-}
-
 # packed_kind KIND: one that make_checkpoint.py writes.
 packed_kind() {
 	make_checkpoint "$1"

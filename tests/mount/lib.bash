@@ -312,3 +312,26 @@ need_namespace() {
 	need_root
 	unshare -m true 2>/dev/null || skip "needs a private mount namespace (unshare -m)"
 }
+
+# ---- packed/ ----
+
+# packed_again: opens the packed view of $mnt as a checkpoint, by its own configuration. It must have the same fused
+# views, and the same packed one.
+packed_again() {
+	mount_model "$mnt/packed" "$again"
+	inner=$server
+	diff -r "$mnt/fused" "$again/fused"
+	diff -r "$mnt/packed" "$again/packed"
+	fusermount3 -u "$again"
+	wait_until 20 is_gone "$inner" || fail "the server did not leave after the unmount"
+}
+
+# check_packed: the same; also decodes it by another program, and checks that readers find everything by name.
+check_packed() {
+	again=$BATS_TEST_TMPDIR/again
+	python3 -S "$TESTS/tools/packed.py" names "$mnt/packed"
+	# Small enough for a slow decoder.
+	[[ $(du -b --apparent-size -s "$mnt/packed" | cut -f1) -gt 10000000 ]] ||
+		python3 -S "$TESTS/tools/packed.py" decode "$mnt/packed" "$expected"
+	packed_again
+}

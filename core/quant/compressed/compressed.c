@@ -15,6 +15,8 @@
 #include "base/err.h"
 #include "quant/affine.h"
 #include "quant/compressed/schemes.h"
+#include "quant/gptq/form.h"
+#include "quant/repack.h"
 
 enum { PART_CODES, PART_SCALE, PART_ZERO, PART_SHAPE, PART_G_IDX };
 
@@ -23,8 +25,60 @@ static const char *const packed_suffixes[] = {
 static const char *const bytes_suffixes[] = {
     ".weight", ".weight_scale", ".weight_zero_point", ".weight_shape", ".weight_g_idx", NULL};
 
-static const struct encoding packed_encoding = AFFINE_ENCODING("compressed-tensors", packed_suffixes),
-			     bytes_encoding = AFFINE_ENCODING("compressed-tensors", bytes_suffixes);
+/* ---- GPTQ's form ---- */
+
+/* Fields are the same as GPTQ's: half their range is added to codes and to packed zeros. */
+static const char *compressed_form(const struct encoded *e, struct gptq_form *out)
+{
+	const struct affine_matrix *m = &((const struct affine_module *)e)->m;
+	const bool one = m->block_rows >= m->rows;
+
+	if (m->packing == AFFINE_SIGNED)
+		return "has codes in bytes, which are not packed";
+	if (m->packing != AFFINE_STREAM || (m->bits != 2 && m->bits != 4 && m->bits != 8))
+		return "has codes of a width for which there is no exact GPTQ form (2, 4 and 8 bits have one)";
+	if (m->offset == AFFINE_ZEROS_SIGNED)
+		return "has zeros in bytes, which may be more than GPTQ's fields hold";
+	if (m->scale_dtype == DTYPE_F32)
+		return "has scales of type F32, which programs that run GPTQ would round";
+	if (m->block_rows > 1 && !one)
+		return "has scales for blocks of rows, and GPTQ has some for each row";
+	if (m->rows > GPTQ_FORM_COLUMNS_MAX)
+		return "has more outputs than are made into columns";
+	*out = (struct gptq_form){
+	    .q = {.in_features = m->columns,
+		.out_features = m->rows,
+		.groups = m->groups,
+		.group_size = m->block_columns,
+		.bits = m->bits,
+		.word_bits = 32,
+		.packing = PACKING_STREAM,
+		.zeros = m->offset == AFFINE_MIDDLE ? ZEROS_MIDDLE : ZEROS_V2,
+		.scale_dtype = m->scale_dtype,
+		.g_idx = m->g_idx},
+	    .stored = ZEROS_MIDDLE,
+	    .symmetric = m->offset == AFFINE_MIDDLE,
+	    .codes = {m->codes, m->row_bytes},
+	    .scales = {m->scales, one ? 0 : m->groups * sizeof(uint16_t)},
+	};
+	return NULL;
+}
+
+static uint32_t compressed_form_zero(const struct encoded *e, uint32_t n, uint32_t g)
+{
+	return (uint32_t)affine_zero(&((const struct affine_module *)e)->m, n, g);
+}
+
+static const struct gptq_form_ops compressed_form_ops = {compressed_form, compressed_form_zero, NULL};
+
+#define COMPRESSED_ENCODING(names)                                                                       \
+	{                                                                                                \
+		AFFINE_MEMBERS("compressed-tensors", names), AFFINE_CODES, .repack = &gptq_repack,       \
+									   .gptq = &compressed_form_ops, \
+	}
+
+static const struct encoding packed_encoding = COMPRESSED_ENCODING(packed_suffixes),
+			     bytes_encoding = COMPRESSED_ENCODING(bytes_suffixes);
 
 struct compressed_opener {
 	struct opening *o;

@@ -6,6 +6,7 @@
 
 #include "kernel/element.h"
 #include "quant/gptq/gptq.h"
+#include "quant/repack.h"
 
 static void gptq_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)
 {
@@ -153,11 +154,29 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 	findings_add_scales(out, &scales);
 }
 
-static const char *const suffixes[] = {".qweight", ".qzeros", ".scales", ".g_idx", NULL};
+/* ---- packed form ---- */
+
+static const char *gptq_own_form(const struct encoded *e, struct gptq_form *out)
+{
+	const struct gptq_module *m = gptq_const_module_of(e);
+
+	*out = (struct gptq_form){.q = m->q, .stored = m->stored, .symmetric = m->symmetric};
+	memcpy(out->part, e->part, sizeof(out->part));
+	return NULL;
+}
+
+static uint32_t gptq_own_zero(const struct encoded *e, uint32_t n, uint32_t g)
+{
+	return qtensor_zero(&gptq_const_module_of(e)->q, g, n);
+}
+
+static const struct gptq_form_ops gptq_own = {gptq_own_form, gptq_own_zero, NULL};
+
+const char *const gptq_suffixes[] = {".qweight", ".qzeros", ".scales", ".g_idx", NULL};
 
 const struct encoding gptq_encoding = {
     .name = "GPTQ",
-    .suffixes = suffixes,
+    .suffixes = gptq_suffixes,
     .rows = gptq_dense_rows,
     .codes = gptq_codes,
     .units = gptq_units,
@@ -167,4 +186,5 @@ const struct encoding gptq_encoding = {
     .summarize = gptq_summarize,
     .examine = gptq_examine,
     .repack = &gptq_repack,
+    .gptq = &gptq_own,
 };

@@ -11,12 +11,10 @@
 #include "kernel/gptq.h"
 #include "quant/family.h"
 #include "quant/gptq/config.h"
-
-/* Indices of encoded.part. */
-enum gptq_part { GPTQ_QWEIGHT, GPTQ_QZEROS, GPTQ_SCALES, GPTQ_G_IDX };
+#include "quant/gptq/form.h"
 
 struct gptq_module {
-	struct encoded e; /* first */
+	struct encoded e; /* first; its parts are by enum gptq_part */
 	struct qtensor q; /* points into maps: read under inputs_guard */
 	/* Format of its qzeros, V1 or V2, even if q.zeros is MIDDLE because they are absent or repaired. */
 	enum zeros stored;
@@ -26,8 +24,8 @@ struct gptq_module {
 	const struct quant_config *config;
 };
 
+extern const char *const gptq_suffixes[];
 extern const struct encoding gptq_encoding;
-extern const struct repack_ops gptq_repack;
 
 static inline struct gptq_module *gptq_module_of(struct encoded *e)
 {

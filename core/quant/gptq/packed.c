@@ -17,39 +17,25 @@ enum packed_kind {
 	PACKED_SCALES,
 };
 
-size_t gptq_modules(const struct tensor *t, struct gptq_module *modules[JOIN_PARTS_MAX])
+enum zeros packed_zeros(const struct tensors *ts)
 {
-	size_t count;
-	const struct tensor *const *parts = tensor_parts(&t, &count);
+	struct gptq_form form = {0};
 
-	if (!tensor_encoded(parts[0]))
-		return 0;
-	for (size_t i = 0; i < count; i++)
-		modules[i] = gptq_module_of(tensor_encoded(parts[i]));
-	return count;
-}
-
-/* Modules whose columns are side by side, and their files. */
-struct packed_source {
-	struct gptq_module *module[JOIN_PARTS_MAX];
-	size_t count;
-	struct source_file *files[JOIN_PARTS_MAX * ENCODED_PARTS];
-	size_t file_count;
-};
-
-static void find_source(struct packed_source *s, const struct tensor *t)
-{
-	s->count = gptq_modules(t, s->module);
-	for (size_t i = 0; i < s->count; i++)
-		for (uint8_t k = 0; k < s->module[i]->e.file_count; k++)
-			s->files[s->file_count++] = s->module[i]->e.files[k];
+	if (ts->encoded[0]->encoding == &gptq_encoding)
+		return gptq_module_of(ts->encoded[0])->config->zeros;
+	for (size_t i = 0; i < ts->encoded_count; i++) {
+		ts->encoded[i]->encoding->gptq->describe(ts->encoded[i], &form);
+		if (form.q.zeros != ZEROS_MIDDLE)
+			return ZEROS_V2;
+	}
+	return ZEROS_V1;
 }
 
 /* ---- columns side by side: qweight, scales, and zeros that end where a word does ---- */
 
 struct columns {
 	struct generator g; /* first */
-	struct packed_source source;
+	struct gptq_source source;
 	const unsigned char *data[JOIN_PARTS_MAX];
 	uint64_t bytes[JOIN_PARTS_MAX]; /* bytes of a row of each */
 	uint64_t row_bytes;             /* of all */
@@ -104,21 +90,22 @@ static void columns_need(const struct generator *g, const struct rect *r, struct
 		inputs_add_span(&g->inputs, c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i], out);
 }
 
-static const struct st_tensor *stored_part(const struct gptq_module *m, int kind)
+/* The tensor that has these bytes as stored; NULL if they are made. */
+static const struct st_tensor *stored_part(const struct gptq_formed *m, int kind)
 {
 	static const enum gptq_part parts[] = {[PACKED_G_IDX] = GPTQ_G_IDX,
 	    [PACKED_QWEIGHT] = GPTQ_QWEIGHT,
 	    [PACKED_QZEROS] = GPTQ_QZEROS,
 	    [PACKED_SCALES] = GPTQ_SCALES};
 
-	return m->e.part[parts[kind]];
+	return m->form.part[parts[kind]];
 }
 
 /* ---- zeros that are encoded again ---- */
 
 struct zeros_rows {
 	struct generator g; /* first */
-	struct packed_source source;
+	struct gptq_source source;
 	struct qtensor q; /* for pack.h */
 	uint64_t words;   /* of a row */
 };
@@ -127,11 +114,11 @@ struct zeros_rows {
 static uint8_t zero_at(const struct zeros_rows *z, uint32_t group, uint64_t column)
 {
 	for (size_t i = 0; i < z->source.count; i++) {
-		const struct qtensor *q = &z->source.module[i]->q;
+		const struct gptq_formed *m = &z->source.module[i];
 
-		if (column < q->out_features)
-			return (uint8_t)qtensor_zero(q, group, (uint32_t)column);
-		column -= q->out_features;
+		if (column < m->form.q.out_features)
+			return (uint8_t)m->e->encoding->gptq->zero(m->e, (uint32_t)column, group);
+		column -= m->form.q.out_features;
 	}
 	return 0;
 }
@@ -166,7 +153,7 @@ static int fill_zeros(const struct generator *g, void *dst, const struct rect *r
 
 /* The rows of these generators are words or scales: each can be computed alone, so none is decoded and discarded. */
 static struct generator element_rows(const struct packed_tensor *t, const struct generator_ops *ops,
-    const struct packed_source *source)
+    const struct gptq_source *source)
 {
 	const uint32_t element = (uint32_t)dtype_bytes(t->shown.dtype);
 
@@ -186,9 +173,9 @@ static int append_columns(const struct packed *p, const struct packed_tensor *t,
 
 	if (!c)
 		return -ENOMEM;
-	find_source(&c->source, t->tensor);
+	gptq_source_find(&c->source, t->tensor);
 	for (size_t i = 0; i < c->source.count; i++) {
-		const struct st_tensor *stored = stored_part(c->source.module[i], t->kind);
+		const struct st_tensor *stored = stored_part(&c->source.module[i], t->kind);
 
 		c->data[i] = checkpoint_data(p->c, stored);
 		c->bytes[i] = stored->bytes / stored->shape[0];
@@ -199,6 +186,12 @@ static int append_columns(const struct packed *p, const struct packed_tensor *t,
 	return 0;
 }
 
+/* How the zeros of a module are written. */
+static enum zeros packed_written(const struct packed *p, const struct gptq_form *form)
+{
+	return form->stored == ZEROS_MIDDLE ? (enum zeros)p->convention : form->stored;
+}
+
 static int packed_append_zeros(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
 	static const struct generator_ops ops = {.fill = fill_zeros};
@@ -206,9 +199,9 @@ static int packed_append_zeros(const struct packed *p, const struct packed_tenso
 
 	if (!z)
 		return -ENOMEM;
-	find_source(&z->source, t->tensor);
-	z->q = z->source.module[0]->q;
-	z->q.zeros = z->source.module[0]->stored;
+	gptq_source_find(&z->source, t->tensor);
+	z->q = z->source.module[0].form.q;
+	z->q.zeros = packed_written(p, &z->source.module[0].form);
 	z->words = t->shown.shape[1];
 	z->g = element_rows(t, &ops, &z->source);
 	layout_add_generator(layout, &z->g);
@@ -245,12 +238,12 @@ static int append_rows(const struct packed *p, const struct packed_tensor *t, st
  * True if the stored words can be passed through: zeros are stored, need no repair, and no part but the last ends
  * inside a word.
  */
-static bool can_pass_zeros(struct gptq_module *const *modules, size_t count)
+static bool can_pass_zeros(const struct gptq_formed *modules, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct qtensor *q = &modules[i]->q;
+		const struct qtensor *q = &modules[i].form.q;
 
-		if (q->zeros == ZEROS_MIDDLE ||
+		if (!stored_part(&modules[i], PACKED_QZEROS) || q->zeros == ZEROS_MIDDLE ||
 		    (i + 1 < count && (uint64_t)q->out_features * q->bits % q->word_bits != 0))
 			return false;
 	}
@@ -265,10 +258,29 @@ size_t packed_extents(const struct packed_tensor *t)
 	return t->kind == PACKED_STORED ? count : 1;
 }
 
+/* What no module has as stored. */
+static int append_made(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
+{
+	const struct generator *g;
+	int rc;
+
+	if (t->kind == PACKED_QZEROS)
+		return packed_append_zeros(p, t, layout);
+	if (t->kind == PACKED_G_IDX)
+		rc = gptq_form_g_idx(&p->c->arena, t->tensor, &g);
+	else if (t->kind == PACKED_SCALES)
+		rc = gptq_form_scales(&p->c->arena, t->tensor, &g);
+	else
+		rc = gptq_form_codes(&p->c->arena, t->tensor, &g);
+	if (rc == 0)
+		layout_add_generator(layout, g);
+	return rc;
+}
+
 int packed_append(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
-	struct gptq_module *modules[JOIN_PARTS_MAX];
-	const size_t count = gptq_modules(t->tensor, modules);
+	struct gptq_formed modules[JOIN_PARTS_MAX];
+	const size_t count = gptq_formed(t->tensor, modules);
 	size_t i = 0;
 
 	/* Words and floats: the file has no single type. */
@@ -276,13 +288,13 @@ int packed_append(const struct packed *p, const struct packed_tensor *t, struct 
 		return -ENOMEM;
 	if (t->kind == PACKED_STORED)
 		return append_rows(p, t, layout);
-	if (t->kind == PACKED_QZEROS && !can_pass_zeros(modules, count))
-		return packed_append_zeros(p, t, layout);
+	while (i < count && !stored_part(&modules[i], t->kind))
+		i++;
+	if (i == count || (t->kind == PACKED_QZEROS && !can_pass_zeros(modules, count)))
+		return append_made(p, t, layout);
 	if (t->kind != PACKED_G_IDX && count > 1)
 		return append_columns(p, t, layout);
-	while (!stored_part(modules[i], t->kind))
-		i++;
-	packed_append_stored(p, stored_part(modules[i], t->kind), layout);
+	packed_append_stored(p, stored_part(&modules[i], t->kind), layout);
 	return 0;
 }
 
@@ -307,49 +319,64 @@ static int packed_add_entry(struct packed *p, const struct tensor *t, enum packe
 	return 0;
 }
 
+static const char *packed_name(const struct packed *p, const struct tensor *t, const char *suffix)
+{
+	return arena_printf(&p->c->arena, "%.*s%s", (int)(strlen(t->name) - strlen(".weight")), t->name, suffix);
+}
+
 /* Adds one of the matrices of a module. */
 static int add_matrix(struct packed *p, const struct tensor *t, enum packed_kind kind, uint64_t columns)
 {
 	static const char *const suffixes[] = {
-	    [PACKED_QWEIGHT] = "qweight", [PACKED_QZEROS] = "qzeros", [PACKED_SCALES] = "scales"};
-	struct gptq_module *modules[JOIN_PARTS_MAX];
-	const struct st_tensor *like;
-	struct st_tensor shown = {.ndim = 2};
+	    [PACKED_QWEIGHT] = ".qweight", [PACKED_QZEROS] = ".qzeros", [PACKED_SCALES] = ".scales"};
+	struct gptq_formed modules[JOIN_PARTS_MAX];
+	const struct st_tensor *words;
+	const struct qtensor *q;
+	struct st_tensor shown = {.ndim = 2, .name = packed_name(p, t, suffixes[kind])};
+	uint64_t rows;
 
-	gptq_modules(t, modules);
-	like = kind == PACKED_SCALES ? modules[0]->e.part[GPTQ_SCALES] : modules[0]->e.part[GPTQ_QWEIGHT];
-	shown.dtype = like->dtype;
-	shown.name =
-	    arena_printf(&p->c->arena, "%.*s.%s", (int)(strlen(t->name) - strlen(".weight")), t->name, suffixes[kind]);
-	shown.shape = new_shape(&p->c->arena, kind == PACKED_QWEIGHT ? like->shape[0] : modules[0]->q.groups, columns);
+	gptq_formed(t, modules);
+	q = &modules[0].form.q;
+	words = stored_part(&modules[0], PACKED_QWEIGHT);
+	rows = div_up((uint64_t)q->in_features * q->bits, q->word_bits);
+	shown.dtype = (uint8_t)(kind == PACKED_SCALES ? q->scale_dtype : words ? words->dtype : DTYPE_I32);
+	shown.shape = new_shape(&p->c->arena, kind == PACKED_QWEIGHT ? rows : q->groups, columns);
 	if (shown.shape)
 		shown.bytes = shown.shape[0] * columns * dtype_bytes(shown.dtype);
 	return packed_add_entry(p, t, kind, shown);
 }
 
-static int add_g_idx(struct packed *p, const struct tensor *t, const struct st_tensor *g_idx)
+static int add_g_idx(struct packed *p, const struct tensor *t, uint64_t in_features)
 {
-	struct st_tensor shown = *g_idx;
+	uint64_t *shape = arena_alloc(&p->c->arena, 1, sizeof(*shape));
 
-	shown.name = arena_printf(&p->c->arena, "%.*s.g_idx", (int)(strlen(t->name) - strlen(".weight")), t->name);
-	return packed_add_entry(p, t, PACKED_G_IDX, shown);
+	if (!shape)
+		return -ENOMEM;
+	*shape = in_features;
+	return packed_add_entry(p, t, PACKED_G_IDX,
+	    (struct st_tensor){.name = packed_name(p, t, ".g_idx"),
+		.shape = shape,
+		.ndim = 1,
+		.dtype = DTYPE_I32,
+		.bytes = in_features * sizeof(uint32_t)});
 }
 
+/* GPTQ's own modules may lack a g_idx; who makes them writes one, which some readers want, and which has the inputs. */
 static int packed_add_module(struct packed *p, const struct tensor *t)
 {
-	struct gptq_module *modules[JOIN_PARTS_MAX];
-	const size_t count = gptq_modules(t, modules);
-	const struct qtensor *q = &modules[0]->q;
-	const struct st_tensor *g_idx = NULL;
+	struct gptq_formed modules[JOIN_PARTS_MAX];
+	const size_t count = gptq_formed(t, modules);
+	const struct qtensor *q = &modules[0].form.q;
 	uint64_t columns = 0;
+	bool g_idx = false;
 	int rc = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		columns += modules[i]->q.out_features;
-		g_idx = g_idx ? g_idx : modules[i]->e.part[GPTQ_G_IDX];
+		columns += modules[i].form.q.out_features;
+		g_idx |= modules[i].form.part[GPTQ_G_IDX] || !modules[i].form.part[GPTQ_QWEIGHT];
 	}
 	if (g_idx)
-		rc = add_g_idx(p, t, g_idx);
+		rc = add_g_idx(p, t, q->in_features);
 	if (rc == 0)
 		rc = add_matrix(p, t, PACKED_QWEIGHT, columns);
 	if (rc == 0)
@@ -389,22 +416,24 @@ static int by_alignment_and_name(const void *a, const void *b)
 
 int packed_list(struct checkpoint *c, const struct tensors *ts, struct packed *out)
 {
-	struct gptq_module *modules[JOIN_PARTS_MAX];
+	struct gptq_formed modules[JOIN_PARTS_MAX];
 	int rc = 0;
 
-	*out = (struct packed){.c = c, .list = arena_alloc(&c->arena, ts->count * 4, sizeof(*out->list))};
+	*out = (struct packed){.c = c,
+	    .list = arena_alloc(&c->arena, ts->count * GPTQ_PARTS, sizeof(*out->list)),
+	    .convention = packed_zeros(ts)};
 	if (!out->list)
 		return -ENOMEM;
 	for (size_t i = 0; rc == 0 && i < ts->count; i++)
-		rc = gptq_modules(&ts->list[i], modules) ? packed_add_module(out, &ts->list[i])
-		                                         : packed_add_stored(out, &ts->list[i]);
+		rc = gptq_formed(&ts->list[i], modules) ? packed_add_module(out, &ts->list[i])
+		                                        : packed_add_stored(out, &ts->list[i]);
 	qsort(out->list, out->count, sizeof(*out->list), by_alignment_and_name);
 	return rc;
 }
 
 uint64_t packed_parameters(const struct packed *p)
 {
-	struct gptq_module *modules[JOIN_PARTS_MAX];
+	struct gptq_formed modules[JOIN_PARTS_MAX];
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < p->count; i++) {
@@ -412,8 +441,8 @@ uint64_t packed_parameters(const struct packed *p)
 
 		if (t->kind == PACKED_STORED)
 			n += t->shown.bytes * 8 / dtype_bits(t->shown.dtype);
-		else if (t->kind == PACKED_QWEIGHT && gptq_modules(t->tensor, modules))
-			n += t->shown.shape[1] * modules[0]->q.in_features;
+		else if (t->kind == PACKED_QWEIGHT && gptq_formed(t->tensor, modules))
+			n += t->shown.shape[1] * modules[0].form.q.in_features;
 	}
 	return n;
 }

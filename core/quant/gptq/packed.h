@@ -3,17 +3,20 @@
 #define GPTQFS_PACKED_H
 
 /*
- * The tensors of the packed view: GPTQ as stored, with joined modules side by side. Columns are out_features, so a row
- * of a joined qweight, or of scales, is the rows of its parts in sequence; all parts have the same g_idx. Zeros are
- * decoded, repaired if necessary, joined and encoded again, because a part may end inside a word. A module without
- * stored zeros gets those it is decoded with.
+ * The tensors of the packed view: GPTQ as stored, or as form.h makes it, with joined modules side by side. Columns are
+ * out_features, so a row of a joined qweight, or of scales, is the rows of its parts in sequence; all parts have the
+ * same g_idx. Zeros are decoded, repaired if necessary, joined and encoded again, because a part may end inside a word.
+ * A module without stored zeros gets those it is decoded with.
  */
 
 #include "quant/gptq/gptq.h"
 #include "quant/repack.h"
 
-/* Returns the modules of a weight: one, or those that are joined; 0 if it is not quantized. */
-size_t gptq_modules(const struct tensor *t, struct gptq_module *modules[JOIN_PARTS_MAX]);
+/*
+ * Returns how zeros of a model are written, V1 or V2. What other families store is written as V2, which has all zeros;
+ * if all are the middle value, as V1, which more programs read.
+ */
+enum zeros packed_zeros(const struct tensors *ts);
 
 /* Operations of gptq_repack: see repack.h. */
 int packed_list(struct checkpoint *c, const struct tensors *ts, struct packed *out);

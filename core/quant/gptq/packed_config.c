@@ -19,7 +19,7 @@ struct traits {
 };
 
 struct writer {
-	const struct quant_config *config;
+	struct quant_config config;
 	const struct tensors *ts;
 	struct text *out;
 	int indent;
@@ -61,17 +61,17 @@ static int64_t packed_config_group_size_of(const struct quant_config *config, co
 
 static struct traits traits_of(const struct writer *w, const struct tensor *t)
 {
-	struct gptq_module *modules[JOIN_PARTS_MAX];
-	const size_t count = gptq_modules(t, modules);
-	const struct qtensor *q = &modules[0]->q;
+	struct gptq_formed modules[JOIN_PARTS_MAX];
+	const size_t count = gptq_formed(t, modules);
+	const struct qtensor *q = &modules[0].form.q;
 	struct traits traits = {.bits = q->bits,
-	    .group_size = packed_config_group_size_of(w->config, q),
+	    .group_size = packed_config_group_size_of(&w->config, q),
 	    .word_bits = q->word_bits,
 	    .sym = w->sym,
 	    .desc_act = q->g_idx != NULL};
 
 	for (size_t i = 0; i < count; i++)
-		traits.sym &= modules[i]->symmetric;
+		traits.sym &= modules[i].form.symmetric;
 	return traits;
 }
 
@@ -96,9 +96,9 @@ static void count_kind(struct kinds *k, struct traits traits)
 
 static bool packed_config_is_quantized(const struct tensor *t)
 {
-	struct gptq_module *modules[JOIN_PARTS_MAX];
+	size_t count;
 
-	return gptq_modules(t, modules) != 0;
+	return tensor_encoded(tensor_parts(&t, &count)[0]) != NULL;
 }
 
 static void find_base(struct writer *w)
@@ -106,9 +106,13 @@ static void find_base(struct writer *w)
 	struct kinds kinds = {0};
 	size_t best = 0;
 
-	w->sym = w->config->sym;
-	for (size_t i = 0; !w->config->has_sym && i < w->ts->encoded_count; i++)
-		w->sym &= gptq_module_of(w->ts->encoded[i])->symmetric;
+	w->sym = w->config.sym;
+	for (size_t i = 0; !w->config.has_sym && i < w->ts->encoded_count; i++) {
+		struct gptq_form form = {0};
+
+		w->ts->encoded[i]->encoding->gptq->describe(w->ts->encoded[i], &form);
+		w->sym &= form.symmetric;
+	}
 	for (size_t i = 0; i < w->ts->count; i++)
 		if (packed_config_is_quantized(&w->ts->list[i]))
 			count_kind(&kinds, traits_of(w, &w->ts->list[i]));
@@ -301,7 +305,7 @@ static bool has_quantized_head(const struct tensors *ts)
 /* GPTQModel reads asymmetric v1 zeros only if it knows their writer. */
 static void write_producer(struct writer *w)
 {
-	const char *producer = w->config->producer;
+	const char *producer = w->config.producer;
 
 	if (!*producer)
 		return;
@@ -316,11 +320,19 @@ static void write_producer(struct writer *w)
 	}
 }
 
+/* That of a GPTQ model; of another, what its modules do not tell. */
+static struct quant_config config_of(const struct tensors *ts)
+{
+	if (ts->encoded[0]->encoding == &gptq_encoding)
+		return *gptq_module_of(ts->encoded[0])->config;
+	return (struct quant_config){
+	    .producer = "", .group_size = ts->labels.group_size, .sym = true, .zeros = packed_zeros(ts)};
+}
+
 int packed_config_write(const struct tensors *ts, int indent, struct text *out)
 {
-	const struct quant_config *config = gptq_module_of(ts->encoded[0])->config;
-	struct writer w = {.config = config, .ts = ts, .out = out, .indent = indent};
-	const char *format = config->planar ? "gptq_p" : config->zeros == ZEROS_V2 ? "gptq_v2" : "gptq";
+	struct writer w = {.config = config_of(ts), .ts = ts, .out = out, .indent = indent};
+	const char *format = w.config.planar ? "gptq_p" : w.config.zeros == ZEROS_V2 ? "gptq_v2" : "gptq";
 
 	find_base(&w);
 	text_printf(out, "{");
