@@ -14,7 +14,7 @@ static bool is_arch(const struct gguf_hparams *h, const char *name)
 
 /* ---- members of config.json ---- */
 
-/* Returns a member of text_config, or of the top-level object; NULL also if it is null. */
+/* Returns a member of text_config, or else of the top-level object; NULL if it is null or absent. */
 static const struct json *member(const struct gguf_hparams *h, const char *key)
 {
 	const struct json *value = json_get(h->text, key);
@@ -28,7 +28,7 @@ static int bad_member(const char *key, const char *expected, struct gptqfs_error
 	return err_set(err, -EBADMSG, "config.json: \"%s\" is missing or odd; expected %s", key, expected);
 }
 
-/* Reads a whole number of at least `from`. With a fallback it may be absent. */
+/* Reads a whole number of at most 31 bits. With a fallback it may be absent. */
 static int read_u32(const struct json *value, const char *key, const uint32_t *fallback, uint32_t *out,
     struct gptqfs_error *err)
 {

@@ -42,12 +42,17 @@ static const struct pre_rule rules[] = {
 	    " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"}},
 };
 
-/* Iterates over the steps of a pre_tokenizer: itself, or the elements of a Sequence. */
+bool vocab_type_is(const struct json *step, const char *type)
+{
+	const char *own = json_str(json_get(step, "type"));
+
+	return own && strcmp(own, type) == 0;
+}
+
+/* Returns the first step of a pre_tokenizer: itself, or the first element of a Sequence. */
 static const struct json *first_step(const struct json *pre)
 {
-	const char *type = json_str(json_get(pre, "type"));
-
-	return type && strcmp(type, "Sequence") == 0 ? json_first(json_get(pre, "pretokenizers")) : pre;
+	return vocab_type_is(pre, "Sequence") ? json_first(json_get(pre, "pretokenizers")) : pre;
 }
 
 /* Returns the next step; a pre_tokenizer that is not a Sequence has only one. */
@@ -56,19 +61,12 @@ static const struct json *next_step(const struct json *pre, const struct json *s
 	return step == pre ? NULL : json_after(step);
 }
 
-static bool step_is(const struct json *step, const char *type)
-{
-	const char *own = json_str(json_get(step, "type"));
-
-	return own && strcmp(own, type) == 0;
-}
-
 /* Returns the expression of a Split that isolates what it matches, or NULL. */
 static const char *split_of(const struct json *step)
 {
 	const char *behavior = json_str(json_get(step, "behavior"));
 
-	if (!step_is(step, "Split") || !behavior || strcmp(behavior, "Isolated") != 0 ||
+	if (!vocab_type_is(step, "Split") || !behavior || strcmp(behavior, "Isolated") != 0 ||
 	    json_bool(json_get(step, "invert"), true))
 		return NULL;
 	return json_str(json_get(json_get(step, "pattern"), "Regex"));
@@ -76,7 +74,7 @@ static const char *split_of(const struct json *step)
 
 static bool is_byte_level(const struct json *step, bool regex)
 {
-	return step_is(step, "ByteLevel") && !json_bool(json_get(step, "add_prefix_space"), true) &&
+	return vocab_type_is(step, "ByteLevel") && !json_bool(json_get(step, "add_prefix_space"), true) &&
 	       json_bool(json_get(step, "use_regex"), true) == regex;
 }
 
@@ -100,7 +98,7 @@ static const char *find_gpt2(const struct json *pre)
 	const struct json *step = first_step(pre);
 	const char *name = "gpt-2";
 
-	if (step && step_is(step, "Digits") && json_bool(json_get(step, "individual_digits"), false)) {
+	if (step && vocab_type_is(step, "Digits") && json_bool(json_get(step, "individual_digits"), false)) {
 		step = next_step(pre, step);
 		name = "smollm";
 	}
@@ -110,8 +108,8 @@ static const char *find_gpt2(const struct json *pre)
 /* llama.cpp does not normalize; NFC does not change texts that are already NFC, as nearly all are. */
 static bool is_normalizer_known(const struct json *n)
 {
-	return !n || json_is_null(n) || step_is(n, "NFC") ||
-	       (step_is(n, "Sequence") && json_count(json_get(n, "normalizers")) == 0);
+	return !n || json_is_null(n) || vocab_type_is(n, "NFC") ||
+	       (vocab_type_is(n, "Sequence") && json_count(json_get(n, "normalizers")) == 0);
 }
 
 static int refuse_steps(const struct gguf_vocab *v, struct gptqfs_error *err)

@@ -122,8 +122,9 @@ int vocab_read_tokens(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_score_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_put_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 
-/* True if `text` is the word true. */
+/* True if `text` is the word true; if a normalizer, a step of a pre_tokenizer or a post_processor is of this type. */
 bool vocab_is_true(struct json_text text);
+bool vocab_type_is(const struct json *step, const char *type);
 
 /*
  * tokenizer_config.c: reads the file, whose bytes become *out's; a member; chat_template.json. Those that are absent

@@ -61,13 +61,6 @@ struct around {
 	enum answer bos, eos;
 };
 
-static bool type_is(const struct json *object, const char *type)
-{
-	const char *own = json_str(json_get(object, "type"));
-
-	return own && strcmp(own, type) == 0;
-}
-
 /* Finds out whether an item of a template is that token; UNSAID if it is not a special token. */
 static enum answer item_is(const struct json *item, const char *token, enum answer otherwise)
 {
@@ -80,11 +73,11 @@ static void look_at_processor(const struct gguf_vocab *v, const struct json *p, 
 {
 	const struct json *single = json_get(p, "single"), *last = json_first(single);
 
-	if (type_is(p, "ByteLevel")) {
+	if (vocab_type_is(p, "ByteLevel")) {
 		a->bos = a->bos == UNSAID ? NO : a->bos;
 		a->eos = a->eos == UNSAID ? NO : a->eos;
 	}
-	if (!type_is(p, "TemplateProcessing") || json_count(single) < 2)
+	if (!vocab_type_is(p, "TemplateProcessing") || json_count(single) < 2)
 		return;
 	while (json_after(last))
 		last = json_after(last);
@@ -104,7 +97,7 @@ static void put_around(const struct gguf_vocab *v, struct gguf_keys *k)
 	const struct json *post = v->json.post_processor;
 	struct around a = {UNSAID, UNSAID};
 
-	if (type_is(post, "Sequence"))
+	if (vocab_type_is(post, "Sequence"))
 		for (const struct json *p = json_first(json_get(post, "processors")); p; p = json_after(p))
 			look_at_processor(v, p, &a);
 	else
@@ -131,14 +124,14 @@ static enum answer adds_space(const struct gguf_vocab *v, const struct gguf_hpar
 	if (said != UNSAID || !v->json.there)
 		return said;
 	for (const struct json *n = json_first(json_get(normalizer, "normalizers")); n; n = json_after(n))
-		if (type_is(n, "Prepend"))
+		if (vocab_type_is(n, "Prepend"))
 			return YES;
-	if (type_is(normalizer, "Prepend"))
+	if (vocab_type_is(normalizer, "Prepend"))
 		return YES;
-	if (type_is(pre, "Sequence"))
+	if (vocab_type_is(pre, "Sequence"))
 		pre = json_first(json_get(pre, "pretokenizers"));
 	scheme = json_str(json_get(pre, "prepend_scheme"));
-	return type_is(pre, "Metaspace") && !(scheme && strcmp(scheme, "never") == 0) ? YES : NO;
+	return vocab_type_is(pre, "Metaspace") && !(scheme && strcmp(scheme, "never") == 0) ? YES : NO;
 }
 
 /* ---- the keys ---- */
