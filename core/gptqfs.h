@@ -272,6 +272,8 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
 /*
  * Writes the SHA-256 of every tensor in the safetensors files of the tree, by name:
  *     {"model.norm.weight": {"dtype": "F16", "shape": [576], "sha256": "..."}, ...}
+ * Of a GGUF file, both its tensors, with types and order of dimensions as it has them, and the whole file:
+ *     {"model.gguf": {"bytes": 118288224, "sha256": "..."}, "output_norm.weight": {...}, ...}
  * Open the model with the wanted view as the root. Reads and computes everything, with one thread per CPU, in pieces of
  * GPTQFS_READ_MAX. -EIO if something cannot be read or written, -ENOMEM.
  */

@@ -2,7 +2,7 @@
 
 /*
  * The SHA-256 of every tensor, so that a copy can be verified without a mount. Hashes the bytes as served: finds the
- * safetensors files by name, parses their headers, and reads through gptqfs_read as a mount does.
+ * files of weights by name, parses their headers, and reads through gptqfs_read as a mount does.
  */
 
 #include <errno.h>
@@ -15,12 +15,18 @@
 
 #include "base/err.h"
 #include "checkpoint/safetensors.h"
+#include "file/listing.h"
+#include "view/gguf/infos.h"
 
 #define THREADS_MAX 64
 
+/* A tensor, or a whole file. */
 struct hashed {
-	struct st_tensor t; /* begin is an offset in the file */
-	uint64_t ino;
+	const char *name;
+	const char *dtype;     /* NULL for a file */
+	const uint64_t *shape; /* [ndim] */
+	uint8_t ndim;
+	uint64_t ino, begin, bytes; /* in the file */
 	unsigned char hash[SHA256_DIGEST_SIZE];
 };
 
@@ -58,23 +64,35 @@ static int read_all(struct hashes *h, uint64_t ino, uint64_t offset, char *dst, 
 	return 0;
 }
 
-static int hashes_add_tensors(struct hashes *h, uint64_t ino, const struct safetensors *file)
+static int hashes_reserve(struct hashes *h, size_t more)
 {
-	if (h->room - h->count < file->count) {
-		const size_t room = (h->count + file->count) * 2;
-		struct hashed *list = realloc(h->list, room * sizeof(*list));
+	const size_t room = (h->count + more) * 2;
+	struct hashed *list;
 
-		if (!list)
-			return err_memory(h->err);
-		h->list = list;
-		h->room = room;
-	}
-	for (size_t i = 0; i < file->count; i++)
-		h->list[h->count++] = (struct hashed){.t = file->tensors[i], .ino = ino};
+	if (h->room - h->count >= more)
+		return 0;
+	list = reallocarray(h->list, room, sizeof(*list));
+	if (!list)
+		return err_memory(h->err);
+	h->list = list;
+	h->room = room;
 	return 0;
 }
 
-static int hashes_add_file(struct hashes *h, const struct stat *st, const char *name)
+static int hashes_add_tensors(struct hashes *h, uint64_t ino, const struct safetensors *file)
+{
+	int rc = hashes_reserve(h, file->count);
+
+	for (size_t i = 0; rc == 0 && i < file->count; i++) {
+		const struct st_tensor *t = &file->tensors[i];
+
+		h->list[h->count++] =
+		    (struct hashed){t->name, dtype_name(t->dtype), t->shape, t->ndim, ino, t->begin, t->bytes, {0}};
+	}
+	return rc;
+}
+
+static int hashes_add_safetensors(struct hashes *h, const struct stat *st, const char *name)
 {
 	struct safetensors_input in = {.name = name, .file_size = (uint64_t)st->st_size};
 	struct safetensors file = {0};
@@ -105,12 +123,54 @@ static int hashes_add_file(struct hashes *h, const struct stat *st, const char *
 	return rc;
 }
 
-static bool hashes_is_weights(const char *name)
-{
-	static const char suffix[] = ".safetensors";
-	const size_t len = strlen(name), tail = sizeof(suffix) - 1;
+#define GGUF_HEADER ((size_t)1 << 20) /* read at first; that of a large vocabulary has 8 MB */
+#define GGUF_HEADER_MAX ((size_t)64 << 20)
 
-	return len > tail && strcmp(name + len - tail, suffix) == 0;
+/* Reads as much of a file as its header needs, which only parsing shows. Returns -EINVAL if that cannot be found. */
+static int read_infos(struct hashes *h, const struct stat *st, struct gguf_infos *out)
+{
+	const size_t size = (size_t)st->st_size, most = size < GGUF_HEADER_MAX ? size : GGUF_HEADER_MAX;
+	int rc = -EINVAL;
+
+	for (size_t len = most < GGUF_HEADER ? most : GGUF_HEADER; rc == -EINVAL; len *= 2) {
+		char *header;
+
+		len = len < most ? len : most;
+		header = malloc(len + 1);
+		rc = header ? read_all(h, st->st_ino, 0, header, len) : -ENOMEM;
+		if (rc == 0)
+			rc = gguf_infos_parse((const unsigned char *)header, len, &h->arena, out);
+		free(header);
+		if (len == most)
+			break;
+	}
+	return rc;
+}
+
+/*
+ * The file comes first: only one thread can hash it, while others hash its tensors. A file that the checkpoint brings
+ * may have other types of tensors, and is then only hashed as a whole.
+ */
+static int hashes_add_gguf(struct hashes *h, const struct stat *st, const char *name)
+{
+	struct gguf_infos infos;
+	int rc = read_infos(h, st, &infos);
+
+	if (rc == -EINVAL)
+		infos.count = 0;
+	else if (rc)
+		return err_set(h->err, rc, "%s: the header cannot be read: %s", name, strerror(-rc));
+	rc = hashes_reserve(h, infos.count + 1);
+	if (rc)
+		return rc;
+	h->list[h->count++] = (struct hashed){.name = name, .ino = st->st_ino, .bytes = (uint64_t)st->st_size};
+	for (uint64_t i = 0; i < infos.count; i++) {
+		const struct gguf_info *t = &infos.list[i];
+
+		h->list[h->count++] =
+		    (struct hashed){t->name, t->type.name, t->shape, t->ndim, st->st_ino, t->begin, t->bytes, {0}};
+	}
+	return 0;
 }
 
 static int hashes_add_directory(struct hashes *h, uint64_t dir)
@@ -119,9 +179,14 @@ static int hashes_add_directory(struct hashes *h, uint64_t dir)
 	struct stat st;
 	int rc = 0;
 
-	for (uint64_t i = 2; rc == 0 && gptqfs_readdir(h->m, dir, i, &entry) == 0; i++)
-		if (gptqfs_getattr(h->m, entry.ino, &st) == 0 && S_ISREG(st.st_mode) && hashes_is_weights(entry.name))
-			rc = hashes_add_file(h, &st, entry.name);
+	for (uint64_t i = 2; rc == 0 && gptqfs_readdir(h->m, dir, i, &entry) == 0; i++) {
+		if (gptqfs_getattr(h->m, entry.ino, &st) || !S_ISREG(st.st_mode))
+			continue;
+		if (ends_with(entry.name, ".safetensors"))
+			rc = hashes_add_safetensors(h, &st, entry.name);
+		else if (ends_with(entry.name, ".gguf"))
+			rc = hashes_add_gguf(h, &st, entry.name);
+	}
 	return rc;
 }
 
@@ -141,7 +206,7 @@ static int add_all(struct hashes *h)
 
 static int hash_tensor(struct hashes *h, struct hashed *t)
 {
-	uint64_t at = t->t.begin, end = t->t.begin + t->t.bytes;
+	uint64_t at = t->begin, end = t->begin + t->bytes;
 	struct gptqfs_reply reply;
 	struct sha256_ctx sha;
 
@@ -153,6 +218,8 @@ static int hash_tensor(struct hashes *h, struct hashed *t)
 
 		if (rc)
 			return rc;
+		if (!reply.bytes)
+			return -EIO;
 		for (int i = 0; i < reply.count; i++)
 			sha256_update(&sha, reply.iov[i].iov_len, reply.iov[i].iov_base);
 		at += reply.bytes;
@@ -172,7 +239,7 @@ static void *hash_some(void *arg)
 	while ((i = atomic_fetch_add(&h->next, 1)) < h->count && !atomic_load(&h->failed)) {
 		rc = hash_tensor(h, &h->list[i]);
 		if (rc && atomic_compare_exchange_strong(&h->failed, &(int){0}, rc))
-			err_set(h->err, rc, "tensor %.200s cannot be read: %s", h->list[i].t.name, strerror(-rc));
+			err_set(h->err, rc, "%.200s cannot be read: %s", h->list[i].name, strerror(-rc));
 	}
 	return NULL;
 }
@@ -200,16 +267,22 @@ static int hashes_by_name(const void *a, const void *b)
 {
 	const struct hashed *x = a, *y = b;
 
-	return strcmp(x->t.name, y->t.name);
+	return strcmp(x->name, y->name);
 }
 
 static void hashes_put_hash(const struct hashed *h, struct text *out)
 {
-	text_json_ascii(out, h->t.name);
-	text_printf(out, ": {\n\"dtype\": \"%s\",\n\"shape\": [", dtype_name(h->t.dtype));
-	for (int i = 0; i < h->t.ndim; i++)
-		text_printf(out, "%s\n%llu", i ? "," : "", (unsigned long long)h->t.shape[i]);
-	text_printf(out, "%s],\n\"sha256\": \"", h->t.ndim ? "\n" : "");
+	text_json_ascii(out, h->name);
+	text_string(out, ": {\n");
+	if (h->dtype) {
+		text_printf(out, "\"dtype\": \"%s\",\n\"shape\": [", h->dtype);
+		for (int i = 0; i < h->ndim; i++)
+			text_printf(out, "%s\n%llu", i ? "," : "", (unsigned long long)h->shape[i]);
+		text_printf(out, "%s],\n", h->ndim ? "\n" : "");
+	} else {
+		text_printf(out, "\"bytes\": %llu,\n", (unsigned long long)h->bytes);
+	}
+	text_string(out, "\"sha256\": \"");
 	text_hex(out, h->hash, sizeof(h->hash));
 	text_printf(out, "\"\n}");
 }

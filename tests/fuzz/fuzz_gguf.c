@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 
 /* What the GGUF view reads of strangers. The first byte says what the rest is: the protobuf of a tokenizer.model, a
- * tokenizer.json, a tokenizer_config.json beside one, or a GGUF file. */
+ * tokenizer.json, a tokenizer_config.json beside one, or a GGUF file, its keys and its tensors. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz.h"
+#include "view/gguf/infos.h"
 #include "view/gguf/kv.h"
 #include "view/gguf/vocab.h"
 
 enum { TOKENS = 300 };
 
-static void fuzz_kv(const uint8_t *data, size_t size)
+static void fuzz_file(const uint8_t *data, size_t size)
 {
 	struct arena arena = {0};
+	struct gguf_infos infos;
 	struct gguf_kv kv;
+
+	if (gguf_infos_parse(data, size, &arena, &infos) == 0)
+		for (uint64_t i = 0; i < infos.count; i++) {
+			const struct gguf_info *t = &infos.list[i];
+
+			FUZZ_CHECK(strlen(t->name) < 64 && t->ndim <= GGUF_DIMENSIONS && t->type.name);
+			FUZZ_CHECK(t->begin >= 24 && t->begin + t->bytes >= t->begin);
+		}
 
 	if (gguf_kv_parse(data, size, &arena, &kv) == 0) {
 		FUZZ_CHECK(kv.len <= size && kv.tokens < kv.len && kv.count > 0);
@@ -65,7 +75,7 @@ static void fuzz_vocab(const char *bytes, size_t size, int kind)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size && data[0] % 4 == 3)
-		fuzz_kv(data + 1, size - 1);
+		fuzz_file(data + 1, size - 1);
 	else if (size)
 		fuzz_vocab((const char *)data + 1, size - 1, data[0] % 4);
 	return 0;

@@ -27,6 +27,10 @@ gguf=$models/../gguf/models
 { printf '\2' && cat "$gguf/mistral-spm/tokenizer_config.json"; } >"$out/gguf/config"
 printf '\3GGUF\3\0\0\0%b%b%btokenizer.ggml.tokens\11\0\0\0\10\0\0\0%b%b<s>' '\0\0\0\0\0\0\0\0' '\1\0\0\0\0\0\0\0' \
 	'\25\0\0\0\0\0\0\0' '\1\0\0\0\0\0\0\0' '\3\0\0\0\0\0\0\0' >"$out/gguf/kv"
+printf '\3GGUF\3\0\0\0%b%b\1\0\0\0\0\0\0\0a\2\0\0\0%b%b\2\0\0\0%b' '\1\0\0\0\0\0\0\0' '\0\0\0\0\0\0\0\0' \
+	'\100\0\0\0\0\0\0\0' '\3\0\0\0\0\0\0\0' '\0\0\0\0\0\0\0\0' >"$out/gguf/infos"
+printf '\2{"bos_token":{"content":"<s>"},"add_bos_token":true,"added_tokens_decoder":{"2":{"content":"<s>","special":true}},"chat_template":[{"name":"default","template":"x"}]}' >"$out/gguf/decoder"
+printf '\1{"added_tokens":[{"id":1,"content":"\\u0000<|x|>","special":false}],"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true}}' >"$out/gguf/added"
 printf '\0\n\7\n\1a\030\1' >"$out/gguf/piece"
 printf '\1{"model":{"type":"BPE","byte_fallback":true,"vocab":{"a":0,"b":1,"ab":2},"merges":["a b",["a","b"]]}}' >"$out/gguf/merges"
 # Small ones, from which a fuzzer makes more progress.

@@ -422,6 +422,22 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 	"$GPTQFS" --check --json "$source" | jq -e '.gguf_inexact == [] and (.gguf_types | contains("{1,2}"))'
 }
 
+@test "--check --sha256: the hash of the file and of each tensor" {
+	local name
+
+	for name in qwen2-yarn mixtral; do
+		if [[ $name = mixtral && ! -d $ROOT/../shared/gguf/models/mixtral ]]; then
+			continue
+		fi
+		find_model "$name"
+		find_gguf "$name"
+		"$GPTQFS" --check --sha256 -o view=gguf "$source" >"$BATS_TEST_TMPDIR/hashes"
+		jq --arg file "$name.gguf" '[{key: $file, value: {bytes: .size, sha256}}] +
+			[.tensors[] | {key: .name, value: {dtype: .type, shape: .ne, sha256}}] | from_entries' "$expected" |
+			diff <(jq -S . "$BATS_TEST_TMPDIR/hashes") <(jq -S .)
+	done
+}
+
 # merged MODEL ADAPTER: the file has the numbers of the views, with an adapter merged into them.
 merged() {
 	local base adapter=

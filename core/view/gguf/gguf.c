@@ -23,14 +23,6 @@
 /* The file's st_blksize: llama.cpp rounds direct I/O to it, and tensors may be small. */
 #define BLOCK 4096
 
-#define VERSION 3 /* of the container */
-
-/* Types of dense tensors, by ggml's numbers. */
-static const struct {
-	const char *name;
-	uint32_t id;
-} dense_types[DTYPE_VIEWS] = {[DTYPE_F16] = {"F16", 1}, [DTYPE_BF16] = {"BF16", 30}, [DTYPE_F32] = {"F32", 0}};
-
 #define FILE_TYPE_F16 1
 
 struct gguf_view {
@@ -136,11 +128,9 @@ static int shape_matrix(struct plan_file *f, const struct gguf_tensor *t, struct
 
 static uint64_t bytes_of_rows(const struct gguf_tensor *t, const struct shaped *s)
 {
-	const uint64_t rows = t->shape[1] * t->shape[2];
+	const struct gguf_type type = gguf_type_of(s->block, s->dtype);
 
-	if (s->block == GGUF_BLOCKS)
-		return rows * t->shape[0] * dtype_bytes(s->dtype);
-	return rows * (t->shape[0] / gguf_layout(s->block)->weights) * gguf_layout(s->block)->bytes;
+	return t->shape[2] * t->shape[1] * (t->shape[0] / type.weights) * type.bytes;
 }
 
 static uint64_t padding(uint64_t bytes)
@@ -206,21 +196,8 @@ static void put_info(const struct gguf_tensor *t, const struct shaped *s, struct
 	gguf_put_u32(out, t->ndim);
 	for (int i = 0; i < t->ndim; i++)
 		gguf_put_u64(out, t->shape[i]);
-	gguf_put_u32(out, s->block == GGUF_BLOCKS ? dense_types[s->dtype].id : gguf_layout(s->block)->id);
+	gguf_put_u32(out, gguf_type_of(s->block, s->dtype).id);
 	gguf_put_u64(out, s->offset);
-}
-
-/* That of the model, or of a file that was given in its place. */
-static void put_tokenizer(const struct plan_file *f, struct gguf_keys *k)
-{
-	const struct gguf_kv *kv = f->v->p.gguf_kv;
-
-	if (!kv) {
-		gguf_vocab_put(&f->vocab, &f->h, k);
-		return;
-	}
-	text_put(&k->out, kv->keys, kv->len);
-	k->count += kv->count;
 }
 
 static int read_tokenizer(struct plan_file *f)
@@ -235,26 +212,36 @@ static int read_tokenizer(struct plan_file *f)
 	return 0;
 }
 
+/* The tokenizer of the model, or of a file that was given in its place. */
+static void put_tokenizer(const struct plan_file *f, struct gguf_keys *k)
+{
+	const struct gguf_kv *kv = f->v->p.gguf_kv;
+
+	if (!kv) {
+		gguf_vocab_put(&f->vocab, &f->h, k);
+		return;
+	}
+	text_put(&k->out, kv->keys, kv->len);
+	k->count += kv->count;
+}
+
 static int put_header(struct plan_file *f, struct text *out)
 {
 	static const char zeros[GGUF_ALIGN];
 	const char *name = model_name(f);
-	struct gguf_keys k = {0};
-	int rc = name ? gguf_hparams_put(&f->h, name, file_type(f), &k, f->err) : -ENOMEM;
+	struct gguf_keys k;
+	int rc;
 
+	gguf_begin(&k, f->ts.count);
+	rc = name ? gguf_hparams_put(&f->h, name, file_type(f), &k, f->err) : err_memory(f->err);
 	if (rc == 0) {
 		put_tokenizer(f, &k);
-		text_put(out, "GGUF", 4);
-		gguf_put_u32(out, VERSION);
-		gguf_put_u64(out, f->ts.count);
-		gguf_put_u64(out, k.count);
-		text_put(out, k.out.data, k.out.len);
-		out->failed |= k.out.failed;
+		gguf_end(&k);
 	}
 	for (size_t i = 0; rc == 0 && i < f->ts.count; i++)
-		put_info(&f->ts.list[i], &f->shaped[i], out);
-	text_put(out, zeros, padding(out->len));
-	text_free(&k.out);
+		put_info(&f->ts.list[i], &f->shaped[i], &k.out);
+	text_put(&k.out, zeros, padding(k.out.len));
+	*out = k.out;
 	return rc == 0 && out->failed ? err_memory(f->err) : rc;
 }
 
@@ -352,8 +339,7 @@ static void write_readme(const struct plan_file *f, struct text *out)
 	    "Quantized modules by type:\n");
 	for (int b = 0; b <= GGUF_BLOCKS; b++)
 		if (f->modules[b])
-			text_printf(out, "    %-5s %zu\n", b == GGUF_BLOCKS ? "F16" : gguf_layout(b)->name,
-			    f->modules[b]);
+			text_printf(out, "    %-5s %zu\n", gguf_type_of(b, DTYPE_F16).name, f->modules[b]);
 	if (f->inexact.len) {
 		text_string(out,
 		    "\nNo block holds these modules exactly; they have the bits of the fp16 view and take its room:\n");
@@ -373,8 +359,8 @@ static int keep_summary(const struct plan_file *f)
 
 	for (int b = 0; b <= GGUF_BLOCKS; b++)
 		if (f->modules[b])
-			text_printf(&line, "%s%s (%zu modules)", line.len ? ", " : "",
-			    b == GGUF_BLOCKS ? "F16" : gguf_layout(b)->name, f->modules[b]);
+			text_printf(&line, "%s%s (%zu modules)", line.len ? ", " : "", gguf_type_of(b, DTYPE_F16).name,
+			    f->modules[b]);
 	f->v->late.summary = text_keep(&line, arena);
 	f->v->late.remarks = text_keep(&f->inexact, arena);
 	text_free(&line);

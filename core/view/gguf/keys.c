@@ -51,6 +51,24 @@ void gguf_put_json_string(struct text *out, const char *s)
 	text_put(out, s, (size_t)(end - s));
 }
 
+#define VERSION 3   /* of the container */
+#define COUNT_AT 16 /* where the number of keys is: after magic, version and number of tensors */
+
+void gguf_begin(struct gguf_keys *k, uint64_t tensors)
+{
+	*k = (struct gguf_keys){0};
+	text_put(&k->out, "GGUF", 4);
+	gguf_put_u32(&k->out, VERSION);
+	gguf_put_u64(&k->out, tensors);
+	gguf_put_u64(&k->out, 0);
+}
+
+void gguf_end(struct gguf_keys *k)
+{
+	if (!k->out.failed)
+		memcpy(k->out.data + COUNT_AT, &k->count, sizeof(k->count));
+}
+
 static void put_key(struct gguf_keys *k, const char *key, enum gguf_value type)
 {
 	const size_t prefix = *key == '.' ? strlen(k->prefix) : 0, len = strlen(key);

@@ -11,12 +11,16 @@
 
 enum gguf_value { GGUF_U32 = 4, GGUF_I32 = 5, GGUF_FLOAT = 6, GGUF_BOOL = 7, GGUF_STRING = 8, GGUF_ARRAY = 9 };
 
-/* Keys and values being collected. A zeroed struct is empty. out.failed is set if out of memory. */
+/* A file being written, up to its keys. out.failed is set if out of memory. */
 struct gguf_keys {
 	struct text out;
-	uint64_t count;
+	uint64_t count;     /* of keys */
 	const char *prefix; /* prefix of keys that begin with a dot */
 };
+
+/* Begins a file with that many tensors; ends its keys. What has to be appended to k->out are infos of the tensors. */
+void gguf_begin(struct gguf_keys *k, uint64_t tensors);
+void gguf_end(struct gguf_keys *k);
 
 void gguf_put_u32(struct text *out, uint32_t value);
 void gguf_put_u64(struct text *out, uint64_t value);

@@ -8,72 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/checked.h"
 #include "base/err.h"
 #include "view/gguf/keys.h"
+#include "view/gguf/reader.h"
 
 #define READ_MAX ((size_t)64 << 20) /* keys of real files end far before that */
-#define DEPTH_MAX 4                 /* of arrays in arrays, of which no file has any */
-
-/* What is left of the bytes. */
-struct cursor {
-	const unsigned char *at, *end;
-};
-
-static bool skip(struct cursor *c, uint64_t bytes)
-{
-	if (bytes > (uint64_t)(c->end - c->at))
-		return false;
-	c->at += bytes;
-	return true;
-}
-
-static bool take(struct cursor *c, void *out, size_t bytes)
-{
-	const unsigned char *from = c->at;
-
-	if (!skip(c, bytes))
-		return false;
-	memcpy(out, from, bytes);
-	return true;
-}
-
-static bool take_string(struct cursor *c, const unsigned char **text, uint64_t *len)
-{
-	if (!take(c, len, 8))
-		return false;
-	*text = c->at;
-	return skip(c, *len);
-}
-
-/* Bytes of a scalar, 0 for any other type. */
-static unsigned scalar_bytes(uint32_t type)
-{
-	static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-
-	return type < sizeof(bytes) ? bytes[type] : 0;
-}
-
-static bool skip_value(struct cursor *c, uint32_t type, int depth)
-{
-	const unsigned char *text;
-	uint64_t count, bytes;
-	uint32_t of;
-
-	if (type == GGUF_STRING)
-		return take_string(c, &text, &count);
-	if (type != GGUF_ARRAY)
-		return scalar_bytes(type) && skip(c, scalar_bytes(type));
-	if (depth == DEPTH_MAX || !take(c, &of, 4) || !take(c, &count, 8))
-		return false;
-	if (scalar_bytes(of))
-		return checked_mul(count, scalar_bytes(of), &bytes) && skip(c, bytes);
-	/* A string or an array takes bytes, so this ends. */
-	while (count--)
-		if (!skip_value(c, of, depth + 1))
-			return false;
-	return true;
-}
 
 static bool name_is(const unsigned char *name, uint64_t len, const char *s)
 {
@@ -81,53 +20,51 @@ static bool name_is(const unsigned char *name, uint64_t len, const char *s)
 }
 
 /* Notes where the tokens are, once their key is copied to `keys`. */
-static void note_tokens(struct cursor value, uint32_t type, const struct text *keys, const unsigned char *end,
+static void note_tokens(struct gguf_reader value, uint32_t type, const struct text *keys, const unsigned char *end,
     struct gguf_kv *out)
 {
 	uint32_t of;
 
-	if (type != GGUF_ARRAY || !take(&value, &of, 4) || of != GGUF_STRING || !take(&value, &out->token_count, 8))
+	if (type != GGUF_ARRAY || !gguf_take(&value, &of, 4) || of != GGUF_STRING ||
+	    !gguf_take(&value, &out->token_count, 8))
 		return;
 	out->tokens = keys->len - (size_t)(end - value.at);
 }
 
 /* Copies the next key if it is the tokenizer's. */
-static bool take_key(struct cursor *c, struct text *keys, struct gguf_kv *out)
+static bool take_key(struct gguf_reader *r, struct text *keys, struct gguf_kv *out)
 {
 	static const char prefix[] = "tokenizer.";
-	const unsigned char *begin = c->at, *name;
-	struct cursor value;
+	const unsigned char *begin = r->at, *name;
+	struct gguf_reader value;
 	uint64_t len;
 	uint32_t type;
 
-	if (!take_string(c, &name, &len) || !take(c, &type, 4))
+	if (!gguf_take_string(r, &name, &len) || !gguf_take(r, &type, 4))
 		return false;
-	value = *c;
-	if (!skip_value(c, type, 0))
+	value = *r;
+	if (!gguf_skip_value(r, type))
 		return false;
 	if (len < sizeof(prefix) - 1 || memcmp(name, prefix, sizeof(prefix) - 1) != 0)
 		return true;
-	text_put(keys, (const char *)begin, (size_t)(c->at - begin));
+	text_put(keys, (const char *)begin, (size_t)(r->at - begin));
 	out->count++;
 	if (name_is(name, len, "tokenizer.ggml.tokens") && !keys->failed)
-		note_tokens(value, type, keys, c->at, out);
+		note_tokens(value, type, keys, r->at, out);
 	return true;
 }
 
 int gguf_kv_parse(const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_kv *out)
 {
-	struct cursor c = {bytes, bytes + len};
+	struct gguf_reader r = {bytes, bytes + len};
 	struct text keys = {0};
 	uint64_t tensors, count;
-	uint32_t version;
-	char magic[4];
-	bool good = take(&c, magic, 4) && memcmp(magic, "GGUF", 4) == 0 && take(&c, &version, 4) &&
-	            (version == 2 || version == 3) && take(&c, &tensors, 8) && take(&c, &count, 8);
+	bool good = gguf_take_head(&r, &tensors, &count);
 
 	*out = (struct gguf_kv){0};
 	while (good && count--)
-		good = take_key(&c, &keys, out);
-	good = good && out->token_count;
+		good = take_key(&r, &keys, out);
+	good = good && (keys.failed || out->token_count);
 	out->len = keys.len;
 	if (good)
 		out->keys = text_keep(&keys, arena);
@@ -184,11 +121,12 @@ int gguf_kv_read(const char *path, struct arena *arena, struct gguf_kv *out, str
 
 bool gguf_kv_has(const struct gguf_kv *kv, const char *text)
 {
-	struct cursor c = {(const unsigned char *)kv->keys + kv->tokens, (const unsigned char *)kv->keys + kv->len};
+	struct gguf_reader r = {
+	    (const unsigned char *)kv->keys + kv->tokens, (const unsigned char *)kv->keys + kv->len};
 	const unsigned char *token;
 	uint64_t len;
 
-	for (uint64_t i = 0; i < kv->token_count && take_string(&c, &token, &len); i++)
+	for (uint64_t i = 0; i < kv->token_count && gguf_take_string(&r, &token, &len); i++)
 		if (name_is(token, len, text))
 			return true;
 	return false;

@@ -1,6 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 #include "view/gguf/types.h"
 
+struct gguf_type gguf_type_of(enum gguf_block block, enum dtype dtype)
+{
+	static const uint32_t ids[DTYPE_VIEWS] = {[DTYPE_F16] = 1, [DTYPE_BF16] = 30, [DTYPE_F32] = 0};
+	const struct gguf_layout *layout;
+
+	if (block == GGUF_BLOCKS)
+		return (struct gguf_type){dtype_name(dtype), ids[dtype], 1, (uint32_t)dtype_bytes(dtype)};
+	layout = gguf_layout(block);
+	return (struct gguf_type){layout->name, layout->id, layout->weights, layout->bytes};
+}
+
+bool gguf_type_find(uint32_t id, struct gguf_type *out)
+{
+	for (enum dtype d = 0; d < DTYPE_VIEWS; d++) {
+		*out = gguf_type_of(GGUF_BLOCKS, d);
+		if (out->id == id)
+			return true;
+	}
+	for (enum gguf_block b = 0; b < GGUF_BLOCKS; b++) {
+		*out = gguf_type_of(b, DTYPE_F16);
+		if (out->id == id)
+			return true;
+	}
+	return false;
+}
+
 struct levels_job {
 	const struct encoded *e;
 	struct code_levels levels;
