@@ -5,7 +5,8 @@
 #   make demo             mount and look around       make fuzz        long fuzzing (FUZZ_SECONDS=60)
 #   make install          DESTDIR= PREFIX=            make faults      every call fails once (check: a sample)
 #   make cuda             the CUDA plugin; needs nvcc make interop     real programs read a mount (PyPI)
-#   make static           one static program
+#   make static           one static program          make deb         Debian packages
+#   make wheel            the package for PyPI        make release     all packages, with SHA-256 sums
 #   SAN=address,undefined or SAN=thread, CC=clang, V=1
 #
 # The rest is in contrib/install.mk, contrib/style.mk, contrib/packaging/packaging.mk, cuda/cuda.mk and tests/tests.mk.

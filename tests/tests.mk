@@ -1,9 +1,10 @@
 # Test programs and the targets that run them: make check, faults, fuzz, bench, interop.
 
 # make check TESTS="unit mount" builds and runs only these folders. The slowest come first.
-TESTS ?= $(if $(filter thread,$(SAN)),mount model unit,includes mount kernel model random faults cuda fuzz unit)
+TESTS ?= $(if $(filter thread,$(SAN)),mount model unit,includes mount kernel model random faults cuda fuzz packages unit)
 # needs_X: prerequisites of tests/X.
 needs_mount := $(B)/gptqfs $(B)/hammer $(B)/handles
+needs_packages := $(B)/gptqfs
 
 check:
 	$(Q)B=$(B) SAN=$(SAN) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) QEMU_NEON=$(if $(neon_check),$(QEMU_NEON)) \

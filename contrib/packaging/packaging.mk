@@ -1,10 +1,12 @@
-# Packages. Everything that leaves this directory is in $(B)/release and depends only on the sources and the
-# versions of Debian's packages: two builds are equal bit for bit.
+# Packages. Everything that leaves this directory is in $(B)/release and depends only on the sources, SOURCE_DATE_EPOCH
+# and the versions of Debian's packages: two builds are equal bit for bit.
 #
-#   make static     one static program         make static-arm64
+#   make static     one static program         make deb        a Debian package
+#   make wheel      the package for PyPI       make release    all of these for amd64 and arm64, with SHA-256 sums
 #   make deps-packages      what they need
 
 version := $(shell sed -n 's/^.define GPTQFS_VERSION "\(.*\)"$$/\1/p' core/gptqfs.h)
+epoch = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md))
 release := $(B)/release
 packaging := contrib/packaging
 native := $(shell dpkg --print-architecture 2>/dev/null)
@@ -13,9 +15,18 @@ native := $(shell dpkg --print-architecture 2>/dev/null)
 machine_amd64 := x86_64
 machine_arm64 := aarch64
 static_name = gptqfs-$(version)-linux-$(machine_$(1))
+wheel_name = gptqfs-$(version)-py3-none-manylinux_2_17_$(machine_$(1)).manylinux2014_$(machine_$(1)).musllinux_1_1_$(machine_$(1)).whl
 
 deps-packages: packages := dpkg-dev debhelper lintian debootstrap fakeroot gcc make pkg-config libfuse3-dev fuse3 \
 	libcjson-dev libpcre2-dev nettle-dev patch python3 xz-utils gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+
+# ---- sources ----
+
+sources := $(release)/gptqfs-$(version).tar.xz
+
+# Includes changes that are not committed, so it is made anew each time.
+$(sources): FORCE
+	$(call say,TAR,$@)$(epoch) $(packaging)/sources.sh gptqfs-$(version) $@
 
 # ---- the static program ----
 
@@ -43,8 +54,31 @@ $(B)/static/%/gptqfs: $(B)/static/%/licenses $(B)/sysroot/%/done FORCE
 define static_rule
 $(release)/$(call static_name,$(1)): $(B)/static/$(1)/gptqfs
 	$$(Q)mkdir -p $$(@D) && $(call prefix_of,$(1))strip -o $$@ $$<
+$(release)/$(call wheel_name,$(1)): $(release)/$(call static_name,$(1)) FORCE
+	$$(call say,WHEEL,$$@)$$(epoch) contrib/python/make_wheel.py $$< $$@
 endef
 $(foreach a,amd64 arm64,$(eval $(call static_rule,$(a))))
 
+# ---- the wheel ----
+
+wheel: $(release)/$(call wheel_name,$(native))
+wheel-arm64: $(release)/$(call wheel_name,arm64)
+
+# ---- Debian's packages ----
+
+# Built in a copy of the sources, as Debian would. The package with the plugin is made where nvcc is.
+deb: $(sources)
+	$(call say,DEB,$(B)/deb)$(epoch) NVCC='$(NVCC)' $(packaging)/deb.sh $(version) $< $(B)/deb
+	$(Q)cp $(B)/deb/*.deb $(release)/
+
+# ---- all ----
+
+release: clean-release
+	$(Q)$(MAKE) --no-print-directory deb static static-arm64 wheel wheel-arm64
+	$(Q)cd $(release) && sha256sum $$(ls | LC_ALL=C sort) >../SHA256SUMS && mv ../SHA256SUMS . && cat SHA256SUMS
+
+clean-release:
+	$(Q)rm -rf $(release)
+
 FORCE:
-.PHONY: deps-packages static static-arm64 FORCE
+.PHONY: deps-packages static static-arm64 wheel wheel-arm64 deb release clean-release FORCE
