@@ -24,11 +24,10 @@ struct affine_spread {
 	bytes16 flip;
 };
 
-/* The low and the high bytes of the outputs of codes 0 to 15, or what they are computed from. */
+/* The outputs of codes 0 to 15, or what they are computed from. */
 struct affine_group_table {
-	bytes16 low, high;
+	struct byte_tables bytes;
 	floats4 scale, offset;
-	bool plain; /* outputs of type F16 are normal numbers, or 0 */
 };
 
 #include "kernel/affine_rows.h"
@@ -76,64 +75,20 @@ ALWAYS_INLINE bool affine_looks_up(unsigned bits)
 	return bits <= 4;
 }
 
-/* True if every integer of a code less its zero, times a scale, is either 0 or a normal number in fp16. */
-ALWAYS_INLINE bool affine_is_plain(float scale)
-{
-	return fabsf(scale) >= 0x1p-14f && fabsf(scale) < 0x1p7f;
-}
-
-/* fp16's normal numbers, and 0, of eight floats. */
-ALWAYS_INLINE halves8 affine_narrow_plain(words4 low, words4 high)
-{
-#if defined(__aarch64__)
-	return narrow_pair(narrow_half(low, true), narrow_half(high, true));
-#else
-	const __m128i sign = _mm_packs_epi32(_mm_srai_epi32((__m128i)low, 16), _mm_srai_epi32((__m128i)high, 16));
-	words4 half[2] = {low & 0x7fffffff, high & 0x7fffffff};
-
-	for (unsigned i = 0; i < 2; i++) {
-		/* Half of the smallest becomes 0, as 0 does. */
-		half[i] = (words4)_mm_max_ps((__m128)half[i], _mm_set1_ps(0x1p-15f));
-		half[i] = (half[i] + (half[i] >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
-	}
-	return ((halves8)sign & 0x8000) | (halves8)_mm_packs_epi32((__m128i)half[0], (__m128i)half[1]);
-#endif
-}
-
-/* 8 outputs; none is a NaN that is not canonical, and with `finite` none at all. */
-ALWAYS_INLINE void affine_store8(char *dst, words4 low, words4 high, enum dtype out, bool finite)
-{
-	const halves8 pair = narrow_pair(round16(low, out, finite), round16(high, out, finite));
-
-	if (out == DTYPE_F32) {
-		memcpy(dst, &low, sizeof(low));
-		memcpy(dst + 16, &high, sizeof(high));
-	} else {
-		memcpy(dst, &pair, sizeof(pair));
-	}
-}
-
 /* Four codes, which become floats by the bits before them: those add 2^23. */
-ALWAYS_INLINE words4 affine_compute4(halves8 wide, const struct affine_group_table *t, bool biases)
+ALWAYS_INLINE floats4 affine_compute4(halves8 wide, const struct affine_group_table *t, bool biases)
 {
 	const floats4 code = (floats4)wide - 0x1p23f;
 
-	return (words4)(biases ? code * t->scale + t->offset : (code - t->offset) * t->scale);
+	return biases ? code * t->scale + t->offset : (code - t->offset) * t->scale;
 }
 
 ALWAYS_INLINE void affine_compute8(char *dst, halves8 code, const struct affine_group_table *t, struct affine_variant v)
 {
 	const halves8 before = (halves8){0} + 0x4b00;
-	const words4 low = affine_compute4(zip_low16(code, before), t, v.biases);
-	const words4 high = affine_compute4(zip_high16(code, before), t, v.biases);
 
-	if (v.out == DTYPE_F16 && t->plain) {
-		const halves8 plain = affine_narrow_plain(low, high);
-
-		memcpy(dst, &plain, sizeof(plain));
-	} else {
-		affine_store8(dst, low, high, v.out, true);
-	}
+	store_floats8(dst, affine_compute4(zip_low16(code, before), t, v.biases),
+	    affine_compute4(zip_high16(code, before), t, v.biases), v.out, true);
 }
 
 /* The lower bytes of 16 elements. */
@@ -146,20 +101,20 @@ ALWAYS_INLINE bytes16 affine_narrow(halves8 a, halves8 b)
 ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale, float offset,
     const struct affine_spread *s, struct affine_variant v)
 {
-	static const uint16_t codes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-	halves8 code[2], entry[2];
+	floats4 value[4];
 
 	(void)s;
 	t->scale = (floats4){scale, scale, scale, scale}; /* 0 plus it would lose the sign of a zero */
 	t->offset = (floats4){offset, offset, offset, offset};
-	t->plain = v.out == DTYPE_F16 && !v.biases && affine_is_plain(scale);
 	if (v.kind != AFFINE_TABLE)
 		return;
-	memcpy(code, codes, sizeof(code));
-	affine_compute8((char *)&entry[0], code[0], t, v);
-	affine_compute8((char *)&entry[1], code[1], t, v);
-	t->low = affine_narrow(entry[0], entry[1]);
-	t->high = affine_narrow(entry[0] >> 8, entry[1] >> 8);
+	UNROLL
+	for (unsigned i = 0; i < 4; i++) {
+		const floats4 code = (floats4){0, 1, 2, 3} + (float)(4 * i);
+
+		value[i] = v.biases ? code * t->scale + t->offset : (code - t->offset) * t->scale;
+	}
+	t->bytes = byte_tables_of(value, v.out, true);
 }
 
 ALWAYS_INLINE void affine_decode16(char *dst, const unsigned char *src, const struct affine_spread *s,
@@ -173,12 +128,7 @@ ALWAYS_INLINE void affine_decode16(char *dst, const unsigned char *src, const st
 	else
 		affine_fields(code, src, s);
 	if (v.kind == AFFINE_TABLE) {
-		const bytes16 index = affine_narrow(code[0], code[1]);
-		const bytes16 low = look_up(t->low, index), high = look_up(t->high, index);
-		const bytes16 first = zip_low8(low, high), second = zip_high8(low, high);
-
-		memcpy(dst, &first, sizeof(first));
-		memcpy(dst + half, &second, sizeof(second));
+		byte_tables_expand(dst, affine_narrow(code[0], code[1]), &t->bytes, v.out);
 		return;
 	}
 	affine_compute8(dst, code[0], t, v);
@@ -207,8 +157,7 @@ ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype 
 
 		memcpy(&low, value + i, sizeof(low));
 		memcpy(&high, value + i + 4, sizeof(high));
-		affine_store8(dst + i * (out == DTYPE_F32 ? 4 : 2), canonical_nan(low), canonical_nan(high), out,
-		    false);
+		store_floats8(dst + i * out_bytes(out), low, high, out, false);
 	}
 }
 

@@ -23,19 +23,14 @@ struct fp4_outputs {
 
 #include "kernel/fp4_groups.h"
 
-ALWAYS_INLINE words4 fp4_round(floats4 value, enum dtype out)
-{
-	return round16(canonical_nan(value), out, false);
-}
-
 ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out)
 {
 	const bytes16 even = {0, 2, 4, 6, 8, 10, 12, 14, 128, 128, 128, 128, 128, 128, 128, 128}, odd = even + 1;
 	const float by = out == DTYPE_F32 ? 1 : scale;
 	const enum dtype type = out == DTYPE_F32 ? DTYPE_BF16 : out;
 	const floats4 small = {0, 0.5f, 1, 1.5f}, large = {2, 3, 4, 6};
-	const halves8 plus = narrow_pair(fp4_round(small * by, type), fp4_round(large * by, type));
-	const halves8 minus = narrow_pair(fp4_round(-small * by, type), fp4_round(-large * by, type));
+	const halves8 plus = round_floats8(small * by, large * by, type, false);
+	const halves8 minus = round_floats8(-small * by, -large * by, type, false);
 	const bytes16 a = (bytes16)plus, b = (bytes16)minus;
 
 	return (struct fp4_outputs){.low = (bytes16)zip_low64((words4)look_up(a, even), (words4)look_up(b, even)),
@@ -82,15 +77,24 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 	fp4_look_up16(dst + 16 * out_bytes(out), zip_high8(even, odd), second ? second : first, out);
 }
 
-/* Values of codes of 6 bits, the rest of each element being 0. */
-ALWAYS_INLINE floats4 fp6_values(words4 code)
+/* Magnitudes of codes of 6 bits. */
+ALWAYS_INLINE floats4 fp6_magnitudes(words4 code)
 {
 	const words4 magnitude = code & 31, bits = (magnitude << 20) + 0x3f000000;
 	/* Eighths below 1: as large as 1 more, less 1. */
 	const words4 small = (words4)((ints4)magnitude < 8);
-	const floats4 value = (floats4)(bits + (small & 0x800000)) - (floats4)(small & 0x3f800000);
 
-	return (floats4)((words4)value ^ (code & 32) << 26);
+	return (floats4)(bits + (small & 0x800000)) - (floats4)(small & 0x3f800000);
+}
+
+/* Outputs of four codes, in the low halves of elements if they are of 16 bits; `scale` is not NaN. */
+ALWAYS_INLINE words4 fp6_outputs(words4 code, float scale, enum dtype out)
+{
+	const words4 product = (words4)(fp6_magnitudes(code) * scale), sign = code & 32;
+
+	if (out == DTYPE_F16)
+		return (narrow_magnitude(product) & 0xffff) | sign << 10;
+	return out == DTYPE_F32 ? product | sign << 26 : product >> 16 | sign << 10;
 }
 
 /* 16 codes, which are 12 bytes: number 4 * i + j is at bit 6 * j of element i. */
@@ -105,14 +109,8 @@ ALWAYS_INLINE void fp6_decode16(char *dst, const unsigned char *codes, float sca
 	memcpy(&high, codes + sizeof(low), sizeof(high));
 	four = (words4)look_up((bytes16)(longs2){low, high}, threes);
 	UNROLL
-	for (unsigned j = 0; j < 4; j++) {
-		const words4 product = (words4)(fp6_values(four >> 6 * j & 63) * scale);
-
-		if (out == DTYPE_F16)
-			result[j] = narrow_half(product, false);
-		else
-			result[j] = out == DTYPE_F32 ? product : product >> 16;
-	}
+	for (unsigned j = 0; j < 4; j++)
+		result[j] = fp6_outputs(four >> 6 * j, scale, out);
 	if (out == DTYPE_F32) {
 		transpose4(column, result[0], result[1], result[2], result[3]);
 		memcpy(dst, column, 64);
@@ -127,6 +125,11 @@ ALWAYS_INLINE void fp6_decode16(char *dst, const unsigned char *codes, float sca
 
 ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out)
 {
+	if (scale != scale) {
+		for (size_t i = 0; i < FP4_UNIT; i++)
+			element_store(dst, i, scale, out);
+		return;
+	}
 	fp6_decode16(dst, codes, scale, out);
 	fp6_decode16(dst + 16 * out_bytes(out), codes + 12, scale, out);
 }

@@ -8,6 +8,8 @@
 #error "compile with -mssse3"
 #endif
 
+#include <math.h>
+
 #include "kernel/vector.h"
 
 #define FP8_LANES 4
@@ -95,11 +97,11 @@ ALWAYS_INLINE floats4 fp8_scaled(floats4 value, floats4 scale, bool divide)
 }
 
 /* 16 codes to fp16, of which none is NaN and which share a scale: rounded without their signs, which is less work. */
-ALWAYS_INLINE void fp8_to_halves(char *dst, bytes16 codes, float scale, bool divide)
+ALWAYS_INLINE void fp8_to_halves(char *dst, bytes16 codes, float scale, bool divide, struct fp8_form form)
 {
 	const uint8_t turned = bits_of_float(scale) >> 24 & 0x80;
 	const bytes16 no = {0}, sign = (codes & 0x80) ^ turned;
-	const struct floats16 value = fp8_values(codes & 0x7f, NULL, form_of_e4m3(112), false);
+	const struct floats16 value = fp8_values(codes & 0x7f, NULL, form, false);
 	const float magnitude = float_of_bits(bits_of_float(scale) & 0x7fffffff);
 	const floats4 scales = {magnitude, magnitude, magnitude, magnitude};
 
@@ -114,16 +116,25 @@ ALWAYS_INLINE void fp8_to_halves(char *dst, bytes16 codes, float scale, bool div
 	}
 }
 
+/* True if none of 16 E5M2 codes, of which these are the magnitudes, becomes NaN by itself or with its scale. */
+ALWAYS_INLINE bool fp8_finite(bytes16 magnitude, float scale, bool divide)
+{
+	return isfinite(scale) && (!divide || scale != 0) && !any_byte((bytes16)(magnitude >= 0x7c));
+}
+
 /* 16 codes; plain kernels only those of which none is NaN. */
 ALWAYS_INLINE void fp8_decode16(char *dst, bytes16 codes, const float *scales, struct fp8_variant v)
 {
-	const enum floats_kind kind = v.plain ? FLOATS_NUMBERS : FLOATS_ANY;
 	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
 	const bytes16 magnitude = codes & 0x7f, sign = codes & 0x80;
 	struct floats16 value;
 
 	if (v.plain && !v.each && v.out == DTYPE_F16) {
-		fp8_to_halves(dst, codes, *scales, v.divide);
+		fp8_to_halves(dst, codes, *scales, v.divide, form_of_e4m3(112));
+		return;
+	}
+	if (v.code == DTYPE_F8_E5M2 && !v.each && v.out == DTYPE_F16 && fp8_finite(magnitude, *scales, v.divide)) {
+		fp8_to_halves(dst, codes, *scales, v.divide, form_of_e5m2());
 		return;
 	}
 	if (v.code == DTYPE_F8_E5M2)
@@ -138,8 +149,8 @@ ALWAYS_INLINE void fp8_decode16(char *dst, bytes16 codes, const float *scales, s
 			memcpy(&scale, scales + i * 4, sizeof(scale));
 		value.of[i] = fp8_scaled(value.of[i], scale, v.divide);
 	}
-	store_floats8(dst, value.of[0], value.of[1], v.out, kind);
-	store_floats8(dst + 8 * size, value.of[2], value.of[3], v.out, kind);
+	store_floats8(dst, value.of[0], value.of[1], v.out, v.plain);
+	store_floats8(dst + 8 * size, value.of[2], value.of[3], v.out, v.plain);
 }
 
 /* Up to 16 codes of any kind; both pointers may end with them. */

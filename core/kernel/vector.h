@@ -111,38 +111,38 @@ ALWAYS_INLINE words4 widen_half(words4 half)
 	return sign | choose((ints4)man_exp >= 0x0f800000, man_exp | 0x7f800000, finite);
 }
 
+/*
+ * Rounds floats that are not negative to fp16, to nearest even, in the low half of each element; the other half has no
+ * meaning. NaN becomes something else.
+ *
+ * A float 2^13 times as large, and at least 0.5, has its last bit where fp16 has it; its exponent tells that of fp16,
+ * but for a constant, which is in its last bits already.
+ */
+ALWAYS_INLINE words4 narrow_magnitude(words4 bits)
+{
+#if defined(__aarch64__)
+	return (words4)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
+#else
+	/* Anything beyond the range is as good as 65536, which becomes inf. */
+	const words4 magnitude = (words4)_mm_min_ps((__m128)bits, _mm_set1_ps(65536));
+	const words4 step = (magnitude & 0x7f800000) + (13 << 23) + 0x800, least = (words4){0} + 0x3f000800;
+	const words4 rounded = (words4)((floats4)magnitude + (floats4)_mm_max_ps((__m128)step, (__m128)least));
+
+	return rounded + (rounded >> 13);
+#endif
+}
+
 /* Rounds to fp16 in the low half of each element, to nearest even. Keeps canonical NaNs if it checks for NaN. */
 ALWAYS_INLINE words4 narrow_half(words4 bits, bool finite)
 {
 #if defined(__aarch64__)
 	(void)finite;
-	return (words4)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
+	return narrow_magnitude(bits);
 #else
-	const words4 sign = bits >> 16 & 0x8000, nan = {0x7e00, 0x7e00, 0x7e00, 0x7e00};
-	/* Anything beyond the range is as good as 65536, which the arithmetic below turns into inf. */
-	const words4 magnitude = (words4)_mm_min_ps((__m128)(bits & 0x7fffffff), _mm_set1_ps(65536));
-	/* Below 2^-14, the last bit of fp16 has the weight of the last bit of the float 0.5. */
-	const words4 subnormal = (words4)((floats4)magnitude + 0.5f) - 0x3f000000;
-	const words4 normal = (magnitude + (magnitude >> 13 & 1) + 0xfff - (112 << 23)) >> 13;
-	const words4 half = sign | choose((ints4)magnitude < 0x38800000, subnormal, normal);
+	const words4 magnitude = bits & 0x7fffffff, sign = (bits ^ magnitude) >> 16;
+	const words4 half = sign | (narrow_magnitude(magnitude) & 0xffff), nan = (words4){0} + 0x7e00;
 
 	return finite ? half : choose((floats4)bits != (floats4)bits, nan, half);
-#endif
-}
-
-/* The same for what is neither negative nor NaN; the other half of each element has no meaning. */
-ALWAYS_INLINE words4 narrow_magnitude(words4 bits)
-{
-#if defined(__aarch64__)
-	return narrow_half(bits, true);
-#else
-	const words4 magnitude = (words4)_mm_min_ps((__m128)bits, _mm_set1_ps(65536));
-	/* A float 2^13 times as large, and at least 0.5, has its last bit where fp16 has it; its exponent tells that of
-	 * fp16. */
-	const words4 step = (words4)_mm_max_ps((__m128)((magnitude & 0x7f800000) + (13 << 23)), _mm_set1_ps(0.5f));
-	const words4 rounded = (words4)((floats4)magnitude + (floats4)step);
-
-	return rounded + (rounded >> 13) - (126 << 10);
 #endif
 }
 
@@ -178,37 +178,123 @@ ALWAYS_INLINE halves8 narrow_pair(words4 low, words4 high)
 	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
 }
 
-/* Properties of the floats to be rounded. */
-enum floats_kind {
-	FLOATS_ANY,
-	FLOATS_NUMBERS, /* none is NaN */
-	FLOATS_PLAIN,   /* all are normal numbers in fp16, or 0 */
-};
-
-/* Four outputs: 32 bits, or 16 in the low half of each element. */
-ALWAYS_INLINE words4 round_floats4(floats4 value, enum dtype out, enum floats_kind kind)
+/* The low halves of elements that are what those are, sign-extended. */
+ALWAYS_INLINE halves8 narrow_signed(words4 low, words4 high)
 {
-	const words4 bits = kind == FLOATS_ANY ? canonical_nan(value) : (words4)value;
+#if defined(__x86_64__)
+	return (halves8)_mm_packs_epi32((__m128i)low, (__m128i)high);
+#else
+	return narrow_pair(low, high);
+#endif
+}
 
-	if (out == DTYPE_F32)
-		return bits;
-	if (out == DTYPE_F16 && kind == FLOATS_PLAIN)
-		return narrow_plain(bits);
-	return round16(bits, out, kind != FLOATS_ANY);
+ALWAYS_INLINE bool any_nan(floats4 a, floats4 b)
+{
+#if defined(__x86_64__)
+	return _mm_movemask_ps(_mm_cmpunord_ps((__m128)a, (__m128)b)) != 0;
+#else
+	return any_byte((bytes16)((a != a) | (b != b)));
+#endif
+}
+
+/* 8 floats as fp16; any NaN becomes something else. */
+ALWAYS_INLINE halves8 halves_of(words4 low, words4 high)
+{
+#if defined(__aarch64__)
+	return narrow_pair(narrow_magnitude(low), narrow_magnitude(high));
+#else
+	const halves8 sign = narrow_signed((words4)((ints4)low >> 16), (words4)((ints4)high >> 16)) & 0x8000;
+
+	return sign | narrow_pair(narrow_magnitude(low & 0x7fffffff), narrow_magnitude(high & 0x7fffffff));
+#endif
+}
+
+/* The same as bf16. */
+ALWAYS_INLINE halves8 bf16s_of(words4 low, words4 high)
+{
+	low += 0x7fff + (low >> 16 & 1);
+	high += 0x7fff + (high >> 16 & 1);
+	return narrow_signed((words4)((ints4)low >> 16), (words4)((ints4)high >> 16));
+}
+
+/* Rounds 8 floats to fp16 or bf16, NaNs made canonical; `numbers`: there are none. */
+ALWAYS_INLINE halves8 round_floats8(floats4 low, floats4 high, enum dtype out, bool numbers)
+{
+	const halves8 half =
+	    out == DTYPE_F16 ? halves_of((words4)low, (words4)high) : bf16s_of((words4)low, (words4)high);
+	halves8 nan;
+
+	if (numbers || __builtin_expect(!any_nan(low, high), 1))
+		return half;
+	nan = narrow_signed((words4)(low != low), (words4)(high != high));
+	return (half & ~nan) | (nan & (uint16_t)(out == DTYPE_F16 ? 0x7e00 : 0x7fc0));
 }
 
 /* Stores 8 outputs. */
-ALWAYS_INLINE void store_floats8(char *dst, floats4 low, floats4 high, enum dtype out, enum floats_kind kind)
+ALWAYS_INLINE void store_floats8(char *dst, floats4 low, floats4 high, enum dtype out, bool numbers)
 {
-	const words4 both[2] = {round_floats4(low, out, kind), round_floats4(high, out, kind)};
-	halves8 half;
+	const words4 both[2] = {
+	    numbers ? (words4)low : canonical_nan(low), numbers ? (words4)high : canonical_nan(high)};
+	const halves8 half = round_floats8(low, high, out, numbers);
 
-	if (out == DTYPE_F32) {
+	if (out == DTYPE_F32)
 		memcpy(dst, both, sizeof(both));
+	else
+		memcpy(dst, &half, sizeof(half));
+}
+
+/* ---- outputs of 16 codes ---- */
+
+/* Byte i of each of them is in byte[i]; outputs of 16 bits have two. */
+struct byte_tables {
+	bytes16 byte[4];
+};
+
+/* Rounds what the codes mean, NaNs made canonical; `numbers`: there are none. */
+ALWAYS_INLINE struct byte_tables byte_tables_of(const floats4 value[4], enum dtype out, bool numbers)
+{
+	const bytes16 by2 = {0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15};
+	const bytes16 by4 = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+	struct byte_tables tables;
+	words4 row[4], column[4];
+
+	if (out != DTYPE_F32) {
+		row[0] = (words4)look_up((bytes16)round_floats8(value[0], value[1], out, numbers), by2);
+		row[1] = (words4)look_up((bytes16)round_floats8(value[2], value[3], out, numbers), by2);
+		tables.byte[0] = (bytes16)zip_low64(row[0], row[1]);
+		tables.byte[1] = (bytes16)zip_high64(row[0], row[1]);
+		return tables;
+	}
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		row[i] = (words4)look_up((bytes16)(numbers ? (words4)value[i] : canonical_nan(value[i])), by4);
+	transpose4(column, row[0], row[1], row[2], row[3]);
+	memcpy(tables.byte, column, sizeof(column));
+	return tables;
+}
+
+/* Stores the outputs of 16 codes. */
+ALWAYS_INLINE void byte_tables_expand(char *dst, bytes16 codes, const struct byte_tables *tables, enum dtype out)
+{
+	const bytes16 a = look_up(tables->byte[0], codes), b = look_up(tables->byte[1], codes);
+	const halves8 low[2] = {(halves8)zip_low8(a, b), (halves8)zip_high8(a, b)};
+	bytes16 c, d;
+	halves8 high[2];
+
+	if (out != DTYPE_F32) {
+		memcpy(dst, low, sizeof(low));
 		return;
 	}
-	half = narrow_pair(both[0], both[1]);
-	memcpy(dst, &half, sizeof(half));
+	c = look_up(tables->byte[2], codes);
+	d = look_up(tables->byte[3], codes);
+	high[0] = (halves8)zip_low8(c, d);
+	high[1] = (halves8)zip_high8(c, d);
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		const halves8 both[2] = {zip_low16(low[i], high[i]), zip_high16(low[i], high[i])};
+
+		memcpy(dst + i * sizeof(both), both, sizeof(both));
+	}
 }
 
 #endif

@@ -244,7 +244,7 @@ void bench_fp8(struct check *c, struct bench *b)
 	unsigned char *scales = need(malloc((size_t)BENCH_N * BENCH_K / 32 * sizeof(float)));
 
 	for (size_t i = 0; i < (size_t)BENCH_N * BENCH_K; i++)
-		codes[i] = (rnd(c) & 0x80) + below(c, 0x7f); /* no NaN, as in real models */
+		codes[i] = (rnd(c) & 0x80) + below(c, 0x7c); /* neither NaN nor inf, as in real models */
 	for (size_t i = 0; i < ARRAY_SIZE(grids); i++) {
 		struct fp8_tensor t = grids[i];
 		struct rect_case k;
