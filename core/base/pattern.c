@@ -116,3 +116,10 @@ int pattern_match(struct patterns *set, const struct pattern *pattern, const cha
 	             : "cannot be tried: it takes too many steps or too much memory";
 	return -1;
 }
+
+int pattern_try(struct patterns *set, struct lazy_pattern *p, const char *name, bool anchored)
+{
+	if (!p->compiled && !p->fault)
+		p->compiled = pattern_compile(set, p->text, &p->fault);
+	return p->fault ? -1 : pattern_match(set, p->compiled, name, anchored, &p->fault);
+}

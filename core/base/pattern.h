@@ -29,4 +29,14 @@ const struct pattern *pattern_compile(struct patterns *set, const char *text, co
 int pattern_match(struct patterns *set, const struct pattern *pattern, const char *name, bool anchored,
     const char **fault);
 
+/* A pattern that is compiled when it is first tried. Only `text` need be set. */
+struct lazy_pattern {
+	const char *text;
+	const struct pattern *compiled;
+	const char *fault; /* why it cannot be compiled or matched, once that was tried */
+};
+
+/* As pattern_match, with the reason in p->fault. What the bounds did not allow once is not tried again. */
+int pattern_try(struct patterns *set, struct lazy_pattern *p, const char *name, bool anchored);
+
 #endif

@@ -23,9 +23,7 @@ static const struct encoding weight_encoding = AFFINE_ENCODING("Gemma", weight_s
 			     embedding_encoding = AFFINE_ENCODING("Gemma", embedding_suffixes);
 
 struct gemma_pattern {
-	const char *text;
-	const struct pattern *compiled;
-	const char *fault; /* why it cannot be evaluated, once that was tried */
+	struct lazy_pattern pattern;
 	int64_t bits;
 };
 
@@ -59,7 +57,7 @@ static int gemma_read_config(void *ctx, const char *where, const struct json *co
 	for (const struct json *m = json_is_object(modules) ? json_first(modules) : NULL; m; m = json_after(m)) {
 		struct gemma_pattern *p = &g->list[g->count];
 
-		p->text = json_key(m);
+		p->pattern.text = json_key(m);
 		g->count += json_integer(json_get(m, "num_bits"), &p->bits);
 	}
 	opening_label(g->o, where, config);
@@ -71,17 +69,13 @@ static int find_bits(struct gemma_opener *g, const char *module, int64_t *bits)
 {
 	for (size_t i = 0; i < g->count; i++) {
 		struct gemma_pattern *p = &g->list[i];
-		int rc = -1;
+		const int rc = pattern_try(g->set, &p->pattern, module, false);
 
-		if (!p->compiled && !p->fault)
-			p->compiled = pattern_compile(g->set, p->text, &p->fault);
-		if (!p->fault)
-			rc = pattern_match(g->set, p->compiled, module, false, &p->fault);
 		if (rc < 0)
 			return err_set(g->o->err, -ENOTSUP,
 			    "%s: module_quant_configs: whether \"%.200s\" is in %.200s decides its width, but that pattern %s; "
 			    "write names of modules in its place",
-			    g->file, p->text, module, p->fault);
+			    g->file, p->pattern.text, module, p->pattern.fault);
 		if (rc > 0) {
 			*bits = p->bits;
 			return 0;

@@ -18,7 +18,7 @@ static void look_around(const struct json *json, struct quant_config *config, st
 		const struct override *override = NULL;
 		const int rc = overrides_find(&config->overrides, modules[i], &override);
 
-		FUZZ_CHECK(rc == 0 || (rc == -ENOTSUP && override && override->fault));
+		FUZZ_CHECK(rc == 0 || (rc == -ENOTSUP && override && override->pattern.fault));
 		FUZZ_CHECK(!override || (override->group_size >= -1 && override->group_size <= INT32_MAX));
 	}
 	if (subconfig_list(json, arena, &found, &err) == 0)

@@ -119,7 +119,7 @@ static void test_costs(void)
 
 		for (int k = 0; k < 1000 && rc == 0; k++)
 			rc = overrides_find(&o, name, &f);
-		CHECK(rc == 0 || (rc == -ENOTSUP && f && f->fault));
+		CHECK(rc == 0 || (rc == -ENOTSUP && f && f->pattern.fault));
 		arena_free(&arena);
 	}
 }
@@ -143,7 +143,7 @@ static void test_many(void)
 		snprintf(name, sizeof(name), "model.layers.x.%d", i);
 		rc = overrides_find(&o, name, &f);
 	}
-	CHECK(rc == -ENOTSUP && strstr(f->fault, "too many steps"));
+	CHECK(rc == -ENOTSUP && strstr(f->pattern.fault, "too many steps"));
 	/* Plain names need not be tried. */
 	text.len = 0;
 	text_string(&text, "{\"dynamic\":{");

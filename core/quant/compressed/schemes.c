@@ -17,10 +17,8 @@
 #define STREAMS_MINOR 18
 
 struct scheme_target {
-	const char *text; /* a name, or a pattern without its mark */
+	struct lazy_pattern pattern; /* its text is a name, or a pattern without its mark */
 	const struct scheme *scheme;
-	const struct pattern *compiled;
-	const char *fault; /* why the pattern cannot be evaluated, once that was tried */
 	bool is_pattern;
 };
 
@@ -86,8 +84,8 @@ static void add_target(struct schemes_reader *r, const char *text, const struct 
 	const bool is_pattern = strncmp(text, PATTERN_MARK, mark) == 0;
 	struct scheme_target *t = &r->out->targets[r->out->target_count++];
 
-	*t =
-	    (struct scheme_target){.text = is_pattern ? text + mark : text, .scheme = scheme, .is_pattern = is_pattern};
+	*t = (struct scheme_target){
+	    .pattern = {.text = is_pattern ? text + mark : text}, .scheme = scheme, .is_pattern = is_pattern};
 	r->out->name_count += !is_pattern;
 }
 
@@ -104,7 +102,8 @@ static size_t count_targets(const struct json *groups)
 static int by_kind_and_text(const void *a_, const void *b_)
 {
 	const struct scheme_target *a = a_, *b = b_;
-	const int order = a->is_pattern != b->is_pattern ? a->is_pattern - b->is_pattern : strcmp(a->text, b->text);
+	const int order =
+	    a->is_pattern != b->is_pattern ? a->is_pattern - b->is_pattern : strcmp(a->pattern.text, b->pattern.text);
 
 	return order ? order : (a->scheme > b->scheme) - (a->scheme < b->scheme);
 }
@@ -116,12 +115,12 @@ static const struct scheme_target *find_name(const struct schemes *s, const char
 	while (low < high) {
 		const size_t middle = low + (high - low) / 2;
 
-		if (strcmp(s->targets[middle].text, name) < 0)
+		if (strcmp(s->targets[middle].pattern.text, name) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < s->name_count && strcmp(s->targets[low].text, name) == 0 ? &s->targets[low] : NULL;
+	return low < s->name_count && strcmp(s->targets[low].pattern.text, name) == 0 ? &s->targets[low] : NULL;
 }
 
 /* ---- configurations ---- */
@@ -239,19 +238,6 @@ int schemes_read(struct opening *o, struct schemes *out)
 
 /* ---- finding ---- */
 
-/* 1 if the pattern matches, 0 if not, -ENOTSUP if that cannot be said. */
-static int try_target(const struct schemes *s, struct scheme_target *t, const char *module)
-{
-	int rc = -1;
-
-	if (!t->compiled && !t->fault)
-		t->compiled = pattern_compile(s->set, t->text, &t->fault);
-	/* A match that was given up is not tried again for the next module. */
-	if (!t->fault)
-		rc = pattern_match(s->set, t->compiled, module, true, &t->fault);
-	return rc < 0 ? -ENOTSUP : rc;
-}
-
 static bool names_embedding(const char *module)
 {
 	static const char *const names[] = {"embed_tokens", "wte", "word_embeddings", "embeddings", "embed_in"};
@@ -267,13 +253,13 @@ int schemes_find(const struct schemes *s, const char *module, const struct schem
 	const struct scheme_target *t = find_name(s, module);
 
 	for (size_t i = s->name_count; !t && i < s->target_count; i++) {
-		const int rc = try_target(s, &s->targets[i], module);
+		const int rc = pattern_try(s->set, &s->targets[i].pattern, module, true);
 
 		if (rc > 0)
 			t = &s->targets[i];
-		*pattern = s->targets[i].text;
+		*pattern = s->targets[i].pattern.text;
 		if (rc < 0)
-			return rc;
+			return -ENOTSUP;
 	}
 	if (!t)
 		t = names_embedding(module) ? s->embedding : s->linear;

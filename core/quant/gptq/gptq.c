@@ -263,7 +263,8 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 		return err_set(o->o->err, -ENOTSUP,
 		    "%s: module %.200s has no g_idx, and it is unknown whether the configuration changes its group "
 		    "size: the pattern \"%.100s\" %s; use the plain name of the module",
-		    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, override->pattern, override->fault);
+		    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, override->pattern.text,
+		    override->pattern.fault);
 	if (div_up(q->in_features, size) == q->groups) {
 		q->group_size = (uint32_t)size;
 		return 0;

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/pattern.h"
 
 #define BITS_MAX 64
 
@@ -71,10 +70,10 @@ static int add_override(const struct overrides_reader *r, const struct json *mem
 		e->negative = key[0] == '-';
 		key += 2;
 	}
-	e->pattern = arena_strndup(r->arena, key, strlen(key));
-	if (!e->pattern)
+	e->pattern.text = arena_strndup(r->arena, key, strlen(key));
+	if (!e->pattern.text)
 		return err_memory(r->err);
-	e->name = !dynamic && overrides_is_plain(key) ? e->pattern : escaped_name(key, r->arena);
+	e->name = !dynamic && overrides_is_plain(key) ? e->pattern.text : escaped_name(key, r->arena);
 	rc = overrides_read_number(r, member, "bits", &e->bits);
 	if (rc == 0)
 		rc = overrides_read_number(r, member, "group_size", &e->group_size);
@@ -147,8 +146,8 @@ void overrides_bind(struct overrides *o, override_module_fn *is_module, const vo
 	for (size_t i = 0; i < o->pattern_count; i++) {
 		struct override *e = o->patterns[i];
 
-		if (!e->anchored && is_module(ctx, e->pattern)) {
-			e->name = e->pattern;
+		if (!e->anchored && is_module(ctx, e->pattern.text)) {
+			e->name = e->pattern.text;
 			o->names[o->name_count++] = e;
 		} else {
 			o->patterns[kept++] = e;
@@ -177,19 +176,6 @@ static struct override *find_by_name(const struct overrides *o, const char *modu
 	return low < o->name_count && strcmp(o->names[low]->name, module) == 0 ? o->names[low] : NULL;
 }
 
-/* Returns 1 if the pattern matches, 0 if not, -ENOTSUP if it cannot be evaluated. */
-static int try_pattern(const struct overrides *o, struct override *e, const char *module)
-{
-	int rc = -1;
-
-	if (!e->compiled && !e->fault)
-		e->compiled = pattern_compile(o->set, e->pattern, &e->fault);
-	/* A pattern whose match was aborted is not tried again for other modules. */
-	if (!e->fault)
-		rc = pattern_match(o->set, e->compiled, module, e->anchored, &e->fault);
-	return rc < 0 ? -ENOTSUP : rc;
-}
-
 int overrides_find(const struct overrides *o, const char *module, const struct override **found)
 {
 	const struct override *named = find_by_name(o, module);
@@ -201,10 +187,10 @@ int overrides_find(const struct overrides *o, const char *module, const struct o
 		/* Names in extra_config take precedence over its patterns. */
 		if (named && (named->anchored ? o->patterns[i] > named : !o->patterns[i]->anchored))
 			break;
-		rc = try_pattern(o, o->patterns[i], module);
+		rc = pattern_try(o->set, &o->patterns[i]->pattern, module, o->patterns[i]->anchored);
 		if (rc) {
 			*found = o->patterns[i];
-			return rc > 0 ? 0 : rc;
+			return rc > 0 ? 0 : -ENOTSUP;
 		}
 	}
 	return 0;

@@ -13,20 +13,16 @@
 
 #include "base/arena.h"
 #include "base/json.h"
-
-struct pattern;
-struct patterns;
+#include "base/pattern.h"
 
 struct override {
-	const char *pattern;
+	struct lazy_pattern pattern;
 	const char *name; /* the only module it matches; NULL for a real pattern */
 	bool anchored;    /* from dynamic: matches at the start only */
 	bool negative;
 	int64_t bits;       /* 0 if absent */
 	int64_t group_size; /* likewise; -1 for one group */
 	bool asym;          /* marked as not symmetric */
-	const struct pattern *compiled;
-	const char *fault; /* why it cannot be evaluated, once tried */
 };
 
 struct overrides {
