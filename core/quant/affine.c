@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "quant/affine.h"
 
-#include <math.h>
-
 #include "kernel/element.h"
 
 static const struct affine_matrix *affine_of(const struct encoded *e)
@@ -177,15 +175,12 @@ void affine_examine(const struct encoded *e, struct findings *out)
 {
 	const struct affine_matrix *m = affine_of(e);
 	const uint64_t count = affine_scale_index(m, m->rows - 1, m->groups);
-	struct scale_counts scales = {0};
-	uint64_t biases = 0;
+	struct scale_counts scales = {0}, biases = {0};
 
-	for (uint64_t i = 0; i < count; i++) {
-		scale_count(&scales, element_load(m->scales, i, m->scale_dtype));
-		if (m->offset == AFFINE_BIASES)
-			biases += !isfinite(element_load(m->offsets, i, m->scale_dtype));
-	}
+	scale_count_all(&scales, m->scales, count, m->scale_dtype);
 	findings_add_scales(out, &scales);
-	if (m->offset == AFFINE_BIASES)
-		findings_add(out, &biases_not_finite, biases);
+	if (m->offset != AFFINE_BIASES)
+		return;
+	scale_count_all(&biases, m->offsets, count, m->scale_dtype);
+	findings_add(out, &biases_not_finite, biases.not_finite);
 }

@@ -149,8 +149,7 @@ static void bnb8_examine(const struct encoded *e, struct findings *out)
 	const struct bnb8_tensor *t = &bnb8_module_of(e)->t;
 	struct scale_counts scales = {0};
 
-	for (uint64_t i = 0; i < t->rows; i++)
-		scale_count(&scales, element_load(t->scales, i, DTYPE_F32));
+	scale_count_all(&scales, t->scales, t->rows, DTYPE_F32);
 	findings_add_scales(out, &scales);
 }
 

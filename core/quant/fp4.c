@@ -132,8 +132,7 @@ static void fp4_examine(const struct encoded *e, struct findings *out)
 	const struct fp4_tensor *t = &fp4_module_of(e)->t;
 	struct scale_counts scales = {0};
 
-	for (uint64_t i = 0; i < e->part[FP4_SCALES]->bytes; i++)
-		scale_count(&scales, element_load(t->scales, i, t->scale_dtype));
+	scale_count_all(&scales, t->scales, e->part[FP4_SCALES]->bytes, t->scale_dtype);
 	scales.not_finite += t->global && !isfinite(element_load(t->global, 0, DTYPE_F32));
 	findings_add_scales(out, &scales);
 }

@@ -107,8 +107,7 @@ static void fp8_examine(const struct encoded *e, struct findings *out)
 
 	for (uint64_t i = 0; i < e->part[FP8_WEIGHT]->bytes; i++)
 		nan += (m->t.codes[i] & 0x7f) > greatest;
-	for (uint64_t i = 0; i < count; i++)
-		scale_count(&scales, element_load(m->t.scales, i, m->t.scale_dtype));
+	scale_count_all(&scales, m->t.scales, count, m->t.scale_dtype);
 	findings_add(out, &codes_nan, nan);
 	findings_add_scales(out, &scales);
 }

@@ -116,15 +116,12 @@ static const struct finding zeros_not_finite = {.key = "Zeros_not_finite", .rema
 static void hqq_examine(const struct encoded *e, struct findings *out)
 {
 	const struct hqq_module *m = hqq_module_of(e);
-	struct scale_counts scales = {0};
-	uint64_t zeros = 0;
+	struct scale_counts scales = {0}, zeros = {0};
 
-	for (uint64_t i = 0; i < m->groups; i++) {
-		scale_count(&scales, element_load(m->t.scales, i, m->t.param_dtype));
-		zeros += !isfinite(element_load(m->t.zeros, i, m->t.param_dtype));
-	}
+	scale_count_all(&scales, m->t.scales, m->groups, m->t.param_dtype);
+	scale_count_all(&zeros, m->t.zeros, m->groups, m->t.param_dtype);
 	findings_add_scales(out, &scales);
-	findings_add(out, &zeros_not_finite, zeros);
+	findings_add(out, &zeros_not_finite, zeros.not_finite);
 }
 
 static const struct encoding hqq_encoding = {

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "kernel/element.h"
+
 void findings_add(struct findings *f, const struct finding *kind, uint64_t n)
 {
 	size_t i = 0;
@@ -33,6 +35,12 @@ uint64_t findings_remarks(const struct findings *f)
 	for (size_t i = 0; i < f->count; i++)
 		remarks += f->list[i].remark && f->list[i].count;
 	return remarks;
+}
+
+void scale_count_all(struct scale_counts *c, const void *scales, uint64_t count, enum dtype dtype)
+{
+	for (uint64_t i = 0; i < count; i++)
+		scale_count(c, element_load(scales, i, dtype));
 }
 
 void findings_add_scales(struct findings *f, const struct scale_counts *c)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
+
 struct finding {
 	const char *key;  /* "Scales_not_finite" */
 	const char *note; /* "fields that readers disagree on", or NULL */
@@ -37,6 +39,9 @@ static inline void scale_count(struct scale_counts *c, float scale)
 	c->not_finite += !isfinite(scale);
 	c->zero += scale == 0;
 }
+
+/* Counts an array of scales. */
+void scale_count_all(struct scale_counts *c, const void *scales, uint64_t count, enum dtype dtype);
 
 /* Adds what was counted of one weight. */
 void findings_add_scales(struct findings *f, const struct scale_counts *c);

@@ -142,8 +142,7 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 	uint64_t uneven = 0;
 
 	raw.zeros = ZEROS_V2;
-	for (uint64_t i = 0; i < count; i++)
-		scale_count(&scales, element_load(q->scales, i, q->scale_dtype));
+	scale_count_all(&scales, q->scales, count, q->scale_dtype);
 	if (m->repair)
 		uneven = uneven_rows(m);
 	else if (has_zeros && m->symmetric)
