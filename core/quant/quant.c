@@ -65,9 +65,12 @@ static int refuse_method(void *ctx, const char *where, const struct json *config
 	const char *method = json_str(json_get(config, "quant_method"));
 	const struct foreign found = foreign_by_label(method ? method : "");
 
-	return found.what ? err_set(o->err, -ENOTSUP, "%s: quant_method is \"%.80s\": %s is not served; %s", where,
-				method, found.what, found.remedy)
-	                  : 0;
+	if (!found.what)
+		return 0;
+	return err_set(o->err, -ENOTSUP,
+	    found.served ? "%s: quant_method is \"%.80s\", and no tensor is stored as %s does it; %s"
+			 : "%s: quant_method is \"%.80s\": %s is not served; %s",
+	    where, method, found.what, found.remedy);
 }
 
 /* Formats that only a configuration reveals, because their tensors look ordinary. */

@@ -5,6 +5,7 @@
 
 /* Formats that may be supported one day, and those of no use outside their program. */
 #define OTHER "fetch the GPTQ version of the model, or one in another format that README lists"
+#define REPAIR "correct the label or fetch the model again"
 #define CONVERT "convert the model with the tool that made it, or fetch its GPTQ or unquantized version"
 
 /* A label matches the whole word, or its part before the first '-', '_' or ':'. */
@@ -12,25 +13,25 @@ static const struct {
 	const char *label;
 	struct foreign format;
 } labels[] = {
-    {"compressed-tensors", {"compressed-tensors", OTHER}},
-    {"fp8", {"FP8", OTHER}},
-    {"fbgemm", {"FP8 (fbgemm)", OTHER}},
-    {"hqq", {"HQQ", OTHER}},
-    {"marlin", {"Marlin, a repacked kernel format", CONVERT}},
-    {"bitblas", {"BitBLAS, a repacked kernel format", CONVERT}},
-    {"qqq", {"QQQ", CONVERT}},
-    {"exl2", {"EXL2", CONVERT}},
-    {"exl3", {"EXL3", CONVERT}},
-    {"vptq", {"VPTQ", CONVERT}},
-    {"aqlm", {"AQLM", CONVERT}},
-    {"quip", {"QuIP", CONVERT}},
-    {"spqr", {"SpQR", CONVERT}},
-    {"higgs", {"HIGGS", CONVERT}},
-    {"eetq", {"EETQ", CONVERT}},
-    {"quanto", {"quanto", CONVERT}},
-    {"torchao", {"torchao", CONVERT}},
-    {"paroquant", {"ParoQuant", CONVERT}},
-    {"bitnet", {"BitNet", CONVERT}},
+    {"compressed-tensors", {"compressed-tensors", REPAIR, true}},
+    {"fp8", {"FP8", REPAIR, true}},
+    {"fbgemm", {"FP8 (fbgemm)", REPAIR, true}},
+    {"hqq", {"HQQ", REPAIR, true}},
+    {"marlin", {"Marlin, a repacked kernel format", CONVERT, false}},
+    {"bitblas", {"BitBLAS, a repacked kernel format", CONVERT, false}},
+    {"qqq", {"QQQ", CONVERT, false}},
+    {"exl2", {"EXL2", CONVERT, false}},
+    {"exl3", {"EXL3", CONVERT, false}},
+    {"vptq", {"VPTQ", CONVERT, false}},
+    {"aqlm", {"AQLM", CONVERT, false}},
+    {"quip", {"QuIP", CONVERT, false}},
+    {"spqr", {"SpQR", CONVERT, false}},
+    {"higgs", {"HIGGS", CONVERT, false}},
+    {"eetq", {"EETQ", CONVERT, false}},
+    {"quanto", {"quanto", CONVERT, false}},
+    {"torchao", {"torchao", CONVERT, false}},
+    {"paroquant", {"ParoQuant", CONVERT, false}},
+    {"bitnet", {"BitNet", CONVERT, false}},
 };
 
 struct foreign foreign_by_label(const char *label)
@@ -41,7 +42,7 @@ struct foreign foreign_by_label(const char *label)
 		if (strncmp(label, labels[i].label, len) == 0 && (!label[len] || strchr("-_:", label[len])))
 			return labels[i].format;
 	}
-	return (struct foreign){NULL, CONVERT};
+	return (struct foreign){.remedy = CONVERT};
 }
 
 /* `part` is a suffix of the name, or anywhere in it if `inside`. */
@@ -51,23 +52,23 @@ static const struct {
 	enum dtype dtype; /* DTYPE_COUNT: any */
 	struct foreign format;
 } tensors[] = {
-    {".weight_packed", false, DTYPE_COUNT, {"compressed-tensors", OTHER}},
-    {".weight_scale_inv", false, DTYPE_COUNT, {"FP8", OTHER}},
-    {".weight_scale_2", false, DTYPE_COUNT, {"ModelOpt's W4A8, whose weights are scaled twice", OTHER}},
-    {".pre_quant_scale", false, DTYPE_COUNT, {"ModelOpt's AWQ, whose inputs are scaled at run time", OTHER}},
-    {"svdquant_", true, DTYPE_COUNT, {"SVDQuant, which adds matrices of low rank at run time", OTHER}},
-    {".q_weight", false, DTYPE_I32, {"EXL2", CONVERT}},
-    {".trellis", false, DTYPE_COUNT, {"EXL3", CONVERT}},
-    {".codebooks", false, DTYPE_COUNT, {"AQLM", CONVERT}},
-    {".w_bf16_to_fp8_scale", false, DTYPE_COUNT, {"AutoRound's W4A8, whose weights are scaled twice", OTHER}},
+    {".weight_packed", false, DTYPE_COUNT, {"a kind of compressed-tensors", OTHER, false}},
+    {".weight_scale_inv", false, DTYPE_COUNT, {"a kind of FP8", OTHER, false}},
+    {".weight_scale_2", false, DTYPE_COUNT, {"ModelOpt's W4A8, whose weights are scaled twice", OTHER, false}},
+    {".pre_quant_scale", false, DTYPE_COUNT, {"ModelOpt's AWQ, whose inputs are scaled at run time", OTHER, false}},
+    {"svdquant_", true, DTYPE_COUNT, {"SVDQuant, which adds matrices of low rank at run time", OTHER, false}},
+    {".q_weight", false, DTYPE_I32, {"EXL2", CONVERT, false}},
+    {".trellis", false, DTYPE_COUNT, {"EXL3", CONVERT, false}},
+    {".codebooks", false, DTYPE_COUNT, {"AQLM", CONVERT, false}},
+    {".w_bf16_to_fp8_scale", false, DTYPE_COUNT, {"AutoRound's W4A8, whose weights are scaled twice", OTHER, false}},
     {"hadamard", true, DTYPE_COUNT,
-	{"a model with rotated weights", "fetch a version that was quantized without rotation"}},
+	{"a model with rotated weights", "fetch a version that was quantized without rotation", false}},
     {"spinquant_", true, DTYPE_COUNT,
-	{"a model with rotated weights", "fetch a version that was quantized without rotation"}},
+	{"a model with rotated weights", "fetch a version that was quantized without rotation", false}},
     {".lora_A", false, DTYPE_COUNT,
-	{"an unmerged adapter", "merge it with the tool that made it, then mount the result"}},
+	{"an unmerged adapter", "merge it with the tool that made it, then mount the result", false}},
     {".lora_A.weight", false, DTYPE_COUNT,
-	{"an adapter", "mount the model it is for, and merge the adapter into that"}},
+	{"an adapter", "mount the model it is for, and merge the adapter into that", false}},
 };
 
 struct foreign foreign_by_tensor(const char *name, enum dtype dtype)
@@ -81,5 +82,5 @@ struct foreign foreign_by_tensor(const char *name, enum dtype dtype)
 				      : len >= n && strcmp(name + len - n, tensors[i].part) == 0)
 			return tensors[i].format;
 	}
-	return (struct foreign){NULL, NULL};
+	return (struct foreign){.what = NULL};
 }

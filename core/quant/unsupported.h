@@ -4,11 +4,14 @@
 
 /* Unsupported formats, so that they can be refused by name. */
 
+#include <stdbool.h>
+
 #include "base/dtype.h"
 
 struct foreign {
-	const char *what;   /* "AWQ" */
-	const char *remedy; /* remedy */
+	const char *what;   /* "EXL2" */
+	const char *remedy; /* what to do about it */
+	bool served;        /* a family decodes it: the label is where its tensors are not */
 };
 
 /* Looks up a label of a configuration ("awq", "bitblas"). Never NULL, but what == NULL if it is unknown. */

@@ -22,8 +22,11 @@ static int refuse_word(const char *file, const char *field, const char *word, st
 	const struct foreign foreign = foreign_by_label(word);
 
 	if (foreign.what)
-		return err_set(err, -ENOTSUP, "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s", file,
-		    field, word, foreign.what, foreign.remedy);
+		return err_set(err, -ENOTSUP,
+		    foreign.served
+			? "%s: %s is \"%.80s\", %s, but tensors are named as GPTQ's are (expected \"gptq\"); %s"
+			: "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s",
+		    file, field, word, foreign.what, foreign.remedy);
 	return err_set(err, -ENOTSUP,
 	    "%s: %s \"%.80s\" is not known (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s", file, field, word,
 	    foreign.remedy);
