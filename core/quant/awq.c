@@ -415,11 +415,10 @@ static int check_parts(const struct awq_opener *o, const struct awq_module *m)
 	const struct st_tensor *w = m->e.part[AWQ_QWEIGHT], *s = m->e.part[AWQ_SCALES], *z = m->e.part[AWQ_QZEROS];
 	const bool fast = t->layout == AWQ_GEMV_FAST;
 	const uint64_t per_word = fast ? 1 : 8;
+	int rc = opening_check_weight(o->o, w, ".qweight");
 
-	if (opening_find(o->o, m->e.module, ".weight"))
-		return err_set(o->o->err, -EBADMSG,
-		    "%s: module %.200s has both .qweight and .weight; which one counts cannot be known: remove one",
-		    opening_file(o->o, w), m->e.module);
+	if (rc)
+		return rc;
 	if (!dtype_is_view(s->dtype))
 		return opening_bad_tensor(o->o, s, "scales of type F16, BF16 or F32");
 	if (z && z->dtype != (fast ? s->dtype : DTYPE_I32))
@@ -531,28 +530,19 @@ static int open_awq(struct awq_opener *o, struct awq_module *m)
 
 static int add_awq(struct awq_opener *o, const struct awq_parts *p)
 {
-	struct checkpoint *c = o->o->c;
-	struct awq_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
-	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
+	struct awq_module *m = arena_alloc(&o->o->c->arena, 1, sizeof(*m));
 	int rc;
 
-	if (!shape || !m)
+	if (!m)
 		return err_memory(o->o->err);
 	m->e.module = opening_module(o->o, p->part[AWQ_QWEIGHT], ".qweight");
 	if (!m->e.module)
 		return err_memory(o->o->err);
-	for (int part = AWQ_QWEIGHT; part <= AWQ_SCALES; part++)
-		if (p->part[part])
-			encoded_add_part(&m->e, (size_t)part, p->part[part], checkpoint_file(c, p->part[part]));
+	for (size_t part = AWQ_QWEIGHT; part <= AWQ_SCALES; part++)
+		opening_part(o->o, &m->e, part, p->part[part]);
 	m->t.layout = p->layout;
 	rc = open_awq(o, m);
-	if (rc)
-		return rc;
-	shape[m->e.transposed] = m->t.out_features;
-	shape[!m->e.transposed] = m->t.in_features;
-	m->e.shape = shape;
-	m->e.ndim = 2;
-	return opening_add(o->o, arena_printf(&c->arena, "%s.weight", m->e.module), &m->e);
+	return rc ? rc : opening_add_matrix(o->o, &m->e, m->t.out_features, m->t.in_features);
 }
 
 static int open_qweight(struct awq_opener *o, const struct st_tensor *t)

@@ -382,20 +382,17 @@ static int check_parts(const struct bnb4_opener *b)
 /* The tensors of module `name`, whose weight has that name too. */
 static int find_parts(const struct bnb4_opener *b, const char *name)
 {
-	struct checkpoint *c = b->o->c;
-
 	for (size_t i = BNB4_WEIGHT; i < BNB4_STATE; i++) {
 		const struct st_tensor *t = opening_find(b->o, name, i == BNB4_WEIGHT ? "" : nf4_suffixes[i]);
 
-		if (t)
-			encoded_add_part(&b->m->e, i, t, checkpoint_file(c, t));
-		else if (i <= BNB4_ABSMAX)
+		opening_part(b->o, &b->m->e, i, t);
+		if (!t && i <= BNB4_ABSMAX)
 			return err_set(b->o->err, -EBADMSG,
 			    "%s: tensor %.200s is there, but %.200s%s is not; fetch the model again",
 			    opening_file(b->o, b->state), b->state->name, name,
 			    i == BNB4_WEIGHT ? "" : nf4_suffixes[i]);
 	}
-	encoded_add_part(&b->m->e, BNB4_STATE, b->state, checkpoint_file(c, b->state));
+	opening_part(b->o, &b->m->e, BNB4_STATE, b->state);
 	return 0;
 }
 
@@ -454,11 +451,9 @@ static int check_int8(struct opening *o, const struct st_tensor *weight, const s
 {
 	if (weight->dtype != DTYPE_I8 || weight->ndim != 2 || !weight->bytes)
 		return opening_bad_tensor(o, weight, "I8 [out_features, in_features], since there is an SCB beside it");
-	if (weight->shape[0] > MATRIX_ROWS_MAX || weight->shape[1] > MATRIX_COLUMNS_MAX)
-		return opening_bad_tensor(o, weight, "at most 2147483648 rows and 4194304 columns");
 	if (!is_array(scale, DTYPE_F32, weight->shape[0]))
 		return opening_bad_tensor(o, scale, "an F32 for each row of the weight");
-	return 0;
+	return opening_check_size(o, weight, weight->shape[0], weight->shape[1]);
 }
 
 static int open_bnb8(struct opening *o, const struct st_tensor *scale)
@@ -486,10 +481,9 @@ static int open_bnb8(struct opening *o, const struct st_tensor *scale)
 	    (uint32_t)shape[0], (uint32_t)shape[1], checkpoint_data(c, weight), checkpoint_data(c, scale)};
 	m->e.encoding = &int8_encoding;
 	m->e.ndim = 2;
-	encoded_add_part(&m->e, BNB8_WEIGHT, weight, checkpoint_file(c, weight));
-	encoded_add_part(&m->e, BNB8_SCALE, scale, checkpoint_file(c, scale));
-	if (format)
-		encoded_add_part(&m->e, BNB8_FORMAT, format, checkpoint_file(c, format));
+	opening_part(o, &m->e, BNB8_WEIGHT, weight);
+	opening_part(o, &m->e, BNB8_SCALE, scale);
+	opening_part(o, &m->e, BNB8_FORMAT, format);
 	return bnb_add(o, weight->name, &m->e, shape);
 }
 

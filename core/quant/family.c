@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/err.h"
 #include "checkpoint/subconfig.h"
+#include "quant/matrix_rows.h"
 
 /*
  * Bytes that opening may read in any case, and per byte on disk: generous for complete files, whose size is at least
@@ -146,6 +147,12 @@ int opening_drop_zeros(struct opening *o, const char *module)
 	return 0;
 }
 
+void opening_part(const struct opening *o, struct encoded *e, size_t i, const struct st_tensor *t)
+{
+	if (t)
+		encoded_add_part(e, i, t, checkpoint_file(o->c, t));
+}
+
 int opening_add(struct opening *o, const char *name, struct encoded *e)
 {
 	struct tensors *out = o->out;
@@ -161,6 +168,19 @@ int opening_add(struct opening *o, const char *name, struct encoded *e)
 	out->encoded = list;
 	out->encoded[out->encoded_count++] = e;
 	return opening_put(o, &t);
+}
+
+int opening_add_matrix(struct opening *o, struct encoded *e, uint64_t rows, uint64_t columns)
+{
+	uint64_t *shape = arena_alloc(&o->c->arena, 2, sizeof(*shape));
+
+	if (!shape)
+		return err_memory(o->err);
+	shape[e->transposed] = rows;
+	shape[!e->transposed] = columns;
+	e->shape = shape;
+	e->ndim = 2;
+	return opening_add(o, arena_printf(&o->c->arena, "%s.weight", e->module), e);
 }
 
 int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx)
@@ -197,6 +217,24 @@ void opening_tally(struct opening *o, const char *what, const char *then, const 
 	o->tallies[i].then = then;
 	if (!o->tallies[i].count++)
 		o->tallies[i].module = module;
+}
+
+int opening_check_size(struct opening *o, const struct st_tensor *t, uint64_t rows, uint64_t columns)
+{
+	return rows > MATRIX_ROWS_MAX || columns > MATRIX_COLUMNS_MAX
+	           ? opening_bad_tensor(o, t, "at most 2147483648 rows and 4194304 columns")
+	           : 0;
+}
+
+int opening_check_weight(struct opening *o, const struct st_tensor *codes, const char *own)
+{
+	const size_t len = strlen(codes->name) - strlen(own);
+
+	if (!opening_beside(o, codes, own, ".weight"))
+		return 0;
+	return err_set(o->err, -EBADMSG,
+	    "%s: module %.*s has both %s and .weight; which one counts cannot be known: remove one",
+	    opening_file(o, codes), len < 200 ? (int)len : 200, codes->name, own);
 }
 
 int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected)

@@ -65,8 +65,14 @@ const char *opening_file(const struct opening *o, const struct st_tensor *t);
 /* Adds a tensor of any origin. Returns 0 or -ENOMEM. */
 int opening_put(struct opening *o, const struct tensor *t);
 
+/* Sets a stored tensor as part `i` of a weight; nothing if it is NULL. */
+void opening_part(const struct opening *o, struct encoded *e, size_t i, const struct st_tensor *t);
+
 /* Adds tensor `name`, decoded from `e` (arena), and takes its parts. Returns 0 or -ENOMEM. */
 int opening_add(struct opening *o, const char *name, struct encoded *e);
+
+/* The same with MODULE.weight, which has the shape [rows, columns], or if e->transposed [columns, rows]. */
+int opening_add_matrix(struct opening *o, struct encoded *e, uint64_t rows, uint64_t columns);
 
 /* True if one of the tensors that no family took is one of these. */
 bool opening_has(const struct opening *o, bool (*is)(const struct opening *o, const struct st_tensor *t));
@@ -97,6 +103,11 @@ int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx);
 /* Records the labels in a configuration, for reports; the first configuration counts. An opening_config_fn. Returns 0.
  */
 int opening_label(void *opening, const char *where, const struct json *config);
+
+/* Refuse, with a message, what makes a matrix larger than MATRIX_ROWS_MAX and MATRIX_COLUMNS_MAX; a module that has
+ * both codes, whose suffix is `own`, and a .weight. Return 0 or -EBADMSG. */
+int opening_check_size(struct opening *o, const struct st_tensor *t, uint64_t rows, uint64_t columns);
+int opening_check_weight(struct opening *o, const struct st_tensor *codes, const char *own);
 
 /* Reports a tensor whose type or shape is not `expected`. Returns -EBADMSG. */
 int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected);

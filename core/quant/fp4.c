@@ -262,11 +262,11 @@ static int check_shapes(struct opening *o, const struct fp4_stored *s, struct fp
 	else
 		return opening_bad_tensor(o, scales,
 		    t->group == 16 ? "a scale for each 16 codes" : "a scale for each 32 codes");
-	if (d[0] > MATRIX_ROWS_MAX || g[1] > MATRIX_COLUMNS_MAX / t->group || (stacked && d[0] > MATRIX_COLUMNS_MAX))
-		return opening_bad_tensor(o, codes, "at most 2147483648 rows and 4194304 columns");
+	if (stacked && d[0] > MATRIX_COLUMNS_MAX)
+		return opening_bad_tensor(o, codes, "at most 4194304 rows, which are columns as served");
 	t->rows = (uint32_t)d[0];
 	t->columns = (uint32_t)g[1] * t->group;
-	return 0;
+	return opening_check_size(o, codes, d[0], g[1] > MATRIX_COLUMNS_MAX ? g[1] : g[1] * t->group);
 }
 
 static const struct encoding *fp4_encoding_of(const struct fp4_tensor *t, bool turned)
@@ -321,8 +321,7 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	if (!m->e.module)
 		return err_memory(o->err);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
-		if (parts[i])
-			encoded_add_part(&m->e, i, parts[i], checkpoint_file(c, parts[i]));
+		opening_part(o, &m->e, i, parts[i]);
 	rc = opening_drop_zeros(o, m->e.module);
 	return rc ? rc : opening_add(o, fp4_name(o, s, m->e.module), &m->e);
 }

@@ -245,12 +245,10 @@ static int check_weight(const struct fp8_opener *o, const struct st_tensor *t, s
 
 	if ((t->ndim != 2 && t->ndim != 3) || !t->bytes)
 		return opening_bad_tensor(o->o, t, "[out_features, in_features], or that for each of several experts");
-	if (d[0] > MATRIX_ROWS_MAX || d[1] > MATRIX_COLUMNS_MAX)
-		return opening_bad_tensor(o->o, t, "at most 2147483648 rows and 4194304 columns");
 	m->t.rows = (uint32_t)d[0];
 	m->t.columns = (uint32_t)d[1];
 	m->t.code_dtype = t->dtype;
-	return 0;
+	return opening_check_size(o->o, t, d[0], d[1]);
 }
 
 static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, const struct st_tensor *s,
@@ -294,8 +292,8 @@ static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct
 	rc = opening_drop_zeros(o->o, m->e.module);
 	if (rc)
 		return rc;
-	encoded_add_part(&m->e, FP8_WEIGHT, t, checkpoint_file(c, t));
-	encoded_add_part(&m->e, FP8_SCALE, s, checkpoint_file(c, s));
+	opening_part(o->o, &m->e, FP8_WEIGHT, t);
+	opening_part(o->o, &m->e, FP8_SCALE, s);
 	return opening_add(o->o, t->name, &m->e);
 }
 

@@ -144,12 +144,10 @@ static int fill_gemma_matrix(struct gemma_opener *g, const struct st_tensor *cod
 static int add_gemma(struct gemma_opener *g, const struct st_tensor *codes, const struct st_tensor *scale,
     const struct encoding *encoding)
 {
-	struct checkpoint *c = g->o->c;
-	struct affine_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
-	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
+	struct affine_module *m = arena_alloc(&g->o->c->arena, 1, sizeof(*m));
 	int rc;
 
-	if (!m || !shape)
+	if (!m)
 		return err_memory(g->o->err);
 	m->e.encoding = encoding;
 	m->e.module = opening_module(g->o, codes, encoding->suffixes[GEMMA_CODES]);
@@ -158,14 +156,10 @@ static int add_gemma(struct gemma_opener *g, const struct st_tensor *codes, cons
 	rc = fill_gemma_matrix(g, codes, scale, m);
 	if (rc)
 		return rc;
-	shape[0] = m->m.rows;
-	shape[1] = m->m.columns;
-	m->e.shape = shape;
-	m->e.ndim = 2;
-	encoded_add_part(&m->e, GEMMA_CODES, codes, checkpoint_file(c, codes));
-	encoded_add_part(&m->e, GEMMA_SCALE, scale, checkpoint_file(c, scale));
+	opening_part(g->o, &m->e, GEMMA_CODES, codes);
+	opening_part(g->o, &m->e, GEMMA_SCALE, scale);
 	g->o->hide_activations = true;
-	return opening_add(g->o, arena_printf(&c->arena, "%s.weight", m->e.module), &m->e);
+	return opening_add_matrix(g->o, &m->e, m->m.rows, m->m.columns);
 }
 
 /* The encoding that a tensor and its scale have by their names and types, or NULL. */

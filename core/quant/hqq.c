@@ -52,7 +52,7 @@ struct hqq_opener {
 	struct hqq_module *m;
 	const struct st_tensor *codes;
 	const struct hqq_packing *packing;
-	uint64_t *shape;
+	uint64_t shape[2];
 };
 
 static const struct hqq_module *hqq_module_of(const struct encoded *e)
@@ -324,23 +324,12 @@ static int check_codes(struct hqq_opener *h)
 
 /* ---- modules ---- */
 
-static void hqq_find_part(const struct hqq_opener *h, enum hqq_part part)
-{
-	const struct st_tensor *t = opening_find(h->o, h->m->e.module, suffixes[part]);
-
-	if (t)
-		encoded_add_part(&h->m->e, part, t, checkpoint_file(h->o->c, t));
-}
-
 static int measure_hqq(struct hqq_opener *h)
 {
-	int rc;
+	int rc = opening_check_weight(h->o, h->codes, ".W_q");
 
-	if (opening_find(h->o, h->m->e.module, ".weight"))
-		return err_set(h->o->err, -EBADMSG,
-		    "%s: module %.200s has both .W_q and .weight; which one counts cannot be known: remove one",
-		    opening_file(h->o, h->codes), h->m->e.module);
-	rc = check_settings(h);
+	if (rc == 0)
+		rc = check_settings(h);
 	if (rc == 0)
 		rc = read_packing(h);
 	if (rc == 0)
@@ -354,32 +343,30 @@ static int add_hqq(struct opening *o, const struct st_tensor *codes)
 {
 	struct checkpoint *c = o->c;
 	struct hqq_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
-	struct hqq_opener h = {.o = o, .m = m, .codes = codes, .shape = arena_alloc(&c->arena, 2, sizeof(*h.shape))};
+	struct hqq_opener h = {.o = o, .m = m, .codes = codes};
 	int rc;
 
-	if (!m || !h.shape)
+	if (!m)
 		return err_memory(o->err);
 	m->e.encoding = &hqq_encoding;
 	m->e.module = opening_module(o, codes, ".W_q");
 	if (!m->e.module)
 		return err_memory(o->err);
-	for (int part = HQQ_CODES; part <= HQQ_ZERO; part++)
-		hqq_find_part(&h, part);
+	for (size_t part = HQQ_CODES; part <= HQQ_ZERO; part++)
+		opening_part(o, &m->e, part, opening_find(o, m->e.module, suffixes[part]));
 	rc = measure_hqq(&h);
 	if (rc)
 		return rc;
 	m->t.codes = checkpoint_data(c, codes);
 	m->t.scales = checkpoint_data(c, m->e.part[HQQ_SCALE]);
 	m->t.zeros = checkpoint_data(c, m->e.part[HQQ_ZERO]);
-	m->e.shape = h.shape;
-	m->e.ndim = 2;
 	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
 		const struct st_tensor *t = opening_find(o, m->e.module, settings[i]);
 
 		if (t)
 			opening_take(o, t);
 	}
-	return opening_add(o, arena_printf(&c->arena, "%s.weight", m->e.module), &m->e);
+	return opening_add_matrix(o, &m->e, h.shape[0], h.shape[1]);
 }
 
 static int hqq_open(struct opening *o)

@@ -313,27 +313,22 @@ static int mlx_add(const struct mlx_opener *m, const struct mlx_parts *p, const 
 {
 	struct checkpoint *c = m->o->c;
 	struct affine_module *module = arena_alloc(&c->arena, 1, sizeof(*module));
-	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
 
-	if (!name || !module || !shape)
+	if (!name || !module)
 		return err_memory(m->o->err);
 	module->m = p->first;
 	module->m.codes += expert * (p->part[MLX_WEIGHT]->bytes / p->count);
 	module->m.scales += expert * (p->part[MLX_SCALES]->bytes / p->count);
 	module->m.offsets += expert * (p->part[MLX_BIASES]->bytes / p->count);
 	module->bits = p->first.bits;
-	shape[0] = p->first.rows;
-	shape[1] = p->first.columns;
 	module->e.encoding = p->encoding;
 	module->e.module = arena_strndup(&c->arena, name, strlen(name) - strlen(".weight"));
-	module->e.shape = shape;
-	module->e.ndim = 2;
 	if (!module->e.module)
 		return err_memory(m->o->err);
 	for (size_t i = 0; i <= MLX_BIASES; i++)
-		encoded_add_part(&module->e, i, p->part[i], checkpoint_file(c, p->part[i]));
+		opening_part(m->o, &module->e, i, p->part[i]);
 	module->e.stored_bytes /= p->count;
-	return opening_add(m->o, name, &module->e);
+	return opening_add_matrix(m->o, &module->e, p->first.rows, p->first.columns);
 }
 
 static int fill_mlx_matrix(const struct mlx_opener *m, struct mlx_parts *p)
@@ -345,13 +340,14 @@ static int fill_mlx_matrix(const struct mlx_opener *m, struct mlx_parts *p)
 	int rc;
 
 	/* A word has at least four codes, and a group at least one. */
-	if (rows > MATRIX_ROWS_MAX || words > MATRIX_COLUMNS_MAX || groups > MATRIX_COLUMNS_MAX)
-		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
-	rc = mlx_fit(m, p->module, t, groups, &fit);
+	rc = opening_check_size(m->o, t, rows, words > groups ? words : groups);
+	if (rc == 0)
+		rc = mlx_fit(m, p->module, t, groups, &fit);
+	/* The product cannot overflow: mlx_fit divided by the group size what is below 2^32. */
+	if (rc == 0)
+		rc = opening_check_size(m->o, t, rows, groups * fit.group_size);
 	if (rc)
 		return rc;
-	if (fit.group_size > MATRIX_COLUMNS_MAX || groups * fit.group_size > MATRIX_COLUMNS_MAX)
-		return opening_bad_tensor(m->o, t, "at most 2147483648 rows and 4194304 columns");
 	p->first = (struct affine_matrix){
 	    .rows = (uint32_t)rows,
 	    .columns = (uint32_t)(groups * fit.group_size),

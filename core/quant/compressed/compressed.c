@@ -317,9 +317,7 @@ static int check_codes(const struct compressed_opener *o, struct compressed_part
 	p->columns = t->shape[1];
 	if (t->dtype == DTYPE_I32)
 		rc = read_shape(o, p);
-	if (rc == 0 && (p->rows > MATRIX_ROWS_MAX || p->columns > MATRIX_COLUMNS_MAX))
-		rc = opening_bad_tensor(o->o, t, "at most 2147483648 rows and 4194304 columns");
-	return rc;
+	return rc ? rc : opening_check_size(o->o, t, p->rows, p->columns);
 }
 
 static int compressed_check_scale(const struct compressed_opener *o, const struct compressed_parts *p)
@@ -459,14 +457,12 @@ static int fill_compressed_matrix(const struct compressed_opener *o, const struc
 
 static int add_compressed(const struct compressed_opener *o, const struct st_tensor *codes)
 {
-	struct checkpoint *c = o->o->c;
-	struct affine_module *m = arena_alloc(&c->arena, 1, sizeof(*m));
-	uint64_t *shape = arena_alloc(&c->arena, 2, sizeof(*shape));
+	struct affine_module *m = arena_alloc(&o->o->c->arena, 1, sizeof(*m));
 	const struct st_tensor *global;
 	struct compressed_parts p;
 	int rc;
 
-	if (!m || !shape)
+	if (!m)
 		return err_memory(o->o->err);
 	rc = find_parts(o, codes, &p);
 	if (rc == 0)
@@ -477,19 +473,14 @@ static int add_compressed(const struct compressed_opener *o, const struct st_ten
 		rc = fill_compressed_matrix(o, &p, m);
 	if (rc)
 		return rc;
-	shape[0] = p.rows;
-	shape[1] = p.columns;
 	m->e.encoding = codes->dtype == DTYPE_I8 ? &bytes_encoding : &packed_encoding;
 	m->e.module = p.module;
-	m->e.shape = shape;
-	m->e.ndim = 2;
 	for (size_t i = 0; i <= PART_G_IDX; i++)
-		if (p.part[i])
-			encoded_add_part(&m->e, i, p.part[i], checkpoint_file(c, p.part[i]));
+		opening_part(o->o, &m->e, i, p.part[i]);
 	global = opening_find(o->o, p.module, ".weight_global_scale");
 	if (global)
 		opening_take(o->o, global);
-	return opening_add(o->o, arena_printf(&c->arena, "%s.weight", p.module), &m->e);
+	return opening_add_matrix(o->o, &m->e, p.rows, p.columns);
 }
 
 /* Scales beside a weight that was left as it is: those of training, or of a model that was never compressed. */

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "checkpoint/subconfig.h"
 #include "quant/unsupported.h"
 
 /* True for a layout such as "gptq", also followed by a backend, as in "gptq:exllamav2". */
@@ -254,27 +253,33 @@ const char *quant_config_merge(struct quant_config *q, const struct quant_config
 	return differs;
 }
 
+struct config_collector {
+	struct opening *o;
+	struct quant_config *out;
+};
+
 /* Adds a configuration; later ones only fill in missing settings. */
-static int take_config(struct checkpoint *c, const struct quant_config_input *in, struct quant_config *out,
-    struct gptqfs_error *err)
+static int take_config(void *ctx, const char *where, const struct json *json)
 {
-	struct quant_config found;
+	const struct config_collector *k = ctx;
+	struct checkpoint *c = k->o->c;
+	struct quant_config found, *out = k->out;
 	const char *field;
-	int rc = quant_config_read(in, &c->arena, &found, err);
+	int rc = quant_config_read(&(struct quant_config_input){where, json}, &c->arena, &found, k->o->err);
 
 	if (rc)
 		return rc;
 	if (found.doubt)
-		checkpoint_warn(c, "%s: %s", in->file, found.doubt);
+		checkpoint_warn(c, "%s: %s", where, found.doubt);
 	if (!out->file) {
 		*out = found;
 		return 0;
 	}
 	field = quant_config_merge(out, &found);
 	if (field)
-		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", out->file, in->file, field, out->file);
+		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", out->file, where, field, out->file);
 	if (out->filled)
-		checkpoint_warn(c, "%s does not give the zeros format; %s does", out->file, in->file);
+		checkpoint_warn(c, "%s does not give the zeros format; %s does", out->file, where);
 	return 0;
 }
 
@@ -296,16 +301,11 @@ static int take_option(const struct checkpoint *c, struct quant_config *out, str
 	return 0;
 }
 
-int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err)
+int quant_config_collect(struct opening *o, struct quant_config *out)
 {
-	struct subconfigs inside;
-	int rc = subconfig_list(c->config_json, &c->arena, &inside, err);
+	int rc;
 
 	*out = (struct quant_config){.zeros = ZEROS_V1, .sym = true, .method = "", .format = "", .producer = ""};
-	for (size_t i = 0; rc == 0 && i < c->quant_file_count; i++)
-		rc = take_config(c, &(struct quant_config_input){c->quant_files[i].name, c->quant_files[i].json}, out,
-		    err);
-	for (size_t i = 0; rc == 0 && i < inside.count; i++)
-		rc = take_config(c, &(struct quant_config_input){inside.list[i].where, inside.list[i].json}, out, err);
-	return rc ? rc : take_option(c, out, err);
+	rc = opening_configs(o, take_config, &(struct config_collector){o, out});
+	return rc ? rc : take_option(o->c, out, o->err);
 }

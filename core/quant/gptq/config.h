@@ -10,9 +10,9 @@
 
 #include "base/arena.h"
 #include "base/json.h"
-#include "checkpoint/checkpoint.h"
 #include "gptqfs.h"
 #include "kernel/gptq.h"
+#include "quant/family.h"
 #include "quant/gptq/overrides.h"
 
 struct quant_config {
@@ -49,7 +49,7 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
  * those inside config.json (subconfig.h). The first one with a setting counts; a warning reports contradictions.
  * out->file is NULL if there is none. Codes of quant_config_read.
  */
-int quant_config_collect(struct checkpoint *c, struct quant_config *out, struct gptqfs_error *err);
+int quant_config_collect(struct opening *o, struct quant_config *out);
 
 /*
  * Fills in the settings that `q` lacks from another configuration of the same model. Returns the first field in which

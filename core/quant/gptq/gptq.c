@@ -57,14 +57,6 @@ static int missing_part(const struct gptq_opener *o, const struct gptq_module *m
 	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module, what, expected);
 }
 
-static void gptq_find_part(const struct gptq_opener *o, struct gptq_module *m, enum gptq_part part)
-{
-	const struct st_tensor *t = opening_find(o->o, m->e.module, gptq_encoding.suffixes[part]);
-
-	if (t)
-		encoded_add_part(&m->e, part, t, checkpoint_file(o->o->c, t));
-}
-
 /* A module without zeros is symmetric unless stated otherwise. */
 static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module *m)
 {
@@ -83,16 +75,14 @@ static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module 
 static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qweight;
+	int rc;
 
-	gptq_find_part(o, m, GPTQ_QWEIGHT);
-	gptq_find_part(o, m, GPTQ_SCALES);
-	gptq_find_part(o, m, GPTQ_QZEROS);
-	gptq_find_part(o, m, GPTQ_G_IDX);
+	for (size_t i = GPTQ_QWEIGHT; i <= GPTQ_G_IDX; i++)
+		opening_part(o->o, &m->e, i, opening_find(o->o, m->e.module, gptq_suffixes[i]));
 	qweight = m->e.part[GPTQ_QWEIGHT];
-	if (opening_find(o->o, m->e.module, ".weight"))
-		return err_set(o->o->err, -EBADMSG,
-		    "%s: module %.200s has both .qweight and .weight; which one counts cannot be known: remove one",
-		    opening_file(o->o, qweight), m->e.module);
+	rc = opening_check_weight(o->o, qweight, ".qweight");
+	if (rc)
+		return rc;
 	if (opening_find(o->o, m->e.module, ".zeros"))
 		return err_set(o->o->err, -ENOTSUP,
 		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which are not "
@@ -129,13 +119,6 @@ static bool gptq_is_matrix(const struct st_tensor *t)
 	return t->ndim == 2 && t->shape[0] && t->shape[1];
 }
 
-static int bad_shape(const struct gptq_opener *o, const struct st_tensor *t, const char *expected)
-{
-	return err_set(o->o->err, -EBADMSG, "%s: tensor %.200s has %s [%llu, %llu], expected %s; fetch the model again",
-	    opening_file(o->o, t), t->name, dtype_name(t->dtype), t->ndim ? (unsigned long long)t->shape[0] : 0,
-	    t->ndim > 1 ? (unsigned long long)t->shape[1] : 0, expected);
-}
-
 static int word_bits(const struct st_tensor *t)
 {
 	switch (t->dtype) {
@@ -160,9 +143,9 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 
 	q->word_bits = (uint8_t)word_bits(w);
 	if (!gptq_is_matrix(w) || !q->word_bits)
-		return bad_shape(o, w, "I32 [in_features * bits / 32, out_features]");
+		return opening_bad_tensor(o->o, w, "I32 [in_features * bits / 32, out_features]");
 	if (!gptq_is_matrix(s) || !dtype_is_view(s->dtype))
-		return bad_shape(o, s, "F16, BF16 or F32 [groups, out_features]");
+		return opening_bad_tensor(o->o, s, "F16, BF16 or F32 [groups, out_features]");
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->o->err, -ENOTSUP,
 		    "%s: tensor %.200s is packed along out_features, as AWQ does, but the configuration says GPTQ; correct it, or "
@@ -174,11 +157,11 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 		    opening_file(o->o, s), s->name, (unsigned long long)s->shape[1], (unsigned long long)w->shape[1],
 		    m->e.module);
 	if (z && (!gptq_is_matrix(z) || word_bits(z) != q->word_bits || z->shape[0] != s->shape[0]))
-		return bad_shape(o, z, "words as in qweight, with as many rows as scales");
+		return opening_bad_tensor(o->o, z, "words as in qweight, with as many rows as scales");
 	if (g_idx && (g_idx->ndim != 1 || !g_idx->shape[0] || g_idx->dtype != DTYPE_I32))
-		return bad_shape(o, g_idx, "I32 [in_features]");
+		return opening_bad_tensor(o->o, g_idx, "I32 [in_features]");
 	if (w->shape[1] > OUT_FEATURES_MAX || w->shape[0] > IN_FEATURES_MAX || s->shape[0] > IN_FEATURES_MAX)
-		return bad_shape(o, w, "at most 4194304 rows and 16777216 columns");
+		return opening_bad_tensor(o->o, w, "at most 4194304 rows and 16777216 columns");
 	q->out_features = (uint32_t)w->shape[1];
 	q->groups = (uint32_t)s->shape[0];
 	q->scale_dtype = s->dtype;
@@ -451,26 +434,18 @@ static int open_module(struct gptq_opener *o, struct gptq_module *m)
 
 static int gptq_add_module(struct gptq_opener *o, const struct st_tensor *qweight)
 {
-	struct arena *arena = &o->o->c->arena;
-	struct gptq_module *m = arena_alloc(arena, 1, sizeof(*m));
-	uint64_t *shape = arena_alloc(arena, 2, sizeof(*shape));
+	struct gptq_module *m = arena_alloc(&o->o->c->arena, 1, sizeof(*m));
 	int rc;
 
-	if (!shape || !m)
+	if (!m)
 		return err_memory(o->o->err);
 	m->config = o->config;
 	m->e.encoding = &gptq_encoding;
-	m->e.shape = shape;
-	m->e.ndim = 2;
 	m->e.module = opening_module(o->o, qweight, ".qweight");
 	if (!m->e.module)
 		return err_memory(o->o->err);
 	rc = open_module(o, m);
-	if (rc)
-		return rc;
-	shape[m->e.transposed] = m->q.out_features;
-	shape[!m->e.transposed] = m->q.in_features;
-	return opening_add(o->o, arena_printf(arena, "%s.weight", m->e.module), &m->e);
+	return rc ? rc : opening_add_matrix(o->o, &m->e, m->q.out_features, m->q.in_features);
 }
 
 /* Finds out whether all elements of a small tensor are 0 or -0.0. */
@@ -559,7 +534,7 @@ static int gptq_open(struct opening *opening)
 	struct checkpoint *c = opening->c;
 	struct quant_config *config = arena_alloc(&c->arena, 1, sizeof(*config));
 	struct gptq_opener o = {.o = opening, .config = config};
-	int rc = config ? quant_config_collect(c, config, opening->err) : err_memory(opening->err);
+	int rc = config ? quant_config_collect(opening, config) : err_memory(opening->err);
 
 	if (rc)
 		return rc;
