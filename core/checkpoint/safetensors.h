@@ -29,6 +29,16 @@ struct st_tensor {
 	uint8_t dtype; /* enum dtype */
 };
 
+/* Returns the number of elements; parsing made sure that it fits. */
+static inline uint64_t st_elements(const struct st_tensor *t)
+{
+	uint64_t count = 1;
+
+	for (int i = 0; i < t->ndim; i++)
+		count *= t->shape[i];
+	return count;
+}
+
 struct safetensors {
 	struct st_tensor *tensors; /* sorted by name, bytewise; pointees live in the arena */
 	size_t count;

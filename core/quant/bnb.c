@@ -16,7 +16,6 @@
 #include "base/err.h"
 #include "base/half.h"
 #include "base/json.h"
-#include "kernel/element.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 

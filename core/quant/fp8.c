@@ -14,7 +14,6 @@
 
 #include "base/checked.h"
 #include "base/err.h"
-#include "kernel/element.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 
@@ -163,21 +162,12 @@ struct fp8_grid {
 	bool stacked; /* each expert has scales of its own */
 };
 
-static uint64_t count_elements(const struct st_tensor *s)
-{
-	uint64_t count = 1;
-
-	for (int i = 0; i < s->ndim; i++)
-		count *= s->shape[i];
-	return count;
-}
-
 /* Reads the grid from the shape; returns false for a shape that no writer uses. */
 static bool read_grid(const struct st_tensor *t, const struct st_tensor *s, struct fp8_grid *g)
 {
 	const uint64_t *d = s->shape;
 
-	*g = (struct fp8_grid){.one = count_elements(s) == 1, .stacked = t->ndim == 3};
+	*g = (struct fp8_grid){.one = st_elements(s) == 1, .stacked = t->ndim == 3};
 	if (g->one)
 		return true;
 	if (t->ndim == 3) {

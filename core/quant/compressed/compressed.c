@@ -135,14 +135,6 @@ static bool fit_words(const struct schemes *s, unsigned bits, uint64_t codes, ui
 	return stream || whole;
 }
 
-static bool is_one_scale(const struct st_tensor *scale)
-{
-	for (int i = 0; i < scale->ndim; i++)
-		if (scale->shape[i] != 1)
-			return false;
-	return true;
-}
-
 /* The grid of scales by a scheme's word for it. Without one, or `loosely`: what divides evenly. */
 static bool fit_grid(const struct compressed_parts *p, const struct scheme *s, bool loosely, struct compressed_fit *fit)
 {
@@ -151,7 +143,7 @@ static bool fit_grid(const struct compressed_parts *p, const struct scheme *s, b
 	uint64_t width = groups == 1 ? p->columns : 0;
 
 	fit->block_rows = 1;
-	if (is_one_scale(scale)) {
+	if (st_elements(scale) == 1) {
 		fit->block_rows = (uint32_t)p->rows;
 	} else if (s && s->block[0] && div_up(p->rows, s->block[0]) == rows &&
 		   div_up(p->columns, s->block[1]) == groups) {
