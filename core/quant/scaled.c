@@ -2,6 +2,7 @@
 #include "quant/scaled.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,8 @@
 struct scaled_search {
 	const struct checkpoint *c;
 	const bool *taken;
-	const struct st_tensor **scales; /* sorted by name */
-	size_t scale_count;
+	const struct st_tensor **scales, **weights; /* sorted by name; weights: those of bytes */
+	size_t scale_count, weight_count;
 };
 
 static bool has_word(const char *name, const char *const *words)
@@ -64,14 +65,20 @@ static bool scaled_is_scale(const struct st_tensor *t)
 	       has_word(t->name, words);
 }
 
-static int list_scales(struct scaled_search *s)
+static int list_tensors(struct scaled_search *s)
 {
 	s->scales = malloc((s->c->tensor_count + 1) * sizeof(*s->scales));
-	if (!s->scales)
+	s->weights = malloc((s->c->tensor_count + 1) * sizeof(*s->weights));
+	if (!s->scales || !s->weights)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->c->tensor_count; i++)
-		if (!s->taken[i] && scaled_is_scale(&s->c->tensors[i]))
-			s->scales[s->scale_count++] = &s->c->tensors[i];
+	for (size_t i = 0; i < s->c->tensor_count; i++) {
+		const struct st_tensor *t = &s->c->tensors[i];
+
+		if (!s->taken[i] && scaled_is_scale(t))
+			s->scales[s->scale_count++] = t;
+		if (!s->taken[i] && is_bytes(t))
+			s->weights[s->weight_count++] = t;
+	}
 	return 0;
 }
 
@@ -145,47 +152,95 @@ static size_t list_cuts(const char *name, bool back, size_t cuts[CUTS_MAX])
 	return count;
 }
 
+static size_t common_length(const char *a, const char *b)
+{
+	size_t len = 0;
+
+	while (a[len] && a[len] == b[len])
+		len++;
+	return len;
+}
+
+/* Returns the first weight whose name is not before `name`. */
+static size_t first_weight(const struct scaled_search *s, const char *name)
+{
+	size_t low = 0, high = s->weight_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strcmp(s->weights[middle]->name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Returns how many bytes of a name some weight's begins with: one of its neighbours has the most. */
+static size_t longest_common(const struct scaled_search *s, const char *name)
+{
+	const size_t at = first_weight(s, name);
+	const size_t after = at < s->weight_count ? common_length(name, s->weights[at]->name) : 0;
+	const size_t before = at ? common_length(name, s->weights[at - 1]->name) : 0;
+
+	return before > after ? before : after;
+}
+
+/* Returns the weight, other than `scale`, that these bytes name, or whose module they do; NULL if there is none. */
+static const struct st_tensor *weight_named(const struct scaled_search *s, const char *bytes, size_t len,
+    const struct st_tensor *scale)
+{
+	static const char *const suffixes[] = {"", ".weight"};
+	char name[NAME_BYTES];
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t at;
+
+		if (snprintf(name, sizeof(name), "%.*s%s", (int)len, bytes, suffixes[i]) >= (int)sizeof(name))
+			return NULL;
+		at = first_weight(s, name);
+		if (at < s->weight_count && strcmp(s->weights[at]->name, name) == 0 && s->weights[at] != scale)
+			return s->weights[at];
+	}
+	return NULL;
+}
+
 /* Finds a weight whose name, or its module's, is inside the name of a scale: "my_scales.X.weight", "X_scale.0". */
 static const struct st_tensor *weight_within(const struct scaled_search *s, const struct st_tensor *scale)
 {
 	size_t from[CUTS_MAX], to[CUTS_MAX];
 	const size_t starts = list_cuts(scale->name, false, from), ends = list_cuts(scale->name, true, to);
-	char name[NAME_BYTES];
 
-	for (size_t i = 0; i < starts * ends; i++) {
-		const size_t start = from[i / ends], end = to[i % ends];
-		const struct st_tensor *t;
+	for (size_t i = 0; i < starts; i++) {
+		const char *start = scale->name + from[i];
+		const size_t most = from[i] + longest_common(s, start);
 
-		if (end <= start || end - start + sizeof(".weight") > sizeof(name))
-			continue;
-		memcpy(name, scale->name + start, end - start);
-		name[end - start] = 0;
-		t = checkpoint_find(s->c, name);
-		if (!t || !is_bytes(t))
-			t = checkpoint_find(s->c, strcat(name, ".weight"));
-		if (t && t != scale && is_bytes(t) && !is_taken(s, t))
-			return t;
+		for (size_t k = 0; k < ends; k++) {
+			const struct st_tensor *t =
+			    to[k] > from[i] && to[k] <= most ? weight_named(s, start, to[k] - from[i], scale) : NULL;
+
+			if (t)
+				return t;
+		}
 	}
 	return NULL;
 }
 
 static int search(const struct scaled_search *s, struct scaled *out)
 {
-	bool bytes = false;
-
 	for (size_t i = 0; i < s->c->tensor_count; i++) {
 		const struct st_tensor *t = &s->c->tensors[i];
 
 		if (s->taken[i] || !(is_tiny_float(t) || is_bytes(t)))
 			continue;
-		bytes |= is_bytes(t);
 		*out = (struct scaled){t, scale_near(s, t)};
 		if (!out->scale && is_tiny_float(t) && s->scale_count)
 			out->scale = s->scales[s->scale_count > 1 && s->scales[0] == t];
 		if (out->scale && out->scale != t)
 			return 1;
 	}
-	for (size_t i = 0; bytes && i < s->scale_count; i++) {
+	for (size_t i = 0; s->weight_count && i < s->scale_count; i++) {
 		*out = (struct scaled){weight_within(s, s->scales[i]), s->scales[i]};
 		if (out->weight)
 			return 1;
@@ -196,10 +251,11 @@ static int search(const struct scaled_search *s, struct scaled *out)
 int scaled_find(const struct checkpoint *c, const bool *taken, struct scaled *out)
 {
 	struct scaled_search s = {.c = c, .taken = taken};
-	int rc = list_scales(&s);
+	int rc = list_tensors(&s);
 
 	if (rc == 0)
 		rc = search(&s, out);
 	free(s.scales);
+	free(s.weights);
 	return rc;
 }
