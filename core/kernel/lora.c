@@ -7,64 +7,72 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "kernel/element.h"
+#include "kernel/inline.h"
 
 /* ---- panels ---- */
 
-#define RUN 256 /* elements that are cast at a time */
+#define RUN 256 /* elements that are cast at a time: a multiple of every width */
 
-size_t lora_panel_size(const struct lora_piece *p)
+/* Returns the lines of a block. */
+static size_t lines_of_block(const struct lora_piece *p)
 {
-	return (size_t)(p->count + p->width - 1) / p->width * p->rank * p->width;
+	return p->rank + (size_t)p->floats;
 }
 
-/*
- * put_across_TYPE: elements [from, from + n) of one i, which lie side by side in the blocks of the panel as well.
- * put_along_TYPE: elements [from, from + n) of one row or column.
- */
-#define DEFINE_PUT(type)                                                                                               \
-	static void put_across_##type(type *panel, const struct lora_piece *p, const uint32_t at[2], const float *run, \
-	    uint32_t n)                                                                                                \
-	{                                                                                                              \
-		for (uint32_t x = at[0], end = x + n; x < end; x += p->width) {                                        \
-			type *block = panel + ((size_t)(x / p->width) * p->rank + at[1]) * p->width;                   \
-			const uint32_t count = end - x < p->width ? end - x : p->width;                                \
-                                                                                                                       \
-			for (uint32_t k = 0; k < count; k++)                                                           \
-				block[k] = *run++;                                                                     \
-		}                                                                                                      \
-	}                                                                                                              \
-                                                                                                                       \
-	static void put_along_##type(type *panel, const struct lora_piece *p, const uint32_t at[2], const float *run,  \
-	    uint32_t n)                                                                                                \
-	{                                                                                                              \
-		type *to = panel + ((size_t)(at[0] / p->width) * p->rank + at[1]) * p->width + at[0] % p->width;       \
-                                                                                                                       \
-		for (uint32_t i = 0; i < n; i++)                                                                       \
-			to[(size_t)i * p->width] = run[i];                                                             \
-	}
+size_t lora_panel_bytes(const struct lora_piece *p)
+{
+	return div_up(p->count, p->width) * p->width * lines_of_block(p) * (p->floats ? sizeof(float) : sizeof(double));
+}
 
-DEFINE_PUT(double)
-DEFINE_PUT(float)
+/* Returns where the element of row or column x and of product i is. */
+static size_t panel_at(const struct lora_piece *p, uint32_t x, uint32_t i)
+{
+	return (x / p->width * lines_of_block(p) + i) * p->width + x % p->width;
+}
 
+/* Up to a line of a block. */
+ALWAYS_INLINE void put_line(void *panel, size_t to, const float *restrict run, uint32_t n, bool floats)
+{
+	double *restrict line = (double *)panel + to;
+
+	if (floats)
+		memcpy((float *)panel + to, run, n * sizeof(*run));
+	else
+		for (uint32_t k = 0; k < n; k++)
+			line[k] = run[k];
+}
+
+/* Elements of product i, of n rows or columns from x on, which is the first of a block: they lie side by side there. */
 static void put_across(void *panel, const struct lora_piece *p, const uint32_t at[2], const float *run, uint32_t n)
 {
-	if (p->floats)
-		put_across_float(panel, p, at, run, n);
-	else
-		put_across_double(panel, p, at, run, n);
+	for (uint32_t k = 0; k < n; k += p->width, run += p->width) {
+		const size_t to = panel_at(p, at[0] + k, at[1]);
+
+		/* Nearly always a whole line of R: then it is some moves of vectors. */
+		if (n - k >= LORA_COLUMNS && p->width == LORA_COLUMNS && p->floats)
+			put_line(panel, to, run, LORA_COLUMNS, true);
+		else if (n - k >= LORA_COLUMNS && p->width == LORA_COLUMNS)
+			put_line(panel, to, run, LORA_COLUMNS, false);
+		else
+			put_line(panel, to, run, n - k < p->width ? n - k : p->width, p->floats);
+	}
 }
 
+/* Elements of row or column x, of n products from i on. */
 static void put_along(void *panel, const struct lora_piece *p, const uint32_t at[2], const float *run, uint32_t n)
 {
-	if (p->floats)
-		put_along_float(panel, p, at, run, n);
-	else
-		put_along_double(panel, p, at, run, n);
+	const size_t to = panel_at(p, at[0], at[1]);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (p->floats)
+			((float *)panel)[to + (size_t)i * p->width] = run[i];
+		else
+			((double *)panel)[to + (size_t)i * p->width] = run[i];
 }
 
-/* Elements of one i, or of one row or column, lie side by side: cast together, then put in place. RUN is a multiple of
- * every width. */
+/* Elements of one product, or of one row or column, lie side by side: cast together, then put in place. */
 static void pack_runs(void *panel, const struct lora_piece *p, cast_fn *to_float, bool across)
 {
 	const struct lora_factor *f = p->factor;
@@ -97,6 +105,59 @@ static void pack_elements(void *panel, const struct lora_piece *p)
 		}
 }
 
+static bool is_zero(const float *block, uint32_t rank, uint32_t width)
+{
+	for (uint32_t i = 0; i < rank; i++)
+		if (block[(size_t)i * width] != 0)
+			return false;
+	return true;
+}
+
+typedef float floats4 __attribute__((vector_size(16)));
+
+#define NORMS 8 /* at a time */
+
+/* Adds a chunk's squares times how many roundings of a bounded kernel each of its products goes through. */
+static void add_squares(floats4 sum[2], const float *block, uint32_t width, uint32_t terms, uint32_t after)
+{
+	floats4 n = (floats4){0} + (float)(terms + after), x[2];
+
+	for (uint32_t i = 0; i < terms; i++, n -= 1) {
+		memcpy(x, block + (size_t)i * width, sizeof(x));
+		sum[0] += n * (x[0] * x[0]);
+		sum[1] += n * (x[1] * x[1]);
+	}
+}
+
+/* In floats, whose roundings are less than 2^-17 of a sum. What underflows is not moderate. */
+static void put_norms_of(float *block, uint32_t rank, uint32_t width)
+{
+	const uint32_t chunks = (uint32_t)div_up(rank, LORA_CHUNK);
+	floats4 sum[2] = {{0}};
+	float norm[NORMS];
+
+	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+		const uint32_t first = chunk * LORA_CHUNK, terms = chunk + 1 < chunks ? LORA_CHUNK : rank - first;
+
+		add_squares(sum, block + (size_t)first * width, width, terms, chunks - (chunk ? chunk : 1));
+	}
+	memcpy(norm, sum, sizeof(norm));
+	for (uint32_t k = 0; k < NORMS; k++) {
+		norm[k] = sqrtf(norm[k]) * (1 + 0x1p-17f);
+		if (!(norm[k] >= 0x1p-40f && norm[k] <= 0x1p40f))
+			norm[k] = is_zero(block + k, rank, width) ? 0 : HUGE_VALF;
+	}
+	memcpy(block + (size_t)rank * width, norm, sizeof(norm));
+}
+
+/* The last line of each block of floats: norms, not less than they are, as lora_bounded.h has them. */
+static void put_norms(float *panel, const struct lora_piece *p)
+{
+	for (uint32_t x = 0; x < p->count; x += p->width, panel += lines_of_block(p) * p->width)
+		for (uint32_t k = 0; k < p->width; k += NORMS)
+			put_norms_of(panel + k, p->rank, p->width);
+}
+
 void lora_pack(void *panel, const struct lora_piece *p, cast_fn *const to_float[DTYPE_VIEWS])
 {
 	const float zero = 0;
@@ -108,6 +169,8 @@ void lora_pack(void *panel, const struct lora_piece *p, cast_fn *const to_float[
 		pack_runs(panel, p, to_float[p->factor->dtype], p->factor->across == 1);
 	else
 		pack_elements(panel, p);
+	if (p->floats)
+		put_norms(panel, p);
 }
 
 /* ---- the reference ---- */

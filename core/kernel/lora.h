@@ -29,8 +29,10 @@
 
 #define LORA_RANK_MAX 4096
 
-/* Factors are packed into panels, of doubles or floats: L as [rows / 8][rank][8], R as [columns / 16][rank][16], filled
- * up with zeros. */
+/*
+ * Factors are packed into panels, filled up with zeros: L as [rows / 8][rank][8] doubles, R as [columns /
+ * 16][rank][16]. Bounded kernels take floats, each block with a line of norms (lora_bounded.h) at its end.
+ */
 #define LORA_ROWS 8
 #define LORA_COLUMNS 16
 
@@ -51,8 +53,8 @@ struct lora_piece {
 	bool floats;    /* the panel is of floats */
 };
 
-/* The elements of a panel. */
-size_t lora_panel_size(const struct lora_piece *p);
+/* Returns the bytes of its panel; not more if it is of floats. */
+size_t lora_panel_bytes(const struct lora_piece *p);
 
 /* Packs a piece into a panel. `to_float` are the casts of F16, BF16 and F32 to F32. Reads mapped memory. */
 void lora_pack(void *panel, const struct lora_piece *p, cast_fn *const to_float[DTYPE_VIEWS]);
@@ -69,7 +71,10 @@ struct lora_tile {
 };
 
 /* Up to this rank a bounded kernel pays. */
-#define LORA_BOUNDED_RANK 32
+#define LORA_BOUNDED_RANK 64
+
+/* A bounded kernel adds up so many products at a time, and then their sums. */
+#define LORA_CHUNK 16
 
 /* dst = round(w + scale * L R), not a byte beyond rows and columns. Nothing need be aligned. */
 typedef void lora_fn(const struct lora_tile *t);

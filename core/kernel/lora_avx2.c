@@ -145,15 +145,14 @@ ALWAYS_INLINE floats floats_multiply_add(floats a, floats b, floats c)
 	return _mm256_fmadd_ps(a, b, c);
 }
 
-ALWAYS_INLINE bool store_if_equal(char *dst, floats low, floats high, enum dtype out)
+ALWAYS_INLINE bool store_low(char *dst, floats low, floats high, enum dtype out)
 {
-	const __m128i a = round16(low, out), b = round16(high, out);
-	const __m256 finite = _mm256_cmp_ps(_mm256_sub_ps(high, low), _mm256_set1_ps(HUGE_VALF), _CMP_LT_OQ);
+	/* The second operand if the first is a NaN. */
+	const __m256 number = _mm256_max_ps(high, _mm256_set1_ps(-HUGE_VALF));
+	const __m128i a = round16(low, out), b = round16(number, out);
 
-	if (_mm_movemask_epi8(_mm_cmpeq_epi16(a, b)) != 0xffff || _mm256_movemask_ps(finite) != 0xff)
-		return false;
 	_mm_storeu_si128((__m128i_u *)dst, a);
-	return true;
+	return _mm_movemask_epi8(_mm_cmpeq_epi16(a, b)) == 0xffff;
 }
 
 #include "kernel/lora_bounded.h"

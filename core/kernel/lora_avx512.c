@@ -73,7 +73,7 @@ ALWAYS_INLINE void store_rounded(char *dst, doubles low, doubles high, enum dtyp
 
 #include "kernel/lora_tile.h"
 
-#define SPAN 1
+#define SPAN 2
 
 typedef __m512 floats;
 
@@ -112,16 +112,14 @@ ALWAYS_INLINE floats floats_multiply_add(floats a, floats b, floats c)
 	return _mm512_fmadd_ps(a, b, c);
 }
 
-ALWAYS_INLINE bool store_if_equal(char *dst, floats low, floats high, enum dtype out)
+ALWAYS_INLINE bool store_low(char *dst, floats low, floats high, enum dtype out)
 {
-	const __m256i a = round16(low, out), b = round16(high, out);
-	const __mmask16 other = _mm256_cmpneq_epi16_mask(a, b);
-	const __mmask16 finite = _mm512_cmp_ps_mask(_mm512_sub_ps(high, low), _mm512_set1_ps(HUGE_VALF), _CMP_LT_OQ);
+	/* The second operand if the first is a NaN. */
+	const __m512 number = _mm512_max_ps(high, _mm512_set1_ps(-HUGE_VALF));
+	const __m256i a = round16(low, out), b = round16(number, out);
 
-	if (other | (__mmask16)~finite)
-		return false;
 	_mm256_storeu_si256((__m256i_u *)dst, a);
-	return true;
+	return !_mm256_cmpneq_epi16_mask(a, b);
 }
 
 #include "kernel/lora_bounded.h"

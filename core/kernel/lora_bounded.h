@@ -7,51 +7,48 @@
  *
  *     floats_load, floats_all, floats_multiply, floats_add, floats_subtract, floats_magnitude
  *     floats_multiply_add(a, b, c)            one rounding
- *     store_if_equal(dst, low, high, out)     rounds both to `out` and, if they are the same and finite as floats,
- *                                             stores them and returns true
+ *     store_low(dst, low, high, out)          stores low, rounded to `out`, and returns true if high rounds to the same
+ *                                             numbers; a NaN is the same as nothing
  *
- * Let u = 2^-24, and norms and s be moderate. d is summed in fp32 as chunks of 8 terms, each by
- * fused multiply-adds, and the sums of those. A term goes through at most 8 roundings in its chunk and rank / 8 after
- * it, so |d' - d| <= (8 + rank / 8) u (1 + small) sum |L_i R_i|, and that sum is at most |L row| |R column|, the
- * Euclidean norms. v' = s' d' + w, with s rounded to fp32, adds u |s d'| and u |v'|. Rounding v' - e and v' + e takes
- * another u |v'| (1 + small). So with
+ * Let u = 2^-24. The sum d is computed in fp32: chunks of LORA_CHUNK products by fused multiply-adds, and the sums of
+ * those. Product i goes through n_i roundings on its way, so, with Cauchy and Schwarz,
  *
- *     e = (8 + rank / 8 + 3) u |s| |L row| |R column| + 3 u |v'|
+ *     |d' - d| <= u (1 + small) sum n_i |L_i R_i| <= u (1 + small) |L| |R|,   |x| = sqrt(sum n_i x_i^2)
  *
- * v lies between the two, as do the roundings of fp64 in the contract (rank 2^-53 of the same sum) and those of e and
- * of the norms themselves, for which there is 1 u |s| |L row| |R column| and 1 u |v'| to spare. Rounding to 16 bits is
- * monotonic: if both ends round to the same number, so does v. If not, or if something is not finite, the vector is
- * computed by the contract: 1 to 9 % of them with the factors of real adapters.
+ * These norms, weighted by n_i, stand in the panels. v' = w + s' d' by one multiply-add adds u |v'|. If s is no number
+ * of fp32's, s' adds u |s d|, which is at most u |s| |L| |R| because every n_i is at least 1. Rounding v' - e and v' +
+ * e takes another u (|v'| + e). So with
  *
- * Nothing is lost to underflow: norms other than 0 are at least 2^-40 and |s| is at least 2^-16, so e is at least
- * 2^-117 where anything is added, while all roundings among subnormal numbers err by less than 2^-126 together. Where a
- * norm is 0, all steps but the last are exact.
+ *     e = (1 + 2^-10) u |s| |L| |R| + (1 + 2^-10) 2 u |v'|      (and twice the first if s is no number of fp32's)
+ *
+ * v lies between the two. 2^-10 is more than what else there is, all of it relative to one of both: the powers of 1 + u
+ * (64 of them are 2^-18), the roundings of e, and those of fp64 in the contract. Rounding to 16 bits is monotonic: if
+ * both ends round to the same number, so does v. If not, the vector is computed by the contract: with the factors of
+ * real adapters 1 to 3 % of them.
+ *
+ * All this is for norms and s that are moderate: norms of 0, or from 2^-40 to 2^40, and |s| from 2^-16 to 2^16. Others
+ * count as infinite, and then e is infinite or a NaN and nothing equal. Moderate ones cannot overflow. Underflow is
+ * hidden too: each of at most 64 roundings among subnormal numbers errs by 2^-150, which is |s| 2^-143 in v', but 2^-10
+ * of e is at least |s| 2^-114. Where a norm is 0, v' is w.
  */
 
-#define MODERATE_LEAST 0x1p-40f
-#define MODERATE_MOST 0x1p40f
+#define ALL_VECTORS ((uint32_t)((1ULL << BLOCK_ROWS * SPAN) - 1))
 
-/* Norms of the rows or columns of one block of a panel, not less than they are. False if one is not moderate. */
-ALWAYS_INLINE bool block_norms(const float *block, uint32_t rank, uint32_t width, float *norm)
+/* Where block n / LORA_ROWS of L begins: its products' factors and then its norms. */
+ALWAYS_INLINE const float *bounded_left(const struct lora_tile *t, uint32_t n)
 {
-	double sum[LORA_COLUMNS] = {0};
-	bool moderate = true;
+	return (const float *)t->l + (size_t)(n / LORA_ROWS) * (t->rank + 1) * LORA_ROWS + n % LORA_ROWS;
+}
 
-	for (uint32_t i = 0; i < rank; i++)
-		for (uint32_t k = 0; k < width; k++)
-			sum[k] += (double)block[i * width + k] * block[i * width + k];
-	for (uint32_t k = 0; k < width; k++) {
-		norm[k] = (float)(sqrt(sum[k]) * (1 + 0x1p-22));
-		moderate &= norm[k] == 0 || (norm[k] >= MODERATE_LEAST && norm[k] <= MODERATE_MOST);
-	}
-	return moderate;
+ALWAYS_INLINE const float *bounded_right(const struct lora_tile *t, uint32_t k)
+{
+	return (const float *)t->r + (size_t)(k / LORA_COLUMNS) * (t->rank + 1) * LORA_COLUMNS + k % LORA_COLUMNS;
 }
 
 /* One vector by the contract. */
-static __attribute__((noinline)) void lora_vector(const struct lora_tile *t, uint32_t n, uint32_t k, enum dtype out)
+static void lora_vector(const struct lora_tile *t, uint32_t n, uint32_t k, enum dtype out)
 {
-	const float *l = (const float *)t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;
-	const float *r = (const float *)t->r + (size_t)(k / LORA_COLUMNS) * t->rank * LORA_COLUMNS + k % LORA_COLUMNS;
+	const float *l = bounded_left(t, n), *r = bounded_right(t, k);
 	const doubles scale = doubles_all(t->scale);
 	struct pair sum = {doubles_all(0), doubles_all(0)}, v = lora_base(t, n * t->w_step + k, DTYPE_F32);
 
@@ -64,126 +61,141 @@ static __attribute__((noinline)) void lora_vector(const struct lora_tile *t, uin
 	lora_store((char *)t->dst + n * t->dst_step + (size_t)k * 2, v, t->columns - k, out);
 }
 
-/* Rows [n, n + BLOCK_ROWS) and SPAN vectors from column k on: sums of products. */
-ALWAYS_INLINE void bounded_sums(const struct lora_tile *t, uint32_t n, uint32_t k, floats sum[BLOCK_ROWS][SPAN])
+/* Vectors of a block by the contract, as bounded_block tells which; those that are not there are left out. */
+static __attribute__((noinline)) void lora_vectors(const struct lora_tile *t, uint32_t n, uint32_t k, uint32_t which,
+    enum dtype out)
 {
-	const float *l = (const float *)t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;
-	const float *r = (const float *)t->r + (size_t)(k / LORA_COLUMNS) * t->rank * LORA_COLUMNS;
+	for (; which; which &= which - 1) {
+		const uint32_t i = (uint32_t)__builtin_ctz(which), row = n + i / SPAN, column = k + i % SPAN * WIDTH;
 
+		if (row < t->rows && column < t->columns)
+			lora_vector(t, row, column, out);
+	}
+}
+
+/* Adds up to LORA_CHUNK products of a block from i on. */
+ALWAYS_INLINE void bounded_chunk(const float *l, const float *const r[SPAN], uint32_t terms,
+    floats sum[BLOCK_ROWS][SPAN])
+{
 	UNROLL
 	for (int row = 0; row < BLOCK_ROWS; row++)
 		UNROLL
 	for (int j = 0; j < SPAN; j++)
 		sum[row][j] = floats_all(0);
-	for (uint32_t first = 0; first < t->rank; first += 8) {
-		const uint32_t terms = t->rank - first < 8 ? t->rank - first : 8;
-		floats chunk[BLOCK_ROWS][SPAN];
+	for (uint32_t i = 0; i < terms; i++) {
+		floats right[SPAN];
 
 		UNROLL
-		for (int row = 0; row < BLOCK_ROWS; row++)
-			UNROLL
 		for (int j = 0; j < SPAN; j++)
-			chunk[row][j] = floats_all(0);
-		for (uint32_t i = 0; i < terms; i++, l += LORA_ROWS, r += LORA_COLUMNS) {
-			UNROLL
-			for (int row = 0; row < BLOCK_ROWS; row++) {
-				const floats factor = floats_all(l[row]);
+			right[j] = floats_load(r[j] + i * LORA_COLUMNS);
+		UNROLL
+		for (int row = 0; row < BLOCK_ROWS; row++) {
+			const floats left = floats_all(l[i * LORA_ROWS + row]);
 
-				UNROLL
-				for (int j = 0; j < SPAN; j++)
-					chunk[row][j] =
-					    floats_multiply_add(factor, floats_load(r + j * WIDTH), chunk[row][j]);
-			}
+			UNROLL
+			for (int j = 0; j < SPAN; j++)
+				sum[row][j] = floats_multiply_add(left, right[j], sum[row][j]);
 		}
-		UNROLL
-		for (int row = 0; row < BLOCK_ROWS; row++)
-			UNROLL
-		for (int j = 0; j < SPAN; j++)
-			sum[row][j] = first ? floats_add(sum[row][j], chunk[row][j]) : chunk[row][j];
 	}
 }
 
-/* What a run of columns has in common: e = row * l_norm * r_norm + 3 u |v|. */
-struct bounds {
-	float scale, row;
-	float l_norm[LORA_ROWS];
-	const float *r_norm; /* from the tile's first column on */
-};
-
-/* One vector of the result; false if it takes more. */
-ALWAYS_INLINE bool bounded_vector(const struct lora_tile *t, const struct bounds *b, uint32_t n, uint32_t k, floats sum,
-    enum dtype out)
+/* Rows [n, n + BLOCK_ROWS) and SPAN vectors from column k on: sums of products. */
+ALWAYS_INLINE void bounded_sums(const struct lora_tile *t, uint32_t n, uint32_t k, floats sum[BLOCK_ROWS][SPAN])
 {
-	const floats w = floats_load((const float *)t->w + n * t->w_step + k);
-	const floats v = floats_multiply_add(floats_all(b->scale), sum, w);
-	const floats part = floats_multiply(floats_all(b->row * b->l_norm[n % LORA_ROWS]), floats_load(b->r_norm + k));
-	const floats e = floats_multiply_add(floats_all(3 * 0x1p-24f), floats_magnitude(v), part);
-	char *dst = (char *)t->dst + n * t->dst_step + (size_t)k * 2;
+	const float *l = bounded_left(t, n), *r[SPAN];
+	const uint32_t first = t->rank < LORA_CHUNK ? t->rank : LORA_CHUNK;
 
-	return t->columns - k >= WIDTH && store_if_equal(dst, floats_subtract(v, e), floats_add(v, e), out);
+	UNROLL
+	for (int j = 0; j < SPAN; j++)
+		r[j] = bounded_right(t, k + j * WIDTH);
+	bounded_chunk(l, r, first, sum);
+	for (uint32_t i = first; i < t->rank; i += LORA_CHUNK) {
+		floats chunk[BLOCK_ROWS][SPAN];
+
+		l += LORA_CHUNK * LORA_ROWS;
+		UNROLL
+		for (int j = 0; j < SPAN; j++)
+			r[j] += LORA_CHUNK * LORA_COLUMNS;
+		bounded_chunk(l, r, t->rank - i < LORA_CHUNK ? t->rank - i : LORA_CHUNK, chunk);
+		UNROLL
+		for (int row = 0; row < BLOCK_ROWS; row++)
+			UNROLL
+		for (int j = 0; j < SPAN; j++)
+			sum[row][j] = floats_add(sum[row][j], chunk[row][j]);
+	}
 }
 
-ALWAYS_INLINE void bounded_block(const struct lora_tile *t, const struct bounds *b, uint32_t n, uint32_t k,
-    enum dtype out)
+/* What all vectors of a tile have in common. It is kept in registers, unlike the tile, which a store might change. */
+struct bounds {
+	floats scale;
+	floats share; /* what a product of norms is multiplied by */
+};
+
+/* A sum of products, and how far the result may be off because of it. */
+struct estimate {
+	floats sum, error;
+};
+
+/* Stores one vector of the result; false if it takes more. */
+ALWAYS_INLINE bool bounded_vector(char *dst, const float *w, floats scale, struct estimate x, enum dtype out)
 {
-	floats sum[BLOCK_ROWS][SPAN];
+	const floats v = floats_multiply_add(scale, x.sum, floats_load(w));
+	const floats e = floats_multiply_add(floats_all(0x1.004p-23f), floats_magnitude(v), x.error);
+
+	return store_low(dst, floats_subtract(v, e), floats_add(v, e), out);
+}
+
+/* Returns which vectors of the block take more: bit row * SPAN + j for each. All of its columns are there. */
+ALWAYS_INLINE uint32_t bounded_block(const struct lora_tile *t, struct bounds b, uint32_t n, uint32_t k, enum dtype out)
+{
+	const float *l_norm = bounded_left(t, n) + (size_t)t->rank * LORA_ROWS;
+	const float *w = (const float *)t->w + n * t->w_step + k;
+	const size_t w_step = t->w_step, dst_step = t->dst_step;
+	const uint32_t rows = t->rows - n;
+	char *dst = (char *)t->dst + n * dst_step + (size_t)k * 2;
+	floats sum[BLOCK_ROWS][SPAN], share[SPAN];
+	uint32_t again = 0;
 
 	bounded_sums(t, n, k, sum);
 	UNROLL
-	for (int row = 0; row < BLOCK_ROWS; row++)
-		UNROLL
 	for (int j = 0; j < SPAN; j++)
-		if (n + row < t->rows && k + j * WIDTH < t->columns &&
-		    !bounded_vector(t, b, n + row, k + j * WIDTH, sum[row][j], out))
-			lora_vector(t, n + row, k + j * WIDTH, out);
-}
+		share[j] = floats_multiply(b.share,
+		    floats_load(bounded_right(t, k + j * WIDTH) + (size_t)t->rank * LORA_COLUMNS));
+	UNROLL
+	for (int row = 0; row < BLOCK_ROWS; row++) {
+		UNROLL
+		for (int j = 0; j < SPAN; j++) {
+			const floats error = floats_multiply(floats_all(l_norm[row]), share[j]);
+			const struct estimate x = {sum[row][j], error};
+			const bool done = bounded_vector(dst + j * WIDTH * 2, w + j * WIDTH, b.scale, x, out);
 
-/* Where norms are not moderate. */
-static void lora_vectors(const struct lora_tile *t, uint32_t row0, uint32_t rows, enum dtype out)
-{
-	for (uint32_t n = row0; n < row0 + rows && n < t->rows; n++)
-		for (uint32_t k = 0; k < t->columns; k += WIDTH)
-			lora_vector(t, n, k, out);
-}
-
-ALWAYS_INLINE void bounded_rows(const struct lora_tile *t, struct bounds *b, enum dtype out)
-{
-	for (uint32_t row0 = 0; row0 < t->rows; row0 += LORA_ROWS) {
-		if (!block_norms((const float *)t->l + (size_t)row0 * t->rank, t->rank, LORA_ROWS, b->l_norm)) {
-			lora_vectors(t, row0, LORA_ROWS, out);
-			continue;
+			again |= (uint32_t)!done << (row * SPAN + j);
 		}
-		for (uint32_t n = row0; n < row0 + LORA_ROWS && n < t->rows; n += BLOCK_ROWS)
-			for (uint32_t k = 0; k < t->columns; k += SPAN * WIDTH)
-				bounded_block(t, b, n, k, out);
+		if (row + 1U >= rows)
+			break;
+		w += w_step;
+		dst += dst_step;
 	}
+	return again;
 }
-
-#define BOUNDED_COLUMNS 256 /* norms at a time */
 
 ALWAYS_INLINE void lora_bounded(const struct lora_tile *t, enum dtype out)
 {
-	const bool moderate = fabs(t->scale) >= 0x1p-16 && fabs(t->scale) <= 0x1p16;
-	float norms[BOUNDED_COLUMNS];
-	struct bounds b = {.scale = (float)t->scale, .r_norm = norms};
+	const double scale = fabs(t->scale), roundings = (float)scale == scale ? 1 : 2;
+	const bool moderate = scale >= 0x1p-16 && scale <= 0x1p16;
+	const struct bounds b = {
+	    floats_all((float)t->scale),
+	    floats_all(moderate ? (float)(roundings * 0x1.004p-24 * scale) : HUGE_VALF),
+	};
 
-	b.row = (float)((8 + t->rank / 8.0 + 3) * 0x1p-24 * fabs(t->scale));
-	for (uint32_t k = 0; k < t->columns; k += BOUNDED_COLUMNS) {
-		struct lora_tile run = *t;
-		bool known = moderate;
+	for (uint32_t n = 0; n < t->rows; n += BLOCK_ROWS)
+		for (uint32_t k = 0; k < t->columns; k += SPAN * WIDTH) {
+			const bool whole = t->columns - k >= SPAN * WIDTH;
+			const uint32_t again = whole ? bounded_block(t, b, n, k, out) : ALL_VECTORS;
 
-		run.columns = t->columns - k < BOUNDED_COLUMNS ? t->columns - k : BOUNDED_COLUMNS;
-		run.w = (const float *)t->w + k;
-		run.r = (const float *)t->r + (size_t)k * t->rank;
-		run.dst = (char *)t->dst + (size_t)k * 2;
-		for (uint32_t x = 0; x < run.columns; x += LORA_COLUMNS)
-			known &=
-			    block_norms((const float *)run.r + (size_t)x * t->rank, t->rank, LORA_COLUMNS, norms + x);
-		if (known)
-			bounded_rows(&run, &b, out);
-		else
-			lora_vectors(&run, 0, run.rows, out);
-	}
+			if (again)
+				lora_vectors(t, n, k, again, out);
+		}
 }
 
 static void lora_bounded_f16(const struct lora_tile *t)

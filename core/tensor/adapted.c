@@ -40,10 +40,10 @@ struct merge {
 	lora_fn *bounded; /* the kernel that takes floats, or NULL */
 	unsigned char *dst;
 	size_t dst_step;
-	float *base;   /* [count][columns] */
-	double *sums;  /* the same for sums of several layers */
-	double *left;  /* [layers] panels of L, left_size doubles each */
-	double *right; /* a panel of R */
+	float *base;          /* [count][columns] */
+	double *sums;         /* the same for sums of several layers */
+	unsigned char *left;  /* [layers] panels of L, left_size bytes each */
+	unsigned char *right; /* a panel of R */
 	size_t left_size;
 };
 
@@ -177,10 +177,11 @@ static void add_vectors(void *ctx)
 	for (size_t i = 0; i < m->rows->a->layers; i++) {
 		const struct adapted_term *t = term_of(m, i);
 		const struct lora_piece piece = {&t->r, m->column0, m->columns, 1, 1, false};
+		const double *added = (const double *)m->right;
 
 		lora_pack(m->right, &piece, m->rows->to_float);
 		for (uint32_t k = 0; k < m->columns; k++)
-			m->sums[k] += t->scale * m->right[k];
+			m->sums[k] += t->scale * added[k];
 	}
 }
 
@@ -299,19 +300,21 @@ static void choose_tile(const struct adapted_rows *rows, const struct rect *r, s
 static int make_room(struct merge *m)
 {
 	const struct adapted_rows *rows = m->rows;
+	const uint32_t chunk = rows->each == 1 ? m->columns : CHUNK;
+	const struct lora_piece left = {.count = m->count, .rank = rows->rank, .width = LORA_ROWS};
+	const struct lora_piece right = {.count = chunk, .rank = rows->rank, .width = LORA_COLUMNS};
 	/* Kernels read rows up to a multiple of LORA_COLUMNS. */
 	const size_t elements = ((size_t)m->count * m->columns + 2 * LORA_COLUMNS) / LORA_COLUMNS * LORA_COLUMNS;
-	const size_t chunk = rows->each == 1 ? m->columns + LORA_COLUMNS : CHUNK;
 	size_t bytes;
 
-	m->left_size = (size_t)(m->count + LORA_ROWS) / LORA_ROWS * LORA_ROWS * rows->rank;
-	bytes = elements * (sizeof(*m->base) + sizeof(*m->sums)) +
-	        (rows->a->layers * m->left_size + chunk * rows->rank) * sizeof(double);
+	m->left_size = lora_panel_bytes(&left);
+	bytes = elements * (sizeof(*m->base) + sizeof(*m->sums)) + rows->a->layers * m->left_size +
+	        lora_panel_bytes(&right);
 	m->base = aligned_alloc(64, (bytes + 63) / 64 * 64);
 	if (!m->base)
 		return -ENOMEM;
 	m->sums = (double *)(m->base + elements);
-	m->left = m->sums + elements;
+	m->left = (unsigned char *)(m->sums + elements);
 	m->right = m->left + rows->a->layers * m->left_size;
 	return 0;
 }

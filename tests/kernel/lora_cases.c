@@ -25,6 +25,7 @@ struct term {
 	double scale;
 	double *l_panel, *r_panel;
 	float *l_floats, *r_floats;
+	bool edges; /* sums lie where the error of fp32 is greatest */
 };
 
 /* ---- chance ---- */
@@ -103,7 +104,7 @@ static void naive_store(unsigned char *dst, size_t at, double value, unsigned ou
 
 static void *pack(const struct lora_factor *f, struct lora_piece piece)
 {
-	const size_t bytes = lora_panel_size(&piece) * (piece.floats ? sizeof(float) : sizeof(double));
+	const size_t bytes = lora_panel_bytes(&piece);
 	void *panel = need(malloc(bytes));
 
 	piece.factor = f;
@@ -112,6 +113,14 @@ static void *pack(const struct lora_factor *f, struct lora_piece piece)
 	    (cast_fn *const[]){cast_reference[DTYPE_F16][DTYPE_F32], cast_reference[DTYPE_BF16][DTYPE_F32],
 		cast_reference[DTYPE_F32][DTYPE_F32]});
 	return panel;
+}
+
+static void pack_term(struct term *t)
+{
+	t->l_panel = pack(&t->l, (struct lora_piece){NULL, t->first_row, t->rows, t->rank, LORA_ROWS, false});
+	t->r_panel = pack(&t->r, (struct lora_piece){NULL, t->first_column, t->columns, t->rank, LORA_COLUMNS, false});
+	t->l_floats = pack(&t->l, (struct lora_piece){NULL, t->first_row, t->rows, t->rank, LORA_ROWS, true});
+	t->r_floats = pack(&t->r, (struct lora_piece){NULL, t->first_column, t->columns, t->rank, LORA_COLUMNS, true});
 }
 
 static struct term random_term(struct check *c, uint32_t rows, uint32_t columns, bool odd)
@@ -125,10 +134,34 @@ static struct term random_term(struct check *c, uint32_t rows, uint32_t columns,
 	t.first_column = below(c, 20);
 	t.l = random_factor(c, SCALES, t.first_row + rows + below(c, 3), t.rank, odd);
 	t.r = random_factor(c, ZEROS, t.first_column + columns + below(c, 3), t.rank, odd);
-	t.l_panel = pack(&t.l, (struct lora_piece){NULL, t.first_row, rows, t.rank, LORA_ROWS, false});
-	t.r_panel = pack(&t.r, (struct lora_piece){NULL, t.first_column, columns, t.rank, LORA_COLUMNS, false});
-	t.l_floats = pack(&t.l, (struct lora_piece){NULL, t.first_row, rows, t.rank, LORA_ROWS, true});
-	t.r_floats = pack(&t.r, (struct lora_piece){NULL, t.first_column, columns, t.rank, LORA_COLUMNS, true});
+	if (odd && below(c, 4) == 0)
+		t.scale = ldexp(t.scale, (int)below(c, 200) - 100);
+	pack_term(&t);
+	return t;
+}
+
+/* Pairs of numbers a little above one power of two: sums of two products err by nearly as much as they can. */
+static struct lora_factor edge_factor(struct check *c, enum operand operand, uint64_t count)
+{
+	unsigned char *data = place(c, operand, 2 * count * sizeof(float), 1);
+
+	for (size_t i = 0; i < 2 * count; i += 2) {
+		const float power = ldexpf(below(c, 2) ? 1 : -1, (int)below(c, 3));
+		const float pair[2] = {power * (1 + (float)below(c, 1 << 18) * 0x1p-23f),
+		    power * (1 + (float)below(c, 1 << 18) * 0x1p-23f)};
+
+		memcpy(data + i * sizeof(float), pair, sizeof(pair));
+	}
+	return (struct lora_factor){data, DTYPE_F32, 2, 1};
+}
+
+static struct term edge_term(struct check *c, uint32_t rows, uint32_t columns)
+{
+	struct term t = {.rows = rows, .columns = columns, .rank = 2, .scale = 1, .edges = true};
+
+	t.l = edge_factor(c, SCALES, rows);
+	t.r = edge_factor(c, ZEROS, columns);
+	pack_term(&t);
 	return t;
 }
 
@@ -140,6 +173,19 @@ static void term_free(struct term *t)
 	free(t->r_floats);
 }
 
+/*
+ * The base value with which a sum comes to lie beside a number half way between two of F16 or BF16, a little above the
+ * power of two that delta is above as well: where a bounded kernel needs all of its bound.
+ */
+static double edge_base(struct check *c, double delta)
+{
+	const int bits = below(c, 2) ? 10 : 7;
+	int exponent;
+
+	(void)frexp(delta, &exponent);
+	return copysign(ldexp(1 + ldexp(2.0 * below(c, 4) + 1, -bits - 1), exponent - 1), delta) - delta;
+}
+
 /* Base values: many for which the sum comes to lie where a second rounding would show, or cancels. */
 static void random_base(struct check *c, const struct term *t, unsigned char *w, size_t step, bool doubles)
 {
@@ -149,7 +195,9 @@ static void random_base(struct check *c, const struct term *t, unsigned char *w,
 			double value = below(c, 2) ? number_awkward(c) - delta : random_value(c, DTYPE_F32, true);
 			float single;
 
-			if (below(c, 16) == 0)
+			if (t->edges)
+				value = edge_base(c, delta);
+			else if (below(c, 16) == 0)
 				value = -delta;
 			single = (float)value;
 			if (doubles)
@@ -273,6 +321,15 @@ void check_lora(struct check *c)
 		    below(c, 3) == 0);
 
 		check_merge(c, &t, below(c, 2), below(c, LORA_OUTS));
+		term_free(&t);
+	}
+	for (int i = 0; i < 200; i++) {
+		struct term t;
+
+		if (!sampled(c))
+			continue;
+		t = edge_term(c, 1 + below(c, 16), 1 + below(c, SIDE_MOST));
+		check_merge(c, &t, false, below(c, 2) ? DTYPE_F16 : DTYPE_BF16);
 		term_free(&t);
 	}
 	group_end(c, "LoRA");
