@@ -95,7 +95,7 @@ while IFS=: read -r file _; do
 	complain "$file: core/ must not know FUSE"
 done < <(grep -rH '#include <fuse' core || true)
 for header in core/*.h core/*/*.h core/*/*/*.h fs/*.h cuda/*.h; do
-	case $header in core/kernel/gptq_strip*.h | core/kernel/gptq_shuffles.h | core/kernel/affine_rows.h | core/kernel/fp8_blocks.h | core/kernel/bnb_runs.h | core/kernel/fp4_groups.h | core/kernel/gguf_strips.h | core/kernel/lora_tile.h | core/kernel/lora_bounded.h | core/kernel/awq_tiles.h | core/kernel/hqq_groups.h) continue ;; esac # a template
+	case $header in core/kernel/gptq_strip*.h | core/kernel/gptq_shuffles.h | core/kernel/affine_rows.h | core/kernel/fp8_blocks.h | core/kernel/bnb_runs.h | core/kernel/fp4_groups.h | core/kernel/gguf_strips.h | core/kernel/lora_*.h | core/kernel/awq_tiles.h | core/kernel/hqq_groups.h) continue ;; esac # a template
 	if ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -Icore $(pkg-config --cflags fuse3) -fsyntax-only -x c "$header" 2>/dev/null; then
 		passed=$((passed + 1))
 	else

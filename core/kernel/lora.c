@@ -201,11 +201,11 @@ static double lora_value(const struct lora_tile *t, uint32_t n, uint32_t k, bool
 	return (doubles ? ((const double *)t->w)[at] : (double)((const float *)t->w)[at]) + t->scale * d;
 }
 
-static inline void lora_reference(const struct lora_tile *t, bool doubles, enum dtype out)
+ALWAYS_INLINE void lora_rows(const struct lora_tile *t, enum dtype in, enum dtype out)
 {
 	for (uint32_t n = 0; n < t->rows; n++)
 		for (uint32_t k = 0; k < t->columns; k++)
-			store_double((char *)t->dst + n * t->dst_step, k, lora_value(t, n, k, doubles), out);
+			store_double((char *)t->dst + n * t->dst_step, k, lora_value(t, n, k, in == DTYPE_F64), out);
 }
 
 static double square_sum(const double *v, size_t n)
@@ -220,7 +220,7 @@ static double square_sum(const double *v, size_t n)
 	return p[0];
 }
 
-static inline void dora_reference(void *dst, const double *v, size_t n, double magnitude, enum dtype out)
+ALWAYS_INLINE void dora_row(void *dst, const double *v, size_t n, double magnitude, enum dtype out)
 {
 	const double f = magnitude / sqrt(square_sum(v, n));
 
@@ -228,37 +228,9 @@ static inline void dora_reference(void *dst, const double *v, size_t n, double m
 		store_double(dst, k, f * v[k], out);
 }
 
-/* Defines lora_OUT, lora_again_OUT and dora_OUT. */
-#define DEFINE_LORA(name, out)                                   \
-	static void lora_##name(const struct lora_tile *t)       \
-	{                                                        \
-		lora_reference(t, false, out);                   \
-	}                                                        \
-                                                                 \
-	static void lora_again_##name(const struct lora_tile *t) \
-	{                                                        \
-		lora_reference(t, true, out);                    \
-	}
-
-#define DEFINE_DORA(name, out)                                                          \
-	static void dora_##name(void *dst, const double *v, size_t n, double magnitude) \
-	{                                                                               \
-		dora_reference(dst, v, n, magnitude, out);                              \
-	}
-
-DEFINE_LORA(f16, DTYPE_F16)
-DEFINE_LORA(bf16, DTYPE_BF16)
-DEFINE_LORA(f32, DTYPE_F32)
-DEFINE_LORA(f64, DTYPE_F64)
-DEFINE_DORA(f16, DTYPE_F16)
-DEFINE_DORA(bf16, DTYPE_BF16)
-DEFINE_DORA(f32, DTYPE_F32)
+#include "kernel/lora_table.h"
 
 void lora_init(struct lora_dsp *dsp)
 {
-	*dsp = (struct lora_dsp){
-	    .merge = {{lora_f16, lora_bf16, lora_f32, lora_f64},
-		{lora_again_f16, lora_again_bf16, lora_again_f32, lora_again_f64}},
-	    .dora = {dora_f16, dora_bf16, dora_f32},
-	};
+	lora_install(dsp);
 }
