@@ -109,58 +109,48 @@ static struct adapted_term term_of_expert(const struct layer *l, uint64_t expert
 	return t;
 }
 
-/* Adds terms to a tensor of as many matrices. */
-static int add_terms(const struct layer *l, struct place *place, struct adapted_term *terms, struct gptqfs_error *err)
+static bool can_add(const struct layer *l, const struct place *place, int ndim, uint64_t rows)
 {
-	const struct pair *p = l->pair;
-	const struct adapted_layer layer = {
-	    terms, (struct source_file *)&p->adapter->file, p->a->t.bytes + p->b->t.bytes};
+	const struct tensor *t = place ? place->t : NULL;
 
-	return adapted_add(&l->places->c->arena, place->t, &layer) ? err_memory(err) : 0;
-}
-
-static bool can_add(const struct place *place, int ndim, uint64_t rows, uint64_t columns)
-{
-	const struct tensor *t = place ? place->t : NULL, *base = t ? tensor_base(t) : NULL;
-
-	return t && t->ndim == ndim && tensor_is_float(t) && columns <= ADAPTED_COLUMNS_MAX &&
-	       (base->origin == TENSOR_STORED || base->origin == TENSOR_ENCODED) && t->shape[ndim - 2] == rows &&
-	       t->shape[ndim - 1] == columns && !(t->origin == TENSOR_ADAPTED && t->adapted->magnitude);
+	return t && t->ndim == ndim && !pair_obstacle(l->pair, t) && t->shape[ndim - 2] == rows &&
+	       t->shape[ndim - 1] == l->pair->in;
 }
 
 /* Rows [row0, row0 + rows) of the product on one part of each expert. */
 static int add_parts(const struct layer *l, const char *part, uint64_t row0, uint64_t rows, struct gptqfs_error *err)
 {
-	struct adapted_term *terms = arena_alloc(&l->places->c->arena, l->experts, sizeof(*terms));
+	const uint64_t out = l->pair->out;
 	int rc = 0;
 
-	if (!terms)
-		return err_memory(err);
 	for (uint64_t e = 0; rc == 0 && e < l->experts; e++) {
-		struct place *place = find_expert(l, e, part);
+		const struct place *place = find_expert(l, e, part);
+		const struct pair_term x = {
+		    term_of_expert(l, e, row0), pair_share(l->pair, e * out + row0, rows, l->experts * out)};
 
-		terms[e] = term_of_expert(l, e, row0);
-		if (!can_add(place, 2, rows, l->pair->in))
+		if (!can_add(l, place, 2, rows))
 			rc = refuse_layer(l, "has experts of several shapes, or of a format that nothing is added to",
 			    err);
 		else
-			rc = add_terms(l, place, &terms[e], err);
+			rc = pair_add_term(l->pair, l->places, place->t, &x, err);
 	}
 	return rc;
 }
 
 static int add_stack(const struct layer *l, const char *part, struct gptqfs_error *err)
 {
-	struct adapted_term *terms = arena_alloc(&l->places->c->arena, l->experts, sizeof(*terms));
-	struct place *place = find_stack(l, part);
+	struct arena *arena = &l->places->c->arena;
+	const struct place *place = find_stack(l, part);
+	const struct adapted_layer layer = {arena_alloc(arena, l->experts, sizeof(*layer.terms)),
+	    (struct source_file *)&l->pair->adapter->file, pair_share(l->pair, 0, 1, 1)};
 
-	if (!terms)
+	if (!layer.terms)
 		return err_memory(err);
-	if (!can_add(place, 3, l->pair->out, l->pair->in) || place->t->shape[0] != l->experts)
+	if (!can_add(l, place, 3, l->pair->out) || place->t->shape[0] != l->experts)
 		return refuse_layer(l, "has no stack that the product fits", err);
 	for (uint64_t e = 0; e < l->experts; e++)
-		terms[e] = term_of_expert(l, e, 0);
-	return add_terms(l, place, terms, err);
+		layer.terms[e] = term_of_expert(l, e, 0);
+	return adapted_add(arena, place->t, &layer) ? err_memory(err) : 0;
 }
 
 static int scale_layer(struct layer *l, const char *stack, struct gptqfs_error *err)

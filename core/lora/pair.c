@@ -138,9 +138,17 @@ int pair_read(struct pair *p, const struct adapter *a, struct lora_entry *first,
 
 /* ---- one matrix ---- */
 
-static uint64_t bytes_of_pair(const struct pair *p)
+/* What ends before row `row`. */
+static uint64_t bytes_before(const struct pair *p, uint64_t row, uint64_t all)
 {
-	return p->a->t.bytes + p->b->t.bytes + (p->magnitude ? p->magnitude->t.bytes : 0);
+	const uint64_t bytes = p->a->t.bytes + p->b->t.bytes + (p->magnitude ? p->magnitude->t.bytes : 0);
+
+	return bytes / all * row + bytes % all * row / all;
+}
+
+uint64_t pair_share(const struct pair *p, uint64_t first, uint64_t count, uint64_t all)
+{
+	return bytes_before(p, first + count, all) - bytes_before(p, first, all);
 }
 
 /* True if the weight is kept as [in_features, out_features], or is an embedding. */
@@ -156,8 +164,7 @@ static bool is_turned(const struct pair *p, const struct places *places, const s
 	    (struct linear){p->module, (int64_t)p->in, (int64_t)p->out});
 }
 
-/* Why nothing can be added to this tensor, or NULL. */
-static const char *obstacle(const struct pair *p, const struct tensor *t)
+const char *pair_obstacle(const struct pair *p, const struct tensor *t)
 {
 	const struct tensor *base = tensor_base(t);
 
@@ -179,17 +186,16 @@ static int refuse_shape(const struct pair *p, const struct tensor *t, struct gpt
 	    (ull)p->out, (ull)p->in, t->name, (ull)t->shape[0], (ull)t->shape[1]);
 }
 
-/* One layer of a single term. */
-static int add_term(const struct pair *p, struct places *places, struct tensor *t, struct adapted_term term,
+int pair_add_term(const struct pair *p, struct places *places, struct tensor *t, const struct pair_term *term,
     struct gptqfs_error *err)
 {
 	struct arena *arena = &places->c->arena;
 	struct adapted_layer layer = {
-	    arena_alloc(arena, 1, sizeof(term)), (struct source_file *)&p->adapter->file, bytes_of_pair(p)};
+	    arena_alloc(arena, 1, sizeof(*layer.terms)), (struct source_file *)&p->adapter->file, term->bytes};
 
 	if (!layer.terms)
 		return err_memory(err);
-	*layer.terms = term;
+	*layer.terms = term->term;
 	return adapted_add(arena, t, &layer) ? err_memory(err) : 0;
 }
 
@@ -217,8 +223,10 @@ static int add_matrix(const struct pair *p, struct places *places, struct tensor
     struct gptqfs_error *err)
 {
 	const bool turned = row0 == 0 && is_turned(p, places, t);
-	struct adapted_term term = {.l = turned ? p->fa : p->fb, .r = turned ? p->fb : p->fa, .scale = p->scale};
-	const char *reason = t->ndim == 2 ? obstacle(p, t) : "it is no matrix";
+	const uint64_t all = turned ? p->in : p->out, rows = t->ndim == 2 ? t->shape[0] : 0;
+	struct pair_term x = {{.l = turned ? p->fa : p->fb, .r = turned ? p->fb : p->fa, p->rank, p->scale},
+	    pair_share(p, row0, rows, all)};
+	const char *reason = t->ndim == 2 ? pair_obstacle(p, t) : "it is no matrix";
 	int rc;
 
 	if (reason)
@@ -227,9 +235,8 @@ static int add_matrix(const struct pair *p, struct places *places, struct tensor
 		return adapter_refuse(p->adapter, p->magnitude, err,
 		    "%.200s of the model is kept as [in_features, out_features], where DoRA's norm runs down columns",
 		    t->name);
-	term.rank = p->rank;
-	term.l.data += row0 * term.l.across * dtype_bytes(term.l.dtype);
-	rc = add_term(p, places, t, term, err);
+	x.term.l.data += row0 * x.term.l.across * dtype_bytes(x.term.l.dtype);
+	rc = pair_add_term(p, places, t, &x, err);
 	return rc ? rc : add_magnitude(p, places, t, row0, err);
 }
 
@@ -265,8 +272,7 @@ int pair_add(const struct pair *p, struct places *places, struct tensor *t, stru
 int pair_add_bias(const struct pair *p, struct places *places, struct gptqfs_error *err)
 {
 	struct place *place = places_find(places, p->module, "bias");
-	struct adapted_term term = {.rank = 1, .scale = p->scale};
-	struct adapted_layer layer = {NULL, (struct source_file *)&p->adapter->file, p->bias->t.bytes};
+	struct pair_term x = {{.rank = 1, .scale = p->scale}, p->bias->t.bytes};
 
 	if (!place)
 		return adapter_refuse(p->adapter, p->bias, err,
@@ -278,11 +284,7 @@ int pair_add_bias(const struct pair *p, struct places *places, struct gptqfs_err
 	    !tensor_elements(place->t) || place->t->shape[0] > ADAPTED_COLUMNS_MAX)
 		return adapter_refuse(p->adapter, p->bias, err, "%.200s of the model is no bias of its own",
 		    place->t->name);
-	term.r = (struct lora_factor){
+	x.term.r = (struct lora_factor){
 	    .data = p->adapter->file.map + p->bias->t.begin, .dtype = p->bias->t.dtype, .across = 1, .along = 1};
-	layer.terms = arena_alloc(&places->c->arena, 1, sizeof(term));
-	if (!layer.terms)
-		return err_memory(err);
-	*layer.terms = term;
-	return adapted_add(&places->c->arena, place->t, &layer) ? err_memory(err) : 0;
+	return pair_add_term(p, places, place->t, &x, err);
 }

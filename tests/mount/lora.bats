@@ -71,11 +71,21 @@ merge() {
 @test "two adapters, in their order" { merge tiny-llama-4b-g32-asym+llama-r8@0.5+llama-r16-bf16@-2; }
 @test "two adapters, one of them on the embedding" { merge tiny-llama-4b-g32-asym+llama-embed+llama-r8; }
 
+# The bytes of an adapter's tensors count once, whatever number of tensors of the model they go to.
+counts_once() {
+	local file=$1/adapter_model.safetensors base header
+
+	base=$(jq .source_bytes "$mnt/info.json")
+	header=$(od -An -tu8 -N8 "$file")
+	[[ $(jq .source_bytes "$mnt.merged/info.json") = $((base + $(stat -c %s "$file") - 8 - header)) ]]
+}
+
 # merge_family DIRECTORY [matrices]: a made adapter on all matrices, and on all stacks of experts, of a model.
 merge_family() {
 	mount_model "$1" "$mnt"
 	python3 -S "$TESTS/tools/adapter.py" make "$mnt/fp32" "$BATS_TEST_TMPDIR/made" ${2+"$2"}
 	mount_model -o "lora=$BATS_TEST_TMPDIR/made" "$1" "$mnt.merged"
+	counts_once "$BATS_TEST_TMPDIR/made"
 	python3 -S "$TESTS/tools/adapter.py" check "$mnt/fp32" "$mnt.merged/fp32" "$mnt.merged/fp16" "$BATS_TEST_TMPDIR/made"
 }
 
@@ -118,6 +128,14 @@ END
 	[[ $output = *"transposed or in turns"* ]] || fail "$output"
 	unmount "$mnt"
 	merge_family "$source" matrices
+}
+
+@test "the parts of a joined module share the bytes of its factors" {
+	find_model tiny-phi3-4b-g32
+	adapters phi3-fused
+	mount_model "$source" "$mnt"
+	mount_model "${options[@]}" "$source" "$mnt.merged"
+	counts_once "$adapter"
 }
 
 @test "no combination is forgotten here" {
