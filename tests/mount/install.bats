@@ -287,3 +287,27 @@ END
 		cmp "$mnt-2/fp16/tokenizer.json" "$model/tokenizer.json"
 		umount "$mnt" "$mnt-2"'
 }
+
+@test "/etc/fstab: a comma in the path of an adapter" {
+	need_namespace
+	[[ /sbin -ef /usr/sbin ]] || skip "needs /sbin to be /usr/sbin"
+	copy_model tiny-qwen2-4b-g64-asym
+	adapter="$BATS_TEST_TMPDIR/an, adapter"
+	cp -r "$TESTS/data/lora/adapters/qwen2-tied-head" "$adapter"
+	mkdir "$mnt" "$mnt-2"
+	option="lora=${adapter//,/\\,}:0.5,view=fp16"
+	cat >"$BATS_TEST_TMPDIR/fstab" <<END
+$model $mnt fuse.gptqfs ${option// /\\040} 0 0
+$model $mnt-2 gptqfs ro,noauto,${option// /\\040} 0 0
+END
+	mount_model -o "$option" "$model" "$mnt"
+	cp "$mnt/model.safetensors" "$BATS_TEST_TMPDIR/expected"
+	unmount "$mnt"
+	run in_namespace '
+		mount -a -t fuse.gptqfs
+		mount "$mnt-2"
+		cmp "$mnt/model.safetensors" "$1/expected"
+		cmp "$mnt-2/model.safetensors" "$1/expected"
+		umount "$mnt" "$mnt-2"'
+	[[ $status = 0 ]] || fail "$output"
+}
