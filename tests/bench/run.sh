@@ -472,6 +472,7 @@ bench_lora() {
 		python3 -S "$here/make_adapter.py" "$LARGE" $rank "$work/adapter-$rank"
 		add "lora=, rank $rank" gptqfs "$LARGE" $F warm "$G -o lora=$work/adapter-$rank" "-l $LIMIT"
 	done
+	add "lora=, rank 16, 2 readers" gptqfs "$LARGE" $F warm "$G -o lora=$work/adapter-16" "-t 2 -l $LIMIT"
 	speeds "LoRA: first sequential read of $(gb "$LIMIT") of fp16; base: null" "$ROUNDS"
 	for rank in 0 64; do
 		start=$(date +%s%N)
