@@ -78,6 +78,7 @@ struct gptqfs_options {
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
 	const char *gguf_kv;  /* a GGUF file whose tokenizer the GGUF file gets instead of the model's, or NULL */
 	bool gguf_q2;         /* store 2-bit weights as Q2_0 in the GGUF file, which only recent programs read */
+	uint64_t shard_bytes; /* most bytes of weights in a file that holds several tensors; 0 for 5 GB */
 	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for that of the source */
 	gid_t gid;            /* group shown; (gid_t)-1 for that of the source */
 	/* Permission bits to clear from 0444 (directories: 0555) everywhere; (mode_t)-1 for those of the source. */

@@ -49,6 +49,7 @@ struct gptqfs {
 	gid_t gid;
 	mode_t umask;
 	bool blobs, gguf_q2;
+	uint64_t shard_bytes;
 	struct gguf_kv kv; /* without keys unless one was given */
 };
 
@@ -215,6 +216,7 @@ static int join_lists(struct gptqfs *m, struct gptqfs_error *err)
 		return err_memory(err);
 	m->plan = (struct plan){
 	    .gguf_q2 = m->gguf_q2,
+	    .shard_bytes = m->shard_bytes,
 	    .gguf_kv = m->kv.keys ? &m->kv : NULL,
 	    .c = &m->checkpoint,
 	    .tensors = &m->tensors,
@@ -343,6 +345,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->umask = options->umask;
 	m->blobs = options->blobs;
 	m->gguf_q2 = options->gguf_q2;
+	m->shard_bytes = options->shard_bytes;
 	rc = open_all(m, dir, options, err);
 	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)
 		rc = err_set(err, -EBADMSG,

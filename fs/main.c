@@ -13,14 +13,17 @@
 
 #include "command.h"
 #include "daemon.h"
+#include "entries.h"
 #include "exit.h"
 #include "export.h"
 #include "licenses.h"
 #include "log.h"
+#include "look.h"
 #include "model.h"
 #include "mountpoint.h"
 #include "ops.h"
 #include "options.h"
+#include "progress.h"
 #include "serve.h"
 #include "signals.h"
 #include "status.h"
@@ -35,6 +38,32 @@ struct outcome {
 	} then;
 };
 
+static uint64_t bytes_served(const void *ctx)
+{
+	struct gptqfs_counters counters;
+
+	gptqfs_counters(ctx, &counters);
+	return counters.bytes_served;
+}
+
+static int write_hashes(const struct options *o, struct gptqfs *model, FILE *out, struct gptqfs_error *err)
+{
+	struct progress_task task = {.doing = "hashed", .done = bytes_served, .ctx = model};
+	struct progress *progress = NULL;
+	struct entries entries;
+	int rc;
+
+	if (entries_list(&entries, model) == 0) {
+		/* Beside weights there are only small files. */
+		task.total = entries.bytes;
+		progress = progress_start(&task, o->quiet);
+	}
+	entries_free(&entries);
+	rc = gptqfs_hashes(model, out, err);
+	progress_stop(progress);
+	return rc;
+}
+
 static enum exit_code check_model(struct options *o, struct gptqfs *model)
 {
 	FILE *out = o->quiet ? fopen("/dev/null", "we") : stdout;
@@ -45,7 +74,7 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 		log_line("/dev/null: %s", strerror(errno));
 		return EXIT_SERVE;
 	}
-	rc = o->sha256 ? gptqfs_hashes(model, out, &err) : gptqfs_check(model, o->json, out, &err);
+	rc = o->sha256 ? write_hashes(o, model, out, &err) : gptqfs_check(model, o->json, out, &err);
 	if (rc)
 		log_line("%s", err.text);
 	if (out != stdout)
@@ -53,40 +82,44 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 	return rc ? model_exit_code(rc) : EXIT_OK;
 }
 
-static enum exit_code check(struct options *o)
+/* Without -o view=, exports the view of which --sha256 tells the hashes. */
+static int export(struct options *o, struct gptqfs *model)
 {
-	struct gptqfs *model;
-	enum exit_code code;
-
-	if (o->sha256 && !o->view)
-		o->model.view = "fp16";
-	code = model_open(o, &model);
-	if (code == EXIT_OK)
-		code = check_model(o, model);
-	gptqfs_close(model);
-	return code;
-}
-
-static int export(struct options *o)
-{
-	struct export_request request = {
-	    .view = o->view ? o->view : "fp16",
+	const struct export_request request = {
+	    .model = model,
+	    .view = o->model.view,
 	    .dir = o->export_dir,
 	    .threads = o->jobs,
 	    .force = o->force,
 	    .verify = o->verify,
 	    .quiet = o->quiet,
 	};
+
+	return o->writes_tar ? look_tar(model, o->jobs, o->quiet) : export_run(&request);
+}
+
+/* What needs a model and no mount. */
+static int read_model(struct options *o)
+{
+	struct gptqfs *model;
 	int code;
 
-	o->model.view = request.view;
-	o->model.ahead = 1;
-	code = model_open(o, &request.model);
+	if ((o->sha256 || o->export_dir) && !o->view)
+		o->model.view = "fp16";
+	code = model_open(o, &model);
+	if (code == EXIT_OK && (o->export_dir || o->cat))
+		gptqfs_accel_start(model);
 	if (code != EXIT_OK)
 		return code;
-	gptqfs_accel_start(request.model);
-	code = export_run(&request);
-	gptqfs_close(request.model);
+	if (o->check)
+		code = check_model(o, model);
+	else if (o->export_dir)
+		code = export(o, model);
+	else if (o->cat)
+		code = look_cat(model, o->cat, o->jobs);
+	else
+		code = look_list(model, o->ls);
+	gptqfs_close(model);
 	return code;
 }
 
@@ -273,10 +306,8 @@ static struct outcome obey(struct options *o)
 		print_about(o);
 	else if (o->unmount)
 		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
-	else if (o->check)
-		return (struct outcome){check(o), CLEAN_UP};
-	else if (o->export_dir)
-		return (struct outcome){export(o), CLEAN_UP};
+	else if (o->check || o->export_dir || o->cat || o->ls)
+		return (struct outcome){read_model(o), CLEAN_UP};
 	else
 		return mount_and_serve(o);
 	return (struct outcome){EXIT_OK, CLEAN_UP};

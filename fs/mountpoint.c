@@ -153,6 +153,8 @@ void mountpoint_explain(const char *path)
 		    "user_allow_other in /etc/fuse.conf");
 	else
 		log_line("mounting needs CAP_SYS_ADMIN (in a container: --cap-add SYS_ADMIN)");
+	log_line(
+	    "where nothing can be mounted, write a view to a directory: gptqfs --export=DIR [-o view=NAME] MODEL_DIR");
 }
 
 int mountpoint_wait(const char *path, dev_t *dev)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "loop.h"
@@ -54,12 +55,16 @@ static const struct option table[] = {
 	NULL},
     {"--blobs", "with --check: compare the blobs of a Hugging Face cache entry with their names", NULL, OF(blobs),
 	false, NULL},
-    {"--export=DIR", "write the view -o view=NAME (fp16) to DIR as ordinary files; mount nothing", "%s", OF(export_dir),
-	false, NULL},
+    {"--export=DIR", "write the view -o view=NAME (fp16) to DIR, or to standard output as a tar for -", "%s",
+	OF(export_dir), false, NULL},
     {"--force", "with --export: also into a DIR that holds files, replacing those of the same name", NULL, OF(force),
 	false, NULL},
     {"--verify", "with --export: read everything back and compare it", NULL, OF(verify), false, NULL},
-    {"-j N", "threads of --export (one per CPU, at most 12)", "%u", OF(jobs), false, NULL},
+    {"--cat=PATH", "write one file of the tree (fp16/config.json) to standard output; mount nothing", "%s", OF(cat),
+	false, NULL},
+    {"--ls", "list the root of the tree; mount nothing", NULL, OF(list_root), false, NULL},
+    {"--ls=PATH", "list a directory of it", "%s", OF(ls), false, NULL},
+    {"-j N", "threads of --export and --cat (one per CPU, at most 12)", "%u", OF(jobs), false, NULL},
     {"-f", "stay in the foreground", NULL, 0, true, NULL},
     {"-d, -o debug", "debugging output of libfuse (implies -f)", NULL, 0, true, NULL},
     {"-s", "serve with one thread", NULL, 0, true, NULL},
@@ -73,6 +78,8 @@ static const struct option table[] = {
 	"%s", OF(lora_tokenizer), false, "adapter base"},
     {"-o dtype=NAME", "type of the files of tensors/: fp16, bf16, fp32 (fp16)", "%s", OF(dtype), false,
 	"fp16 bf16 fp32"},
+    {"-o shard=SIZE", "most bytes of weights in a file that holds several tensors (5 GB)", "%s", OF(shard), false,
+	NULL},
     {"-o cache=SIZE", "budget of the second-level cache (" NUMBER(GPTQFS_CACHE_DEFAULT_MIB) "m); k, m, g", "%s",
 	OF(cache), false, NULL},
     {"-o accel=WHAT", "decode by none (CPU only), cuda, auto, or /path/to/plugin.so", "%s", OF(accel), false,
@@ -375,7 +382,7 @@ static int check_additions(const struct options *o)
 	    {"--blobs", "--check", o->blobs, o->check},
 	    {"--force", "--export=DIR", o->force, o->export_dir},
 	    {"--verify", "--export=DIR", o->verify, o->export_dir},
-	    {"-j", "--export=DIR", o->jobs, o->export_dir},
+	    {"-j", "--export=DIR", o->jobs, o->export_dir || o->cat},
 	};
 
 	for (size_t i = 0; i < sizeof(additions) / sizeof(*additions); i++)
@@ -387,34 +394,43 @@ static int check_additions(const struct options *o)
 	return 0;
 }
 
-/* Returns the mode of the command line, whose word is NULL for a mount. */
-static struct mode find_mode(const struct options *o)
+/* Sets *out to the mode of the command line, whose word is NULL for a mount. Returns 0, or -EINVAL after a message. */
+static int find_mode(const struct options *o, struct mode *out)
 {
 	const struct mode modes[] = {
 	    {"-u", "-u MOUNTPOINT", o->unmount, false, true},
 	    {"--check", "--check [--json] MODEL_DIR", o->check, true, false},
 	    {"--export", "--export=DIR [-o view=NAME] MODEL_DIR", o->export_dir, true, false},
+	    {"--cat", "--cat=PATH MODEL_DIR", o->cat, true, false},
+	    {"--ls", "--ls[=PATH] MODEL_DIR", o->ls, true, false},
 	};
 
-	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+	*out = (struct mode){NULL, "[options] MODEL_DIR MOUNTPOINT", true, true, true};
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		if (modes[i].chosen && out->word) {
+			log_line("%s and %s exclude each other; usage: gptqfs %s", out->word, modes[i].word,
+			    out->usage);
+			return -EINVAL;
+		}
 		if (modes[i].chosen)
-			return modes[i];
-	return (struct mode){NULL, "[options] MODEL_DIR MOUNTPOINT", true, true, true};
+			*out = modes[i];
+	}
+	return 0;
 }
 
 /* Checks for missing or surplus arguments. */
 static int check_arguments(const struct options *o)
 {
-	const struct mode mode = find_mode(o);
+	struct mode mode;
 
-	if (o->unmount && (!o->mountpoint || o->check || o->export_dir || o->command))
+	if (find_mode(o, &mode))
+		return -EINVAL;
+	if (o->unmount && (!o->mountpoint || o->command))
 		log_line("-u takes a mountpoint and nothing else; usage: gptqfs -u MOUNTPOINT");
 	else if (o->unmount)
 		return 0;
 	else if (check_additions(o))
 		return -EINVAL;
-	else if (o->check && o->export_dir)
-		log_line("--check and --export exclude each other; usage: gptqfs %s", mode.usage);
 	else if (!o->source && mode.has_source)
 		log_line("no model given; usage: gptqfs %s (see gptqfs --help)", mode.usage);
 	else if (mode.has_mountpoint && !o->mountpoint)
@@ -437,6 +453,10 @@ static int check_values(const struct options *o)
 	else if (o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") != 0 &&
 		 strcmp(o->lora_tokenizer, "adapter") != 0)
 		log_line("lora_tokenizer=%s: expected adapter or base", o->lora_tokenizer);
+	else if (o->writes_tar && (o->force || o->verify))
+		log_line("%s goes with a directory, not with --export=-", o->force ? "--force" : "--verify");
+	else if (o->writes_tar && isatty(STDOUT_FILENO))
+		log_line("--export=- writes a tar archive, which is not for a terminal; redirect it");
 	else if (o->jobs > JOBS_MAX)
 		log_line("-j %u: expected at most %d", o->jobs, JOBS_MAX);
 	else if (o->readahead > 1u << 20)
@@ -470,6 +490,7 @@ int options_parse(struct options *o, int argc, char **argv)
 {
 	const bool helper = mount_helper_is(argv[0]);
 	const int command = helper ? 0 : options_find_command(argc, argv);
+	size_t shard = 0;
 
 	*o = (struct options){
 	    .model = GPTQFS_OPTIONS,
@@ -483,6 +504,11 @@ int options_parse(struct options *o, int argc, char **argv)
 		return -EINVAL;
 	if (parse_own_words(o) || parse_fuse_words(o))
 		return -EINVAL;
+	if (o->list_root && !o->ls && !(o->ls = strdup(""))) {
+		log_line("out of memory");
+		return -EINVAL;
+	}
+	o->writes_tar = o->export_dir && strcmp(o->export_dir, "-") == 0;
 	o->model.view = o->view;
 	o->model.lora = (const char *const *)o->lora;
 	o->model.loras = o->loras;
@@ -497,9 +523,14 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.ahead = o->reader_threads;
 	if (o->model.umask != (mode_t)-1)
 		o->model.umask &= 0777;
-	if (read_size("cache", o->cache, &o->model.cache_bytes) ||
+	if (read_size("cache", o->cache, &o->model.cache_bytes) || read_size("shard", o->shard, &shard) ||
 	    read_size("cuda_mem", o->cuda_mem, &o->model.accel_memory))
 		return -EINVAL;
+	if (o->shard && !shard) {
+		log_line("shard=%s: expected a size such as 500m or 5g", o->shard);
+		return -EINVAL;
+	}
+	o->model.shard_bytes = shard;
 	if (o->help || o->version || o->licenses)
 		return 0;
 	return check_arguments(o) ? -EINVAL : check_values(o);
@@ -514,11 +545,14 @@ void options_free(struct options *o)
 	free(o->lora);
 	free(o->view);
 	free(o->export_dir);
+	free(o->cat);
+	free(o->ls);
 	free(o->loras);
 	free(o->lora_tokenizer);
 	free(o->dtype);
 	free(o->cpu);
 	free(o->cache);
+	free(o->shard);
 	free(o->accel);
 	free(o->cuda_mem);
 	free((char *)o->model.zeros);
@@ -552,6 +586,7 @@ void options_help(FILE *out)
 	    "                                                 read and validate everything, mount nothing\n"
 	    "       gptqfs --export=DIR [-o view=NAME] MODEL_DIR\n"
 	    "                                                 write a view to a directory, mount nothing\n"
+	    "       gptqfs --cat=PATH | --ls[=PATH] MODEL_DIR  one file, or a list of them; mount nothing\n"
 	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
 	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache (models--org--name), or\n"

@@ -14,8 +14,10 @@ struct options {
 	struct gptqfs_options model;
 	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
-	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *accel, *cuda_mem;
+	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *shard, *accel, *cuda_mem;
 	char *export_dir;   /* of --export, or NULL */
+	char *cat, *ls;     /* paths in the tree, or NULL */
+	bool writes_tar;    /* export_dir is "-" */
 	unsigned jobs;      /* 0 for the default */
 	char **lora;        /* [model.lora_count] */
 	unsigned readahead; /* KiB */
@@ -23,7 +25,7 @@ struct options {
 	int direct_io;
 	int noxattr;
 	int follow_symlinks, gguf_q2;
-	int help, version, licenses, check, json, sha256, blobs, quiet, unmount, force, verify;
+	int help, version, licenses, check, json, sha256, blobs, quiet, unmount, force, verify, list_root;
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */

@@ -199,10 +199,10 @@ void progress_stop(struct progress *p)
 	pthread_cond_signal(&p->wake);
 	pthread_mutex_unlock(&p->lock);
 	pthread_join(p->thread, NULL);
-	if (p->drawn) {
-		draw_bar(p, p->task.done(p->task.ctx));
+	if (p->drawn || p->tenth)
+		show(p);
+	if (p->drawn)
 		fputs("\n", stderr);
-	}
 	pthread_cond_destroy(&p->wake);
 	pthread_mutex_destroy(&p->lock);
 	free(p);

@@ -24,7 +24,7 @@ struct progress_task {
  */
 struct progress *progress_start(const struct progress_task *task, bool quiet);
 
-/* Stops, leaving the last state on a line of its own, or nothing if the task was short. NULL is allowed. */
+/* Stops, and shows the last state if any was shown. NULL is allowed. */
 void progress_stop(struct progress *p);
 
 #endif

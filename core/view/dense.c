@@ -55,6 +55,7 @@ static int view_dense_add_weights(const struct directory *d)
 	    .dir = d->dir,
 	    .stem = view_weights_stem(d->p),
 	    .like = &d->p->weights,
+	    .shard_bytes = d->p->shard_bytes,
 	    .tensors = d,
 	    .count = d->tensors->count,
 	    .shown = shown,

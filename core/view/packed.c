@@ -50,6 +50,7 @@ static int view_packed_add_weights(const struct plan *p, uint32_t dir)
 	    .dir = dir,
 	    .stem = view_weights_stem(p),
 	    .like = &p->weights,
+	    .shard_bytes = p->shard_bytes,
 	    .tensors = d,
 	    .count = d->packed.count,
 	    .parameters = d->ops->parameters(&d->packed),

@@ -33,6 +33,7 @@ struct plan {
 	struct view_state *states;     /* of all views, in the order of their table */
 	bool gguf_q2;                  /* see struct gptqfs_options */
 	const struct gguf_kv *gguf_kv; /* likewise; or NULL */
+	uint64_t shard_bytes;          /* likewise */
 	enum dtype dtype;              /* for views without a type of their own */
 	struct stat weights;           /* attributes shown for computed files */
 };

@@ -317,7 +317,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	mkdir "$mnt"
 	run -4 --separate-stderr unshare -m bash -c 'mount -t tmpfs -o dev none /dev && mknod -m 666 /dev/null c 1 3 &&
 		exec "$@"' bash "$GPTQFS" "$model" "$mnt"
-	[[ -z $output && $stderr = *"there is no /dev/fuse"*"modprobe fuse"* ]]
+	[[ -z $output && $stderr = *"there is no /dev/fuse"*"modprobe fuse"*"gptqfs --export=DIR"* ]]
 }
 
 @test "exit 4: a /dev/fuse that cannot be opened" {
@@ -326,7 +326,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	mkdir "$mnt"
 	run -4 --separate-stderr unshare -m bash -c 'mount -t tmpfs -o nodev none /mnt && mknod /mnt/fuse c 10 229 &&
 		mount --bind /mnt/fuse /dev/fuse && exec "$@"' bash "$GPTQFS" "$model" "$mnt"
-	[[ -z $output && $stderr = *"/dev/fuse: "* ]]
+	[[ -z $output && $stderr = *"/dev/fuse: "*"gptqfs --export=DIR"* ]]
 }
 
 @test "exit 4: a stale mountpoint, with the command that clears it" {

@@ -400,3 +400,102 @@ with_small() {
 	run -0 script -qefc "'$GPTQFS' --export='$out' '$source'" /dev/null
 	[[ $output = *$'\r['*#*.*']'*"%"* ]] || fail "$output"
 }
+
+@test "--check --sha256 has the same progress, on stderr" {
+	make_long
+	run -0 --separate-stderr "$GPTQFS" --check --sha256 "$source"
+	[[ $stderr =~ hashed\ .*B\ of\ 6.*MB,\ [0-9]+\ % ]] || fail "$stderr"
+	jq -e 'length == 12' <<<"$output"
+	run -0 --separate-stderr "$GPTQFS" -q --check --sha256 "$source"
+	[[ -z $output && -z $stderr ]]
+}
+
+# ---- to standard output ----
+
+@test "--export=- is a tar of the view, the same each time, with config.json last" {
+	for view in fp16 tensors fused/bf16; do
+		rm -rf "$out" "$out-tar"
+		mkdir "$out-tar"
+		export_view $view "$out"
+		"$GPTQFS" -q --export=- -o view=$view "$source" >"$BATS_TEST_TMPDIR/1.tar"
+		"$GPTQFS" -q --export=- -o view=$view -j 5 "$source" | cmp - "$BATS_TEST_TMPDIR/1.tar"
+		tar -xf "$BATS_TEST_TMPDIR/1.tar" -C "$out-tar"
+		diff -r "$out" "$out-tar"
+		(($(stat -c %s "$BATS_TEST_TMPDIR/1.tar") % 10240 == 0))
+	done
+	[[ $(tar -tf "$BATS_TEST_TMPDIR/1.tar" | tail -1) = config.json ]]
+	python3 - "$BATS_TEST_TMPDIR/1.tar" <<'END'
+import sys, tarfile
+t = tarfile.open(sys.argv[1])
+for m in t:
+    assert m.uid == m.gid == 0 and m.mode == 0o644 and m.mtime > 1e9, m.get_info()
+END
+}
+
+@test "--export=-: names of more than 100 bytes, and files of more than 8 GiB" {
+	copy_model tiny-llama-4b-g32-shard
+	name=$(printf 'n%.0s' {1..250})
+	mkdir "$model/$name"
+	echo text >"$model/$name/$name.json"
+	mkdir "$out-tar"
+	"$GPTQFS" -q --export=- "$model" | tar -x -C "$out-tar"
+	[[ $(<"$out-tar/$name/$name.json") = text ]]
+	rm -rf "$model"
+	python3 -S "$TESTS/bench/make_model.py" flat --tensors 4 --view-gb 10 --sparse "$model" >/dev/null
+	run -0 --separate-stderr bash -c '"$0" -q --export=- -o shard=20g "$1" | python3 -c "
+import sys, tarfile
+m = tarfile.open(fileobj=sys.stdin.buffer, mode=\"r|\").next()
+print(m.size, m.name)"' "$GPTQFS" "$model"
+	[[ $output = "$("$GPTQFS" --ls=fp16/model.safetensors -o shard=20g "$model" | sed 's/^ *//; s/fp16.//')" && ${output%% *} -gt 8589934592 ]] || fail "$output"
+}
+
+@test "-o shard= splits the weights, in mounts too" {
+	export_view bf16 "$out" -o shard=100k
+	compare_view "$out" BF16
+	[[ $(ls "$out" | grep -c '^model-000[0-9][0-9]-of-000') -gt 3 && -e $out/model.safetensors.index.json ]]
+	mount_model -o shard=100k "$source" "$mnt"
+	diff -r "$mnt/bf16" "$out"
+	compare_views "$mnt"
+	ls "$mnt"/packed/model-00002-of-*
+	for size in 0 x -1; do
+		run -1 "$GPTQFS" --export="$out-2" -o shard=$size "$source"
+		[[ $output = *"shard=$size: expected a size"* ]]
+	done
+}
+
+@test "--export=-: refused for a terminal, with --force, and with a full or closed output" {
+	run -1 script -qefc "'$GPTQFS' --export=- '$source'" /dev/null
+	[[ $output = *"not for a terminal"* ]]
+	run -1 "$GPTQFS" --export=- --force "$source"
+	run -5 bash -c '"$0" -q --export=- "$1" >/dev/full' "$GPTQFS" "$source"
+	[[ $output = *"standard output: No space left"* ]]
+	run -5 bash -c '"$0" --cat=fp16/model.safetensors "$1" >/dev/full' "$GPTQFS" "$source"
+	run -5 bash -c '"$0" --ls "$1" >/dev/full' "$GPTQFS" "$source"
+}
+
+@test "--cat is a file as in a mount, with and without a view" {
+	mount_model "$source" "$mnt"
+	for path in README info.json bf16/model.safetensors tensors/model/norm.npy gguf/README; do
+		"$GPTQFS" --cat=$path "$source" | cmp - "$mnt/$path"
+	done
+	"$GPTQFS" --cat=config.json -o view=fp32 -j 3 "$source" | cmp - "$mnt/fp32/config.json"
+	for path in nothing fp16 fp16/config.json/x ../config.json fp16/../../x; do
+		run -1 --separate-stderr "$GPTQFS" --cat=$path "$source"
+		[[ -z $output && $stderr = "gptqfs: $path: "* ]]
+	done
+	[[ -z $("$GPTQFS" --cat=status "$source") ]]
+}
+
+@test "--ls lists what a mount has" {
+	mount_model "$source" "$mnt"
+	for path in / fp16 tensors/model/layers; do
+		diff <("$GPTQFS" --ls=$path "$source" | awk '{ print $2 }') <(LC_ALL=C ls -p "$mnt/$path")
+	done
+	diff <("$GPTQFS" --ls "$source") <("$GPTQFS" --ls=/ "$source")
+	[[ $("$GPTQFS" --ls=fp16/config.json "$source") =~ ^\ *$(stat -c %s "$mnt/fp16/config.json")\ fp16/config.json$ ]]
+	diff <("$GPTQFS" --ls -o view=bf16 "$source") <("$GPTQFS" --ls=bf16 "$source")
+	run -1 "$GPTQFS" --ls=nothing "$source"
+	[[ $output = *"No such file"*"gptqfs --ls MODEL_DIR lists"* ]]
+	run -1 "$GPTQFS" --ls --cat=README "$source"
+	[[ $output = *"exclude each other"* ]]
+}

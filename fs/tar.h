@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_TAR_H
+#define GPTQFS_TAR_H
+
+#include "entries.h"
+#include "pour.h"
+
+/*
+ * A tree as a tar archive: POSIX ustar, with extended headers for long names and files of 8 GiB and more. The same
+ * model gives the same bytes: everything belongs to root, and times are those of the model.
+ */
+
+struct tar {
+	const struct entries *entries;
+	/* Where it is; zero at the start. */
+	enum entry_turn turn; /* config.json last, as in a directory */
+	size_t next;
+	uint64_t at;      /* in file `next`, if `inside` */
+	bool inside;      /* its header is written */
+	bool ended;       /* so is the end of the archive */
+	uint64_t written; /* bytes of the archive */
+	uint64_t copied;  /* bytes of files */
+};
+
+/* A portion_fn whose ctx is a struct tar. */
+int tar_next(void *ctx, struct portion *out);
+
+#endif
