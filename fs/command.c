@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +54,67 @@ void command_over(const struct command *c)
 	signal(SIGPIPE, SIG_IGN);
 	if (write(c->ends[1], "o", 1) < 0 && errno != EPIPE)
 		log_line("the server cannot be told that the command has ended: %s", strerror(errno));
+}
+
+static const char *temporary_directory(void)
+{
+	static const char *const variables[] = {"XDG_RUNTIME_DIR", "TMPDIR"};
+
+	for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
+		const char *dir = getenv(variables[i]);
+
+		if (dir && *dir && access(dir, W_OK | X_OK) == 0)
+			return dir;
+	}
+	return "/tmp";
+}
+
+char *command_make_mountpoint(void)
+{
+	char *path, *canonical;
+
+	if (asprintf(&path, "%s/gptqfs.XXXXXX", temporary_directory()) < 0)
+		return NULL;
+	canonical = mkdtemp(path) ? realpath(path, NULL) : NULL;
+	free(path);
+	return canonical;
+}
+
+/* Returns a copy of `text` with `path` in place of each {}, or NULL. */
+static char *fill_in(const char *text, const char *path)
+{
+	char *filled = NULL;
+	size_t size;
+	FILE *out = open_memstream(&filled, &size);
+	const char *gap;
+
+	if (!out)
+		return NULL;
+	for (; (gap = strstr(text, "{}")); text = gap + 2)
+		fprintf(out, "%.*s%s", (int)(gap - text), text, path);
+	fputs(text, out);
+	if (fclose(out)) {
+		free(filled);
+		return NULL;
+	}
+	return filled;
+}
+
+int command_tell_mountpoint(struct command *c, const char *path)
+{
+	size_t count = 0;
+	char **argv;
+
+	while (c->argv[count])
+		count++;
+	argv = calloc(count + 1, sizeof(*argv));
+	if (!argv || setenv("GPTQFS_MOUNTPOINT", path, 1) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		if (!(argv[i] = fill_in(c->argv[i], path)))
+			return -ENOMEM;
+	c->argv = argv;
+	return 0;
 }
 
 static int start(const struct command *c, pid_t *pid)

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 
 /*
- * gptqfs MODEL MOUNTPOINT -- COMMAND ARG...: a program that runs while the model is mounted, with the descriptors,
+ * gptqfs MODEL [MOUNTPOINT] -- COMMAND ARG...: a program that runs while the model is mounted, with the descriptors,
  * terminal, signal mask and limits of gptqfs's caller. This process, the launcher, waits and forwards signals; another
  * one serves.
  */
@@ -35,6 +35,18 @@ int command_serve(struct command *c);
  * terminal (Ctrl-C), which the command gets anyway.
  */
 int command_run(struct command *c);
+
+/*
+ * Makes an empty directory for a mount that is only for the command, in $XDG_RUNTIME_DIR, $TMPDIR or /tmp. Returns its
+ * path, which the caller frees, or NULL and sets errno.
+ */
+char *command_make_mountpoint(void);
+
+/*
+ * Tells the command where that mount is: in the variable GPTQFS_MOUNTPOINT, and wherever {} stands in its arguments.
+ * Call it in the launcher, which exits with the command; nothing is freed. Returns 0 or -ENOMEM.
+ */
+int command_tell_mountpoint(struct command *c, const char *path);
 
 /* Tells the server that the mount was detached, or could not be. */
 void command_over(const struct command *c);

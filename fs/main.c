@@ -21,6 +21,7 @@
 #include "look.h"
 #include "model.h"
 #include "mountpoint.h"
+#include "mounts.h"
 #include "ops.h"
 #include "options.h"
 #include "progress.h"
@@ -264,29 +265,50 @@ static enum exit_code check_mountpoint(const struct options *o, char **path)
 	return EXIT_OK;
 }
 
+/* Opens the model and mounts it on *path, a directory of its own if that is NULL. */
+static struct outcome open_and_mount(struct options *o, struct command *command, char **path)
+{
+	struct gptqfs *model = NULL;
+	struct outcome end = {model_open(o, &model), CLEAN_UP};
+
+	if (end.code == EXIT_OK && o->command && command_prepare(command)) {
+		log_line("cannot make a pipe: %s", strerror(errno));
+		end.code = EXIT_SERVE;
+	}
+	/* Signals are blocked by now, so that it will be removed. */
+	if (end.code == EXIT_OK && !*path && !(*path = command_make_mountpoint())) {
+		log_line("cannot make a mountpoint for the command: %s", strerror(errno));
+		end.code = EXIT_MOUNT;
+	}
+	if (end.code == EXIT_OK && !o->fake)
+		end = mount_model(o, model, *path, command);
+	if (end.then != AT_ONCE)
+		gptqfs_close(model);
+	return end;
+}
+
 static struct outcome mount_and_serve(struct options *o)
 {
+	const bool own = !o->mountpoint;
 	struct command command = {.argv = o->command};
-	struct gptqfs *model = NULL;
 	char *path = NULL;
-	struct outcome end = {check_mountpoint(o, &path), CLEAN_UP};
+	struct outcome end = {own ? EXIT_OK : check_mountpoint(o, &path), CLEAN_UP};
 
 	if (o->command)
 		getrlimit(RLIMIT_NOFILE, &command.files);
 	if (end.code == EXIT_OK)
-		end.code = model_open(o, &model);
-	if (end.code == EXIT_OK && o->command && command_prepare(&command)) {
-		log_line("cannot make a pipe: %s", strerror(errno));
-		end.code = EXIT_SERVE;
+		end = open_and_mount(o, &command, &path);
+	if (end.then == RUN_COMMAND && own && command_tell_mountpoint(&command, path)) {
+		log_line("out of memory");
+		end = (struct outcome){EXIT_SERVE, AT_ONCE};
 	}
-	if (end.code == EXIT_OK && !o->fake)
-		end = mount_model(o, model, path, &command);
-	if (end.then == AT_ONCE)
-		return end;
-	gptqfs_close(model);
 	if (end.then == RUN_COMMAND)
 		end = (struct outcome){run_command(&command, path), AT_ONCE};
-	free(path);
+	/* The server does it too, in case that the launcher was killed. */
+	if (own && path)
+		rmdir(path);
+	if (end.then == CLEAN_UP)
+		free(path);
 	return end;
 }
 
@@ -304,6 +326,8 @@ static struct outcome obey(struct options *o)
 		options_help(stdout);
 	else if (o->version || o->licenses)
 		print_about(o);
+	else if (o->list)
+		return (struct outcome){mounts_list(o->json), CLEAN_UP};
 	else if (o->unmount)
 		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
 	else if (o->check || o->export_dir || o->cat || o->ls)

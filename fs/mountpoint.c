@@ -18,27 +18,11 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "mountinfo.h"
 
 bool mountpoint_is_descriptor(const char *path)
 {
 	return strncmp(path, "/dev/fd/", 8) == 0;
-}
-
-/* Decodes blanks, tabs and backslashes, which mountinfo writes as \ooo. Works in place. */
-static void unescape(char *path)
-{
-	char *to = path;
-	unsigned octal;
-
-	for (const char *from = path; *from; to++) {
-		if (*from == '\\' && sscanf(from, "\\%3o", &octal) == 1) {
-			*to = (char)octal;
-			from += 4;
-		} else {
-			*to = *from++;
-		}
-	}
-	*to = 0;
 }
 
 /* The mount at a path. */
@@ -47,37 +31,22 @@ struct mounted {
 	char type[64];
 };
 
-/* Finds the last line of mountinfo for the path, which is the topmost mount. Returns 0, -ENOENT or -errno. */
+/* Finds the last mount of the path, which is the topmost one. Returns 0, -ENOENT or -errno. */
 static int mounted_at(const char *path, struct mounted *out)
 {
-	char *line = NULL;
-	size_t room = 0;
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	unsigned major_number, minor_number;
-	char where[PATH_MAX];
-	int rc = -ENOENT;
+	struct mountinfo m;
+	int rc = mountinfo_open(&m), found = -ENOENT;
 
-	if (!f)
-		return -errno;
-	errno = 0;
-	while (getline(&line, &room, f) > 0) {
-		const char *type = strstr(line, " - ");
-
-		if (sscanf(line, "%*d %*d %u:%u %*s %4095s", &major_number, &minor_number, where) != 3)
-			continue;
-		unescape(where);
-		if (strcmp(where, path) != 0)
-			continue;
-		out->dev = makedev(major_number, minor_number);
-		if (!type || sscanf(type + 3, "%63s", out->type) != 1)
-			out->type[0] = 0;
-		rc = 0;
-	}
-	if (!feof(f)) /* the line may be among those not read */
-		rc = errno ? -errno : -EIO;
-	free(line);
-	fclose(f);
-	return rc;
+	if (rc)
+		return rc;
+	while ((rc = mountinfo_next(&m)) == 1)
+		if (strcmp(m.where, path) == 0) {
+			out->dev = m.dev;
+			memcpy(out->type, m.type, sizeof(out->type));
+			found = 0;
+		}
+	mountinfo_close(&m);
+	return rc < 0 ? rc : found;
 }
 
 static bool is_ours(const struct mounted *m)

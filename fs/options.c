@@ -50,7 +50,7 @@ static const struct option table[] = {
     {"-u, --unmount", "unmount MOUNTPOINT", NULL, OF(unmount), false, NULL},
     {"-q, --quiet", "print nothing but errors", NULL, OF(quiet), false, NULL},
     {"--check", "read and validate everything, print the module table and every warning", NULL, OF(check), false, NULL},
-    {"--json", "with --check: as JSON", NULL, OF(json), false, NULL},
+    {"--json", "with --check or --list: as JSON", NULL, OF(json), false, NULL},
     {"--sha256", "with --check: print the SHA-256 of every tensor of view=NAME (fp16) as JSON", NULL, OF(sha256), false,
 	NULL},
     {"--blobs", "with --check: compare the blobs of a Hugging Face cache entry with their names", NULL, OF(blobs),
@@ -65,6 +65,7 @@ static const struct option table[] = {
     {"--ls", "list the root of the tree; mount nothing", NULL, OF(list_root), false, NULL},
     {"--ls=PATH", "list a directory of it", "%s", OF(ls), false, NULL},
     {"-j N", "threads of --export and --cat (one per CPU, at most 12)", "%u", OF(jobs), false, NULL},
+    {"--list", "list the mounts: model, view, size, server", NULL, OF(list), false, NULL},
     {"-f", "stay in the foreground", NULL, 0, true, NULL},
     {"-d, -o debug", "debugging output of libfuse (implies -f)", NULL, 0, true, NULL},
     {"-s", "serve with one thread", NULL, 0, true, NULL},
@@ -377,7 +378,7 @@ struct addition {
 static int check_additions(const struct options *o)
 {
 	const struct addition additions[] = {
-	    {"--json", "--check", o->json, o->check},
+	    {"--json", "--check", o->json, o->check || o->list},
 	    {"--sha256", "--check", o->sha256, o->check},
 	    {"--blobs", "--check", o->blobs, o->check},
 	    {"--force", "--export=DIR", o->force, o->export_dir},
@@ -399,6 +400,7 @@ static int find_mode(const struct options *o, struct mode *out)
 {
 	const struct mode modes[] = {
 	    {"-u", "-u MOUNTPOINT", o->unmount, false, true},
+	    {"--list", "--list [--json]", o->list, false, false},
 	    {"--check", "--check [--json] MODEL_DIR", o->check, true, false},
 	    {"--export", "--export=DIR [-o view=NAME] MODEL_DIR", o->export_dir, true, false},
 	    {"--cat", "--cat=PATH MODEL_DIR", o->cat, true, false},
@@ -433,10 +435,12 @@ static int check_arguments(const struct options *o)
 		return -EINVAL;
 	else if (!o->source && mode.has_source)
 		log_line("no model given; usage: gptqfs %s (see gptqfs --help)", mode.usage);
-	else if (mode.has_mountpoint && !o->mountpoint)
+	else if (o->source && !mode.has_source)
+		log_line("unexpected argument: %s; usage: gptqfs %s", o->source, mode.usage);
+	else if (mode.has_mountpoint && !o->mountpoint && !o->command)
 		log_line("no mountpoint given; usage: gptqfs %s (see gptqfs --help)", mode.usage);
 	else if (o->command && !*o->command)
-		log_line("no command after --; usage: gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...");
+		log_line("no command after --; usage: gptqfs [options] MODEL_DIR [MOUNTPOINT] -- COMMAND ARG...");
 	else if (!mode.has_mountpoint && o->mountpoint)
 		log_line("%s mounts nothing; usage: gptqfs %s", mode.word, mode.usage);
 	else
@@ -474,7 +478,7 @@ int options_find_command(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		const bool end = strcmp(argv[i], "--") == 0;
 
-		if (end && arguments == 2)
+		if (end && (arguments == 1 || arguments == 2))
 			return i + 1;
 		if (options && (strcmp(argv[i], "-o") == 0 || strcmp(argv[i], "-j") == 0))
 			i++;
@@ -580,13 +584,15 @@ void options_help(FILE *out)
 {
 	fprintf(out,
 	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a quantized model as ordinary model files\n"
-	    "       gptqfs [options] MODEL_DIR MOUNTPOINT -- COMMAND ARG...\n"
-	    "                                                 mount, run the command, unmount; returns its status\n"
+	    "       gptqfs [options] MODEL_DIR [MOUNTPOINT] -- COMMAND ARG...\n"
+	    "                                                 mount, run the command, unmount; returns its status; without\n"
+	    "                                                 MOUNTPOINT, {} in an argument becomes a temporary one\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
 	    "       gptqfs --export=DIR [-o view=NAME] MODEL_DIR\n"
 	    "                                                 write a view to a directory, mount nothing\n"
 	    "       gptqfs --cat=PATH | --ls[=PATH] MODEL_DIR  one file, or a list of them; mount nothing\n"
+	    "       gptqfs --list [--json]                    list the mounts\n"
 	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
 	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache (models--org--name), or\n"

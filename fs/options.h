@@ -25,7 +25,7 @@ struct options {
 	int direct_io;
 	int noxattr;
 	int follow_symlinks, gguf_q2;
-	int help, version, licenses, check, json, sha256, blobs, quiet, unmount, force, verify, list_root;
+	int help, version, licenses, check, json, sha256, blobs, quiet, unmount, force, verify, list_root, list;
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */
@@ -38,8 +38,8 @@ struct options {
 };
 
 /*
- * Returns the index of the first word of the command, or 0 if there is none. The command follows a "--" after model and
- * mountpoint. An earlier "--" ends the options, as usual.
+ * Returns the index of the first word of the command, or 0 if there is none. The command follows a "--" after the
+ * model, or after model and mountpoint. A "--" before them ends the options, as usual.
  */
 int options_find_command(int argc, char **argv);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -43,6 +44,8 @@ static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, v
 		snprintf(value, sizeof(value), "%u", server->readahead);
 		fn(ctx, "readahead_kib", value);
 	}
+	snprintf(value, sizeof(value), "%ld", (long)getpid());
+	fn(ctx, "pid", value);
 	snprintf(value, sizeof(value), "%lld", (long long)(seconds() - server->started));
 	fn(ctx, "uptime_seconds", value);
 	return 0;

@@ -38,6 +38,27 @@ with() {
 	[[ -z $(ls -A "$mnt") ]]
 }
 
+@test "without a mountpoint: one of its own, in {} and GPTQFS_MOUNTPOINT, which is removed" {
+	export TMPDIR=$BATS_TEST_TMPDIR/tmp XDG_RUNTIME_DIR=
+	mkdir "$TMPDIR"
+	run -0 --separate-stderr "$GPTQFS" -o view=bf16 "$model" -- sh -c 'echo "$0" "$1" "$GPTQFS_MOUNTPOINT" && cmp "$0"/tokenizer.json "$2"' \
+		{} a{}{}b "$model/tokenizer.json" 3>&-
+	read -r own twice variable <<<"$output"
+	[[ $own = "$TMPDIR"/gptqfs.?????? && $twice = "a$own${own}b" && $variable = "$own" && -z $stderr ]] || fail "$output $stderr"
+	wait_until 20 eval '[[ -z $(ls -A "$TMPDIR") ]]'
+	run -7 "$GPTQFS" "$model" -- sh -c 'exit 7' 3>&-
+	run -127 "$GPTQFS" "$model" -- nonexistent-command 3>&-
+	run -2 "$GPTQFS" "$TMPDIR" -- true
+	run -1 "$GPTQFS" "$model" --
+	wait_until 20 eval '[[ -z $(ls -A "$TMPDIR") ]]'
+	# With one, {} is an argument like others.
+	run -0 with echo {}
+	[[ $output = {} ]]
+	# The launcher is killed: the server cleans up.
+	"$GPTQFS" "$model" -- sh -c 'kill -KILL $PPID' 3>&- || :
+	wait_until 20 eval '[[ -z $(ls -A "$TMPDIR") ]]'
+}
+
 @test "a command that is killed: 128 + the signal" {
 	for signal in TERM KILL SEGV; do
 		run "-$((128 + $(kill -l $signal)))" with sh -c "kill -$signal \$\$"
