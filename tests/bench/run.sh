@@ -4,7 +4,7 @@
 # Compares gptqfs with a FUSE file system that does nothing (the limit of FUSE) and with real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp families lora; "kernels" too where check_kernel is built
+#                                          mount memory cp export families lora; "kernels" too where check_kernel is built
 #
 # The results are ratios of interleaved runs, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best and the median run, ratio of the best runs, median and range of the rounds' ratios,
@@ -780,6 +780,72 @@ bench_cp() {
 	echo "  for comparison: GPTQModel's dequantize_model makes 0.083 GB/s with a peak of 2.9 GB (measured before, 3.8 GB model)"
 }
 
+# export_once KIND ROUND CASE: everything ends on the disk. OPTIONS are export's.
+export_once() {
+	local start end watcher='' peak=0 pid
+	mkdir "$copy"
+	[ "$1" != cp ] || serve_gptqfs "$LARGE" "$G"
+	start=$(seconds_now)
+	case $1 in
+	write) bounded python3 -S "$here/write_buffer.py" "$copy/f" "$SIZE" ;;
+	cp)
+		bounded cp -r "$MNT/fp16" "$copy"
+		sync -f "$copy"
+		;;
+	export)
+		"$gptqfs" -q --export="$copy/f" $OPTIONS "$LARGE" &
+		pid=$!
+		"$reader" -m memory -s 5 -p "$pid" >"$scratch/watch" &
+		watcher=$!
+		wait "$pid" || die "export failed"
+		;;
+	esac
+	end=$(seconds_now)
+	if [ -n "$watcher" ]; then
+		kill "$watcher"
+		wait "$watcher" || true
+		read -r _ _ _ _ peak _ <"$scratch/watch"
+	fi
+	[ "$1" != cp ] || unserve "$MNT"
+	awk -v r="$2" -v c="$3" -v a="$start" -v b="$end" -v p="$peak" -v n="$(du -sb "$copy" | cut -f 1)" \
+		'BEGIN {print r, c, b - a, n, 0, 0, p, 0, 0}' >>"$scratch/results"
+	rm -rf "$copy"
+}
+
+# A view as an ordinary directory: by --export, by cp from a mount, and the least that any way must do.
+bench_export() {
+	local r k i kinds=(write cp export export export) options=("" "" "" "-j 1" "--verify")
+	large source
+	serve_gptqfs "$LARGE" ""
+	SIZE=$(size_of "$MNT/$F")
+	unserve "$MNT"
+	: >"$scratch/results"
+	for ((r = 0; r < ROUNDS; r++)); do
+		for ((k = 0; k < ${#kinds[@]}; k++)); do
+			i=$(((r + k) % ${#kinds[@]}))
+			warm "$LARGE"/*.safetensors
+			OPTIONS=${options[i]} export_once "${kinds[i]}" "$r" "$i"
+		done
+	done
+	printf '%s\n' "a buffer, written" "cp -r from a mount" "--export" "--export, one thread" "--export --verify" >"$scratch/labels"
+	echo
+	echo "export of a view of $(gb "$SIZE") to $(dirname "$copy") ($ROUNDS rounds)"
+	awk "$awk_common"'
+	END {
+		printf "  %-34s %7s %7s  %7s %-12s %7s %-12s %8s\n", "", "GB/s", "GB/s", "beside", "", "beside", "", "private"
+		printf "  %-34s %7s %7s  %7s %-12s %7s %-12s %8s\n", "", "best", "median", "buffer", "(range)", "cp", "(range)", "MiB"
+		for (c = 0; c < cases; c++) {
+			t = collect(c, "time")
+			best = list[1]
+			m = ratios(c, 0, "time", 1)
+			range = sprintf("(%.2f-%.2f)", ratio[1], ratio[rounds])
+			x = ratios(c, 1, "time", 1)
+			printf "  %-34s %7.2f %7.2f  %7.2f %-12s %7.2f %-12s %8s\n", label[c], 1 / best, 1 / t, m, range, x,
+			    sprintf("(%.2f-%.2f)", ratio[1], ratio[rounds]), peak[c] ? sprintf("%.1f", peak[c] / 1024) : "-"
+		}
+	}' "$scratch/labels" "$scratch/results"
+}
+
 bench_kernels() {
 	[ -x "$B/check_kernel" ] || die "no $B/check_kernel; build it first"
 	echo
@@ -804,7 +870,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp families lora) s free
+	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp export families lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
