@@ -110,7 +110,7 @@ static int file_next(void *ctx, struct portion *out)
 int look_cat(struct gptqfs *model, const char *path, unsigned threads)
 {
 	struct file file = {0};
-	const struct pouring pouring = {model, STDOUT_FILENO, threads, file_next, &file};
+	const struct pouring pouring = {model, STDOUT_FILENO, threads, file_next, &file, NULL};
 	struct stat st;
 	bool writing;
 	int rc = look_up(model, path, &st);
@@ -129,33 +129,20 @@ int look_cat(struct gptqfs *model, const char *path, unsigned threads)
 
 /* ---- everything ---- */
 
-struct archive {
-	struct tar tar;
-	atomic_uint_fast64_t copied;
-};
-
-static int archive_next(void *ctx, struct portion *out)
+static uint64_t load(const void *ctx)
 {
-	struct archive *a = ctx;
-	const int rc = tar_next(&a->tar, out);
+	const atomic_uint_fast64_t *n = ctx;
 
-	atomic_store_explicit(&a->copied, a->tar.copied, memory_order_relaxed);
-	return rc;
-}
-
-static uint64_t archive_copied(const void *ctx)
-{
-	const struct archive *a = ctx;
-
-	return atomic_load_explicit(&a->copied, memory_order_relaxed);
+	return atomic_load_explicit(n, memory_order_relaxed);
 }
 
 int look_tar(struct gptqfs *model, unsigned threads, bool quiet)
 {
 	struct entries entries;
-	struct archive archive = {.tar = {.entries = &entries}};
-	const struct pouring pouring = {model, STDOUT_FILENO, threads, archive_next, &archive};
-	struct progress_task task = {.doing = "exported", .done = archive_copied, .ctx = &archive};
+	struct tar tar = {.entries = &entries};
+	atomic_uint_fast64_t written = 0;
+	const struct pouring pouring = {model, STDOUT_FILENO, threads, tar_next, &tar, &written};
+	struct progress_task task = {.doing = "exported", .done = load, .ctx = &written};
 	struct progress *progress;
 	bool writing = false;
 	int rc = entries_list(&entries, model);

@@ -96,6 +96,8 @@ static void pour_one(struct stream *s, const struct portion *portion)
 		pthread_mutex_lock(&s->lock);
 		if (rc)
 			stop(s, rc, true);
+		else if (s->p->written)
+			atomic_fetch_add_explicit(s->p->written, portion->bytes, memory_order_relaxed);
 	}
 	s->written++;
 	pthread_cond_broadcast(&s->turned);

@@ -2,6 +2,8 @@
 #ifndef GPTQFS_POUR_H
 #define GPTQFS_POUR_H
 
+#include <stdatomic.h>
+
 #include "../core/gptqfs.h"
 
 /*
@@ -27,6 +29,7 @@ struct pouring {
 	unsigned threads; /* 0 for the default */
 	portion_fn *next;
 	void *ctx;
+	atomic_uint_fast64_t *written; /* bytes of files, counted for others to see; or NULL */
 };
 
 /* Returns 0 or -errno, with *writing true if it was the descriptor that failed. */

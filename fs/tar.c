@@ -161,7 +161,6 @@ int tar_next(void *ctx, struct portion *out)
 	out->at = t->at;
 	out->bytes = left < GPTQFS_READ_MAX ? (size_t)left : GPTQFS_READ_MAX;
 	t->at += out->bytes;
-	t->copied += out->bytes;
 	t->inside = t->at < e->bytes;
 	if (!t->inside) {
 		out->zeros = padding(e->bytes);

@@ -19,7 +19,6 @@ struct tar {
 	bool inside;      /* its header is written */
 	bool ended;       /* so is the end of the archive */
 	uint64_t written; /* bytes of the archive */
-	uint64_t copied;  /* bytes of files */
 };
 
 /* A portion_fn whose ctx is a struct tar. */

@@ -28,9 +28,9 @@ leftovers() {
 	find "$1" -name '.?*' ! -path "$1"
 }
 
-# A model whose view takes some time to write: a sparse one of 600 MB. $out is in memory, where there is such a place.
+# make_long GB: a sparse model whose view takes some time. $out is in memory, where there is such a place.
 make_long() {
-	python3 -S "$TESTS/bench/make_model.py" flat --tensors 12 --view-gb 0.6 --sparse "$model" >/dev/null
+	python3 -S "$TESTS/bench/make_model.py" flat --tensors 12 --view-gb "$1" --sparse "$model" >/dev/null
 	source=$model
 	[[ ! -w /dev/shm ]] || TMPDIR=/dev/shm
 	export TMPDIR
@@ -271,7 +271,7 @@ with_small() {
 # ---- going on ----
 
 @test "killed, interrupted by SIGINT and SIGTERM, and continued each time: the same files" {
-	make_long
+	make_long 0.4
 	run -247 stop_early KILL "$GPTQFS" --export="$out" "$source"
 	[[ ! -e $out/config.json && -e $out/.gptqfs-export ]]
 	for signal in INT TERM; do
@@ -388,25 +388,26 @@ with_small() {
 
 # ---- progress ----
 
+# Exports to a pipe that stalls in the middle, long enough to be told.
+stalled='"$0" $2 --export=- "$1" | (head -c 25000000 && sleep 1.5 && cat) >/dev/null'
+
 @test "progress: a line for each tenth, a bar on a terminal, nothing with --quiet" {
-	make_long
-	run -0 --separate-stderr "$GPTQFS" -j1 --export="$out" "$source"
-	[[ $stderr =~ exported\ .*B\ of\ 6.*MB,\ [0-9]+\ %,\ .*B/s,\ [0-9]+:[0-9][0-9]\ left ]] || fail "$stderr"
-	[[ $(grep -c exported <<<"$stderr") -le 10 && $stderr != *$'\r'* ]]
-	rm -rf "$out"
-	run -0 --separate-stderr "$GPTQFS" -q --export="$out" "$source"
-	[[ -z $stderr && -z $output ]]
-	rm -rf "$out"
-	run -0 script -qefc "'$GPTQFS' --export='$out' '$source'" /dev/null
-	[[ $output = *$'\r['*#*.*']'*"%"* ]] || fail "$output"
+	make_long 0.05
+	run -0 bash -c "$stalled" "$GPTQFS" "$source" -j1
+	[[ $output =~ exported\ 2[0-9.]+\ MB\ of\ 4[0-9.]+\ MB,\ [45][0-9]\ %.*\ 100\ %,\ .*B/s,\ 0:00\ left ]] || fail "$output"
+	[[ $(grep -c exported <<<"$output") -le 10 && $output != *$'\r'* ]]
+	run -0 bash -c "$stalled" "$GPTQFS" "$source" -q
+	[[ -z $output ]]
+	run -0 script -qefc "bash -c '$stalled' '$GPTQFS' '$source' -j1" /dev/null
+	[[ $output = *$'\r['*#*.*']'*"%"*"B/s"* ]] || fail "$output"
 }
 
 @test "--check --sha256 has the same progress, on stderr" {
-	make_long
-	run -0 --separate-stderr "$GPTQFS" --check --sha256 "$source"
-	[[ $stderr =~ hashed\ .*B\ of\ 6.*MB,\ [0-9]+\ % ]] || fail "$stderr"
+	make_long 1.2
+	run -0 --separate-stderr taskset -c "$(taskset -cp $$ | grep -oE '[0-9]+' | tail -1)" "$GPTQFS" --check --sha256 "$source"
+	[[ $stderr =~ hashed\ .*B\ of\ 1.*GB,\ [0-9]+\ % ]] || fail "$stderr"
 	jq -e 'length == 12' <<<"$output"
-	run -0 --separate-stderr "$GPTQFS" -q --check --sha256 "$source"
+	run -0 --separate-stderr "$GPTQFS" -q --check --sha256 "$TESTS/data/models/tiny-llama-5b-planar"
 	[[ -z $output && -z $stderr ]]
 }
 
