@@ -92,6 +92,9 @@ static int open_output(struct export *x)
 	o->held = 0;
 	o->fd = x->action == ACTION_WRITE ? target_create(&x->target, &x->entries, x->next, &o->held)
 	                                  : target_reopen(&x->target, &x->entries, x->next);
+	/* From the disk, as far as the kernel can forget what it has in memory. */
+	if (x->action == ACTION_VERIFY && o->fd >= 0)
+		posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED);
 	o->left = (unsigned)pieces_of(&x->entries.list[x->next]);
 	if (o->fd >= 0)
 		return 0;
@@ -392,7 +395,7 @@ static int start_and_wait(struct export *x)
 static void explain_rest(const struct export *x)
 {
 	log_line(
-	    "%s is not a model yet: %zu of %zu files are whole; the same command continues it, and rm -r removes it",
+	    "%s is not a model yet: %zu of %zu files are whole, others are .gptqfs-*; the same command continues it",
 	    x->request->dir, atomic_load(&x->whole), x->entries.files);
 }
 
@@ -468,9 +471,11 @@ static int prepare(struct export *x)
 		log_line("out of memory");
 		return -ENOMEM;
 	}
-	rc = check_space(x);
+	rc = target_examine(&x->target, &x->entries, x->request->model);
 	if (rc == 0)
-		rc = target_prepare(&x->target, &x->entries, x->request->model, identity);
+		rc = check_space(x);
+	if (rc == 0)
+		rc = target_begin(&x->target, &x->entries, identity);
 	free(identity);
 	return rc;
 }
@@ -496,7 +501,6 @@ static int export_listed(struct export *x)
 	const double started = export_now();
 	int rc, interrupted;
 
-	signals_hold();
 	/* A limit of file sizes is told like a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
 	rc = target_open(&x->target);

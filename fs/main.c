@@ -108,10 +108,13 @@ static int read_model(struct options *o)
 	if ((o->sha256 || o->export_dir) && !o->view)
 		o->model.view = "fp16";
 	code = model_open(o, &model);
-	if (code == EXIT_OK && (o->export_dir || o->cat))
-		gptqfs_accel_start(model);
 	if (code != EXIT_OK)
 		return code;
+	/* A driver's threads inherit what is blocked. */
+	if (o->export_dir && !o->writes_tar)
+		signals_hold();
+	if (o->export_dir || o->cat)
+		gptqfs_accel_start(model);
 	if (o->check)
 		code = check_model(o, model);
 	else if (o->export_dir)

@@ -83,25 +83,34 @@ static int complain(const struct target *t, const struct entries *entries, size_
 
 /* ---- the directory ---- */
 
-/* Writing into the model itself would change what is being read. */
-static bool is_inside(int dir, const char *source)
+static bool is_same_file(const struct stat *a, const struct stat *b)
 {
-	struct stat model, st, last = {0};
-	int fd = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), parent;
-	bool inside = false;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
 
-	if (fd < 0 || stat(source, &model) < 0)
-		goto out;
-	for (int i = 0; i < PARENTS_MAX && fstat(fd, &st) == 0; i++) {
-		inside = st.st_dev == model.st_dev && st.st_ino == model.st_ino;
-		if (inside || (i && st.st_dev == last.st_dev && st.st_ino == last.st_ino))
+static bool is_source(const struct target *t, int fd)
+{
+	struct stat st, source;
+
+	return fstat(fd, &st) == 0 && stat(t->source, &source) == 0 && is_same_file(&st, &source);
+}
+
+/* True if the target is the model's directory or below it. Writing there would change what is being read. */
+static bool is_in_source(const struct target *t)
+{
+	int fd = openat(t->fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), parent;
+	bool inside = false, is_root = false;
+	struct stat st, above;
+
+	for (int i = 0; i < PARENTS_MAX && fd >= 0 && !is_root; i++) {
+		inside = is_source(t, fd);
+		if (inside)
 			break;
-		last = st;
 		parent = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		is_root = parent < 0 || fstat(fd, &st) < 0 || fstat(parent, &above) < 0 || is_same_file(&st, &above);
 		close(fd);
 		fd = parent;
 	}
-out:
 	if (fd >= 0)
 		close(fd);
 	return inside;
@@ -145,6 +154,8 @@ static int find_any(int dir, char name[256])
 
 static int make_or_open(struct target *t)
 {
+	int rc;
+
 	t->fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->fd < 0 && errno == ENOENT && mkdir(t->path, 0777) == 0) {
 		t->made = true;
@@ -152,11 +163,12 @@ static int make_or_open(struct target *t)
 	}
 	if (t->fd >= 0)
 		return 0;
-	if (errno == ENOENT)
-		log_line("%s: its parent directory does not exist; make it with: mkdir -p", t->path);
+	rc = -errno;
+	if (rc == -ENOENT)
+		log_line("%s: its parent directory does not exist; make that first (mkdir -p)", t->path);
 	else
-		log_line("%s: %s", t->path, strerror(errno));
-	return errno == ENOENT ? -ENOENT : -errno;
+		log_line("%s: %s", t->path, strerror(-rc));
+	return rc;
 }
 
 /* Opens the journal of an earlier export, or makes one. */
@@ -215,7 +227,7 @@ int target_open(struct target *t)
 	t->umask = umask(0);
 	umask(t->umask);
 	rc = make_or_open(t);
-	if (rc == 0 && is_inside(t->fd, t->source)) {
+	if (rc == 0 && is_in_source(t)) {
 		log_line("%s is in the directory of the model; give another", t->path);
 		rc = -EINVAL;
 	}
@@ -323,12 +335,16 @@ static int examine_all(const struct target *t, const struct entries *entries, co
 		if (!entry_is_directory(&entries->list[i]))
 			continue;
 		fd = open_directory(t, entries, i);
-		if (fd >= 0)
+		if (fd >= 0 && is_source(t, fd)) {
+			rc = -EBUSY;
+			close(fd);
+		} else if (fd >= 0) {
 			rc = examine_directory(entries, i, fd, model, strangers);
-		else if (fd == -ELOOP || fd == -ENOTDIR)
+		} else if (fd == -ELOOP || fd == -ENOTDIR) {
 			rc = -ENOTDIR;
-		else if (fd != -ENOENT)
+		} else if (fd != -ENOENT) {
 			rc = fd;
+		}
 		if (rc)
 			complain(t, entries, i, rc);
 	}
@@ -437,27 +453,33 @@ static int refuse_names(const struct entries *entries)
 	return 0;
 }
 
-int target_prepare(struct target *t, const struct entries *entries, const struct gptqfs *model, const char *identity)
+int target_examine(const struct target *t, const struct entries *entries, const struct gptqfs *model)
 {
 	struct strangers strangers = {0};
 	int rc = refuse_names(entries);
 
-	if (rc == 0 && t->resumed) {
+	if (rc == 0 && t->holds)
+		rc = examine_all(t, entries, model, &strangers);
+	if (rc == 0)
+		rc = refuse_strangers(t, &strangers);
+	free(strangers.first);
+	return rc;
+}
+
+int target_begin(const struct target *t, const struct entries *entries, const char *identity)
+{
+	int rc = 0;
+
+	if (t->resumed) {
 		if (is_same_export(t, identity))
 			log_hint("%s: continuing; what is there is compared first", t->path);
 		else
-			log_hint(
-			    "%s: begun with another model, view or version, or the model has changed since; starting over",
+			log_hint("%s: begun with another model, view or version, or the model has changed since; "
+				 "starting over",
 			    t->path);
 	}
-	if (rc == 0 && t->holds) {
-		rc = examine_all(t, entries, model, &strangers);
-		if (rc == 0)
-			rc = refuse_strangers(t, &strangers);
-		if (rc == 0)
-			rc = withdraw_last_ones(t, entries);
-	}
-	free(strangers.first);
+	if (t->holds)
+		rc = withdraw_last_ones(t, entries);
 	return rc ? rc : write_journal(t, identity);
 }
 

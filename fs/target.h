@@ -34,16 +34,21 @@ struct target {
 int target_open(struct target *t);
 
 /*
- * Looks through the directory: removes dot files of other exports, takes index and config.json away, and refuses names
- * that are not of this export. Then writes the journal. `identity` is a text that differs for another export. Returns
+ * Looks through the directory: removes dot files of other exports, and refuses names that are not of this one. Returns
  * 0, or -errno after a message.
  */
-int target_prepare(struct target *t, const struct entries *entries, const struct gptqfs *model, const char *identity);
+int target_examine(const struct target *t, const struct entries *entries, const struct gptqfs *model);
+
+/*
+ * Takes index and config.json away, and writes the journal. `identity` is a text that differs for another export.
+ * Returns 0, or -errno after a message.
+ */
+int target_begin(const struct target *t, const struct entries *entries, const char *identity);
 
 /* Returns the bytes on disk of files that can be reused. */
 uint64_t target_held(const struct target *t, const struct entries *entries);
 
-/* Undoes target_open and target_prepare as far as nothing was there before. */
+/* Undoes target_open, and releases what it acquired. */
 void target_abort(struct target *t);
 
 /* Makes a directory, unless it is there. Parents first. */

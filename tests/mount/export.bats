@@ -199,6 +199,8 @@ interrupted_export() {
 		run -1 --separate-stderr "$GPTQFS" --force --export="$dir" "$model"
 		[[ $stderr = *"in the directory of the model"* ]]
 	done
+	# Nor by a directory of the view that the model happens to be.
+	run -5 --separate-stderr "$GPTQFS" --force --export="$BATS_TEST_TMPDIR" -o view=tensors "$model"
 	[[ $(files_of "$model") = "$before" && ! -e $model/sub && -z $(leftovers "$model") ]]
 }
 
@@ -266,6 +268,28 @@ with_small() {
 	interrupted_export
 	run -5 when_begun "truncate -s 100 '$model'/*.safetensors" "$GPTQFS" --export="$out" "$model"
 	[[ $output = *"cannot be computed"*"not a model yet"* && ! -e $out/config.json ]] || fail "$output"
+}
+
+@test "--verify finds a byte that the disk has not kept: exit 5, no config.json" {
+	make_long 0.4
+	run -5 python3 - "$out" "$GPTQFS" --verify --export="$out" "$source" <<'END'
+import os, signal, subprocess, sys, time
+weights = sys.argv[1] + "/model.safetensors"
+p = subprocess.Popen(sys.argv[2:], stderr=subprocess.PIPE)
+# It has its name, and is being read back.
+while p.poll() is None and not os.path.exists(weights):
+    time.sleep(0.001)
+p.send_signal(signal.SIGSTOP)
+with open(weights, "r+b") as f:
+    f.seek(-1, os.SEEK_END)
+    f.write(b"x")
+p.send_signal(signal.SIGCONT)
+sys.stdout.buffer.write(p.stderr.read())
+sys.exit(p.wait() % 256)
+END
+	[[ $output = *"model.safetensors does not have the bytes that were written"* && ! -e $out/config.json ]] || fail "$output"
+	run -0 "$GPTQFS" --verify --export="$out" "$source"
+	same_as_mount "$out"
 }
 
 # ---- going on ----
