@@ -8,6 +8,8 @@
 #include "base/err.h"
 #include "tensor/encoding.h"
 
+#define NAME_MAX_BYTES 256
+
 /* ---- the model's tensors by name ---- */
 
 /* A tensor of the checkpoint: parts of joined tensors, and experts, are separate. */
@@ -77,8 +79,6 @@ static int list_leaves(struct placer *p, const struct tensors *ts)
 	qsort(p->leaves, p->count, sizeof(*p->leaves), leaf_order);
 	return 0;
 }
-
-#define NAME_MAX_BYTES 256
 
 static struct leaf *leaf_find(const struct placer *p, const char *name)
 {
@@ -169,9 +169,13 @@ static int settle_shape(const struct placer *p, struct gguf_tensor *out, bool ex
 	out->shape[0] = matrix ? first->shape[1] : rows;
 	out->shape[1] = matrix ? experts ? first->shape[0] : rows : 1;
 	out->shape[2] = experts ? out->count : 1;
-	if (out->head && rows != (uint64_t)out->head * (rows / out->head))
-		return refuse_shape(p, first, "whole heads");
 	return 0;
+}
+
+/* Returns how many tensors of the model a module has: one for each expert. */
+static uint32_t count_experts(const struct placer *p, const struct gguf_place *place)
+{
+	return strchr(place->from, '#') ? p->h->experts : 1;
 }
 
 static uint32_t rows_of_head(const struct placer *p, const struct gguf_place *place)
@@ -189,41 +193,50 @@ static int check_heads(const struct placer *p, const struct gguf_place *place, c
 	return 0;
 }
 
+/* Appends the tensors of a module, of each expert, to those of a tensor of the file. */
+static int take_parts(struct placer *p, const struct source *s, const char *module, struct gguf_tensor *out)
+{
+	const uint32_t count = count_experts(p, s->place);
+	char name[NAME_MAX_BYTES];
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < count; i++) {
+		struct leaf *leaf;
+
+		source_name(p, s, module, i, name);
+		leaf = leaf_find(p, name);
+		rc = leaf ? take_part(p, out, leaf) : refuse_missing(p, name);
+	}
+	return rc;
+}
+
 /* Adds a weight or bias of a layer, from one tensor or several. */
 static int place_source(struct placer *p, const struct source *s)
 {
 	const struct gguf_place *place = s->place;
-	const bool experts = strchr(place->from, '#') != NULL;
-	const char *const *modules = &place->from;
-	size_t parts = experts ? p->h->experts : 1;
+	const uint32_t experts = count_experts(p, place);
 	char name[NAME_MAX_BYTES];
 	struct gguf_tensor *t;
-	int rc = 0;
+	bool halves;
+	int rc;
 
-	source_name(p, s, place->from, 0, name);
-	if (place->halves[0] && !leaf_find(p, name)) {
-		modules = place->halves;
-		parts = 2;
-	}
-	if (parts > p->count)
-		return err_set(p->err, -ENOTSUP, "config.json has %zu experts, the checkpoint %zu tensors", parts,
+	if (experts > p->count)
+		return err_set(p->err, -ENOTSUP, "config.json has %u experts, the checkpoint %zu tensors", experts,
 		    p->count);
-	t = new_tensor(p, parts);
+	source_name(p, s, place->from, 0, name);
+	halves = place->halves[0] && !leaf_find(p, name);
+	t = new_tensor(p, halves ? 2 : experts);
 	if (!t)
 		return err_memory(p->err);
-	for (size_t i = 0; rc == 0 && i < parts; i++) {
-		struct leaf *leaf;
-
-		source_name(p, s, modules[experts ? 0 : i], (uint32_t)i, name);
-		leaf = leaf_find(p, name);
-		rc = leaf ? take_part(p, t, leaf) : refuse_missing(p, name);
-	}
+	rc = take_parts(p, s, halves ? place->halves[0] : place->from, t);
+	if (rc == 0 && halves)
+		rc = take_parts(p, s, place->halves[1], t);
 	if (rc)
 		return rc;
 	snprintf(t->name, sizeof(t->name), "blk.%u.%s%s", s->layer, place->to, s->suffix);
 	t->kind = strcmp(s->suffix, ".bias") == 0 ? GGUF_BIAS : place->kind;
 	t->head = rows_of_head(p, place);
-	rc = settle_shape(p, t, experts);
+	rc = settle_shape(p, t, strchr(place->from, '#') != NULL);
 	return rc ? rc : check_heads(p, place, t);
 }
 
@@ -261,32 +274,41 @@ static int is_all_zero(const struct placer *p, const struct tensor *t)
 	return s.zero;
 }
 
-/* A bias has a counterpart if the architecture adds it; all-zero ones, which some quantizers write, need none. */
+/*
+ * Looks at a bias: it has a counterpart if the architecture adds it, and all-zero ones, which some quantizers write,
+ * need none. Returns 1 if it has to be placed, 0 if not or if there is none, or -errno.
+ */
+static int look_at_bias(struct placer *p, const char *name, bool kept)
+{
+	struct leaf *leaf = leaf_find(p, name);
+	int zero;
+
+	if (!leaf || kept)
+		return leaf != NULL;
+	zero = is_all_zero(p, leaf->t);
+	if (zero == 0 && p->h->arch->biases != GGUF_BIAS_LINEAR)
+		return err_set(p->err, -ENOTSUP, "%s models have no bias %.200s", p->h->arch->name, name);
+	leaf->placed |= zero == 1;
+	return zero < 0 ? zero : !zero;
+}
+
 static int place_bias(struct placer *p, const struct source *s)
 {
-	const enum gguf_biases biases = p->h->arch->biases;
-	const bool experts = strchr(s->place->from, '#') != NULL;
-	const bool kept = biases == GGUF_BIAS_QKV && s->place->qkv;
-	const char *const *modules[] = {&s->place->from, &s->place->halves[0], &s->place->halves[1]};
+	const struct gguf_place *place = s->place;
+	const char *const modules[] = {place->from, place->halves[0], place->halves[1]};
+	const bool kept = p->h->arch->biases == GGUF_BIAS_QKV && place->qkv;
 	char name[NAME_MAX_BYTES];
 	bool some = false;
 
 	for (size_t m = 0; m < 3; m++)
-		for (uint32_t i = 0; *modules[m] && i < (experts ? p->h->experts : 1); i++) {
-			struct leaf *leaf;
-			int zero;
+		for (uint32_t i = 0; modules[m] && i < count_experts(p, place); i++) {
+			int rc;
 
-			source_name(p, s, *modules[m], i, name);
-			leaf = leaf_find(p, name);
-			zero = leaf && !kept ? is_all_zero(p, leaf->t) : 0;
-			if (zero < 0)
-				return zero;
-			if (leaf && !zero && biases != GGUF_BIAS_LINEAR && !kept)
-				return err_set(p->err, -ENOTSUP, "%s models have no bias %.200s", p->h->arch->name,
-				    name);
-			if (leaf && zero)
-				leaf->placed = true;
-			some |= leaf && !zero;
+			source_name(p, s, modules[m], i, name);
+			rc = look_at_bias(p, name, kept);
+			if (rc < 0)
+				return rc;
+			some |= rc;
 		}
 	return some ? place_source(p, s) : 0;
 }
@@ -324,33 +346,33 @@ static int place_single(struct placer *p, const char *from, const char *to, enum
 	return settle_shape(p, t, false);
 }
 
-static int place_made(struct placer *p, const char *name)
+/* Adds factors of rope: those of config.json's list `key`, or else computed. */
+static int place_made(struct placer *p, const char *name, const char *key)
 {
 	struct gguf_tensor *t = new_tensor(p, 0);
 	int rc;
 
 	if (!t)
 		return err_memory(p->err);
-	snprintf(t->name, sizeof(t->name), "rope_%s.weight", name);
+	rc = key ? gguf_rope_long(p->h, key, &t->made, p->err) : gguf_rope_llama3(p->h, &t->made, p->err);
+	snprintf(t->name, sizeof(t->name), "%s", name);
 	t->kind = GGUF_NORM;
-	rc = p->h->rope == GGUF_ROPE_LLAMA3
-	         ? gguf_rope_llama3(p->h, &t->made, p->err)
-	         : gguf_rope_long(p->h, ends_with(name, "long") ? "long_factor" : "short_factor", &t->made, p->err);
 	t->ndim = 1;
-	t->shape[0] = t->made.len / 4;
+	t->shape[0] = t->made.len / sizeof(float);
 	t->shape[1] = t->shape[2] = 1;
 	return rc == 0 && t->made.failed ? err_memory(p->err) : rc;
 }
 
 static int place_factors(struct placer *p)
 {
-	int rc = 0;
+	int rc;
 
 	if (p->h->rope == GGUF_ROPE_LLAMA3)
-		return place_made(p, "freqs");
-	if (p->h->rope == GGUF_ROPE_LONG)
-		rc = place_made(p, "factors_long");
-	return rc || p->h->rope != GGUF_ROPE_LONG ? rc : place_made(p, "factors_short");
+		return place_made(p, "rope_freqs.weight", NULL);
+	if (p->h->rope != GGUF_ROPE_LONG)
+		return 0;
+	rc = place_made(p, "rope_factors_long.weight", "long_factor");
+	return rc ? rc : place_made(p, "rope_factors_short.weight", "short_factor");
 }
 
 static int place_head(struct placer *p)
