@@ -39,7 +39,8 @@ struct code_rect {
 
 /*
  * The components of weights: weight = scale * (code - zero) in fp32. Each array is [rows * columns], or NULL if it is
- * not wanted. `half` is the scale as an fp16, where it is one.
+ * not wanted. `half` is the scale as an fp16, where it is one. The files of other programs are made of these: GGUF's
+ * blocks of half and zero (and `units`), MLX's of code, zero and scale.
  */
 struct codes {
 	uint8_t *code, *zero;
