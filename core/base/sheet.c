@@ -82,3 +82,34 @@ void sheet_tally(struct sheet *s, const char *key, const struct tally *tally, si
 		text_printf(s->out, s->json ? "}" : "-");
 	end_line(s, NULL);
 }
+
+void sheet_list_begin(struct sheet *s, const char *key)
+{
+	if (!s->json)
+		return;
+	sheet_key(s, key);
+	text_string(s->out, "[");
+	s->listed = false;
+}
+
+void sheet_list_next(struct sheet *s)
+{
+	if (s->json)
+		text_string(s->out, s->listed ? ",\n    " : "\n    ");
+	s->listed = true;
+}
+
+void sheet_list_string(struct sheet *s, const char *line_key, const char *value)
+{
+	sheet_list_next(s);
+	if (s->json)
+		text_json_ascii(s->out, value);
+	else
+		sheet_string(s, line_key, value, NULL);
+}
+
+void sheet_list_end(struct sheet *s)
+{
+	if (s->json)
+		text_string(s->out, s->listed ? "\n  ]" : "]");
+}

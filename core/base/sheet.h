@@ -15,7 +15,8 @@
 struct sheet {
 	struct text *out;
 	bool json;
-	bool more; /* something was written */
+	bool more;   /* something was written */
+	bool listed; /* likewise, of the list that was begun */
 };
 
 /* The number of occurrences of each value. */
@@ -36,6 +37,15 @@ void sheet_text(struct sheet *s, const char *key, struct text *value);
 
 /* "4 (210 modules), 8 (2 modules)", or {"4": 210, "8": 2}. */
 void sheet_tally(struct sheet *s, const char *key, const struct tally *tally, size_t count);
+
+/*
+ * A list: lines with a key of their own each, or one array. Before an element that is not a string, sheet_list_next
+ * writes what goes before it in JSON; in lines, it and the other two write nothing.
+ */
+void sheet_list_begin(struct sheet *s, const char *key);
+void sheet_list_next(struct sheet *s);
+void sheet_list_string(struct sheet *s, const char *line_key, const char *value);
+void sheet_list_end(struct sheet *s);
 
 /* Writes only the key; the caller writes the value to s->out. */
 void sheet_key(struct sheet *s, const char *key);

@@ -40,7 +40,7 @@ static void adapters_tell_lines(struct sheet *s, const struct adapter *a)
 
 static void adapters_put_object(const struct adapter *a, struct text *out)
 {
-	text_string(out, "\n    {\"path\": ");
+	text_string(out, "{\"path\": ");
 	text_json_ascii(out, a->dir.path);
 	text_printf(out, ", \"format\": \"%s\", \"base\": ", a->mlx ? "mlx-lm" : "PEFT");
 	if (base_name(a))
@@ -58,7 +58,7 @@ static void adapters_put_object(const struct adapter *a, struct text *out)
 	text_string(out, "}");
 }
 
-static void adapters_tell_variant(struct sheet *s, const struct variant *v, bool first)
+static void adapters_tell_variant(struct sheet *s, const struct variant *v)
 {
 	char key[64];
 
@@ -67,7 +67,8 @@ static void adapters_tell_variant(struct sheet *s, const struct variant *v, bool
 		sheet_string(s, "Variant", key, v->refusal ? v->refusal : "with that adapter merged");
 		return;
 	}
-	text_string(s->out, first ? "\n    {\"name\": " : ",\n    {\"name\": ");
+	sheet_list_next(s);
+	text_string(s->out, "{\"name\": ");
 	text_json_ascii(s->out, v->name);
 	text_string(s->out, ", \"refusal\": ");
 	if (v->refusal)
@@ -81,34 +82,25 @@ void report_variants(const struct variants *variants, struct sheet *s)
 {
 	if (!variants->count)
 		return;
-	if (s->json) {
-		sheet_key(s, "Variants");
-		text_string(s->out, "[");
-	}
+	sheet_list_begin(s, "Variants");
 	for (size_t i = 0; i < variants->count; i++)
-		adapters_tell_variant(s, &variants->list[i], i == 0);
-	if (s->json)
-		text_string(s->out, "\n  ]");
+		adapters_tell_variant(s, &variants->list[i]);
+	sheet_list_end(s);
 }
 
 void report_adapters(const struct lora *lora, struct sheet *s)
 {
 	if (!lora)
 		return;
-	if (s->json) {
-		sheet_key(s, "Adapters");
-		text_string(s->out, "[");
-	}
+	sheet_list_begin(s, "Adapters");
 	for (size_t i = 0; i < lora->count; i++) {
-		if (!s->json) {
+		sheet_list_next(s);
+		if (s->json)
+			adapters_put_object(&lora->adapters[i], s->out);
+		else
 			adapters_tell_lines(s, &lora->adapters[i]);
-			continue;
-		}
-		text_string(s->out, i ? "," : "");
-		adapters_put_object(&lora->adapters[i], s->out);
 	}
-	if (s->json)
-		text_string(s->out, "\n  ]");
+	sheet_list_end(s);
 	sheet_string(s, "Tokenizer", lora->tokenizer.count ? lora->tokenizer.of->dir.path : NULL,
 	    lora->tokenizer.count ? NULL : "the model's own");
 	if (lora->untied)

@@ -113,31 +113,21 @@ static void tell_late(struct sheet *s, const struct view *view, const struct lat
 {
 	const char *line = late->remarks, *end;
 	char types[20], inexact[20];
-	size_t count = 0;
 
 	snprintf(types, sizeof(types), "%c%.8s_types", view->name[0] - 'a' + 'A', view->name + 1);
 	snprintf(inexact, sizeof(inexact), "%c%.8s_inexact", view->name[0] - 'a' + 'A', view->name + 1);
 	sheet_string(s, types, late->refusal ? late->refusal : late->summary, NULL);
-	if (s->json) {
-		sheet_key(s, inexact);
-		text_string(s->out, "[");
-	}
+	sheet_list_begin(s, inexact);
 	for (; line && (end = strchr(line, '\n')); line = end + 1) {
 		struct text text = {0};
 
 		text_put(&text, line, (size_t)(end - line));
-		if (!s->json) {
-			sheet_text(s, inexact, &text);
-			continue;
-		}
 		text_put(&text, "", 1);
-		text_string(s->out, count++ ? ",\n    " : "\n    ");
 		s->out->failed |= text.failed;
-		text_json_ascii(s->out, text.failed ? "" : text.data);
+		sheet_list_string(s, inexact, text.failed ? "" : text.data);
 		text_free(&text);
 	}
-	if (s->json)
-		text_string(s->out, count ? "\n  ]" : "]");
+	sheet_list_end(s);
 }
 
 static void tell_late_views(struct sheet *s, const struct plan *p)

@@ -133,39 +133,22 @@ static void tell_warnings(struct sheet *s, const struct checkpoint *c)
 {
 	if (!s->json)
 		sheet_number(s, "Warnings", c->warning_count, NULL);
-	for (size_t i = 0; i < c->warning_count && !s->json; i++)
-		sheet_string(s, "Warning", c->warnings[i], NULL);
-	if (!s->json)
-		return;
-	sheet_key(s, "Warnings");
-	text_printf(s->out, "[");
-	for (size_t i = 0; i < c->warning_count; i++) {
-		text_printf(s->out, "%s\n    ", i ? "," : "");
-		text_json_ascii(s->out, c->warnings[i]);
-	}
-	text_printf(s->out, "%s]", c->warning_count ? "\n  " : "");
+	sheet_list_begin(s, "Warnings");
+	for (size_t i = 0; i < c->warning_count; i++)
+		sheet_list_string(s, "Warning", c->warnings[i]);
+	sheet_list_end(s);
 }
 
 /* Files that are neither shown nor read. */
 static void tell_hidden(struct sheet *s, const struct checkpoint *c)
 {
-	if (s->json) {
-		sheet_key(s, "Hidden");
-		text_printf(s->out, "[");
-	} else {
+	if (!s->json)
 		sheet_number(s, "Hidden", c->hidden_count,
 		    "files that are not in the views: other sets of the weights, a quantizer's files");
-	}
-	for (size_t i = 0; i < c->hidden_count; i++) {
-		if (!s->json) {
-			sheet_string(s, "Hidden_file", c->hidden[i], NULL);
-			continue;
-		}
-		text_printf(s->out, "%s\n    ", i ? "," : "");
-		text_json_ascii(s->out, c->hidden[i]);
-	}
-	if (s->json)
-		text_printf(s->out, "%s]", c->hidden_count ? "\n  " : "");
+	sheet_list_begin(s, "Hidden");
+	for (size_t i = 0; i < c->hidden_count; i++)
+		sheet_list_string(s, "Hidden_file", c->hidden[i]);
+	sheet_list_end(s);
 }
 
 /* Modules that the fused views, or only the packed one, do not join, and why. */
@@ -173,28 +156,25 @@ static void tell_apart(struct sheet *s, const struct join_refusals *refusals)
 {
 	struct text line = {0};
 
-	if (s->json) {
-		sheet_key(s, "Left_apart");
-		text_printf(s->out, "[");
-	} else {
+	if (!s->json)
 		sheet_number(s, "Left_apart", refusals->count, "modules that fused or packed views do not join");
-	}
+	sheet_list_begin(s, "Left_apart");
 	for (size_t i = 0; i < refusals->count; i++) {
 		const struct join_refusal *r = &refusals->list[i];
 
+		sheet_list_next(s);
 		if (s->json) {
-			text_printf(s->out, "%s\n    {\"module\": ", i ? "," : "");
+			text_string(s->out, "{\"module\": ");
 			text_json_ascii(s->out, r->module);
 			text_printf(s->out, ", \"fused\": %s, \"reason\": ", r->packed ? "true" : "false");
 			text_json_ascii(s->out, r->reason);
-			text_printf(s->out, "}");
+			text_string(s->out, "}");
 			continue;
 		}
 		text_printf(&line, "%s, in %s: %s", r->module, r->packed ? "packed" : "fused and packed", r->reason);
 		sheet_text(s, "Apart", &line);
 	}
-	if (s->json)
-		text_printf(s->out, "%s]", refusals->count ? "\n  " : "");
+	sheet_list_end(s);
 }
 
 void report_model(const struct report *r, struct sheet *s)

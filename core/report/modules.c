@@ -113,7 +113,7 @@ static void put_object(const struct encoded *e, struct text *out)
 	struct facts facts = {0};
 
 	e->encoding->describe(e, &facts);
-	text_string(out, "    {\"name\": ");
+	text_string(out, "{\"name\": ");
 	text_json_ascii(out, e->module);
 	text_string(out, ", \"format\": ");
 	text_json_ascii(out, e->encoding->name);
@@ -134,11 +134,10 @@ static void put_object(const struct encoded *e, struct text *out)
 
 void report_modules_json(const struct tensors *ts, struct sheet *s)
 {
-	sheet_key(s, "Modules");
-	text_string(s->out, "[");
+	sheet_list_begin(s, "Modules");
 	for (size_t i = 0; i < ts->encoded_count; i++) {
-		text_string(s->out, i ? ",\n" : "\n");
+		sheet_list_next(s);
 		put_object(ts->encoded[i], s->out);
 	}
-	text_string(s->out, "\n  ]");
+	sheet_list_end(s);
 }
