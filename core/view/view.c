@@ -19,7 +19,7 @@ static const struct view views[] = {
     {"tensors", DTYPE_COUNT, .about = "every tensor in files of its own: safetensors, npy, info",
 	.plan = view_tensors_plan},
     {"gguf", DTYPE_COUNT, false, "the same weights in one file for llama.cpp, not quantized again", "Gguf_view",
-	"planned when it is first looked at; gguf/README tells types, and what is not exact", view_gguf_absent,
+	"planned on first use; gguf/README lists types, and modules that are not exact", view_gguf_absent,
 	view_gguf_plan},
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What the GGUF view reads of strangers. The first byte says what the rest is: the protobuf of a tokenizer.model, a
+/* The untrusted input of the GGUF view. The first byte selects what the rest is: the protobuf of a tokenizer.model, a
  * tokenizer.json, a tokenizer_config.json beside one, or a GGUF file, its keys and its tensors. */
 
 #include <stdlib.h>

@@ -61,7 +61,7 @@ no_gguf() {
 @test "Llama 3: factors of rope, merges that are ignored, negative scales" { same llama3; }
 @test "Mistral: a SentencePiece model, added tokens; 2, 3 and 8 bits" { same mistral-spm; }
 @test "Llama: SentencePiece as JSON, a tied head, linear rope" { same llama-spm-json; }
-@test "Mixtral: stacks of experts, one of which no block holds" { same mixtral; }
+@test "Mixtral: stacks of experts, one of which fits no block type" { same mixtral; }
 @test "Qwen2: yarn, biases, an F16 embedding" { same qwen2-yarn; }
 @test "Qwen2-MoE: shared experts" { same qwen2moe; }
 @test "Qwen3: head_dim, a quantized head" { same qwen3-2bit; }
@@ -118,7 +118,7 @@ no_gguf() {
 	grep -q 'Q2_0 *14$' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
 }
 
-@test "README tells what no block holds, and why" {
+@test "README lists the modules that fit no block type, and why" {
 	find_model tiny-llama-4b-g32-asym-act
 	mount_model "$source" "$mnt"
 	grep -q 'model.layers.0.mlp.up_proj: act-order' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"
@@ -158,7 +158,7 @@ END
 	[[ $(stat -c %o "$mnt/fp16/model.safetensors") -gt 4096 ]]
 }
 
-@test "planned once, whoever looks first" {
+@test "planned once by concurrent lookups" {
 	local i pids=()
 
 	find_model mistral-spm
@@ -234,7 +234,7 @@ END
 	no_gguf 'Split ' '{1,2}' ByteLevel gguf_kv
 }
 
-@test "refused by name: tokenizers that are damaged" {
+@test "refused by name: damaged tokenizers" {
 	copy_model mistral-spm
 	truncate -s 1000 "$model/tokenizer.model"
 	no_gguf tokenizer.model SentencePiece
@@ -373,7 +373,7 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 	done
 }
 
-@test "a kind of rope that a GGUF file cannot tell" {
+@test "a type of rope that GGUF cannot express" {
 	change 'config["rope_parameters"] = {"rope_type": "dynamic", "factor": 2}'
 	mount_model "$model" "$mnt"
 	[[ ! -e $mnt/gguf ]]
@@ -413,7 +413,7 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 	[[ $output = *"392 tokens, the model 416"* ]] || fail "$output"
 }
 
-@test "--check tells types and what is not exact, as text and as JSON; a refusal too" {
+@test "--check reports types and inexact modules, as text and as JSON; a refusal too" {
 	find_model mistral-spm
 	run -0 "$GPTQFS" --check "$source"
 	[[ $output = *"Gguf_types: "*"Q4_0 (10 modules), Q8_0 (2 modules), F16 (2 modules)"*"Gguf_inexact: "*up_proj* ]] || fail "$output"

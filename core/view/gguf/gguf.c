@@ -334,15 +334,15 @@ static int lay_out(const struct plan_file *f, const struct text *header, struct 
 static void write_readme(const struct plan_file *f, struct text *out)
 {
 	text_string(out,
-	    "One file with the model for llama.cpp and what is built on it. It is computed when it is read. Quantized\n"
-	    "weights are the checkpoint's own, in blocks that hold the same numbers: nothing is quantized again.\n\n"
+	    "The model in one file for llama.cpp and programs built on it, computed when it is read. Quantized weights\n"
+	    "keep the checkpoint's values, in blocks of GGUF: nothing is quantized again.\n\n"
 	    "Quantized modules by type:\n");
 	for (int b = 0; b <= GGUF_BLOCKS; b++)
 		if (f->modules[b])
 			text_printf(out, "    %-5s %zu\n", gguf_type_of(b, DTYPE_F16).name, f->modules[b]);
 	if (f->inexact.len) {
 		text_string(out,
-		    "\nNo block holds these modules exactly; they have the bits of the fp16 view and take its room:\n");
+		    "\nNo block type is exact for these modules. They are F16, with the bits and the size of the fp16 view:\n");
 		text_put(out, f->inexact.data, f->inexact.len);
 	}
 	if (f->h.warning) {
@@ -382,7 +382,7 @@ static int refuse(struct gguf_view *v, const struct gptqfs_error *err, struct la
 
 	text_string(&text, "There is no GGUF file of this model:\n");
 	text_string(&text, err->text);
-	text_string(&text, "\nThe other views are not touched by that.\n");
+	text_string(&text, "\nThe other views are not affected.\n");
 	rc = refusal ? keep_readme(v, &text, readme) : -ENOMEM;
 	text_free(&text);
 	if (rc == 0)

@@ -25,7 +25,7 @@ static const struct json *member(const struct gguf_hparams *h, const char *key)
 
 static int bad_member(const char *key, const char *expected, struct gptqfs_error *err)
 {
-	return err_set(err, -EBADMSG, "config.json: \"%s\" is missing or odd; expected %s", key, expected);
+	return err_set(err, -EBADMSG, "config.json: \"%s\" is missing or invalid; expected %s", key, expected);
 }
 
 /* Reads a whole number of at most 31 bits. With a fallback it may be absent. */
@@ -86,8 +86,8 @@ static int read_rope_type(struct gguf_hparams *h, struct gptqfs_error *err)
 			h->rope = types[i].rope;
 			return 0;
 		}
-	return err_set(err, -ENOTSUP, "config.json: rope of type \"%.80s\" cannot be said in a GGUF file of %s", type,
-	    h->arch->name);
+	return err_set(err, -ENOTSUP, "config.json: rope of type \"%.80s\" has no equivalent in a GGUF file of %s",
+	    type, h->arch->name);
 }
 
 static int read_rope(struct gguf_hparams *h, struct gptqfs_error *err)
@@ -158,7 +158,7 @@ static int find_arch(struct gguf_hparams *h, struct gptqfs_error *err)
 	h->arch = class ? gguf_arch_find(class) : NULL;
 	if (h->arch)
 		return 0;
-	return err_set(err, -ENOTSUP, "config.json names no class whose GGUF files are known here (%.80s)",
+	return err_set(err, -ENOTSUP, "config.json names no class that llama.cpp is known to support (%.80s)",
 	    class ? class : "none at all");
 }
 

@@ -23,7 +23,7 @@ struct gguf_infos {
 };
 
 /*
- * Reads them from the first `len` bytes of a file of any origin. Returns 0; -EINVAL if these bytes are not its
+ * Reads them from the first `len` bytes of an untrusted file. Returns 0; -EINVAL if these bytes are not its
  * beginning up to the data, or if a tensor has a type that is not written here; or -ENOMEM.
  */
 int gguf_infos_parse(const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_infos *out);

@@ -16,7 +16,7 @@ struct gguf_kv {
 };
 
 /*
- * Finds the keys in the first `len` bytes of a GGUF file from strangers. Returns 0, -EINVAL if these bytes are not its
+ * Finds the keys in the first `len` bytes of an untrusted GGUF file. Returns 0, -EINVAL if these bytes are not its
  * beginning or have no tokens, or -ENOMEM.
  */
 int gguf_kv_parse(const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_kv *out);

@@ -130,7 +130,7 @@ static int refuse_steps(const struct gguf_vocab *v, struct gptqfs_error *err)
 	rc = steps.failed
 	         ? err_memory(err)
 	         : err_set(err, -ENOTSUP,
-		       "tokenizer.json cuts texts in a way that llama.cpp has no name for here (%s%s); give the "
+		       "tokenizer.json splits texts by a rule that llama.cpp is not known to have (%s%s); give the "
 		       "tokenizer's keys by -o gguf_kv=FILE",
 		       steps.data, v->json.ignore_merges ? ", ignore_merges" : "");
 	text_free(&steps);

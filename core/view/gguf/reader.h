@@ -3,7 +3,7 @@
 #define GPTQFS_GGUF_READER_H
 
 /*
- * Reads the container (see keys.h) from bytes of any origin. All functions return false at the end of the bytes, or
+ * Reads the container (see keys.h) from untrusted bytes. All functions return false at the end of the bytes, or
  * where they are not GGUF.
  */
 

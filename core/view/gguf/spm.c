@@ -117,7 +117,7 @@ int vocab_read_pieces(const unsigned char *bytes, size_t len, struct gguf_vocab 
 	if (rc == -ENOMEM)
 		return err_memory(err);
 	if (rc || !id)
-		return err_set(err, -EBADMSG, "tokenizer.model is no SentencePiece model (near byte %zu of %zu)",
+		return err_set(err, -EBADMSG, "tokenizer.model is not a SentencePiece model (near byte %zu of %zu)",
 		    (size_t)(m.at - bytes), len);
 	return 0;
 }

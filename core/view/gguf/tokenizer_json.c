@@ -17,7 +17,7 @@ static int read_model(struct json_text text, struct vocab_json *out, struct gptq
 	struct json_member m;
 
 	if (!json_walk(&walk, text))
-		return err_set(err, -EBADMSG, FILE_NAME ": \"model\" is no object");
+		return err_set(err, -EBADMSG, FILE_NAME ": \"model\" is not an object");
 	while (json_next(&walk, &m)) {
 		if (json_text_is(m.key, "vocab"))
 			out->vocab = m.value;
@@ -60,7 +60,7 @@ int vocab_read_json(char *bytes, size_t len, struct vocab_json *out, struct gptq
 	*out = (struct vocab_json){.bytes = bytes, .there = true};
 	rc = json_check(text, FILE_NAME, err);
 	if (rc == 0 && !json_walk(&walk, text))
-		rc = err_set(err, -EBADMSG, FILE_NAME " is no object");
+		rc = err_set(err, -EBADMSG, FILE_NAME " is not an object");
 	while (rc == 0 && json_next(&walk, &m))
 		rc = read_part(&m, out, err);
 	return rc;
@@ -85,7 +85,7 @@ static bool is_byte(const char *text)
 
 static int bad_vocabulary(struct gptqfs_error *err)
 {
-	return err_set(err, -EBADMSG, FILE_NAME ": model.vocab is no object of tokens and their numbers");
+	return err_set(err, -EBADMSG, FILE_NAME ": model.vocab is not an object of tokens and their numbers");
 }
 
 int vocab_read_tokens(struct gguf_vocab *v, struct gptqfs_error *err)
@@ -128,7 +128,7 @@ struct merge {
 
 static int bad_merge(struct gptqfs_error *err)
 {
-	return err_set(err, -EBADMSG, FILE_NAME ": model.merges has something else than \"a b\" or [\"a\", \"b\"]");
+	return err_set(err, -EBADMSG, FILE_NAME ": model.merges has something other than \"a b\" or [\"a\", \"b\"]");
 }
 
 static int merge_string(struct json_text text, struct arena *arena, struct json_text *out, struct gptqfs_error *err)

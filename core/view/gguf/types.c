@@ -54,9 +54,9 @@ static struct gguf_choice choose(const struct encoded *e, const struct code_leve
 		return (struct gguf_choice){
 		    .block = GGUF_BLOCKS, .reason = "act-order, or groups that blocks of 32 do not fit"};
 	if (columns % 32)
-		return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "in_features is no multiple of 32"};
+		return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "in_features is not a multiple of 32"};
 	if (!l->half)
-		return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "a scale is no fp16"};
+		return (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "a scale is not exactly an fp16"};
 	if (q2 && fits_q2(l, columns))
 		return (struct gguf_choice){GGUF_Q2_0, NULL, l->run, l->step, l->scales};
 	for (enum gguf_block b = GGUF_Q4_0; b < GGUF_BLOCKS; b++)
