@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "quant/affine.h"
+#include "quant/mlx_models.h"
 
 #define EXPERTS_MAX 4096
 #define EXPERTS_MARK ".switch_mlp."
@@ -26,40 +27,6 @@ static const char *const metal_suffixes[] = {".weight", ".scales", ".qbiases", N
 
 static const struct encoding mlx_encoding = AFFINE_BIASES_ENCODING("MLX", affine_suffixes),
 			     metal_encoding = AFFINE_BIASES_ENCODING("MLX", metal_suffixes);
-
-/* ---- models ---- */
-
-/* What mlx-lm does to the tensors of a model. */
-enum mlx_change {
-	MLX_OTHER, /* something that is not undone here */
-	MLX_NONE,
-	MLX_EXPERTS, /* X.mlp.experts.#.gate_proj become X.mlp.switch_mlp.gate_proj */
-	MLX_MIXTRAL, /* X.block_sparse_moe.experts.#.w1 become X.block_sparse_moe.switch_mlp.gate_proj */
-};
-
-static const char *const unchanged[] = {"apertus", "cohere", "cohere2", "ernie4_5", "exaone", "exaone4", "gemma",
-    "gemma2", "gemma3_text", "glm", "glm4", "granite", "helium", "hunyuan_v1_dense", "internlm2", "internlm3", "llama",
-    "minicpm", "minicpm3", "mistral", "nemotron", "olmo", "olmo2", "olmo3", "phi", "phi3", "qwen", "qwen2", "qwen3",
-    "seed_oss", "smollm3", "stablelm", "starcoder2", "youtu_llm", NULL};
-static const char *const with_experts[] = {"deepseek", "deepseek_v2", "ernie4_5_moe", "exaone_moe", "glm4_moe",
-    "mellum", "olmoe", "qwen2_moe", "qwen3_moe", NULL};
-static const char *const like_mixtral[] = {"mixtral", "phimoe", NULL};
-
-static bool is_listed(const char *const *list, const char *name)
-{
-	while (*list && strcmp(*list, name) != 0)
-		list++;
-	return *list != NULL;
-}
-
-static enum mlx_change change_of(const char *model_type)
-{
-	if (is_listed(unchanged, model_type))
-		return MLX_NONE;
-	if (is_listed(with_experts, model_type))
-		return MLX_EXPERTS;
-	return is_listed(like_mixtral, model_type) ? MLX_MIXTRAL : MLX_OTHER;
-}
 
 /* ---- the configuration ---- */
 
@@ -104,7 +71,7 @@ static int mlx_read_config(struct mlx_opener *m)
 	const char *type = json_str(json_get(c->config_json, "model_type"));
 
 	m->model_type = type ? type : "";
-	m->change = change_of(m->model_type);
+	m->change = mlx_change_of(m->model_type);
 	m->config = json_get(c->config_json, "quantization");
 	if (!json_is_object(m->config))
 		m->config = json_get(c->config_json, "quantization_config");
@@ -280,11 +247,10 @@ struct mlx_stack {
 
 static bool mlx_is_stack(const struct mlx_opener *m, const struct st_tensor *t, struct mlx_stack *s)
 {
-	static const char *const layer[] = {[MLX_EXPERTS] = ".mlp", [MLX_MIXTRAL] = ".block_sparse_moe"};
-	const char *mark = m->change >= MLX_EXPERTS ? strstr(t->name, EXPERTS_MARK) : NULL;
-	const size_t len = mark ? strlen(layer[m->change]) : 0, before = mark ? (size_t)(mark - t->name) : 0;
+	const char *layer = mlx_expert_layer[m->change], *mark = layer ? strstr(t->name, EXPERTS_MARK) : NULL;
+	const size_t len = mark ? strlen(layer) : 0, before = mark ? (size_t)(mark - t->name) : 0;
 
-	if (!mark || t->ndim < 2 || before < len || memcmp(mark - len, layer[m->change], len) != 0)
+	if (!mark || t->ndim < 2 || before < len || memcmp(mark - len, layer, len) != 0)
 		return false;
 	*s = (struct mlx_stack){t->shape[0], before, mark + sizeof(EXPERTS_MARK) - 1};
 	return s->experts > 0 && s->experts <= EXPERTS_MAX;
@@ -294,14 +260,17 @@ static bool mlx_is_stack(const struct mlx_opener *m, const struct st_tensor *t, 
 static const char *expert_name(const struct mlx_opener *m, const struct st_tensor *t, const struct mlx_stack *s,
     uint64_t expert)
 {
-	static const char *const mixtral[][2] = {{"gate_proj.", "w1."}, {"down_proj.", "w2."}, {"up_proj.", "w3."}};
+	const size_t len = strcspn(s->after, ".");
 	const char *after = s->after, *projection = "";
 
-	for (size_t i = 0; m->change == MLX_MIXTRAL && i < sizeof(mixtral) / sizeof(*mixtral); i++)
-		if (strncmp(s->after, mixtral[i][0], strlen(mixtral[i][0])) == 0) {
-			projection = mixtral[i][1];
-			after = s->after + strlen(mixtral[i][0]);
+	for (size_t i = 0; i < MLX_PROJECTIONS; i++) {
+		const struct mlx_projection *p = &mlx_projections[m->change][i];
+
+		if (strlen(p->mlx) == len && memcmp(p->mlx, s->after, len) == 0) {
+			projection = p->model;
+			after = s->after + len;
 		}
+	}
 	return arena_printf(&m->o->c->arena, "%.*s.experts.%llu.%s%s", (int)s->before, t->name,
 	    (unsigned long long)expert, projection, after);
 }
