@@ -14,6 +14,7 @@ static void init_reference(struct kernels *k)
 	gguf_init(&k->gguf);
 	hqq_init(&k->hqq);
 	lora_init(&k->lora);
+	mlx_init(&k->mlx);
 	memcpy(k->cast, cast_reference, sizeof(k->cast));
 }
 
@@ -46,6 +47,7 @@ static void init_avx2(struct kernels *k)
 	gguf_init_avx2(&k->gguf);
 	hqq_init_avx2(&k->hqq);
 	lora_init_avx2(&k->lora);
+	mlx_init_avx2(&k->mlx);
 	cast_init_avx2(k->cast);
 	fp8_cast_init_avx2(k->cast);
 }

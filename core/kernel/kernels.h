@@ -19,6 +19,7 @@
 #include "kernel/gptq.h"
 #include "kernel/hqq.h"
 #include "kernel/lora.h"
+#include "kernel/mlx.h"
 
 struct accel;
 
@@ -35,6 +36,7 @@ struct kernels {
 	struct hqq_dsp hqq;
 	struct lora_dsp lora;
 	struct gguf_dsp gguf;
+	struct mlx_dsp mlx;
 	cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]; /* [from][to] */
 };
 

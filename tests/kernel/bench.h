@@ -41,5 +41,6 @@ void bench_awq(struct check *c, struct bench *b);
 void bench_hqq(struct check *c, struct bench *b);
 void bench_lora(struct check *c, struct bench *b);
 void bench_gguf(struct check *c, struct bench *b);
+void bench_mlx(struct check *c, struct bench *b);
 
 #endif

@@ -40,6 +40,7 @@ static const struct {
     {"hqq", check_hqq, bench_hqq, false},
     {"lora", check_lora, bench_lora, false},
     {"gguf", check_gguf, bench_gguf, false},
+    {"mlx", check_mlx, bench_mlx, false},
 };
 
 /* --- Chance, memory, results --- */

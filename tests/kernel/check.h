@@ -56,6 +56,7 @@ void check_awq(struct check *c);
 void check_hqq(struct check *c);
 void check_lora(struct check *c);
 void check_gguf(struct check *c);
+void check_mlx(struct check *c);
 
 /* ---- chance, memory ---- */
 

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+
+/* AVX2: a block of 32 codes is a vector of bytes; words are transposed 8 by 8. */
+
+#if defined(__x86_64__)
+
+#ifndef __AVX2__
+#error "compile with -mavx2"
+#endif
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernel/inline.h"
+#include "kernel/mlx.h"
+
+/* ---- codes ---- */
+
+/* 16 levels plus their zero. */
+ALWAYS_INLINE __m256i mlx_load_codes(const uint16_t *level, __m256i zero)
+{
+	const __m256i half = _mm256_loadu_si256((const __m256i_u *)level);
+	const __m256i sign = _mm256_srai_epi16(half, 15);
+	const __m256i magnitude = _mm256_and_si256(half, _mm256_set1_epi16(0x7fff));
+
+	return _mm256_add_epi16(_mm256_sub_epi16(_mm256_xor_si256(magnitude, sign), sign), zero);
+}
+
+/* Joins neighbours: bytes with `bits` bits to 16-bit lanes, those to 32, those to 64 bits with 8 codes each. */
+ALWAYS_INLINE __m256i join_codes(__m256i codes, int bits)
+{
+	const __m256i twos = _mm256_maddubs_epi16(codes, _mm256_set1_epi16((short)(1 << (8 + bits) | 1)));
+	const __m256i fours = _mm256_madd_epi16(twos, _mm256_set1_epi32(1 << (16 + 2 * bits) | 1));
+	const __m256i low = _mm256_and_si256(fours, _mm256_set1_epi64x(0xffffffff));
+
+	return _mm256_or_si256(low, _mm256_slli_epi64(_mm256_srli_epi64(fours, 32), 4 * bits));
+}
+
+/* Eight codes take as many bytes as they have bits. */
+ALWAYS_INLINE void store_codes(unsigned char *to, __m256i codes, int bits)
+{
+	const __m256i eights = join_codes(codes, bits);
+	const __m128i low = _mm256_castsi256_si128(eights), high = _mm256_extracti128_si256(eights, 1);
+	const int64_t part[4] = {
+	    _mm_cvtsi128_si64(low), _mm_extract_epi64(low, 1), _mm_cvtsi128_si64(high), _mm_extract_epi64(high, 1)};
+
+	for (int i = 0; i < 4; i++)
+		memcpy(to + (size_t)i * (size_t)bits, &part[i], (size_t)bits);
+}
+
+ALWAYS_INLINE void pack_codes(unsigned char *to, const uint16_t *level, const uint8_t *zero, size_t blocks, int bits)
+{
+	for (size_t b = 0; b < blocks; b++, level += MLX_BLOCK, to += 4 * bits) {
+		const __m256i add = _mm256_set1_epi16(zero[b]);
+		const __m256i codes = _mm256_permute4x64_epi64(_mm256_packus_epi16(mlx_load_codes(level, add),
+								   mlx_load_codes(level + 16, add)),
+		    0xd8);
+
+		if (bits == 8)
+			_mm256_storeu_si256((__m256i_u *)to, codes);
+		else
+			store_codes(to, codes, bits);
+	}
+}
+
+#define DEFINE_PACK(bits)                                                                                 \
+	static void avx2_pack##bits(void *dst, const uint16_t *level, const uint8_t *zero, size_t blocks) \
+	{                                                                                                 \
+		pack_codes(dst, level, zero, blocks, bits);                                               \
+	}
+
+DEFINE_PACK(2)
+DEFINE_PACK(3)
+DEFINE_PACK(4)
+DEFINE_PACK(5)
+DEFINE_PACK(6)
+DEFINE_PACK(8)
+
+/* ---- words ---- */
+
+#define LINE 16 /* words of a cache line */
+#define AHEAD 32
+
+/* Lane i of row j becomes lane j of row i. */
+ALWAYS_INLINE void turn_eight(__m256i row[8])
+{
+	__m256i a[8], b[8];
+
+	for (int i = 0; i < 4; i++) {
+		a[2 * i] = _mm256_unpacklo_epi32(row[2 * i], row[2 * i + 1]);
+		a[2 * i + 1] = _mm256_unpackhi_epi32(row[2 * i], row[2 * i + 1]);
+	}
+	for (int i = 0; i < 8; i += 4) {
+		b[i] = _mm256_unpacklo_epi64(a[i], a[i + 2]);
+		b[i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 2]);
+		b[i + 2] = _mm256_unpacklo_epi64(a[i + 1], a[i + 3]);
+		b[i + 3] = _mm256_unpackhi_epi64(a[i + 1], a[i + 3]);
+	}
+	for (int i = 0; i < 4; i++) {
+		row[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
+		row[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
+	}
+}
+
+ALWAYS_INLINE void turn_block(unsigned char *dst, size_t dst_row, const unsigned char *src, size_t src_row)
+{
+	__m256i row[8];
+
+	for (int i = 0; i < 8; i++)
+		row[i] = _mm256_loadu_si256((const __m256i_u *)(src + (size_t)i * src_row));
+	turn_eight(row);
+	for (int i = 0; i < 8; i++)
+		_mm256_storeu_si256((__m256i_u *)(dst + (size_t)i * dst_row), row[i]);
+}
+
+/*
+ * A line of words of each row: rows of the source are pages apart, so that no prefetcher of the processor sees that
+ * they follow one another, and few of their lines fit in the first cache at once.
+ */
+static void turn_lines(unsigned char *dst, const struct mlx_turn *t, uint32_t n)
+{
+	const uint32_t whole = t->columns / 8 * 8;
+	uint32_t k = 0;
+
+	for (; k < whole; k += 8) {
+		const unsigned char *src = t->src + k * t->src_row + (size_t)n * 4;
+		unsigned char *to = dst + n * t->dst_row + (size_t)k * 4;
+
+		if (k + AHEAD + 8 <= whole)
+			for (uint32_t i = AHEAD; i < AHEAD + 8; i++)
+				_mm_prefetch((const char *)(src + i * t->src_row), _MM_HINT_T0);
+		turn_block(to, t->dst_row, src, t->src_row);
+		turn_block(to + 8 * t->dst_row, t->dst_row, src + 32, t->src_row);
+	}
+}
+
+static void avx2_turn(void *dst, const struct mlx_turn *t)
+{
+	const uint32_t whole = t->rows / LINE * LINE, columns = t->columns / 8 * 8;
+	struct mlx_turn rest = *t;
+
+	for (uint32_t n = 0; n < whole; n += LINE)
+		turn_lines(dst, t, n);
+	/* The last columns of these rows, and all of the last rows. */
+	rest.rows = whole;
+	rest.columns = t->columns - columns;
+	rest.src += columns * t->src_row;
+	mlx_reference.turn((unsigned char *)dst + (size_t)columns * 4, &rest);
+	rest.rows = t->rows - whole;
+	rest.columns = t->columns;
+	rest.src = t->src + (size_t)whole * 4;
+	mlx_reference.turn((unsigned char *)dst + whole * t->dst_row, &rest);
+}
+
+void mlx_init_avx2(struct mlx_dsp *dsp)
+{
+	*dsp = (struct mlx_dsp){.pack = {[2] = avx2_pack2,
+				    [3] = avx2_pack3,
+				    [4] = avx2_pack4,
+				    [5] = avx2_pack5,
+				    [6] = avx2_pack6,
+				    [8] = avx2_pack8},
+	    .turn = avx2_turn};
+}
+
+#endif
