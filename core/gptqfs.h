@@ -68,9 +68,10 @@ struct gptqfs_error {
 
 /* The caller keeps the strings; they need not outlive gptqfs_open. */
 struct gptqfs_options {
-	size_t size;          /* sizeof(struct gptqfs_options) or 0; anything else is refused */
-	const char *view;     /* the view shown as the root ("fp16"), or NULL for all of them */
-	const char *dtype;    /* type of the files of tensors/: "fp16", "bf16" or "fp32"; NULL for fp16 */
+	size_t size;      /* sizeof(struct gptqfs_options) or 0; anything else is refused */
+	const char *view; /* the view shown as the root ("fp16"), or NULL for all of them */
+	const char
+	    *dtype; /* type of the files of tensors/ and the floats of mlx/: "fp16", "bf16" or "fp32"; NULL for fp16 */
 	const char *cpu;      /* highest CPU level to use ("avx2"); NULL for the best available */
 	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps only what reads in progress need */
 	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */

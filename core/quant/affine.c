@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "quant/affine.h"
 
+#include <string.h>
+
 #include "kernel/element.h"
 
 static const struct affine_matrix *affine_of(const struct encoded *e)
@@ -109,6 +111,23 @@ void affine_units(const struct encoded *e, const struct kernels *k, const uint16
 	m.scales = (const unsigned char *)units;
 	m.scale_dtype = DTYPE_F16;
 	k->affine.rows[DTYPE_F16](dst, &m, r);
+}
+
+/* Words of 32 bits that whole fields fill are a stream of fields. */
+bool affine_words(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
+    const struct kernel_rect *r)
+{
+	const struct affine_matrix *m = affine_of(e);
+	const bool stream = m->packing == AFFINE_STREAM || (m->packing == AFFINE_WORDS && 32 % m->bits == 0);
+	const size_t bytes = (size_t)r->columns / 8 * bits;
+
+	(void)k;
+	if (!stream || m->bits != bits)
+		return false;
+	for (uint32_t i = 0; i < r->rows; i++)
+		memcpy((unsigned char *)dst + i * bytes,
+		    m->codes + (r->row0 + i) * m->row_bytes + (size_t)r->column0 / 8 * bits, bytes);
+	return true;
 }
 
 void affine_levels(const struct encoded *e, struct code_levels *out)

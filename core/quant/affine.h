@@ -22,6 +22,8 @@ extern const struct matrix_ops affine_matrix_ops;
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
     const struct kernel_rect *r);
+bool affine_words(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
+    const struct kernel_rect *r);
 void affine_levels(const struct encoded *e, struct code_levels *out);
 void affine_describe(const struct encoded *e, struct facts *out);
 void affine_summarize(const struct encoded *e, struct text *out);
@@ -31,7 +33,7 @@ void affine_examine(const struct encoded *e, struct findings *out);
 #define AFFINE_MEMBERS(label, names)                                                         \
 	.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &affine_matrix_ops, \
 	.describe = affine_describe, .summarize = affine_summarize, .examine = affine_examine
-#define AFFINE_CODES .codes = affine_codes, .units = affine_units, .levels = affine_levels
+#define AFFINE_CODES .codes = affine_codes, .units = affine_units, .words = affine_words, .levels = affine_levels
 #define AFFINE_ENCODING(label, names)                      \
 	{                                                  \
 		AFFINE_MEMBERS(label, names), AFFINE_CODES \

@@ -85,6 +85,13 @@ struct encoding {
 	 */
 	bool (*blocks)(const struct encoded *e, const struct kernels *k, enum gguf_block type, void *dst,
 	    const struct kernel_rect *r);
+	/*
+	 * Writes the codes of a rectangle, whose columns begin and end at multiples of 32, as fields of `bits` bits
+	 * along each row, without going by way of `units`. Returns false, with nothing written, where they are not
+	 * stored in a form that is as easy. Reads maps. NULL if they never are.
+	 */
+	bool (*words)(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
+	    const struct kernel_rect *r);
 	/* Returns the bounds of what `codes` returns, found in zeros and scales alone. Reads maps. NULL if `codes` is.
 	 */
 	void (*levels)(const struct encoded *e, struct code_levels *out);

@@ -166,6 +166,14 @@ void tree_drop(struct tree *tree, uint32_t ino)
 	n->child_count = kept;
 }
 
+void tree_drop_others(struct tree *tree, uint32_t ino)
+{
+	struct node *n = &tree->nodes[tree->nodes[ino].parent];
+
+	n->children[0] = ino;
+	n->child_count = 1;
+}
+
 void tree_count(struct tree *tree, uint64_t bytes)
 {
 	tree->bytes += bytes;

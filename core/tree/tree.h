@@ -63,6 +63,9 @@ void tree_set_late(struct tree *tree, uint32_t ino, struct late *late);
 /* Takes a file out of its directory, after tree_seal, while it is planned late. Its inode number stays in use. */
 void tree_drop(struct tree *tree, uint32_t ino);
 
+/* Takes everything else out of the directory of a file, likewise. */
+void tree_drop_others(struct tree *tree, uint32_t ino);
+
 /* Counts the bytes of a file that was planned late. */
 void tree_count(struct tree *tree, uint64_t bytes);
 

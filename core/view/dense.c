@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "tensor/dense.h"
-#include "view/config_json.h"
 #include "view/phi3.h"
 #include "view/shards.h"
 #include "view/view.h"
@@ -98,16 +97,7 @@ static int add_readme(const struct directory *d, const char *refusal)
 	return tree_add_text(d->p->tree, d->dir, name, &text, &d->p->weights);
 }
 
-#define MEMBERS_MAX (PHI3_MEMBERS + 2)
-
-/* What adapters change, beside the members that are there. */
-static void add_lora_members(const struct lora *lora, struct config_member *members, struct config_view *view)
-{
-	if (lora && lora->untied)
-		members[view->count++] = (struct config_member){"tie_word_embeddings", "false", "true"};
-	if (lora && lora->vocabulary)
-		members[view->count++] = (struct config_member){"vocab_size", lora->vocabulary, lora->old_vocabulary};
-}
+#define MEMBERS_MAX (PHI3_MEMBERS + VIEW_LORA_MEMBERS)
 
 static int add_config(const struct directory *d, bool fused)
 {
@@ -126,7 +116,7 @@ static int add_config(const struct directory *d, bool fused)
 		memcpy(members, phi3.members, phi3.count * sizeof(*members));
 		view.count = phi3.count;
 	}
-	add_lora_members(d->p->lora, members, &view);
+	view.count += view_lora_members(d->p, members + view.count);
 	config_rewrite(d->p->c->config_text, &view, &text);
 	rc = tree_add_text(d->p->tree, d->dir, "config.json", &text, &d->p->c->config.stat);
 	return rc || !fused ? rc : add_readme(d, refusal);

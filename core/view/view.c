@@ -21,6 +21,9 @@ static const struct view views[] = {
     {"gguf", DTYPE_COUNT, false, "the same weights in one file for llama.cpp, not quantized again", "Gguf_view",
 	"planned on first use; gguf/README lists types, and modules that are not exact", view_gguf_absent,
 	view_gguf_plan},
+    {"mlx", DTYPE_COUNT, false, "the same weights in MLX's form, for mlx-lm, not quantized again", "Mlx_view",
+	"planned when it is first looked at; mlx/README tells types, and what stays a float", view_mlx_absent,
+	view_mlx_plan},
 };
 
 const struct view *view_at(size_t index)
@@ -146,6 +149,18 @@ struct source_file *view_companion(const struct plan *p, const char *name)
 		if (strcmp(files[i].name, name) == 0)
 			return &files[i];
 	return NULL;
+}
+
+size_t view_lora_members(const struct plan *p, struct config_member members[VIEW_LORA_MEMBERS])
+{
+	const struct lora *lora = p->lora;
+	size_t count = 0;
+
+	if (lora && lora->untied)
+		members[count++] = (struct config_member){"tie_word_embeddings", "false", "true"};
+	if (lora && lora->vocabulary)
+		members[count++] = (struct config_member){"vocab_size", lora->vocabulary, lora->old_vocabulary};
+	return count;
 }
 
 int view_add_companions(const struct plan *p, uint32_t dir)

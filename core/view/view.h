@@ -11,6 +11,7 @@
 #include "lora/variants.h"
 #include "tensor/tensor.h"
 #include "tree/tree.h"
+#include "view/config_json.h"
 
 /* The state of a view of a model. */
 struct view_state {
@@ -97,8 +98,16 @@ int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t di
 int view_packed_absent(const struct plan *p, const char **reason);
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
+/* The members of config.json that adapters change, beside those that are there. Returns how many there are. */
+#define VIEW_LORA_MEMBERS 2
+size_t view_lora_members(const struct plan *p, struct config_member members[VIEW_LORA_MEMBERS]);
+
 /* gguf/gguf.c: the weights as one GGUF file. */
 int view_gguf_absent(const struct plan *p, const char **reason);
 int view_gguf_plan(const struct plan *p, const struct view *view, uint32_t dir);
+
+/* mlx/mlx.c: a model directory for mlx-lm. */
+int view_mlx_absent(const struct plan *p, const char **reason);
+int view_mlx_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
 #endif

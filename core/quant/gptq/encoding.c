@@ -52,6 +52,27 @@ static bool gptq_gguf_blocks(const struct encoded *e, const struct kernels *k, e
 	return true;
 }
 
+/* Words run down the columns, in the order of MLX. */
+static bool gptq_words(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
+    const struct kernel_rect *r)
+{
+	const struct qtensor *q = &gptq_const_module_of(e)->q;
+	const size_t row = (size_t)q->out_features * 4;
+	const uint32_t words = r->columns / 32 * bits;
+	const struct mlx_turn turn = {
+	    .src = q->qweight + r->column0 / 32 * bits * row + (size_t)r->row0 * 4,
+	    .src_row = row,
+	    .dst_row = (size_t)words * 4,
+	    .rows = r->rows,
+	    .columns = words,
+	};
+
+	if (q->bits != bits || q->word_bits != 32 || qtensor_is_planar(q))
+		return false;
+	k->mlx.turn(dst, &turn);
+	return true;
+}
+
 static void gptq_levels(const struct encoded *e, struct code_levels *out)
 {
 	const struct qtensor *q = &gptq_const_module_of(e)->q;
@@ -180,6 +201,7 @@ const struct encoding gptq_encoding = {
     .codes = gptq_codes,
     .units = gptq_units,
     .blocks = gptq_gguf_blocks,
+    .words = gptq_words,
     .levels = gptq_levels,
     .describe = gptq_describe,
     .summarize = gptq_summarize,

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_MLX_ROWS_H
+#define GPTQFS_MLX_ROWS_H
+
+/* Generators for the three tensors that a weight has in MLX. All live in the arena; each returns 0 or -ENOMEM. */
+
+#include "kernel/kernels.h"
+#include "tensor/encoding.h"
+
+struct mlx_make {
+	struct encoded *e;
+	const struct kernels *kernels;
+	unsigned bits;         /* of a code */
+	uint32_t group;        /* columns */
+	enum dtype dtype;      /* of scales and biases */
+	uint32_t run, step;    /* of its levels */
+	const uint16_t *units; /* as many as it has scales, each 2^-24 */
+};
+
+/* Rows of packed codes. */
+int mlx_word_rows(const struct mlx_make *make, struct arena *arena, const struct generator **g);
+
+/* Rows of scales, and of biases. */
+int mlx_scale_rows(const struct mlx_make *make, struct arena *arena, const struct generator **g);
+int mlx_bias_rows(const struct mlx_make *make, struct arena *arena, const struct generator **g);
+
+#endif
