@@ -36,6 +36,13 @@ ALWAYS_INLINE __m256i join_codes(__m256i codes, int bits)
 	return _mm256_or_si256(low, _mm256_slli_epi64(_mm256_srli_epi64(fours, 32), 4 * bits));
 }
 
+ALWAYS_INLINE __m128i join_nibbles(__m256i codes)
+{
+	const __m256i twos = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x1001));
+
+	return _mm256_castsi256_si128(_mm256_permute4x64_epi64(_mm256_packus_epi16(twos, twos), 0x08));
+}
+
 /* Eight codes take as many bytes as they have bits. */
 ALWAYS_INLINE void store_codes(unsigned char *to, __m256i codes, int bits)
 {
@@ -58,6 +65,8 @@ ALWAYS_INLINE void pack_codes(unsigned char *to, const uint16_t *level, const ui
 
 		if (bits == 8)
 			_mm256_storeu_si256((__m256i_u *)to, codes);
+		else if (bits == 4)
+			_mm_storeu_si128((__m128i_u *)to, join_nibbles(codes));
 		else
 			store_codes(to, codes, bits);
 	}
@@ -78,8 +87,9 @@ DEFINE_PACK(8)
 
 /* ---- words ---- */
 
-#define LINE 16 /* words of a cache line */
-#define AHEAD 32
+#define STRIP 256 /* rows that are turned together: their words in a row of the source lie in one piece */
+#define LINE 16   /* words of a cache line */
+#define AHEAD 16  /* rows of the source that are prefetched before they are used */
 
 /* Lane i of row j becomes lane j of row i. */
 ALWAYS_INLINE void turn_eight(__m256i row[8])
@@ -114,42 +124,42 @@ ALWAYS_INLINE void turn_block(unsigned char *dst, size_t dst_row, const unsigned
 }
 
 /*
- * A line of words of each row: rows of the source are pages apart, so that no prefetcher of the processor sees that
- * they follow one another, and few of their lines fit in the first cache at once.
+ * Whole blocks of a strip of rows. Rows of the source are pages apart, so that no prefetcher of the processor sees that
+ * they follow one another.
  */
-static void turn_lines(unsigned char *dst, const struct mlx_turn *t, uint32_t n)
+static void turn_strip(unsigned char *dst, const struct mlx_turn *t, uint32_t first, uint32_t rows)
 {
-	const uint32_t whole = t->columns / 8 * 8;
-	uint32_t k = 0;
+	const size_t src_row = t->src_row, dst_row = t->dst_row;
+	const uint32_t columns = t->columns;
+	const unsigned char *src = t->src + (size_t)first * 4;
 
-	for (; k < whole; k += 8) {
-		const unsigned char *src = t->src + k * t->src_row + (size_t)n * 4;
-		unsigned char *to = dst + n * t->dst_row + (size_t)k * 4;
-
-		if (k + AHEAD + 8 <= whole)
+	dst += first * dst_row;
+	for (uint32_t k = 0; k + 8 <= columns; k += 8, src += 8 * src_row, dst += 32) {
+		if (k + AHEAD + 8 <= columns)
 			for (uint32_t i = AHEAD; i < AHEAD + 8; i++)
-				_mm_prefetch((const char *)(src + i * t->src_row), _MM_HINT_T0);
-		turn_block(to, t->dst_row, src, t->src_row);
-		turn_block(to + 8 * t->dst_row, t->dst_row, src + 32, t->src_row);
+				for (uint32_t n = 0; n < rows; n += LINE)
+					_mm_prefetch((const char *)(src + i * src_row + (size_t)n * 4), _MM_HINT_T0);
+		for (uint32_t n = 0; n + 8 <= rows; n += 8)
+			turn_block(dst + n * dst_row, dst_row, src + (size_t)n * 4, src_row);
 	}
 }
 
 static void avx2_turn(void *dst, const struct mlx_turn *t)
 {
-	const uint32_t whole = t->rows / LINE * LINE, columns = t->columns / 8 * 8;
+	const uint32_t rows = t->rows / 8 * 8, columns = t->columns / 8 * 8;
 	struct mlx_turn rest = *t;
 
-	for (uint32_t n = 0; n < whole; n += LINE)
-		turn_lines(dst, t, n);
+	for (uint32_t n = 0; n < rows; n += STRIP)
+		turn_strip(dst, t, n, rows - n < STRIP ? rows - n : STRIP);
 	/* The last columns of these rows, and all of the last rows. */
-	rest.rows = whole;
+	rest.rows = rows;
 	rest.columns = t->columns - columns;
 	rest.src += columns * t->src_row;
 	mlx_reference.turn((unsigned char *)dst + (size_t)columns * 4, &rest);
-	rest.rows = t->rows - whole;
+	rest.rows = t->rows - rows;
 	rest.columns = t->columns;
-	rest.src = t->src + (size_t)whole * 4;
-	mlx_reference.turn((unsigned char *)dst + whole * t->dst_row, &rest);
+	rest.src = t->src + (size_t)rows * 4;
+	mlx_reference.turn((unsigned char *)dst + rows * t->dst_row, &rest);
 }
 
 void mlx_init_avx2(struct mlx_dsp *dsp)
