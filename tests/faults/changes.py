@@ -335,7 +335,8 @@ def play(case):
         case.before_mount()
         assert case.mount.start() is None, case.mount.said()
         # Files that are planned on first lookup need the source for their names.
-        os.listdir(os.path.join(case.mount.at, "gguf"))
+        for view in "gguf", "mlx":
+            os.listdir(os.path.join(case.mount.at, view))
     reader = Reader(case.mount, expected)
     if not case.settles:
         reader.start()

@@ -35,7 +35,7 @@ class Mount:
         return self.server.poll()
 
     def mounted(self):
-        with open("/proc/self/mountinfo") as f:
+        with open("/proc/self/mountinfo", errors="surrogateescape") as f:
             return any(line.split()[4] == self.at for line in f)
 
     def stop(self):

@@ -169,6 +169,8 @@ if [ -f "$MODEL/config.json" ]; then
 	[ -n "${INTEROP_VENV:-}" ] || venv=$B/interop/venv-others
 	if [ "$venv" = "$own" ] || install_into "$venv" $here/requirements-others.txt; then
 		run_python others.py "$gptqfs" "$work" "$MODEL"
+		run_python mlx_view.py "$gptqfs" "$work" "$MODEL" "$(dirname "$MODEL")"/tiny-* \
+			"$(dirname "$MODEL")"/../{int,gguf}/models/{awq,ct,mixtral,qwen2moe,gemma}*
 	else
 		report skip "mlx-lm and mistral.rs are not to be had"
 	fi
