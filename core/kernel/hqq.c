@@ -8,8 +8,9 @@
 
 #include "kernel/reference.h"
 
-static uint32_t hqq_code(const struct hqq_tensor *t, uint64_t row, uint64_t column)
+uint32_t hqq_code(const struct hqq_tensor *t, uint32_t n, uint32_t k)
 {
+	const uint64_t element = (uint64_t)n * t->columns + k, row = element / t->width, column = element % t->width;
 	const unsigned shift = (t->lanes - 1 - (unsigned)(row / t->slice)) * t->bits;
 	uint32_t word = 0;
 
@@ -17,12 +18,18 @@ static uint32_t hqq_code(const struct hqq_tensor *t, uint64_t row, uint64_t colu
 	return word >> shift & ((1u << t->bits) - 1);
 }
 
+size_t hqq_group_of(const struct hqq_tensor *t, uint32_t n, uint32_t k)
+{
+	const uint64_t element = (uint64_t)n * t->columns + k;
+
+	return t->by_columns ? element % t->width : element / t->width;
+}
+
 /* The contract, but for the last rounding. */
 static float hqq_weight(const struct hqq_tensor *t, uint32_t n, uint32_t k)
 {
-	const uint64_t element = (uint64_t)n * t->columns + k, row = element / t->width, column = element % t->width;
-	const size_t group = t->by_columns ? column : row;
-	const float level = (float)hqq_code(t, row, column) - element_load(t->zeros, group, t->param_dtype);
+	const size_t group = hqq_group_of(t, n, k);
+	const float level = (float)hqq_code(t, n, k) - element_load(t->zeros, group, t->param_dtype);
 
 	return level * element_load(t->scales, group, t->param_dtype);
 }

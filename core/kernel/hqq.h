@@ -40,6 +40,10 @@ struct hqq_tensor {
 	const unsigned char *scales, *zeros; /* param_dtype, one for each group */
 };
 
+/* The code of row n, column k, and the number of its group, in the plainest form. */
+uint32_t hqq_code(const struct hqq_tensor *t, uint32_t n, uint32_t k);
+size_t hqq_group_of(const struct hqq_tensor *t, uint32_t n, uint32_t k);
+
 /*
  * Writes a rectangle of the matrix to dst, r->rows * r->columns elements of the kernel's output type without gaps, and
  * not a byte beyond. dst need not be aligned, but 64-byte-aligned rows are faster. Allocates nothing, cannot fail, runs

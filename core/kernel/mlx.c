@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/half.h"
+
 static unsigned code_of(uint16_t level, uint8_t zero)
 {
 	return (unsigned)((level & 0x8000 ? -(level & 0x7fff) : level) + zero);
@@ -52,6 +54,13 @@ const struct mlx_dsp mlx_reference = {
 unsigned mlx_bits(unsigned bits)
 {
 	return bits < 2 ? 2 : bits == 7 ? 8 : bits;
+}
+
+bool mlx_is_exact(float scale)
+{
+	const uint32_t magnitude = bits_of_float(scale) & 0x7fffffff;
+
+	return (magnitude & 0xff) == 0 && magnitude < bits_of_float(0x1p111f);
 }
 
 void mlx_init(struct mlx_dsp *dsp)

@@ -14,6 +14,7 @@
  * Codes are fields of 2, 3, 4, 5, 6 or 8 bits, one after another along the row, lowest bit first.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +54,12 @@ static inline float mlx_bias(float scale, int32_t zero)
 {
 	return scale * (float)-zero;
 }
+
+/*
+ * True if no step of the formula rounds with this scale: it has at most 16 significant bits, and is so small that 16
+ * more do not make it infinite.
+ */
+bool mlx_is_exact(float scale);
 
 /* Fills the table with the C reference. */
 void mlx_init(struct mlx_dsp *dsp);

@@ -130,6 +130,32 @@ bool affine_words(const struct encoded *e, const struct kernels *k, unsigned bit
 	return true;
 }
 
+void affine_lines(const struct encoded *e, const struct code_rect *r, const struct lines *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+	size_t i = 0;
+
+	for (uint32_t n = (uint32_t)r->row0; n < r->row0 + r->rows; n++)
+		for (uint32_t k = (uint32_t)r->column0; k < r->column0 + r->columns; k++, i++) {
+			const size_t at = affine_scale_index(m, n, affine_group(m, k));
+
+			if (out->code)
+				out->code[i] = (uint8_t)affine_code(m, n, k);
+			if (out->scale)
+				out->scale[i] = element_load(m->scales, at, m->scale_dtype);
+			if (out->bias)
+				out->bias[i] = element_load(m->offsets, at, m->scale_dtype);
+		}
+}
+
+bool affine_line_levels(const struct encoded *e, struct code_levels *out)
+{
+	const struct affine_matrix *m = affine_of(e);
+
+	*out = code_levels_begin(m->bits, code_levels_run(m->columns, m->block_columns, m->g_idx), 0);
+	return true;
+}
+
 void affine_levels(const struct encoded *e, struct code_levels *out)
 {
 	const struct affine_matrix *m = affine_of(e);

@@ -17,7 +17,7 @@ struct affine_module {
 	uint8_t bits; /* that the producer speaks of: of codes in bytes there may be fewer than 8 */
 };
 
-/* Members of struct encoding. `codes`, `units` and `levels` are for weights with zeros. */
+/* Members of struct encoding. `codes`, `units` and `levels` are for weights with zeros, lines for those with biases. */
 extern const struct matrix_ops affine_matrix_ops;
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
@@ -25,6 +25,8 @@ void affine_units(const struct encoded *e, const struct kernels *k, const uint16
 bool affine_words(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
     const struct kernel_rect *r);
 void affine_levels(const struct encoded *e, struct code_levels *out);
+void affine_lines(const struct encoded *e, const struct code_rect *r, const struct lines *out);
+bool affine_line_levels(const struct encoded *e, struct code_levels *out);
 void affine_describe(const struct encoded *e, struct facts *out);
 void affine_summarize(const struct encoded *e, struct text *out);
 void affine_examine(const struct encoded *e, struct findings *out);
@@ -38,9 +40,10 @@ void affine_examine(const struct encoded *e, struct findings *out);
 	{                                                  \
 		AFFINE_MEMBERS(label, names), AFFINE_CODES \
 	}
-#define AFFINE_BIASES_ENCODING(label, names) \
-	{                                    \
-		AFFINE_MEMBERS(label, names) \
+#define AFFINE_BIASES_ENCODING(label, names)                                                \
+	{                                                                                   \
+		AFFINE_MEMBERS(label, names), .words = affine_words, .lines = affine_lines, \
+					      .line_levels = affine_line_levels,            \
 	}
 
 /* The widths that a model's configuration has of what its layers read. */

@@ -127,6 +127,33 @@ static void awq_units(const struct encoded *e, const struct kernels *k, const ui
 	k->awq.rows[t.layout][DTYPE_F16](dst, &t, r);
 }
 
+/* Of GEMV fast. */
+static void awq_lines(const struct encoded *e, const struct code_rect *r, const struct lines *out)
+{
+	const struct awq_tensor *t = &awq_module_of(e)->t;
+	size_t i = 0;
+
+	for (uint32_t n = (uint32_t)r->row0; n < r->row0 + r->rows; n++)
+		for (uint32_t k = (uint32_t)r->column0; k < r->column0 + r->columns; k++, i++) {
+			const size_t at = awq_scale_index(t, n, k / t->group_size);
+
+			if (out->code)
+				out->code[i] = (uint8_t)awq_code(t, n, k);
+			if (out->scale)
+				out->scale[i] = element_load(t->scales, at, t->scale_dtype);
+			if (out->bias)
+				out->bias[i] = element_load(t->qzeros, at, t->scale_dtype);
+		}
+}
+
+static bool awq_line_levels(const struct encoded *e, struct code_levels *out)
+{
+	const struct awq_tensor *t = &awq_module_of(e)->t;
+
+	*out = code_levels_begin(4, code_levels_run(t->in_features, t->group_size, NULL), 0);
+	return true;
+}
+
 static void awq_levels(const struct encoded *e, struct code_levels *out)
 {
 	const struct awq_tensor *t = &awq_module_of(e)->t;
@@ -287,8 +314,9 @@ static void awq_examine(const struct encoded *e, struct findings *out)
 
 static const struct encoding awq_gemm_encoding = {AWQ_MEMBERS(awq_gemm_matrix), AWQ_CODES, .gptq = &awq_gemm_form};
 static const struct encoding awq_gemv_encoding = {AWQ_MEMBERS(awq_gemv_matrix), AWQ_CODES, .gptq = &awq_gemv_form};
-/* Zeros that are floats are no codes. */
-static const struct encoding awq_fast_encoding = {AWQ_MEMBERS(awq_gemv_matrix), .gptq = &awq_none_form};
+/* Zeros that are floats are no codes, but biases. */
+static const struct encoding awq_fast_encoding = {
+    AWQ_MEMBERS(awq_gemv_matrix), .lines = awq_lines, .line_levels = awq_line_levels, .gptq = &awq_none_form};
 
 /* ---- the configuration ---- */
 

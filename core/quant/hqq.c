@@ -124,11 +124,73 @@ static void hqq_examine(const struct encoded *e, struct findings *out)
 	findings_add(out, &zeros_not_finite, zeros.not_finite);
 }
 
+/* ---- lines ---- */
+
+static void hqq_lines(const struct encoded *e, const struct code_rect *r, const struct lines *out)
+{
+	const struct hqq_tensor *t = &hqq_module_of(e)->t;
+	size_t i = 0;
+
+	for (uint32_t n = (uint32_t)r->row0; n < r->row0 + r->rows; n++)
+		for (uint32_t k = (uint32_t)r->column0; k < r->column0 + r->columns; k++, i++) {
+			const size_t group = hqq_group_of(t, n, k);
+			const float scale = element_load(t->scales, group, t->param_dtype);
+
+			if (out->code)
+				out->code[i] = (uint8_t)hqq_code(t, n, k);
+			if (out->scale)
+				out->scale[i] = scale;
+			if (out->bias)
+				out->bias[i] = scale * -element_load(t->zeros, group, t->param_dtype);
+		}
+}
+
+/*
+ * Weight and line are the same real number, rounded once, if code - zero is exact for all codes, scale * code too, and
+ * scale * zero. Multiples of 2^-40 that are not large take all of these differences and products exactly as doubles;
+ * code - zero has the lowest bit of zero, so it is exact for all codes if it is for the last.
+ */
+static bool hqq_is_line(double scale, double zero, unsigned bits)
+{
+	const double last = (double)((1u << bits) - 1) - zero, bias = scale * -zero;
+
+	return mlx_is_exact((float)scale) && fabs(zero) < 256 && zero * 0x1p40 == trunc(zero * 0x1p40) &&
+	       (float)last == last && (float)bias == bias;
+}
+
+static uint32_t hqq_run(const struct hqq_tensor *t)
+{
+	uint64_t common = t->width % t->columns == 0 ? t->columns : t->width;
+
+	while (common % 2 == 0 && t->columns % common)
+		common /= 2;
+	return t->by_columns || t->columns % common ? 1 : code_levels_run(t->columns, common, NULL);
+}
+
+static bool hqq_line_levels(const struct encoded *e, struct code_levels *out)
+{
+	const struct hqq_tensor *t = &hqq_module_of(e)->t;
+	const uint32_t run = hqq_run(t);
+	bool exact = true;
+
+	*out = code_levels_begin(t->bits, run, 0);
+	for (uint32_t n = 0; run > 1 && n < t->rows; n++)
+		for (uint32_t k = 0; k < t->columns; k += run) {
+			const size_t group = hqq_group_of(t, n, k);
+
+			exact &= hqq_is_line(element_load(t->scales, group, t->param_dtype),
+			    element_load(t->zeros, group, t->param_dtype), t->bits);
+		}
+	return exact;
+}
+
 static const struct encoding hqq_encoding = {
     .name = "HQQ",
     .suffixes = suffixes,
     .rows = matrix_rows,
     .matrix = &hqq_matrix,
+    .lines = hqq_lines,
+    .line_levels = hqq_line_levels,
     .describe = hqq_describe,
     .summarize = hqq_summarize,
     .examine = hqq_examine,

@@ -48,6 +48,15 @@ struct codes {
 	uint16_t *half;
 };
 
+/*
+ * The components of weights whose zeros are no integers: weight = scale * code + bias, in two steps of fp32. Each array
+ * is [rows * columns], or NULL if it is not wanted.
+ */
+struct lines {
+	uint8_t *code;
+	float *scale, *bias;
+};
+
 /* Bounds of the components of a weight. */
 struct code_levels {
 	unsigned bits; /* codes are below 2^bits */
@@ -95,6 +104,16 @@ struct encoding {
 	/* Returns the bounds of what `codes` returns, found in zeros and scales alone. Reads maps. NULL if `codes` is.
 	 */
 	void (*levels)(const struct encoded *e, struct code_levels *out);
+	/*
+	 * Returns codes, scales and biases of a rectangle. Reads maps. NULL if `codes` is not, or if weights are not
+	 * lines.
+	 */
+	void (*lines)(const struct encoded *e, const struct code_rect *r, const struct lines *out);
+	/*
+	 * Returns bits, run and step of what `lines` returns. False if lines differ from the weights in more than the
+	 * sign of a zero. Reads maps. NULL if `lines` is.
+	 */
+	bool (*line_levels)(const struct encoded *e, struct code_levels *out);
 	/* The facts shown by .info, attributes, info.json and --check, and the first line of .info ("4-bit, ..."). */
 	void (*describe)(const struct encoded *e, struct facts *out);
 	void (*summarize)(const struct encoded *e, struct text *out);

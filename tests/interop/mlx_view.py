@@ -7,6 +7,7 @@ all names and shapes those of its class.
 
 The first model is the real one, whose greedy text must be that of the fp16 view. Not every model has mlx/.
 """
+import gc
 import glob
 import json
 import os
@@ -26,9 +27,11 @@ PROJECTIONS = {"block_sparse_moe": {"gate_proj": "w1", "down_proj": "w2", "up_pr
 
 
 def tensors(view):
+    """All of them are read here: one that is not keeps its file open, and the mount busy."""
     found = {}
     for file in glob.glob(os.path.join(view, "model*.safetensors")):
         found.update(mx.load(file))
+    mx.eval(found)
     return found
 
 
@@ -89,6 +92,7 @@ def main():
         try:
             read(mount, os.path.basename(model), i == 0)
         finally:
+            gc.collect()
             subprocess.run([gptqfs, "-u", mount], check=True)
 
 

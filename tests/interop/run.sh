@@ -170,7 +170,7 @@ if [ -f "$MODEL/config.json" ]; then
 	if [ "$venv" = "$own" ] || install_into "$venv" $here/requirements-others.txt; then
 		run_python others.py "$gptqfs" "$work" "$MODEL"
 		run_python mlx_view.py "$gptqfs" "$work" "$MODEL" "$(dirname "$MODEL")"/tiny-* \
-			"$(dirname "$MODEL")"/../{int,gguf}/models/{awq,ct,mixtral,qwen2moe,gemma}*
+			"$(dirname "$MODEL")"/../{int,gguf}/models/{awq,ct,hqq,mlx,mixtral,qwen2moe,gemma}*
 	else
 		report skip "mlx-lm and mistral.rs are not to be had"
 	fi

@@ -177,12 +177,19 @@ END
 	no_mlx expert 1 switch_mlp.up_proj missing
 }
 
-@test "absent: model types that mlx-lm changes, models of MLX, other formats" {
+@test "HQQ, MLX and GEMV fast, whose zeros are no integers" {
+	each hqq-4b-g64-bf16 mlx-3b-g32 mlx-moe-qwen3 awq-gemvfast-g128
+}
+
+@test "refused: groups down the columns" {
+	find_model hqq-2b-g16-axis0-qwen2
+	no_mlx "no form for any module" "groups of 32"
+}
+
+@test "absent: model types that mlx-lm changes, other formats" {
 	changed tiny-llama-4b-g32-autoround <<<'config["model_type"] = "gpt\u00e9"'
 	absent 'model_type "gpt' '303' '251"'
-	find_model mlx-3b-g32
-	absent "give mlx-lm the model itself"
-	find_model hqq-2b-g16-axis0-qwen2
+	find_model f-bnb-gpt2
 	absent "no module is made of integer codes"
 }
 

@@ -569,15 +569,6 @@ static int mlx_plan_late(struct late *late)
 
 /* ---- the directory ---- */
 
-static bool is_mlx(const struct tensors *ts)
-{
-	bool all = ts->encoded_count > 0;
-
-	for (size_t i = 0; i < ts->encoded_count; i++)
-		all &= strcmp(ts->encoded[i]->encoding->name, "MLX") == 0;
-	return all;
-}
-
 /* Names in config.json may be anything, but descriptions of views are ASCII. */
 static int mlx_refuse_type(const struct plan *p, const char *type, const char **reason)
 {
@@ -598,11 +589,9 @@ int view_mlx_absent(const struct plan *p, const char **reason)
 
 	*reason = NULL;
 	for (size_t i = 0; i < p->tensors->encoded_count; i++)
-		codes |= p->tensors->encoded[i]->encoding->levels != NULL;
-	if (is_mlx(p->tensors))
-		*reason = "it has that form already: give mlx-lm the model itself";
-	else if (!codes)
-		*reason = "no module is made of integer codes with zeros";
+		codes |= p->tensors->encoded[i]->encoding->levels || p->tensors->encoded[i]->encoding->lines;
+	if (!codes)
+		*reason = "no module is made of integer codes";
 	else if (!type)
 		*reason = "no config.json says what the model is";
 	else if (mlx_change_of(type) == MLX_OTHER)

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernel/element.h"
+#include "view/mlx/types.h"
 
 struct mlx_rows {
 	struct generator g; /* first */
@@ -30,9 +32,22 @@ struct mlx_job {
 struct mlx_tile {
 	struct kernel_rect r;
 	uint16_t *level;     /* [rows][columns] */
+	uint8_t *code;       /* likewise, of lines */
 	uint8_t *zero;       /* [runs][rows] */
 	uint8_t *block_zero; /* of one row, by block */
 };
+
+/* Codes of lines, in place of codes less their zeros. */
+static void load_lines(const struct mlx_make *make, const struct mlx_tile *t)
+{
+	const struct code_rect at = {t->r.row0, t->r.rows, t->r.column0, t->r.columns};
+	const size_t cells = (size_t)t->r.rows * t->r.columns;
+
+	make->e->encoding->lines(make->e, &at, &(struct lines){.code = t->code});
+	for (size_t i = 0; i < cells; i++)
+		t->level[i] = t->code[i];
+	memset(t->zero, 0, (t->r.columns / make->run + 2) * (size_t)t->r.rows);
+}
 
 static void load_zeros(const struct mlx_make *make, const struct mlx_tile *t)
 {
@@ -51,8 +66,12 @@ static void pack_tile(const struct mlx_rows *rows, const struct mlx_tile *t, uns
 	const struct mlx_make *make = &rows->make;
 	const uint32_t blocks = t->r.columns / MLX_BLOCK, first = t->r.column0 / make->run;
 
-	make->e->encoding->units(make->e, make->kernels, make->units, t->level, &t->r);
-	load_zeros(make, t);
+	if (make->e->encoding->lines) {
+		load_lines(make, t);
+	} else {
+		make->e->encoding->units(make->e, make->kernels, make->units, t->level, &t->r);
+		load_zeros(make, t);
+	}
 	for (uint32_t n = 0; n < t->r.rows; n++) {
 		for (uint32_t b = 0; b < blocks; b++) {
 			const uint32_t run = (t->r.column0 + b * MLX_BLOCK) / make->run - first;
@@ -69,16 +88,18 @@ static size_t mlx_room_bytes(const struct mlx_rows *rows)
 {
 	const size_t runs = rows->tile_columns / rows->make.run + 2;
 
-	return (size_t)TILE_ROWS * rows->tile_columns * 2 + runs * TILE_ROWS + rows->tile_columns / MLX_BLOCK;
+	return (size_t)TILE_ROWS * (rows->tile_columns * 3 + runs) + rows->tile_columns / MLX_BLOCK;
 }
 
 static struct mlx_tile tile_in(const struct mlx_rows *rows, void *room)
 {
-	const size_t runs = rows->tile_columns / rows->make.run + 2;
-	uint16_t *level = room;
-	uint8_t *zero = (uint8_t *)(level + (size_t)TILE_ROWS * rows->tile_columns);
+	const size_t cells = (size_t)TILE_ROWS * rows->tile_columns, runs = rows->tile_columns / rows->make.run + 2;
+	struct mlx_tile t = {.level = room};
 
-	return (struct mlx_tile){.level = level, .zero = zero, .block_zero = zero + runs * TILE_ROWS};
+	t.code = (uint8_t *)(t.level + cells);
+	t.zero = t.code + cells;
+	t.block_zero = t.zero + runs * TILE_ROWS;
+	return t;
 }
 
 static uint32_t at_most(uint64_t left, uint32_t most)
@@ -137,19 +158,17 @@ static void run_parameters(void *ctx)
 	const struct mlx_make *make = &job->rows->make;
 	const uint32_t width = (uint32_t)dtype_bytes(make->dtype);
 	const uint64_t first = job->r->from / width, count = job->r->bytes / width;
-	uint8_t zero[TILE_ROWS];
-	float scale[TILE_ROWS];
-	const struct codes out = {.zero = job->rows->bias ? zero : NULL, .scale = scale};
+	float scale[MLX_ROWS], bias[MLX_ROWS];
+	const float *shown = job->rows->bias ? bias : scale;
 
-	for (uint64_t n = 0; n < job->r->nrows; n += TILE_ROWS)
+	for (uint64_t n = 0; n < job->r->nrows; n += MLX_ROWS)
 		for (uint64_t j = 0; j < count; j++) {
 			const struct code_rect r = {
-			    job->r->row0 + n, at_most(job->r->nrows - n, TILE_ROWS), (first + j) * make->group, 1};
+			    job->r->row0 + n, at_most(job->r->nrows - n, MLX_ROWS), (first + j) * make->group, 1};
 
-			make->e->encoding->codes(make->e, &r, &out);
+			mlx_parameters(make->e, &r, scale, bias);
 			for (uint64_t i = 0; i < r.rows; i++)
-				element_store(job->dst, (n + i) * count + j,
-				    out.zero ? mlx_bias(scale[i], zero[i]) : scale[i], make->dtype);
+				element_store(job->dst, (n + i) * count + j, shown[i], make->dtype);
 		}
 }
 

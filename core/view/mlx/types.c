@@ -1,20 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "view/mlx/types.h"
 
+#include <math.h>
+
 #include "base/half.h"
 #include "kernel/mlx.h"
 
 #define GROUP_MIN 32
 #define GROUP_MAX 128
 
-#define ROWS 64 /* whose zeros and scales are looked at together */
-
 /* ---- values ---- */
 
-/* What is known of zeros and scales after looking at some of them. */
+void mlx_parameters(const struct encoded *e, const struct code_rect *r, float *scale, float *bias)
+{
+	uint8_t zero[MLX_ROWS];
+
+	if (e->encoding->lines) {
+		e->encoding->lines(e, r, &(struct lines){.scale = scale, .bias = bias});
+		return;
+	}
+	e->encoding->codes(e, r, &(struct codes){.zero = zero, .scale = scale});
+	for (uint64_t i = 0; i < r->rows; i++)
+		bias[i] = mlx_bias(scale[i], zero[i]);
+}
+
+/* What is known of scales and biases after looking at some of them. */
 struct parameters {
-	bool exact;              /* no step of the formula rounds */
-	bool holds[DTYPE_VIEWS]; /* scales and biases are exact in a type */
+	bool finite, exact;      /* exact: no step of the formula rounds */
+	bool holds[DTYPE_VIEWS]; /* all are exact in a type */
 };
 
 static bool same_bits(float a, float b)
@@ -22,17 +35,10 @@ static bool same_bits(float a, float b)
 	return bits_of_float(a) == bits_of_float(b);
 }
 
-/* At most 16 significant bits, and so small that 8 more do not make it infinite. */
-static bool is_short(float scale)
-{
-	const uint32_t magnitude = bits_of_float(scale) & 0x7fffffff;
-
-	return (magnitude & 0xff) == 0 && magnitude < bits_of_float(0x1p119f);
-}
-
 static void look_at(struct parameters *p, float scale, float bias)
 {
-	p->exact &= is_short(scale);
+	p->finite &= isfinite(scale) && isfinite(bias);
+	p->exact &= mlx_is_exact(scale);
 	p->holds[DTYPE_F16] &= same_bits(float_of_half(half_of_float(scale)), scale) &&
 	                       same_bits(float_of_half(half_of_float(bias)), bias);
 	p->holds[DTYPE_BF16] &= same_bits(float_of_bf16(bf16_of_float(scale)), scale) &&
@@ -42,16 +48,15 @@ static void look_at(struct parameters *p, float scale, float bias)
 static void look_at_all(const struct encoded *e, uint32_t run, struct parameters *p)
 {
 	const uint64_t rows = e->shape[0], columns = e->shape[1];
-	uint8_t zero[ROWS];
-	float scale[ROWS];
+	float scale[MLX_ROWS], bias[MLX_ROWS];
 
 	for (uint64_t k = 0; k < columns; k += run)
-		for (uint64_t n = 0; n < rows; n += ROWS) {
-			const struct code_rect r = {n, rows - n < ROWS ? rows - n : ROWS, k, 1};
+		for (uint64_t n = 0; n < rows; n += MLX_ROWS) {
+			const struct code_rect r = {n, rows - n < MLX_ROWS ? rows - n : MLX_ROWS, k, 1};
 
-			e->encoding->codes(e, &r, &(struct codes){.zero = zero, .scale = scale});
+			mlx_parameters(e, &r, scale, bias);
 			for (uint64_t i = 0; i < r.rows; i++)
-				look_at(p, scale[i], mlx_bias(scale[i], zero[i]));
+				look_at(p, scale[i], bias[i]);
 		}
 }
 
@@ -62,7 +67,8 @@ struct look {
 	const struct encoded *e;
 	struct code_levels levels;
 	struct parameters found;
-	const char *reason; /* why MLX has no form for it, found before zeros and scales are compared */
+	bool exact_lines;
+	const char *reason; /* why MLX has no form for it */
 };
 
 static const char *refuse_levels(const struct code_levels *l, uint64_t columns)
@@ -71,20 +77,41 @@ static const char *refuse_levels(const struct code_levels *l, uint64_t columns)
 		return "act-order, or groups that groups of 32 do not fit";
 	if (columns % GROUP_MIN)
 		return "in_features is no multiple of 32";
-	return l->bits > MLX_BITS_MAX || l->zero_min < 0 || l->zero_max > UINT8_MAX
-	           ? "code or zero takes more than 8 bits"
-	           : NULL;
+	return l->bits > MLX_BITS_MAX ? "codes have more than 8 bits" : NULL;
+}
+
+static const char *refuse_zeros(const struct code_levels *l)
+{
+	return l->zero_min < 0 || l->zero_max > UINT8_MAX ? "a zero takes more than 8 bits" : NULL;
+}
+
+static const char *refuse_parameters(const struct look *look, bool lines)
+{
+	const char *const rounds = "a scale, or a zero, has so many bits that MLX would round in another place";
+
+	if (!look->found.finite)
+		return "a scale is not finite";
+	return (lines ? look->exact_lines : look->found.exact) ? NULL : rounds;
 }
 
 static void look_through(void *ctx)
 {
 	struct look *look = ctx;
+	const struct encoding *encoding = look->e->encoding;
+	const bool lines = encoding->lines != NULL;
 
-	look->e->encoding->levels(look->e, &look->levels);
-	look->found = (struct parameters){true, {true, true, true}};
+	if (lines)
+		look->exact_lines = encoding->line_levels(look->e, &look->levels);
+	else
+		encoding->levels(look->e, &look->levels);
+	look->found = (struct parameters){true, true, {true, true, true}};
 	look->reason = refuse_levels(&look->levels, look->e->shape[1]);
-	if (!look->reason)
-		look_at_all(look->e, look->levels.run, &look->found);
+	if (!look->reason && !lines)
+		look->reason = refuse_zeros(&look->levels);
+	if (look->reason)
+		return;
+	look_at_all(look->e, look->levels.run, &look->found);
+	look->reason = refuse_parameters(look, lines);
 }
 
 /* Groups of MLX may be parts of those of the checkpoint. */
@@ -107,12 +134,9 @@ static enum dtype dtype_of(const struct parameters *p, enum dtype wanted)
 static struct mlx_choice mlx_choose_type(const struct look *look, enum dtype dtype)
 {
 	const struct code_levels *l = &look->levels;
-	const char *reason = look->reason;
 
-	if (!reason && !look->found.exact)
-		reason = "a scale has more than 16 significant bits, or is not finite";
-	if (reason)
-		return (struct mlx_choice){.type.reason = reason};
+	if (look->reason)
+		return (struct mlx_choice){.type.reason = look->reason};
 	return (struct mlx_choice){
 	    {mlx_bits(l->bits), group_of(l->run, look->e->shape[1]), dtype_of(&look->found, dtype), NULL}, l->run,
 	    l->step, l->scales};
@@ -124,8 +148,8 @@ int mlx_choose(struct encoded *e, enum dtype dtype, struct mlx_choice *out)
 	struct look look = {.e = e};
 	int rc;
 
-	*out = (struct mlx_choice){.type.reason = "not made of integer codes with zeros"};
-	if (!e->encoding->levels)
+	*out = (struct mlx_choice){.type.reason = "not made of integer codes"};
+	if (!e->encoding->levels && !e->encoding->lines)
 		return 0;
 	out->type.reason = "not stored as a matrix of rows";
 	if (e->ndim != 2 || e->transposed)

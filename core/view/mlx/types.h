@@ -26,6 +26,13 @@ struct mlx_choice {
  */
 int mlx_choose(struct encoded *e, enum dtype dtype, struct mlx_choice *out);
 
+/*
+ * Sets scales and biases, as fp32, of a column of a rectangle with at most MLX_ROWS rows. Reads maps. Only for
+ * encodings for which mlx_choose finds a type.
+ */
+#define MLX_ROWS 64
+void mlx_parameters(const struct encoded *e, const struct code_rect *r, float *scale, float *bias);
+
 /* Returns the narrowest type that holds two weights whose rows are in one tensor. */
 struct mlx_type mlx_type_of_both(struct mlx_type a, struct mlx_type b);
 
