@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "tensor/architecture.h"
 #include "tensor/dense.h"
 #include "view/config_json.h"
 #include "view/mlx/place.h"
@@ -503,8 +502,7 @@ static int most_weights(const void *a, const void *b)
 static int mlx_plan_contents(struct mlx_plan *f, struct layout layouts[MLX_FILES])
 {
 	const struct plan *p = &f->v->p;
-	const bool tied = architecture_ties_head(p->c->config_json) && !(p->lora && p->lora->untied);
-	int rc = mlx_place_all(p->c, p->tensors, f->v->change, tied, &f->ts, f->err);
+	int rc = mlx_place_all(p, f->v->change, &f->ts, f->err);
 
 	if (rc == 0)
 		rc = mlx_shape_all(f);

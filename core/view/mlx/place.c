@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "tensor/architecture.h"
 
 #define MARK ".experts."
 #define NUMBER_DIGITS 6
@@ -62,7 +63,6 @@ static bool expert_parse(const char *name, enum mlx_change change, struct expert
 
 struct mlx_placer {
 	struct checkpoint *c;
-	const struct tensors *ts;
 	enum mlx_change change;
 	struct mlx_tensors *out;
 	struct expert *experts; /* [expert_count] */
@@ -134,7 +134,8 @@ static int place_stacks(struct mlx_placer *p)
 {
 	int rc = 0;
 
-	qsort(p->experts, p->expert_count, sizeof(*p->experts), by_stack);
+	if (p->expert_count)
+		qsort(p->experts, p->expert_count, sizeof(*p->experts), by_stack);
 	for (size_t i = 0, end; rc == 0 && i < p->expert_count; i = end) {
 		for (end = i + 1; end < p->expert_count && strcmp(p->experts[end].stack, p->experts[i].stack) == 0;)
 			end++;
@@ -143,10 +144,11 @@ static int place_stacks(struct mlx_placer *p)
 	return rc;
 }
 
-int mlx_place_all(struct checkpoint *c, const struct tensors *ts, enum mlx_change change, bool tied,
-    struct mlx_tensors *out, struct gptqfs_error *err)
+int mlx_place_all(const struct plan *plan, enum mlx_change change, struct mlx_tensors *out, struct gptqfs_error *err)
 {
-	struct mlx_placer p = {.c = c, .ts = ts, .change = change, .out = out, .err = err};
+	const struct tensors *ts = plan->tensors;
+	const bool tied = architecture_ties_head(plan->c->config_json) && !(plan->lora && plan->lora->untied);
+	struct mlx_placer p = {.c = plan->c, .change = change, .out = out, .err = err};
 	int rc = 0;
 
 	*out = (struct mlx_tensors){.list = calloc(ts->count + 1, sizeof(*out->list))};

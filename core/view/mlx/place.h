@@ -5,7 +5,7 @@
 /* Maps the tensors of a model to those of mlx-lm's class: names stay, but experts of a layer become one tensor. */
 
 #include "quant/mlx_models.h"
-#include "tensor/tensor.h"
+#include "view/view.h"
 
 /* A tensor of the class. */
 struct mlx_tensor {
@@ -21,11 +21,10 @@ struct mlx_tensors {
 };
 
 /*
- * Maps all tensors of the model, but for a head that is the embedding (`tied`). Returns 0; -EBADMSG if an expert is
- * missing or unlike the others; -ENOMEM. Call mlx_tensors_free in any case.
+ * Maps all tensors of the model, but for a head that is the embedding. Returns 0; -EBADMSG if an expert is missing or
+ * unlike the others; -ENOMEM. Call mlx_tensors_free in any case.
  */
-int mlx_place_all(struct checkpoint *c, const struct tensors *ts, enum mlx_change change, bool tied,
-    struct mlx_tensors *out, struct gptqfs_error *err);
+int mlx_place_all(const struct plan *plan, enum mlx_change change, struct mlx_tensors *out, struct gptqfs_error *err);
 void mlx_tensors_free(struct mlx_tensors *ts);
 
 #endif
