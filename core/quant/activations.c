@@ -45,17 +45,17 @@ struct takings {
 };
 
 /* Returns the length of a name before its last dot, 0 if there is none. */
-static size_t module_length(const char *name)
+static size_t taken_module_length(const char *name)
 {
 	const char *dot = strrchr(name, '.');
 
 	return dot ? (size_t)(dot - name) : 0;
 }
 
-static int by_module(const void *a, const void *b)
+static int by_taken_module(const void *a, const void *b)
 {
 	const char *x = (*(const struct st_tensor *const *)a)->name, *y = (*(const struct st_tensor *const *)b)->name;
-	const size_t m = module_length(x), n = module_length(y);
+	const size_t m = taken_module_length(x), n = taken_module_length(y);
 	const int order = memcmp(x, y, m < n ? m : n);
 
 	return order ? order : (m > n) - (m < n);
@@ -76,7 +76,7 @@ static int list_takings(struct takings *k)
 		if (o->taken[i])
 			k->by_module[k->count++] = &o->c->tensors[i];
 	}
-	qsort(k->by_module, k->count, sizeof(*k->by_module), by_module);
+	qsort(k->by_module, k->count, sizeof(*k->by_module), by_taken_module);
 	return 0;
 }
 
@@ -84,7 +84,7 @@ static int list_takings(struct takings *k)
 static bool is_taken_below(const struct takings *k, const struct st_tensor *t)
 {
 	const struct checkpoint *c = k->o->c;
-	const size_t len = module_length(t->name) + 1, first = k->next[checkpoint_below(c, t->name, len)];
+	const size_t len = taken_module_length(t->name) + 1, first = k->next[checkpoint_below(c, t->name, len)];
 
 	return first < c->tensor_count && strncmp(c->tensors[first].name, t->name, len) == 0;
 }
@@ -95,9 +95,9 @@ static bool is_activation(const struct takings *k, const struct st_tensor *t)
 
 	for (size_t i = 0; dot && i < sizeof(activations) / sizeof(*activations); i++)
 		if (strcmp(dot + 1, activations[i].last) == 0)
-			return activations[i].cache
-			           ? is_taken_below(k, t)
-			           : bsearch(&t, k->by_module, k->count, sizeof(*k->by_module), by_module) != NULL;
+			return activations[i].cache ? is_taken_below(k, t)
+			                            : bsearch(&t, k->by_module, k->count, sizeof(*k->by_module),
+							  by_taken_module) != NULL;
 	return false;
 }
 

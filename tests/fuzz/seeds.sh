@@ -136,6 +136,11 @@ others = {
                          {"quant_method": "compressed-tensors", "config_groups": {"a": {
                              "targets": ["Linear"], "weights": {"num_bits": 8, "block_structure": "3x5"}}}}),
 }
+# With GPTQ's form, and zeros that end inside of a word.
+others["compressed-form"] = ({m + "weight_packed": ("I32", [5, 2], some(40)), m + "weight_scale": ("F16", [5, 2], some(20)),
+                              m + "weight_shape": ("I64", [2], struct.pack("<2q", 5, 13)),
+                              m + "weight_zero_point": ("I32", [1, 2], some(8))},
+                             {"quant_method": "compressed-tensors", "config_groups": {"a": group(4, 8, "Linear")}})
 others["mlx"] = ({m + "weight": ("U32", [5, 6], some(120)), m + "scales": ("F16", [5, 2], some(20)),
                   m + "biases": ("F16", [5, 2], some(20))},
                  {"model_type": "llama", "quantization": {"group_size": 32, "bits": 3}})
