@@ -104,9 +104,10 @@ int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx);
  */
 int opening_label(void *opening, const char *where, const struct json *config);
 
-/* Refuse, with a message, what makes a matrix larger than MATRIX_ROWS_MAX and MATRIX_COLUMNS_MAX; a module that has
- * both codes, whose suffix is `own`, and a .weight. Return 0 or -EBADMSG. */
+/* Refuses a tensor that makes a matrix larger than MATRIX_ROWS_MAX by MATRIX_COLUMNS_MAX. Returns 0 or -EBADMSG. */
 int opening_check_size(struct opening *o, const struct st_tensor *t, uint64_t rows, uint64_t columns);
+
+/* Refuses a module that has a .weight beside its codes, whose suffix is `own`. Returns 0 or -EBADMSG. */
 int opening_check_weight(struct opening *o, const struct st_tensor *codes, const char *own);
 
 /* Reports a tensor whose type or shape is not `expected`. Returns -EBADMSG. */

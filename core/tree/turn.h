@@ -12,7 +12,7 @@
 
 #define TURN_MAX 2
 
-/* The longest row: rows are computed whole. Those who make one see to it. */
+/* The longest row, as rows are computed whole; callers see to it. */
 #define TURN_COLUMNS_MAX ((uint64_t)1 << 22)
 
 struct turn {

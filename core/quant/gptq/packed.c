@@ -361,7 +361,7 @@ static int add_g_idx(struct packed *p, const struct tensor *t, uint64_t in_featu
 		.bytes = in_features * sizeof(uint32_t)});
 }
 
-/* GPTQ's own modules may lack a g_idx; who makes them writes one, which some readers want, and which has the inputs. */
+/* GPTQ's own modules may lack a g_idx. Those that are made get one: some readers want it, and it has the inputs. */
 static int packed_add_module(struct packed *p, const struct tensor *t)
 {
 	struct gptq_formed modules[JOIN_PARTS_MAX];
