@@ -23,7 +23,7 @@ static int refuse_word(const char *file, const char *field, const char *word, st
 	if (foreign.what)
 		return err_set(err, -ENOTSUP,
 		    foreign.served
-			? "%s: %s is \"%.80s\", %s, but tensors are named as GPTQ's are (expected \"gptq\"); %s"
+			? "%s: %s is \"%.80s\" (%s), but tensors are named as GPTQ's are (expected \"gptq\"); %s"
 			: "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s",
 		    file, field, word, foreign.what, foreign.remedy);
 	return err_set(err, -ENOTSUP,
