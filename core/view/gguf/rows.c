@@ -234,6 +234,22 @@ static int fill_half(const struct rope_rows *rows, unsigned char *dst, const str
 	return rc;
 }
 
+/* Whole heads: their rows are computed together, for kernels like many neighbouring rows. */
+static int fill_heads(const struct rope_rows *rows, unsigned char *dst, const struct rect *r)
+{
+	unsigned char *scratch = malloc(r->nrows * r->bytes);
+	int rc = scratch ? rows->of->ops->fill(rows->of, scratch, r) : -ENOMEM;
+
+	for (uint64_t i = 0; rc == 0 && i < r->nrows; i++) {
+		const uint64_t at = i % rows->head, half = at >= rows->head / 2;
+		const uint64_t to = i - at + 2 * (at - half * (rows->head / 2)) + half;
+
+		memcpy(dst + to * r->bytes, scratch + i * r->bytes, r->bytes);
+	}
+	free(scratch);
+	return rc;
+}
+
 static int fill_rope(const struct generator *g, void *dst, const struct rect *r)
 {
 	const struct rope_rows *rows = (const struct rope_rows *)g;
@@ -241,12 +257,17 @@ static int fill_rope(const struct generator *g, void *dst, const struct rect *r)
 	int rc = 0;
 
 	for (uint64_t row = r->row0, end = row + r->nrows; rc == 0 && row < end;) {
-		const uint64_t left = rows->head - row % rows->head;
-		const struct rect part = {row, end - row < left ? end - row : left, r->from, r->bytes};
+		const uint64_t left = rows->head - row % rows->head, heads = (end - row) / rows->head * rows->head;
+		struct rect part = {row, end - row < left ? end - row : left, r->from, r->bytes};
 
-		rc = fill_half(rows, at, &part, 0);
-		if (rc == 0)
-			rc = fill_half(rows, at, &part, 1);
+		if (left == rows->head && heads) {
+			part.nrows = heads;
+			rc = fill_heads(rows, at, &part);
+		} else {
+			rc = fill_half(rows, at, &part, 0);
+			if (rc == 0)
+				rc = fill_half(rows, at, &part, 1);
+		}
 		at += part.nrows * r->bytes;
 		row += part.nrows;
 	}
@@ -274,54 +295,6 @@ int gguf_rope_rows(const struct generator *of, uint32_t head, struct arena *aren
 	rows->g.ops = &ops;
 	rows->g.tile_rows = 2 * of->tile_rows;
 	rows->g.run_rows = 0;
-	*g = &rows->g;
-	return 0;
-}
-
-/* ---- elements ---- */
-
-struct element_rows {
-	struct generator g; /* first */
-	const struct generator *of;
-};
-
-/* The row of a bias: any part requires all of it. */
-static int fill_elements(const struct generator *g, void *dst, const struct rect *r)
-{
-	const struct generator *of = ((const struct element_rows *)g)->of;
-	unsigned char *row = malloc(of->row_bytes);
-	int rc = row ? generator_fill(of, row, 0, 1) : -ENOMEM;
-
-	if (rc == 0)
-		memcpy(dst, row + r->row0 * g->row_bytes, r->nrows * g->row_bytes);
-	free(row);
-	return rc;
-}
-
-static void elements_need(const struct generator *g, const struct rect *r, struct spans *out)
-{
-	const struct generator *of = ((const struct element_rows *)g)->of;
-
-	(void)r;
-	if (of->ops->needs)
-		of->ops->needs(of, &(struct rect){0, 1, 0, of->row_bytes}, out);
-}
-
-int gguf_element_rows(const struct generator *of, uint32_t element, struct arena *arena, const struct generator **g)
-{
-	static const struct generator_ops ops = {fill_elements, elements_need};
-	struct element_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
-
-	if (!rows)
-		return -ENOMEM;
-	rows->of = of;
-	rows->g = (struct generator){
-	    .ops = &ops,
-	    .rows = of->row_bytes / element,
-	    .row_bytes = element,
-	    .tile_rows = 65536 / element,
-	    .inputs = of->inputs,
-	};
 	*g = &rows->g;
 	return 0;
 }

@@ -25,9 +25,6 @@ int gguf_block_rows(const struct gguf_block_make *make, struct arena *arena, con
  */
 int gguf_rope_rows(const struct generator *of, uint32_t head, struct arena *arena, const struct generator **g);
 
-/* Each element of the single row of another generator as a row. Returns 0 or -ENOMEM. */
-int gguf_element_rows(const struct generator *of, uint32_t element, struct arena *arena, const struct generator **g);
-
 /* Rows of fp32 plus one. Returns 0 or -ENOMEM. */
 int gguf_plus_one_rows(const struct generator *of, struct arena *arena, const struct generator **g);
 
