@@ -83,8 +83,25 @@ static void pack_q8_0(void *dst, const struct gguf_row *w, size_t blocks)
 
 gguf_fn *const gguf_reference[GGUF_BLOCKS] = {pack_q2_0, pack_q4_0, pack_q5_0, pack_q8_0};
 
+static void pack_nibbles(void *dst, const unsigned char *codes, const uint16_t *scale, size_t blocks)
+{
+	for (size_t b = 0; b < blocks; b++, codes += 16) {
+		unsigned char *block = (unsigned char *)dst + b * 18;
+
+		put_scale(block, scale[b]);
+		for (int i = 0; i < 16; i++) {
+			const int shift = i % 2 * 4;
+
+			block[2 + i] =
+			    (unsigned char)((codes[i / 2] >> shift & 15) | (codes[i / 2 + 8] >> shift & 15) << 4);
+		}
+	}
+}
+
+gguf_nibbles_fn *const gguf_nibbles_reference = pack_nibbles;
+
 void gguf_init(struct gguf_dsp *dsp)
 {
-	*dsp = (struct gguf_dsp){.gptq = {NULL}};
+	*dsp = (struct gguf_dsp){.nibbles = gguf_nibbles_reference};
 	memcpy(dsp->pack, gguf_reference, sizeof(dsp->pack));
 }

@@ -62,9 +62,19 @@ bool gguf_gptq_fits(const struct qtensor *q);
 /* The C reference: Q4_0 and Q5_0, NULL for others. */
 extern gguf_gptq_fn *const gguf_gptq_reference[GGUF_BLOCKS];
 
+/*
+ * Blocks of Q4_0 from codes of 4 bits whose zero is 8, in the order of their row, lowest nibble first; a scale, an
+ * fp16, for each block.
+ */
+typedef void gguf_nibbles_fn(void *dst, const unsigned char *codes, const uint16_t *scale, size_t blocks);
+
+/* The C reference. */
+extern gguf_nibbles_fn *const gguf_nibbles_reference;
+
 /* The kernels of one CPU level. */
 struct gguf_dsp {
 	gguf_fn *pack[GGUF_BLOCKS];
+	gguf_nibbles_fn *nibbles;
 	gguf_gptq_fn *gptq[GGUF_BLOCKS]; /* NULL where going by way of levels is as fast */
 };
 

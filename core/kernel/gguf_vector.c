@@ -109,6 +109,24 @@ static void vector_q2_0(void *dst, const struct gguf_row *w, size_t blocks)
 	}
 }
 
+/* --- From nibbles in the order of their row --- */
+
+static void vector_nibbles(void *dst, const unsigned char *codes, const uint16_t *scale, size_t blocks)
+{
+	unsigned char *to = dst;
+
+	for (size_t b = 0; b < blocks; b++, to += 18) {
+		bytes16 all, even, odd, nibbles;
+
+		memcpy(&all, codes + b * 16, sizeof(all));
+		even = all & 15;
+		odd = all >> 4;
+		nibbles = zip_low8(even, odd) | zip_high8(even, odd) << 4;
+		memcpy(to, &scale[b], 2);
+		memcpy(to + 2, &nibbles, sizeof(nibbles));
+	}
+}
+
 /* --- From the words of GPTQ --- */
 
 #define GGUF_COLUMNS 4
@@ -158,6 +176,7 @@ void gguf_init_vector(struct gguf_dsp *dsp)
 	dsp->pack[GGUF_Q4_0] = vector_q4_0;
 	dsp->pack[GGUF_Q5_0] = vector_q5_0;
 	dsp->pack[GGUF_Q8_0] = vector_q8_0;
+	dsp->nibbles = vector_nibbles;
 	gguf_install_gptq(dsp);
 }
 

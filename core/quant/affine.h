@@ -17,10 +17,13 @@ struct affine_module {
 	uint8_t bits; /* that the producer speaks of: of codes in bytes there may be fewer than 8 */
 };
 
-/* Members of struct encoding. `codes`, `units` and `levels` are for weights with zeros, lines for those with biases. */
+/* Members of struct encoding. `codes`, `units`, `blocks` and `levels` are for weights with zeros, lines for those with
+ * biases. */
 extern const struct matrix_ops affine_matrix_ops;
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
+    const struct kernel_rect *r);
+bool affine_blocks(const struct encoded *e, const struct kernels *k, enum gguf_block type, void *dst,
     const struct kernel_rect *r);
 bool affine_words(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
     const struct kernel_rect *r);
@@ -35,7 +38,9 @@ void affine_examine(const struct encoded *e, struct findings *out);
 #define AFFINE_MEMBERS(label, names)                                                         \
 	.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &affine_matrix_ops, \
 	.describe = affine_describe, .summarize = affine_summarize, .examine = affine_examine
-#define AFFINE_CODES .codes = affine_codes, .units = affine_units, .words = affine_words, .levels = affine_levels
+#define AFFINE_CODES                                                                                  \
+	.codes = affine_codes, .units = affine_units, .blocks = affine_blocks, .words = affine_words, \
+	.levels = affine_levels
 #define AFFINE_ENCODING(label, names)                      \
 	{                                                  \
 		AFFINE_MEMBERS(label, names), AFFINE_CODES \

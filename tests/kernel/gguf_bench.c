@@ -23,6 +23,27 @@ static double bench_pack(struct bench *b, gguf_fn *pack, const struct gguf_row *
 	return (bench_seconds() - start) / (double)(BENCH_BLOCK / bytes * bytes);
 }
 
+/* Rows of a matrix, a megabyte of blocks at a time. */
+static void bench_nibbles(struct check *c, struct bench *b, enum cpu_level cpu, const uint16_t *scale)
+{
+	const size_t blocks = CELLS / 32, all = (size_t)BENCH_N * BENCH_K / 32, bytes = all * 18;
+	double copy = 1e9, best = 1e9, seconds;
+
+	for (int i = 0; i < BENCH_REPEAT; i++) {
+		seconds = bench_memcpy(b, bytes);
+		copy = seconds < copy ? seconds : copy;
+		bench_flush(b);
+		seconds = bench_seconds();
+		for (size_t at = 0; at + blocks <= all; at += blocks)
+			c->kernels[cpu].gguf.nibbles(b->block + at * 18 % (BENCH_BLOCK - blocks * 18),
+			    b->from + at * 16, scale, blocks);
+		seconds = bench_seconds() - seconds;
+		best = seconds < best ? seconds : best;
+	}
+	printf("%-10s %-5s from nibbles%8.2f %8.2f %7.3f\n", cpu_name(cpu), "Q4_0", bytes / best / 1e9,
+	    bytes / copy / 1e9, copy / best);
+}
+
 /* A matrix of a Llama with zeros and groups of 128, a megabyte of blocks at a time. */
 static void bench_gptq_blocks(struct check *c, struct bench *b, enum cpu_level cpu, enum gguf_block type)
 {
@@ -88,6 +109,9 @@ void bench_gguf(struct check *c, struct bench *b)
 			printf("%-10s %-5s from levels %8.2f %8.2f %7.3f\n", cpu_name(cpu), gguf_layout(type)->name,
 			    1 / best / 1e9, 1 / copy / 1e9, copy / best);
 		}
+	for (enum cpu_level cpu = CPU_C; cpu <= c->max; cpu++)
+		if (!cpu || c->kernels[cpu].gguf.nibbles != c->kernels[cpu - 1].gguf.nibbles)
+			bench_nibbles(c, b, cpu, scale);
 	for (enum cpu_level cpu = CPU_C; cpu <= c->max; cpu++)
 		for (enum gguf_block type = 0; type < GGUF_BLOCKS; type++)
 			if (cpu && c->kernels[cpu].gguf.gptq[type] != c->kernels[cpu - 1].gguf.gptq[type])

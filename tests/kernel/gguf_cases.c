@@ -113,6 +113,31 @@ static struct gguf_case case_of(enum gguf_block type, unsigned bits)
 	                         : (struct gguf_case){type, bits, first, -layout->low - first + 1};
 }
 
+/* --- From nibbles in the order of their row --- */
+
+static void check_gguf_nibbles(struct check *c)
+{
+	static struct gguf_weights w;
+	const size_t blocks = 1 + below(c, BLOCKS_MAX), bytes = blocks * gguf_layout(GGUF_Q4_0)->bytes;
+	unsigned char *expected = place(c, EXPECTED, bytes, 1), *codes = place(c, CODES, blocks * 16, 1);
+	char what[64];
+
+	fill(c, codes, blocks * 16);
+	for (size_t b = 0; b < blocks; b++)
+		w.scale[b] = (uint16_t)rnd(c);
+	for (size_t i = 0; i < blocks * 32; i++)
+		w.number[i] = (i % 2 ? codes[i / 2] / 16 : codes[i / 2] % 16) - 8;
+	gguf_nibbles_reference(expected, codes, w.scale, blocks);
+	check_fields(c, &(struct gguf_case){GGUF_Q4_0, 4, 8, 1}, expected, blocks, &w);
+	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
+		unsigned char *out = place_output(c, bytes);
+
+		c->kernels[level].gguf.nibbles(out, codes, w.scale, blocks);
+		snprintf(what, sizeof(what), "%s Q4_0 of nibbles", cpu_name(level));
+		compare(c, out, expected, bytes, what);
+	}
+}
+
 /* --- From the words of GPTQ --- */
 
 /* Zeros that Q4_0 holds are 8; Q5_0 holds all. */
@@ -176,6 +201,9 @@ void check_gguf(struct check *c)
 		}
 		group_end(c, gguf_layout(type)->name);
 	}
+	for (int i = 0; i < 500; i++)
+		check_gguf_nibbles(c);
+	group_end(c, "blocks of nibbles");
 	for (int i = 0; i < 2000; i++)
 		check_gguf_gptq(c, i % 2 ? GGUF_Q4_0 : GGUF_Q5_0);
 	group_end(c, "blocks of GPTQ");
