@@ -315,8 +315,14 @@ def main():
         "hidden_size": a.hidden,
         "intermediate_size": a.inter,
         "num_hidden_layers": a.layers,
+        "num_attention_heads": a.hidden // 64,
+        "num_key_value_heads": a.kv // 64,
         "vocab_size": a.vocab,
         "torch_dtype": "float16",
+    })
+    # All that gguf/ asks for; tokens without a text get one there.
+    write_json(os.path.join(a.dir, "tokenizer.json"), {
+        "model": {"type": "BPE", "byte_fallback": True, "vocab": {"<unk>": 0}, "merges": []},
     })
     print(a.dir)
 

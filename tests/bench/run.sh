@@ -4,7 +4,7 @@
 # Compares gptqfs with a FUSE file system that does nothing (the limit of FUSE) and with real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp export families lora; "kernels" too where check_kernel is built
+#                                          mount memory cp export families gguf lora; "kernels" too where check_kernel is built
 #
 # The results are ratios of interleaved runs, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best and the median run, ratio of the best runs, median and range of the rounds' ratios,
@@ -458,6 +458,23 @@ bench_families() {
 	done
 }
 
+# The GGUF file beside do-nothing, and as many bytes of dense views. Of a small vocabulary: that is copied, not made.
+bench_gguf() {
+	local file=gguf/vocab-1024.gguf
+	model vocab-1024 llama --view-gb "$LARGE_GB" --vocab 1024
+	serve_gptqfs "$DIR" ""
+	SIZE=$(size_of "$MNT/$file")
+	unserve "$MNT"
+	add "null: does nothing" null - "$SIZE" warm "$R" ""
+	add "null again" null - "$SIZE" warm "$R" ""
+	add "gguf" gptqfs "$DIR" "$file" warm "$G" ""
+	[ -z "${OTHER:-}" ] || add "gguf, the other build" other "$DIR" "$file" warm "$G" ""
+	add "fp16" gptqfs "$DIR" $F warm "$G" "-l $SIZE"
+	add "bf16" gptqfs "$DIR" bf16/model.safetensors warm "$G" "-l $SIZE"
+	speeds "GGUF: first sequential read, Llama-2-7B's shape, $(gb "$SIZE")" "$PAIRS"
+	[ -n "$KEEP" ] || rm -rf "$DIR"
+}
+
 # An adapter on every matrix, beside the model without it, and what the mount of it takes.
 bench_lora() {
 	local rank start end
@@ -870,7 +887,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp export families lora) s free
+	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp export families gguf lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
