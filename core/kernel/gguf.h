@@ -56,10 +56,10 @@ extern gguf_fn *const gguf_reference[GGUF_BLOCKS];
  */
 typedef void gguf_gptq_fn(void *dst, const struct qtensor *q, const struct kernel_rect *r);
 
-/* True for 4 bits in 32-bit words with fp16 scales for whole blocks. */
-bool gguf_gptq_fits(const struct qtensor *q);
+/* True for 4 bits, of Q8_0 8 bits, in 32-bit words with fp16 scales for whole blocks. */
+bool gguf_gptq_fits(const struct qtensor *q, enum gguf_block type);
 
-/* The C reference: Q4_0 and Q5_0, NULL for others. */
+/* The C reference: Q4_0, Q5_0 and Q8_0. */
 extern gguf_gptq_fn *const gguf_gptq_reference[GGUF_BLOCKS];
 
 /*

@@ -31,6 +31,16 @@ ALWAYS_INLINE gguf_words gguf_zip8_high(gguf_words a, gguf_words b)
 	return (gguf_words)_mm512_unpackhi_epi8((__m512i)a, (__m512i)b);
 }
 
+ALWAYS_INLINE gguf_words gguf_zip32_low(gguf_words a, gguf_words b)
+{
+	return (gguf_words)_mm512_unpacklo_epi32((__m512i)a, (__m512i)b);
+}
+
+ALWAYS_INLINE gguf_words gguf_zip32_high(gguf_words a, gguf_words b)
+{
+	return (gguf_words)_mm512_unpackhi_epi32((__m512i)a, (__m512i)b);
+}
+
 ALWAYS_INLINE gguf_words gguf_zip64_low(gguf_words a, gguf_words b)
 {
 	return (gguf_words)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);

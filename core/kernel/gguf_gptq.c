@@ -7,10 +7,10 @@
 #include "kernel/element.h"
 #include "kernel/gguf.h"
 
-bool gguf_gptq_fits(const struct qtensor *q)
+bool gguf_gptq_fits(const struct qtensor *q, enum gguf_block type)
 {
-	return q->bits == 4 && q->word_bits == 32 && q->packing == PACKING_STREAM && !q->g_idx &&
-	       q->scale_dtype == DTYPE_F16 && (q->group_size >= q->in_features || q->group_size % 32 == 0);
+	return q->bits == (type == GGUF_Q8_0 ? 8 : 4) && q->word_bits == 32 && q->packing == PACKING_STREAM &&
+	       !q->g_idx && q->scale_dtype == DTYPE_F16 && (q->group_size >= q->in_features || q->group_size % 32 == 0);
 }
 
 static void gptq_blocks(void *dst, const struct qtensor *q, const struct kernel_rect *r, enum gguf_block type)
@@ -42,4 +42,10 @@ static void gptq_q5_0(void *dst, const struct qtensor *q, const struct kernel_re
 	gptq_blocks(dst, q, r, GGUF_Q5_0);
 }
 
-gguf_gptq_fn *const gguf_gptq_reference[GGUF_BLOCKS] = {[GGUF_Q4_0] = gptq_q4_0, [GGUF_Q5_0] = gptq_q5_0};
+static void gptq_q8_0(void *dst, const struct qtensor *q, const struct kernel_rect *r)
+{
+	gptq_blocks(dst, q, r, GGUF_Q8_0);
+}
+
+gguf_gptq_fn *const gguf_gptq_reference[GGUF_BLOCKS] = {
+    [GGUF_Q4_0] = gptq_q4_0, [GGUF_Q5_0] = gptq_q5_0, [GGUF_Q8_0] = gptq_q8_0};

@@ -5,9 +5,9 @@
  * GGUF_COLUMNS, the words in a vector, includes this, defines the functions declared below, and calls
  * gguf_install_gptq().
  *
- * A column of qweight is a row of output, and four words of it are a block. Vectors hold one word of each of
- * GGUF_COLUMNS adjacent columns. In that form, with all columns side by side, zeros are subtracted and nibbles and
- * fifth bits put in order. The transposition that follows leaves 16 bytes of a block in each lane.
+ * A column of qweight is a row of output, and four words of it are a block, or eight in Q8_0. Vectors hold one word of
+ * each of GGUF_COLUMNS adjacent columns. In that form, with all columns side by side, zeros are subtracted and nibbles
+ * and fifth bits put in order. The transposition that follows leaves 16 bytes of a block in each lane.
  *
  * A row of words is usually on another page than the next, so no hardware prefetcher sees that they follow one another.
  * A strip of columns reads enough of each row to be worth it, and is decoded by runs of a few blocks, while the words
@@ -29,23 +29,29 @@ enum {
 };
 
 typedef uint32_t gguf_words __attribute__((vector_size(GGUF_COLUMNS * 4)));
+typedef uint64_t gguf_longs __attribute__((vector_size(GGUF_COLUMNS * 4)));
 
 /* Each instruction set must define the following. Loads read exactly n words, 1 to GGUF_COLUMNS. */
 ALWAYS_INLINE gguf_words gguf_load(const unsigned char *src, uint32_t n);
 
-/* Interleave bytes, or halves, of the lanes of 16 bytes: the lower 8 bytes of each, or the upper 8. */
+/* Interleave bytes, words or halves of the lanes of 16 bytes: the lower 8 bytes of each, or the upper 8. */
 ALWAYS_INLINE gguf_words gguf_zip8_low(gguf_words a, gguf_words b);
 ALWAYS_INLINE gguf_words gguf_zip8_high(gguf_words a, gguf_words b);
+ALWAYS_INLINE gguf_words gguf_zip32_low(gguf_words a, gguf_words b);
+ALWAYS_INLINE gguf_words gguf_zip32_high(gguf_words a, gguf_words b);
 ALWAYS_INLINE gguf_words gguf_zip64_low(gguf_words a, gguf_words b);
 ALWAYS_INLINE gguf_words gguf_zip64_high(gguf_words a, gguf_words b);
 
 /* Stores a lane of 16 bytes. */
 ALWAYS_INLINE void gguf_store(unsigned char *dst, gguf_words value, unsigned lane);
 
-/* A block of each column: the nibbles of column 4 * lane + i are lane `lane` of nibbles[i]. */
+/*
+ * A block of each column: the 16 bytes of column 4 * lane + i are lane `lane` of bytes[0][i], in Q8_0 16 more of
+ * bytes[1][i]. In Q5_0 the 8 bytes before them, of which these overwrite two, are of head[i / 2].
+ */
 struct gguf_columns {
-	gguf_words nibbles[4];
-	gguf_words high; /* Q5_0: the fifth bits */
+	gguf_words bytes[2][4];
+	gguf_words head[2];
 };
 
 /* Adjacent columns and some of their codes, all of one group. */
@@ -66,7 +72,13 @@ ALWAYS_INLINE uint32_t gguf_min(uint32_t a, uint32_t b)
 
 ALWAYS_INLINE size_t gguf_bytes(enum gguf_block type)
 {
-	return type == GGUF_Q5_0 ? 22 : 18;
+	return type == GGUF_Q8_0 ? 34 : type == GGUF_Q5_0 ? 22 : 18;
+}
+
+/* The words of a column that a block is made of. */
+ALWAYS_INLINE uint32_t gguf_rows(enum gguf_block type)
+{
+	return type == GGUF_Q8_0 ? 8 : 4;
 }
 
 /* ---- zeros ---- */
@@ -137,7 +149,7 @@ ALWAYS_INLINE void gguf_q4_0_columns(struct gguf_columns *b, const gguf_words ro
 	const gguf_words even[2] = {gguf_join_even(row[0], row[2]), gguf_join_even(row[1], row[3])};
 	const gguf_words odd[2] = {gguf_join_odd(row[0], row[2]), gguf_join_odd(row[1], row[3])};
 
-	gguf_transpose(b->nibbles, even, odd);
+	gguf_transpose(b->bytes[0], even, odd);
 }
 
 /* Makes bits 2i and 2i + 1 of byte j bits 2j and 2j + 1 of byte i. */
@@ -150,7 +162,8 @@ ALWAYS_INLINE gguf_words gguf_transpose_pairs(gguf_words x)
 	return x ^ (swap | swap << 12);
 }
 
-ALWAYS_INLINE void gguf_q5_0_columns(struct gguf_columns *b, const gguf_words row[4], gguf_words offset)
+ALWAYS_INLINE void gguf_q5_0_columns(struct gguf_columns *b, const gguf_words row[4], gguf_words offset,
+    gguf_words scale)
 {
 	gguf_words even[4], odd[4], high = {0};
 
@@ -160,9 +173,27 @@ ALWAYS_INLINE void gguf_q5_0_columns(struct gguf_columns *b, const gguf_words ro
 		odd[i] = (row[i] >> 4 & GGUF_LOW) + offset;
 		high |= ((even[i] >> 4 & 0x01010101) | (odd[i] >> 3 & 0x02020202)) << 2 * i;
 	}
-	b->high = gguf_transpose_pairs(high);
-	gguf_transpose(b->nibbles, (gguf_words[]){gguf_join_even(even[0], even[2]), gguf_join_even(even[1], even[3])},
+	high = gguf_transpose_pairs(high);
+	b->head[0] = gguf_zip32_low(scale | high << 16, high >> 16);
+	b->head[1] = gguf_zip32_high(scale | high << 16, high >> 16);
+	gguf_transpose(b->bytes[0], (gguf_words[]){gguf_join_even(even[0], even[2]), gguf_join_even(even[1], even[3])},
 	    (gguf_words[]){gguf_join_even(odd[0], odd[2]), gguf_join_even(odd[1], odd[3])});
+}
+
+/* Where codes of 8 bits fit Q8_0, every zero is 128. */
+ALWAYS_INLINE void gguf_q8_0_columns(struct gguf_columns *b, const gguf_words row[8])
+{
+	UNROLL
+	for (unsigned half = 0; half < 2; half++) {
+		const gguf_words *r = row + 4 * half, flip = (gguf_words){0} + 0x80808080;
+		const gguf_words first_low = gguf_zip32_low(r[0], r[1]), first_high = gguf_zip32_high(r[0], r[1]);
+		const gguf_words second_low = gguf_zip32_low(r[2], r[3]), second_high = gguf_zip32_high(r[2], r[3]);
+
+		b->bytes[half][0] = gguf_zip64_low(first_low, second_low) ^ flip;
+		b->bytes[half][1] = gguf_zip64_high(first_low, second_low) ^ flip;
+		b->bytes[half][2] = gguf_zip64_low(first_high, second_high) ^ flip;
+		b->bytes[half][3] = gguf_zip64_high(first_high, second_high) ^ flip;
+	}
 }
 
 /* ---- the matrix ---- */
@@ -172,18 +203,22 @@ ALWAYS_INLINE void gguf_put(const struct gguf_part *p, const struct gguf_columns
     uint32_t n, enum gguf_block type)
 {
 	unsigned char *to = p->dst;
-	uint32_t high[GGUF_COLUMNS];
 
-	if (type == GGUF_Q5_0)
-		memcpy(high, &b->high, sizeof(high));
 	UNROLL
 	for (uint32_t c = 0; c < GGUF_COLUMNS; c++, to += p->row_bytes) {
 		if (c >= n)
 			return;
+		if (type == GGUF_Q5_0) {
+			const uint64_t head = ((gguf_longs)b->head[c % 4 / 2])[c / 4 * 2 + c % 2];
+
+			memcpy(to, &head, 8);
+			gguf_store(to + 6, b->bytes[0][c % 4], c / 4);
+			continue;
+		}
 		memcpy(to, scales + (size_t)c * 2, 2);
-		if (type == GGUF_Q5_0)
-			memcpy(to + 2, &high[c], 4);
-		gguf_store(to + gguf_bytes(type) - 16, b->nibbles[c % 4], c / 4);
+		gguf_store(to + 2, b->bytes[0][c % 4], c / 4);
+		if (type == GGUF_Q8_0)
+			gguf_store(to + 18, b->bytes[1][c % 4], c / 4);
 	}
 }
 
@@ -201,27 +236,41 @@ ALWAYS_INLINE void gguf_fetch_rows(const struct gguf_part *p, uint32_t columns, 
 			__builtin_prefetch(row + i, 1);
 }
 
+ALWAYS_INLINE gguf_words gguf_scales(const unsigned char *scales, uint32_t n)
+{
+	uint32_t scale[GGUF_COLUMNS] = {0};
+	gguf_words all;
+
+	for (uint32_t c = 0; c < n; c++)
+		memcpy(&scale[c], scales + (size_t)c * 2, 2);
+	memcpy(&all, scale, sizeof(all));
+	return all;
+}
+
 ALWAYS_INLINE void gguf_part_blocks(struct gguf_part p, uint32_t columns, enum gguf_block type)
 {
 	const struct qtensor *q = p.q;
 	const size_t pitch = (size_t)q->out_features * 4;
-	const unsigned char *from = q->qweight + p.k / 8 * pitch + (size_t)p.n * 4;
+	const unsigned char *from = q->qweight + p.k / 32 * gguf_rows(type) * pitch + (size_t)p.n * 4;
 	const unsigned char *scales = q->scales + ((size_t)(p.k / q->group_size) * q->out_features + p.n) * 2;
 	const gguf_words offset = type == GGUF_Q5_0 ? gguf_q5_0_offset(&p) : (gguf_words){0};
+	const gguf_words scale = type == GGUF_Q5_0 ? gguf_scales(scales, columns) : (gguf_words){0};
 
 	gguf_fetch_rows(&p, columns, type);
 	for (; p.k < p.end; p.k += 32, p.dst += gguf_bytes(type)) {
 		struct gguf_columns b;
-		gguf_words row[4];
+		gguf_words row[8];
 
 		UNROLL
-		for (unsigned i = 0; i < 4; i++, from += pitch) {
+		for (unsigned i = 0; i < gguf_rows(type); i++, from += pitch) {
 			if (p.k + GGUF_AHEAD < q->in_features)
-				__builtin_prefetch(from + GGUF_AHEAD / 8 * pitch, 0, 1);
+				__builtin_prefetch(from + GGUF_AHEAD / 32 * gguf_rows(type) * pitch, 0, 1);
 			row[i] = gguf_load(from, columns);
 		}
-		if (type == GGUF_Q5_0)
-			gguf_q5_0_columns(&b, row, offset);
+		if (type == GGUF_Q8_0)
+			gguf_q8_0_columns(&b, row);
+		else if (type == GGUF_Q5_0)
+			gguf_q5_0_columns(&b, row, offset, scale);
 		else
 			gguf_q4_0_columns(&b, row);
 		gguf_put(&p, &b, scales, columns, type);
@@ -272,8 +321,14 @@ static void gguf_gptq_q5_0(void *dst, const struct qtensor *q, const struct kern
 	gguf_gptq_rect(dst, q, r, GGUF_Q5_0);
 }
 
+static void gguf_gptq_q8_0(void *dst, const struct qtensor *q, const struct kernel_rect *r)
+{
+	gguf_gptq_rect(dst, q, r, GGUF_Q8_0);
+}
+
 static void gguf_install_gptq(struct gguf_dsp *dsp)
 {
 	dsp->gptq[GGUF_Q4_0] = gguf_gptq_q4_0;
 	dsp->gptq[GGUF_Q5_0] = gguf_gptq_q5_0;
+	dsp->gptq[GGUF_Q8_0] = gguf_gptq_q8_0;
 }

@@ -154,6 +154,16 @@ ALWAYS_INLINE gguf_words gguf_zip8_high(gguf_words a, gguf_words b)
 	return (gguf_words)zip_high8((bytes16)a, (bytes16)b);
 }
 
+ALWAYS_INLINE gguf_words gguf_zip32_low(gguf_words a, gguf_words b)
+{
+	return zip_low32(a, b);
+}
+
+ALWAYS_INLINE gguf_words gguf_zip32_high(gguf_words a, gguf_words b)
+{
+	return zip_high32(a, b);
+}
+
 ALWAYS_INLINE gguf_words gguf_zip64_low(gguf_words a, gguf_words b)
 {
 	return zip_low64(a, b);

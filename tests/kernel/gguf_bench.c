@@ -47,14 +47,15 @@ static void bench_nibbles(struct check *c, struct bench *b, enum cpu_level cpu, 
 /* A matrix of a Llama with zeros and groups of 128, a megabyte of blocks at a time. */
 static void bench_gptq_blocks(struct check *c, struct bench *b, enum cpu_level cpu, enum gguf_block type)
 {
-	const size_t codes = (size_t)BENCH_K * BENCH_N / 2, groups = BENCH_K / 128;
+	const unsigned bits = type == GGUF_Q8_0 ? 8 : 4;
+	const size_t codes = (size_t)BENCH_K * BENCH_N * bits / 8, groups = BENCH_K / 128;
 	const size_t row_bytes = BENCH_K / 32 * gguf_layout(type)->bytes, bytes = row_bytes * BENCH_N;
 	unsigned char *words = need(malloc(codes)), *rest = need(malloc(groups * BENCH_N * 3));
 	const struct qtensor q = {.in_features = BENCH_K,
 	    .out_features = BENCH_N,
 	    .groups = groups,
 	    .group_size = 128,
-	    .bits = 4,
+	    .bits = bits,
 	    .word_bits = 32,
 	    .zeros = ZEROS_V2,
 	    .scale_dtype = DTYPE_F16,

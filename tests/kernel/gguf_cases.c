@@ -140,12 +140,14 @@ static void check_gguf_nibbles(struct check *c)
 
 /* --- From the words of GPTQ --- */
 
-/* Zeros that Q4_0 holds are 8; Q5_0 holds all. */
+/* Zeros that Q4_0 holds are 8, those of 8 bits in Q8_0 128; Q5_0 holds all. */
 static void make_zeros(struct check *c, struct qtensor *q, unsigned char *zeros, size_t words, enum gguf_block type)
 {
 	fill(c, zeros, words * 4);
 	if (type == GGUF_Q4_0)
 		memset(zeros, q->zeros == ZEROS_V1 ? 0x77 : 0x88, words * 4);
+	if (type == GGUF_Q8_0)
+		memset(zeros, q->zeros == ZEROS_V1 ? 0x7f : 0x80, words * 4);
 	q->qzeros = q->zeros == ZEROS_MIDDLE ? NULL : zeros;
 }
 
@@ -153,7 +155,7 @@ static void check_gguf_gptq(struct check *c, enum gguf_block type)
 {
 	struct qtensor q = {.in_features = 32 * (1 + below(c, 12)),
 	    .out_features = 1 + below(c, 200),
-	    .bits = 4,
+	    .bits = type == GGUF_Q8_0 ? 8 : 4,
 	    .word_bits = 32,
 	    .zeros = (enum zeros)below(c, 3),
 	    .scale_dtype = DTYPE_F16};
@@ -161,19 +163,22 @@ static void check_gguf_gptq(struct check *c, enum gguf_block type)
 	const struct kernel_rect r = {
 	    first, 1 + below(c, q.out_features - first), column * 32, 32 * (1 + below(c, q.in_features / 32 - column))};
 	const size_t bytes = (size_t)r.rows * (r.columns / 32) * gguf_layout(type)->bytes;
+	const size_t code_words = (size_t)q.in_features * q.bits / 32 * q.out_features;
 	unsigned char *expected = place(c, EXPECTED, bytes, 1), *codes, *scales, *zeros;
+	size_t zero_words;
 	char what[64];
 
 	q.group_size = below(c, 4) ? 32 * (1 + below(c, 4)) : q.in_features;
 	q.groups = (q.in_features + q.group_size - 1) / q.group_size;
-	codes = place(c, CODES, (size_t)q.in_features / 8 * q.out_features * 4, 1);
+	zero_words = (size_t)q.groups * ((q.out_features * q.bits + 31) / 32);
+	codes = place(c, CODES, code_words * 4, 1);
 	scales = place(c, SCALES, (size_t)q.groups * q.out_features * 2, 1);
-	zeros = place(c, ZEROS, (size_t)q.groups * ((q.out_features + 7) / 8) * 4, 1);
-	fill(c, codes, (size_t)q.in_features / 8 * q.out_features * 4);
+	zeros = place(c, ZEROS, zero_words * 4, 1);
+	fill(c, codes, code_words * 4);
 	fill(c, scales, (size_t)q.groups * q.out_features * 2);
 	q.qweight = codes;
 	q.scales = scales;
-	make_zeros(c, &q, zeros, (size_t)q.groups * ((q.out_features + 7) / 8), type);
+	make_zeros(c, &q, zeros, zero_words, type);
 	gguf_gptq_reference[type](expected, &q, &r);
 	for (enum cpu_level level = CPU_C; level <= c->max; level++) {
 		unsigned char *out;
@@ -204,7 +209,7 @@ void check_gguf(struct check *c)
 	for (int i = 0; i < 500; i++)
 		check_gguf_nibbles(c);
 	group_end(c, "blocks of nibbles");
-	for (int i = 0; i < 2000; i++)
-		check_gguf_gptq(c, i % 2 ? GGUF_Q4_0 : GGUF_Q5_0);
+	for (int i = 0; i < 3000; i++)
+		check_gguf_gptq(c, GGUF_Q4_0 + (enum gguf_block)i % 3);
 	group_end(c, "blocks of GPTQ");
 }

@@ -46,7 +46,7 @@ static bool gptq_gguf_blocks(const struct encoded *e, const struct kernels *k, e
 {
 	const struct qtensor *q = &gptq_const_module_of(e)->q;
 
-	if (!k->gguf.gptq[type] || !gguf_gptq_fits(q))
+	if (!k->gguf.gptq[type] || !gguf_gptq_fits(q, type))
 		return false;
 	k->gguf.gptq[type](dst, q, r);
 	return true;
