@@ -7,8 +7,7 @@
  * scale * (code - zero). Each block holds one fp16 scale d and fields c of its weights:
  *
  *     Q4_0, Q5_0, Q8_0   w = d * (c - 8), d * (c - 16), d * (int8)c: d is the scale, c - 8 etc. is code - zero
- *     Q2_0               w = d * (c - 1): c is the code and d the scale if the zero is 1; 3 - code and -scale if it is
- * 2
+ *     Q2_0               w = d * (c - 1): c is the code and d the scale if the zero is 1; 3 - code and -scale if 2
  *
  * Nothing is rounded: a caller chooses a type that holds every code - zero, and whose blocks share zero and scale,
  * which is an fp16. Then ggml's fp32 product has the bits of the fp32 view, but for the sign of zero in Q2_0 with

@@ -46,8 +46,8 @@ ALWAYS_INLINE gguf_words gguf_zip64_high(gguf_words a, gguf_words b);
 ALWAYS_INLINE void gguf_store(unsigned char *dst, gguf_words value, unsigned lane);
 
 /*
- * A block of each column: the 16 bytes of column 4 * lane + i are lane `lane` of bytes[0][i], in Q8_0 16 more of
- * bytes[1][i]. In Q5_0 the 8 bytes before them, of which these overwrite two, are of head[i / 2].
+ * A block of each column. Lane `lane` of bytes[0][i] has 16 bytes of column 4 * lane + i; Q8_0 has 16 more, in
+ * bytes[1][i]. Scale and fifth bits of Q5_0, 6 bytes and 2 of padding, are half of a lane of head[i / 2].
  */
 struct gguf_columns {
 	gguf_words bytes[2][4];
@@ -223,8 +223,8 @@ ALWAYS_INLINE void gguf_put(const struct gguf_part *p, const struct gguf_columns
 }
 
 /*
- * Fetches the cache lines that the next columns are written to, which a rectangle of FUSE has left in the second cache.
- * Each run dirties only a line or two of every row, so stores would wait for most of them.
+ * Fetches the lines of output that the next columns write. A run writes only a line or two of each row, so without this
+ * nearly every store waits for the second-level cache.
  */
 ALWAYS_INLINE void gguf_fetch_rows(const struct gguf_part *p, uint32_t columns, enum gguf_block type)
 {
@@ -236,6 +236,7 @@ ALWAYS_INLINE void gguf_fetch_rows(const struct gguf_part *p, uint32_t columns, 
 			__builtin_prefetch(row + i, 1);
 }
 
+/* Returns the bits of fp16 scales. */
 ALWAYS_INLINE gguf_words gguf_scales(const unsigned char *scales, uint32_t n)
 {
 	uint32_t scale[GGUF_COLUMNS] = {0};

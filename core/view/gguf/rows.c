@@ -9,8 +9,10 @@
 
 /* ---- blocks ---- */
 
-/* Weights are taken apart in tiles that stay in the second cache: as many rows as AWQ has in a cache line. Where codes
- * run down the columns, fewer rows fetch the same lines again for the next tile. */
+/*
+ * Weights are decoded tile by tile, so that they stay in the second-level cache. A cache line of AWQ's codes has as
+ * many rows as a tile: with fewer, the next tile would fetch it again.
+ */
 #define TILE_ROWS 128
 #define TILE_COLUMNS 256
 
