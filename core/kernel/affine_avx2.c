@@ -15,11 +15,12 @@
 
 #include "kernel/avx2.h"
 
-/* Shifts to the left by different numbers are multiplications; then all are shifted to the right by as much. */
+/* Of each half of a block: where its bytes are, and how its fields become 16 bits each. Shifts to the left by different
+ * numbers are multiplications; then all are shifted to the right by as much. */
 struct affine_spread {
-	__m256i pick, times, flip;
+	__m256i pick[2], times[2], flip;
 	__m128i down;
-	size_t half;     /* bytes of 16 codes */
+	size_t at[2];
 	__m256 codes[2]; /* 0 to 15, as tables have them */
 };
 
@@ -31,32 +32,39 @@ struct affine_group_table {
 
 #include "kernel/affine_rows.h"
 
-static void affine_spread_init(struct affine_spread *s, unsigned bits, bool flip)
+static void affine_spread_init(struct affine_spread *s, const uint16_t begin[AFFINE_BLOCK], unsigned bits, bool flip)
 {
-	const __m256i later = _mm256_inserti128_si256(_mm256_setzero_si256(), _mm_set1_epi8((char)bits), 1);
 	const __m256 first = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
-	uint16_t times[8];
 
 	s->flip = _mm256_set1_epi8(flip ? (char)0x80 : 0);
 	if (bits == 8)
 		return;
-	for (unsigned i = 0; i < 8; i++)
-		times[i] = (uint16_t)(1u << (16 - bits - affine_shift[bits][i]));
-	s->pick = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i_u *)affine_pick[bits]));
-	s->pick = _mm256_add_epi8(s->pick, later);
-	s->times = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i_u *)times));
+	for (unsigned half = 0; half < 2; half++) {
+		uint8_t pick[32];
+		uint16_t times[16];
+
+		s->at[half] = begin[half * 16] / 8;
+		for (unsigned i = 0; i < 16; i++) {
+			const unsigned bit = begin[half * 16 + i];
+
+			pick[2 * i] = (uint8_t)(bit / 8 - s->at[half]);
+			pick[2 * i + 1] = (uint8_t)(pick[2 * i] + 1);
+			times[i] = (uint16_t)(1u << (16 - bits - bit % 8));
+		}
+		s->pick[half] = _mm256_loadu_si256((const __m256i_u *)pick);
+		s->times[half] = _mm256_loadu_si256((const __m256i_u *)times);
+	}
 	s->down = _mm_cvtsi32_si128((int)(16 - bits));
-	s->half = bits * 2;
 	s->codes[0] = first;
 	s->codes[1] = _mm256_add_ps(first, _mm256_set1_ps(8));
 }
 
-/* 16 fields, of 16 bytes. */
-ALWAYS_INLINE __m256i affine_fields(const unsigned char *src, const struct affine_spread *s)
+/* The 16 fields of half a block. */
+ALWAYS_INLINE __m256i affine_fields(const unsigned char *src, const struct affine_spread *s, unsigned half)
 {
-	const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i_u *)src));
+	const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i_u *)(src + s->at[half])));
 
-	return _mm256_srl_epi16(_mm256_mullo_epi16(_mm256_shuffle_epi8(bytes, s->pick), s->times), s->down);
+	return _mm256_srl_epi16(_mm256_mullo_epi16(_mm256_shuffle_epi8(bytes, s->pick[half]), s->times[half]), s->down);
 }
 
 ALWAYS_INLINE __m256i affine_octets(const unsigned char *src, const struct affine_spread *s)
@@ -140,11 +148,34 @@ ALWAYS_INLINE void affine_decode_block(char *dst, const unsigned char *src, cons
 		affine_compute16(dst, affine_octets(src, s), t, v);
 		affine_compute16(dst + half, affine_octets(src + 16, s), t, v);
 	} else if (v.kind == AFFINE_FIELDS) {
-		affine_compute16(dst, affine_fields(src, s), t, v);
-		affine_compute16(dst + half, affine_fields(src + s->half, s), t, v);
+		affine_compute16(dst, affine_fields(src, s, 0), t, v);
+		affine_compute16(dst + half, affine_fields(src, s, 1), t, v);
 	} else {
 		/* Packing puts the lanes in the order that unpacking takes them. */
-		affine_look_up(dst, _mm256_packus_epi16(affine_fields(src, s), affine_fields(src + s->half, s)), t);
+		affine_look_up(dst, _mm256_packus_epi16(affine_fields(src, s, 0), affine_fields(src, s, 1)), t);
+	}
+}
+
+ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, const struct affine_spread *s)
+{
+	const __m256i bytes = _mm256_packus_epi16(affine_fields(src, s, 0), affine_fields(src, s, 1));
+
+	_mm256_storeu_si256((__m256i_u *)dst, _mm256_permute4x64_epi64(bytes, 0xd8));
+}
+
+ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
+    struct affine_variant v)
+{
+	UNROLL
+	for (unsigned i = 0; i < AFFINE_BLOCK; i += 8) {
+		const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)(code + i)));
+		const __m256 value = canonical_nan(affine_formula8(_mm256_cvtepi32_ps(wide), _mm256_loadu_ps(scale + i),
+		    _mm256_loadu_ps(offset + i), v.biases));
+
+		if (v.out == DTYPE_F32)
+			_mm256_storeu_ps((float *)(dst + i * 4), value);
+		else
+			_mm_storeu_si128((__m128i_u *)(dst + i * 2), round16(value, v.out));
 	}
 }
 
@@ -153,22 +184,23 @@ ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src)
 	return (affine_floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)src));
 }
 
-ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype out)
+ALWAYS_INLINE void affine_gather(affine_floats to[AFFINE_STRIP], const float (*table)[AFFINE_STRIP],
+    const uint32_t *index)
 {
-	for (unsigned i = 0; i < AFFINE_BLOCK; i += 16) {
-		const __m256 a = canonical_nan(_mm256_loadu_ps(value + i));
-		const __m256 b = canonical_nan(_mm256_loadu_ps(value + i + 8));
+	__m256 column[4], low[2], high[2];
 
-		affine_store16(dst + i * (out == DTYPE_F32 ? 4 : 2), _mm256_permute2f128_ps(a, b, 0x20),
-		    _mm256_permute2f128_ps(a, b, 0x31), out);
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		column[i] = _mm256_set_m128(_mm_loadu_ps(table[index[4 + i]]), _mm_loadu_ps(table[index[i]]));
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		low[i] = _mm256_unpacklo_ps(column[i], column[i + 2]);
+		high[i] = _mm256_unpackhi_ps(column[i], column[i + 2]);
 	}
-}
-
-ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n)
-{
-	(void)count;
-	for (size_t i = 0; i < n; i++)
-		dst[i] = table[index[i]];
+	to[0] = (affine_floats)_mm256_unpacklo_ps(low[0], low[1]);
+	to[1] = (affine_floats)_mm256_unpackhi_ps(low[0], low[1]);
+	to[2] = (affine_floats)_mm256_unpacklo_ps(high[0], high[1]);
+	to[3] = (affine_floats)_mm256_unpackhi_ps(high[0], high[1]);
 }
 
 void affine_init_avx2(struct affine_dsp *dsp)

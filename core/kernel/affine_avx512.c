@@ -12,7 +12,7 @@
 
 #include "kernel/avx512.h"
 
-/* Of a block's bytes, `words` are those whose fields each lane has: 8 fields, at its beginning or 8 fields after it. */
+/* Of a block's bytes, `words` are the 16-bit words that each lane has the fields of. */
 struct affine_spread {
 	__m512i words, pick, shift, mask;
 	__m512 codes[2]; /* 0 to 31, as tables have them */
@@ -27,20 +27,27 @@ struct affine_group_table {
 
 #include "kernel/affine_rows.h"
 
-static void affine_spread_init(struct affine_spread *s, unsigned bits, bool flip)
+static void affine_spread_init(struct affine_spread *s, const uint16_t begin[AFFINE_BLOCK], unsigned bits, bool flip)
 {
 	const __m512i iota = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	const __m512i index = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16((short)bits), 1);
-	const __m512i first = _mm512_broadcast_i32x4(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7));
-	const __m512i later = _mm512_maskz_set1_epi8(0xffff0000ffff0000, (char)bits); /* lanes 1 and 3 */
+	uint16_t words[32], shift[32];
+	uint8_t pick[64];
 
 	s->wide = bits > 4;
 	s->flip = _mm256_set1_epi8(flip ? (char)0x80 : 0);
 	if (bits == 8)
 		return;
-	s->words = _mm512_add_epi16(first, index);
-	s->pick = _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i_u *)affine_pick[bits])), later);
-	s->shift = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i_u *)affine_shift[bits]));
+	for (unsigned i = 0; i < AFFINE_BLOCK; i++) {
+		const unsigned first = begin[i / 8 * 8] / 16; /* 16-bit word of the lane */
+
+		words[i] = (uint16_t)(first + i % 8);
+		pick[2 * i] = (uint8_t)(begin[i] / 8 - first * 2);
+		pick[2 * i + 1] = (uint8_t)(pick[2 * i] + 1);
+		shift[i] = begin[i] % 8;
+	}
+	s->words = _mm512_loadu_si512(words);
+	s->pick = _mm512_loadu_si512(pick);
+	s->shift = _mm512_loadu_si512(shift);
 	s->mask = _mm512_set1_epi16((short)((1 << bits) - 1));
 	for (int i = 0; i < 2; i++) {
 		const __m512i code = _mm512_add_epi32(iota, _mm512_set1_epi32(i * 16));
@@ -121,33 +128,52 @@ ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src)
 	return (affine_floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)src));
 }
 
-ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype out)
+ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, const struct affine_spread *s)
 {
-	affine_store(dst, canonical_nan(_mm512_loadu_ps(value)), canonical_nan(_mm512_loadu_ps(value + 16)), out);
+	_mm256_storeu_si256((__m256i_u *)dst, _mm512_cvtepi16_epi8(_mm512_and_si512(affine_fields(src, s), s->mask)));
 }
 
-/*
- * Two registers are a table of 32; beyond some of those, single loads are as fast. (An instruction that gathers is
- * slower than that where processors were mended.)
- */
-ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n)
+ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
+    struct affine_variant v)
 {
-	size_t i = 0;
+	__m512 value[2];
 
-	for (; count <= 128 && i + 16 <= n; i += 16) {
-		const __m512i at = _mm512_loadu_si512(index + i), which = _mm512_srli_epi32(at, 5);
-		__m512 value = _mm512_permutex2var_ps(_mm512_loadu_ps(table), at, _mm512_loadu_ps(table + 16));
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)(code + i * 16)));
 
-		for (uint32_t from = 32; from < count; from += 32) {
-			const __mmask16 here = _mm512_cmpeq_epi32_mask(which, _mm512_set1_epi32((int)(from / 32)));
-			const __m512 low = _mm512_loadu_ps(table + from), high = _mm512_loadu_ps(table + from + 16);
-
-			value = _mm512_mask_mov_ps(value, here, _mm512_permutex2var_ps(low, at, high));
-		}
-		_mm512_storeu_ps(dst + i, value);
+		value[i] = canonical_nan(affine_formula16(_mm512_cvtepi32_ps(wide), _mm512_loadu_ps(scale + i * 16),
+		    _mm512_loadu_ps(offset + i * 16), v.biases));
 	}
-	for (; i < n; i++)
-		dst[i] = table[index[i]];
+	affine_store(dst, value[0], value[1], v.out);
+}
+
+ALWAYS_INLINE __m512 affine_load4(const float (*table)[AFFINE_STRIP], const uint32_t *index)
+{
+	const __m512 first = _mm512_castps128_ps512(_mm_loadu_ps(table[index[0]]));
+	const __m512 two = _mm512_insertf32x4(first, _mm_loadu_ps(table[index[4]]), 1);
+
+	return _mm512_insertf32x4(_mm512_insertf32x4(two, _mm_loadu_ps(table[index[8]]), 2),
+	    _mm_loadu_ps(table[index[12]]), 3);
+}
+
+ALWAYS_INLINE void affine_gather(affine_floats to[AFFINE_STRIP], const float (*table)[AFFINE_STRIP],
+    const uint32_t *index)
+{
+	__m512 column[4], low[2], high[2];
+
+	UNROLL
+	for (unsigned i = 0; i < 4; i++)
+		column[i] = affine_load4(table, index + i);
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		low[i] = _mm512_unpacklo_ps(column[i], column[i + 2]);
+		high[i] = _mm512_unpackhi_ps(column[i], column[i + 2]);
+	}
+	to[0] = (affine_floats)_mm512_unpacklo_ps(low[0], low[1]);
+	to[1] = (affine_floats)_mm512_unpackhi_ps(low[0], low[1]);
+	to[2] = (affine_floats)_mm512_unpacklo_ps(high[0], high[1]);
+	to[3] = (affine_floats)_mm512_unpackhi_ps(high[0], high[1]);
 }
 
 void affine_init_avx512(struct affine_dsp *dsp)

@@ -5,13 +5,14 @@
  * struct affine_spread and struct affine_group_table, includes this, defines the functions declared below, and calls
  * affine_install().
  *
- * Rows of codes and of output are contiguous, so nothing is transposed. Codes are taken 32 at a time, which are 4 bytes
- * for each bit they have: fields are spread to 16 bits each by a byte shuffle and a shift. Up to as many bits as an
+ * Rows of codes and of output are contiguous, so nothing is transposed. Codes are decoded in blocks of 32: fields are
+ * spread to 16 bits each by a byte shuffle and a shift. In a stream all blocks look the same; where words have whole
+ * fields, there is a way to spread them for each field that a block may begin with. Up to as many bits as an
  * instruction set can look up, the outputs of all codes of a group are computed once, as a table; others are computed
  * one by one. Scales and offsets of a row are made floats before, all of them together.
  *
- * What hardly any model has goes other ways: groups with a scale that is not finite, one code after the other; groups
- * that are narrow, not in order, or do not begin with a byte, by way of codes, scales and outputs in fp32.
+ * What fewer models have goes other ways: groups with a scale that is not finite, one code after the other; groups that
+ * are narrow, not in order, or do not begin with a byte, with a scale and an offset for each code.
  */
 
 #include <math.h>
@@ -27,9 +28,11 @@
 enum {
 	AFFINE_BLOCK = 32,   /* codes that are decoded at a time */
 	AFFINE_ROOM = 32,    /* bytes that may be read for them, whatever their width */
+	AFFINE_PHASES = 10,  /* fields in a word, at most, where words have bits to spare */
 	AFFINE_GROUPS = 512, /* whose scales are at hand at a time */
 	AFFINE_NARROW = 16,  /* groups of fewer columns are not worth a table */
-	AFFINE_BYTES = 1024, /* codes that are unpacked at a time, where they must be */
+	AFFINE_EACH = 256,   /* codes that have a scale each at a time */
+	AFFINE_STRIP = 4,    /* rows whose scales are gathered together */
 };
 
 /* What a kernel is made for. */
@@ -51,27 +54,10 @@ typedef float affine_floats __attribute__((vector_size(LANES * 4)));
 typedef uint16_t affine_halves __attribute__((vector_size(LANES * 2)));
 typedef int8_t affine_bytes __attribute__((vector_size(LANES)));
 
-/* Of 8 fields of each width in as many bytes: the two bytes that have each, and by how many bits it begins later. */
-#define PICK2(bits, i) (i) * (bits) / 8, (i) * (bits) / 8 + 1
-#define PICK(bits)                                                                                              \
-	{                                                                                                       \
-		PICK2(bits, 0), PICK2(bits, 1), PICK2(bits, 2), PICK2(bits, 3), PICK2(bits, 4), PICK2(bits, 5), \
-		    PICK2(bits, 6), PICK2(bits, 7)                                                              \
-	}
-#define SHIFT(bits)                                                                                            \
-	{                                                                                                      \
-		0, (bits) % 8, 2 * (bits) % 8, 3 * (bits) % 8, 4 * (bits) % 8, 5 * (bits) % 8, 6 * (bits) % 8, \
-		    7 * (bits) % 8                                                                             \
-	}
-
-static const uint8_t affine_pick[8][16] = {PICK(0), PICK(1), PICK(2), PICK(3), PICK(4), PICK(5), PICK(6), PICK(7)};
-static const uint16_t affine_shift[8][8] = {
-    SHIFT(0), SHIFT(1), SHIFT(2), SHIFT(3), SHIFT(4), SHIFT(5), SHIFT(6), SHIFT(7)};
-
 /* ---- what an instruction set defines ---- */
 
-/* How codes are spread; constant during a call. */
-static void affine_spread_init(struct affine_spread *s, unsigned bits, bool flip);
+/* How the codes of a block are spread, whose fields begin at these bits of its bytes. */
+static void affine_spread_init(struct affine_spread *s, const uint16_t begin[AFFINE_BLOCK], unsigned bits, bool flip);
 
 /* What the codes of a group become: outputs of all of them, or scale and offset. */
 ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale, float offset,
@@ -81,12 +67,19 @@ ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale,
 ALWAYS_INLINE void affine_decode_block(char *dst, const unsigned char *src, const struct affine_spread *s,
     const struct affine_group_table *t, struct affine_variant v);
 
-/* LANES elements of type F16 as floats; and a block of floats to elements of type `out`, NaNs made canonical. */
-ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src);
-ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype out);
+/* Spreads the fields of a block to a byte each. Reads AFFINE_ROOM bytes. */
+ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, const struct affine_spread *s);
 
-/* The elements of a table of `count`, in an array of AFFINE_GROUPS, that the indices say. */
-ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n);
+/* Decodes a block of bytes, which have a scale and an offset each. */
+ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
+    struct affine_variant v);
+
+/* LANES elements of type F16 as floats. */
+ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src);
+
+/* The columns of a table that LANES indices say: to[i] is the row i of them. */
+ALWAYS_INLINE void affine_gather(affine_floats to[AFFINE_STRIP], const float (*table)[AFFINE_STRIP],
+    const uint32_t *index);
 
 /* True if the instruction set looks up codes of that many bits. */
 ALWAYS_INLINE bool affine_looks_up(unsigned bits);
@@ -199,273 +192,266 @@ ALWAYS_INLINE float affine_formula(float code, float scale, float offset, bool b
 	return biases ? code * scale + offset : (code - offset) * scale;
 }
 
-/* ---- codes as bytes ---- */
+/* ---- where codes are ---- */
 
-/* Codes [k, k + n) of a row as bytes. */
-static void affine_unpack(uint8_t *dst, const struct affine_part *p, uint32_t k, uint32_t n)
+/* How the rows of a matrix are read; constant during a call. */
+struct affine_layout {
+	const struct affine_matrix *m;
+	unsigned phases; /* fields of a word if it may have bits to spare, else 1 */
+	unsigned block,
+	    skip; /* bytes of a block, of whole words where there are phases; and by what a phase advances */
+	struct affine_spread spread[AFFINE_PHASES];
+};
+
+/* A place in a row: bytes, and the number of a field in the word that they begin with. */
+struct affine_place {
+	const unsigned char *src;
+	unsigned phase;
+};
+
+static bool affine_is_spaced(const struct affine_matrix *m)
 {
-	const struct affine_matrix *m = p->m;
-	const unsigned char *row = m->codes + p->row * m->row_bytes;
-	const unsigned bits = m->bits, mask = (1u << bits) - 1;
-	uint32_t i = 0;
-
-	for (; m->packing == AFFINE_STREAM && (k * (uint64_t)bits) % 8 == 0 && i + 8 <= n; i += 8) {
-		const unsigned char *src = row + (k + i) * (uint64_t)bits / 8;
-		uint64_t fields;
-
-		if (p->end - src < 8)
-			break;
-		memcpy(&fields, src, 8);
-		UNROLL
-		for (unsigned j = 0; j < 8; j++)
-			dst[i + j] = fields >> j * bits & mask;
-	}
-	for (; i < n; i++)
-		dst[i] = (uint8_t)affine_code(m, p->row, k + i);
+	return m->packing == AFFINE_WORDS && 32 % m->bits;
 }
 
-/* As affine_unpack, of whole fields in words. */
-static void affine_unpack_words(uint8_t *dst, const struct affine_part *p, uint32_t k, uint32_t n)
+static __attribute__((noinline)) void affine_layout_init(struct affine_layout *l, const struct affine_matrix *m)
 {
-	const struct affine_matrix *m = p->m;
-	const unsigned bits = m->bits, per_word = 32 / bits, mask = (1u << bits) - 1;
-	const unsigned char *src = m->codes + p->row * m->row_bytes + (size_t)(k / per_word) * 4;
-	uint32_t skip = k % per_word;
+	const unsigned bits = m->bits, phases = affine_is_spaced(m) ? 32 / bits : 1;
 
-	for (uint32_t i = 0; i < n; src += 4, skip = 0) {
-		const uint32_t count = per_word - skip < n - i ? per_word - skip : n - i;
-		uint32_t word;
+	l->m = m;
+	l->phases = phases;
+	l->block = phases > 1 ? AFFINE_BLOCK / phases * 4 : AFFINE_BLOCK * bits / 8;
+	l->skip = AFFINE_BLOCK % phases;
+	for (unsigned phase = 0; phase < phases; phase++) {
+		uint16_t begin[AFFINE_BLOCK];
 
-		memcpy(&word, src, 4);
-		word >>= skip * bits;
-		for (uint32_t j = 0; j < count; j++, word >>= bits)
-			dst[i++] = word & mask;
+		for (unsigned i = 0; i < AFFINE_BLOCK; i++) {
+			const unsigned field = phase + i;
+
+			begin[i] = (uint16_t)(phases > 1 ? field / phases * 32 + field % phases * bits : i * bits);
+		}
+		affine_spread_init(&l->spread[phase], begin, bits, m->packing == AFFINE_SIGNED);
 	}
+}
+
+/* True if blocks can be read from column k on: fields begin with a byte, and a block ends within AFFINE_ROOM. */
+static bool affine_is_readable(const struct affine_matrix *m, uint64_t k)
+{
+	if (affine_is_spaced(m))
+		return m->bits != 7 || k % 4 == 0;
+	return k * m->bits % 8 == 0;
+}
+
+ALWAYS_INLINE struct affine_place affine_seek(const struct affine_layout *l, uint32_t row, uint32_t k)
+{
+	const unsigned char *src = l->m->codes + row * l->m->row_bytes;
+
+	if (l->phases > 1)
+		return (struct affine_place){src + (size_t)(k / l->phases) * 4, k % l->phases};
+	return (struct affine_place){src + (uint64_t)k * l->m->bits / 8, 0};
+}
+
+ALWAYS_INLINE void affine_advance(struct affine_place *at, const struct affine_layout *l)
+{
+	at->src += l->block;
+	at->phase += l->skip;
+	if (at->phase >= l->phases) {
+		at->phase -= l->phases;
+		at->src += 4;
+	}
+}
+
+/* Returns the bytes that n codes take, at most AFFINE_BLOCK. */
+static size_t affine_bytes_of(const struct affine_layout *l, unsigned phase, size_t n)
+{
+	return l->phases > 1 ? ((phase + n - 1) / l->phases + 1) * 4 : (n * l->m->bits + 7) / 8;
+}
+
+/* Writes codes [k, k + n) of a row as bytes. */
+static void affine_unpack(uint8_t *dst, const struct affine_layout *l, const struct affine_part *p, uint32_t k,
+    uint32_t n)
+{
+	struct affine_place at = affine_seek(l, p->row, k);
+	uint32_t i = 0;
+
+	if (l->m->bits == 8) {
+		const uint8_t flip = l->m->packing == AFFINE_SIGNED ? 0x80 : 0;
+
+		for (; i + LANES <= n; i += LANES) {
+			affine_bytes byte;
+
+			memcpy(&byte, at.src + i, sizeof(byte));
+			byte ^= (int8_t)flip;
+			memcpy(dst + i, &byte, sizeof(byte));
+		}
+	} else if (affine_is_readable(l->m, k)) {
+		for (; i + AFFINE_BLOCK <= n && p->end - at.src >= AFFINE_ROOM; i += AFFINE_BLOCK) {
+			affine_spread_bytes(dst + i, at.src, &l->spread[at.phase]);
+			affine_advance(&at, l);
+		}
+	}
+	for (; i < n; i++)
+		dst[i] = (uint8_t)affine_code(l->m, p->row, k + i);
 }
 
 /* ---- groups ---- */
 
-/* Codes that share a scale, and where they begin: at a whole byte. */
+/* Codes that share a scale, and the end of what may be read. */
 struct affine_run {
-	const unsigned char *src;
-	const unsigned char *end; /* of what may be read */
+	struct affine_place at;
+	const unsigned char *end;
 	size_t n;
 	float scale, offset;
-	unsigned bits; /* of a code in src */
-	bool flip;     /* codes are signed bytes */
 };
 
 /* A run whose scale or offset is not finite. */
-static __attribute__((noinline)) void affine_decode_odd(char *dst, const struct affine_run *r, enum dtype out,
-    bool biases)
+static __attribute__((noinline)) void affine_decode_odd(char *dst, const struct affine_layout *l,
+    const struct affine_run *r, enum dtype out)
 {
-	const struct affine_matrix m = {
-	    .bits = (uint8_t)r->bits, .packing = r->flip ? AFFINE_SIGNED : AFFINE_STREAM, .codes = r->src};
+	struct affine_matrix m = *l->m;
 
+	m.codes = r->at.src;
 	for (uint32_t i = 0; i < r->n; i++) {
-		const float code = (float)affine_code(&m, 0, i);
+		const float code = (float)affine_code(&m, 0, r->at.phase + i);
 
-		element_store(dst, i, affine_formula(code, r->scale, r->offset, biases), out);
+		element_store(dst, i, affine_formula(code, r->scale, r->offset, m.offset == AFFINE_BIASES), out);
 	}
 }
 
 /* The last codes of a run, where a block would read or write too far. */
-ALWAYS_INLINE void affine_decode_rest(char *dst, const unsigned char *src, size_t n, const struct affine_spread *s,
-    const struct affine_group_table *t, unsigned bits, struct affine_variant v)
+ALWAYS_INLINE void affine_decode_rest(char *dst, const struct affine_layout *l, const struct affine_place *at, size_t n,
+    const struct affine_group_table *t, struct affine_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
 	unsigned char in[AFFINE_ROOM] = {0};
 	char out[AFFINE_BLOCK * 4];
 
-	memcpy(in, src, (n * bits + 7) / 8);
-	affine_decode_block(out, in, s, t, v);
-	memcpy(dst, out, n * size);
+	memcpy(in, at->src, affine_bytes_of(l, at->phase, n));
+	affine_decode_block(out, in, &l->spread[at->phase], t, v);
+	memcpy(dst, out, n * out_bytes(v.out));
 }
 
-ALWAYS_INLINE void affine_decode(char *dst, const struct affine_run *r, const struct affine_spread *s,
+ALWAYS_INLINE void affine_decode(char *dst, const struct affine_layout *l, const struct affine_run *r,
     struct affine_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2, block = (size_t)r->bits * AFFINE_BLOCK / 8;
-	const unsigned char *src = r->src;
+	const size_t size = out_bytes(v.out);
+	struct affine_place at = r->at;
 	struct affine_group_table t;
 	size_t left = r->n;
 
 	if (__builtin_expect(!isfinite(r->scale) || !isfinite(r->offset), 0)) {
-		affine_decode_odd(dst, r, v.out, v.biases);
+		affine_decode_odd(dst, l, r, v.out);
 		return;
 	}
-	affine_table_build(&t, r->scale, r->offset, s, v);
-	for (; left >= AFFINE_BLOCK && r->end - src >= AFFINE_ROOM; left -= AFFINE_BLOCK) {
-		affine_decode_block(dst, src, s, &t, v);
+	affine_table_build(&t, r->scale, r->offset, l->spread, v);
+	for (; left >= AFFINE_BLOCK && r->end - at.src >= AFFINE_ROOM; left -= AFFINE_BLOCK) {
+		affine_decode_block(dst, at.src, &l->spread[at.phase], &t, v);
 		dst += AFFINE_BLOCK * size;
-		src += block;
+		affine_advance(&at, l);
 	}
 	for (size_t n; left; left -= n) {
 		n = left < AFFINE_BLOCK ? left : AFFINE_BLOCK;
-		affine_decode_rest(dst, src, n, s, &t, r->bits, v);
+		affine_decode_rest(dst, l, &at, n, &t, v);
 		dst += n * size;
-		src += block;
+		affine_advance(&at, l);
+	}
+}
+
+/* The columns of a part group by group. */
+ALWAYS_INLINE void affine_part_decode(char *dst, const struct affine_layout *l, const struct affine_part *p,
+    struct affine_variant v)
+{
+	const uint32_t width = l->m->block_columns, first = p->column0 / width;
+	uint32_t g = first - p->group0, n = width - p->column0 % width;
+
+	for (uint32_t done = 0; done < p->columns; done += n, n = width, g++) {
+		struct affine_run r = {affine_seek(l, p->row, p->column0 + done), p->end, 0, p->scale[g], p->offset[g]};
+
+		n = n < p->columns - done ? n : p->columns - done;
+		r.n = n;
+		affine_decode(dst + done * out_bytes(v.out), l, &r, v);
 	}
 }
 
 /* ---- codes with a scale each ---- */
 
-/* Of some columns of a row. */
+/* Of some columns, and of the rows of a strip. */
 struct affine_each {
-	float code[AFFINE_BYTES], scale[AFFINE_BYTES], offset[AFFINE_BYTES];
+	float scale[AFFINE_STRIP][AFFINE_EACH], offset[AFFINE_STRIP][AFFINE_EACH];
 };
 
-/* Codes [k, k + n) of a part's row as floats. */
-ALWAYS_INLINE void affine_each_code(float *code, const struct affine_part *p, uint32_t k, uint32_t n,
-    const struct affine_spread *s, enum affine_kind kind)
+/* The scales of the groups of a strip, as they are gathered. */
+struct affine_strip {
+	float scale[AFFINE_GROUPS][AFFINE_STRIP], offset[AFFINE_GROUPS][AFFINE_STRIP];
+};
+
+/* Decodes codes [k, k + n), at most AFFINE_EACH, of row `strip_row` of a strip. */
+ALWAYS_INLINE void affine_each_decode(char *dst, const struct affine_layout *l, const struct affine_part *p,
+    const struct affine_each *each, uint32_t strip_row, uint32_t k, uint32_t n, struct affine_variant v)
 {
-	const struct affine_matrix *m = p->m;
-	const uint64_t bit = (uint64_t)k * m->bits;
-	const struct affine_run run = {.src = m->codes + p->row * m->row_bytes + bit / 8,
-	    .end = p->end,
-	    .n = n,
-	    .scale = 1,
-	    .bits = m->bits,
-	    .flip = m->packing == AFFINE_SIGNED};
-	uint8_t bytes[AFFINE_BYTES];
-
-	if (bit % 8 == 0 && (m->packing != AFFINE_WORDS || 32 % m->bits == 0)) {
-		affine_decode((char *)code, &run, s, (struct affine_variant){DTYPE_F32, kind, false});
-		return;
-	}
-	if (m->packing == AFFINE_WORDS)
-		affine_unpack_words(bytes, p, k, n);
-	else
-		affine_unpack(bytes, p, k, n);
-	for (uint32_t i = 0; i < n; i++)
-		code[i] = bytes[i];
-}
-
-/* Scales and offsets of the same. */
-ALWAYS_INLINE void affine_each_group(struct affine_each *each, const struct affine_part *p, uint32_t k, uint32_t n)
-{
-	const struct affine_matrix *m = p->m;
-	const uint32_t width = m->block_columns;
-
-	if (m->g_idx) {
-		affine_gather(each->scale, p->scale, m->groups, m->g_idx + k, n);
-		affine_gather(each->offset, p->offset, m->groups, m->g_idx + k, n);
-		return;
-	}
-	for (uint32_t i = 0, end; i < n; i = end) {
-		const uint32_t g = (k + i) / width - p->group0, left = width - (k + i) % width;
-
-		end = left < n - i ? i + left : n;
-		for (uint32_t j = i; j < end; j++) {
-			each->scale[j] = p->scale[g];
-			each->offset[j] = p->offset[g];
-		}
-	}
-}
-
-/* Puts the values in the place of the codes. */
-ALWAYS_INLINE void affine_each_value(struct affine_each *each, uint32_t n, bool biases)
-{
+	const float *scale = each->scale[strip_row], *offset = each->offset[strip_row];
+	const size_t size = out_bytes(v.out);
+	uint8_t code[AFFINE_EACH] = {0};
+	char last[AFFINE_BLOCK * 4];
 	uint32_t i = 0;
 
-	for (; i + LANES <= n; i += LANES) {
-		affine_floats code, scale, offset;
-
-		memcpy(&code, each->code + i, sizeof(code));
-		memcpy(&scale, each->scale + i, sizeof(scale));
-		memcpy(&offset, each->offset + i, sizeof(offset));
-		code = biases ? code * scale + offset : (code - offset) * scale;
-		memcpy(each->code + i, &code, sizeof(code));
-	}
-	for (; i < n; i++)
-		each->code[i] = affine_formula(each->code[i], each->scale[i], each->offset[i], biases);
+	affine_unpack(code, l, p, k, n);
+	for (; i + AFFINE_BLOCK <= n; i += AFFINE_BLOCK)
+		affine_decode_each(dst + i * size, code + i, scale + i, offset + i, v);
+	if (i == n)
+		return;
+	affine_decode_each(last, code + i, scale + i, offset + i, v);
+	memcpy(dst + i * size, last, (n - i) * size);
 }
 
-/* The columns of a part whose groups are narrow or not in order. */
-ALWAYS_INLINE void affine_part_each(char *dst, const struct affine_part *p, const struct affine_spread *s,
+/* The columns of a part whose groups are narrow, or do not begin with a byte. */
+ALWAYS_INLINE void affine_part_each(char *dst, const struct affine_layout *l, const struct affine_part *p,
     struct affine_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
-	struct affine_each each;
-	char rest[AFFINE_BLOCK * 4];
+	const uint32_t width = l->m->block_columns;
+	struct affine_each each = {0};
 
 	for (uint32_t done = 0, n; done < p->columns; done += n) {
-		n = p->columns - done < AFFINE_BYTES ? p->columns - done : AFFINE_BYTES;
-		affine_each_code(each.code, p, p->column0 + done, n, s, v.kind);
-		affine_each_group(&each, p, p->column0 + done, n);
-		affine_each_value(&each, n, p->m->offset == AFFINE_BIASES);
-		for (uint32_t i = 0; i < n; i += AFFINE_BLOCK) {
-			const uint32_t count = n - i < AFFINE_BLOCK ? n - i : AFFINE_BLOCK;
+		const uint32_t k = p->column0 + done;
 
-			if (count == AFFINE_BLOCK) {
-				affine_round_block(dst + (done + i) * size, each.code + i, v.out);
-				continue;
-			}
-			memset(each.code + n, 0, (AFFINE_BLOCK - count) * sizeof(*each.code));
-			affine_round_block(rest, each.code + i, v.out);
-			memcpy(dst + (done + i) * size, rest, count * size);
+		n = p->columns - done < AFFINE_EACH ? p->columns - done : AFFINE_EACH;
+		for (uint32_t i = 0; i < n; i++) {
+			const uint32_t g = (k + i) / width - p->group0;
+
+			each.scale[0][i] = p->scale[g];
+			each.offset[0][i] = p->offset[g];
 		}
+		affine_each_decode(dst + done * out_bytes(v.out), l, p, &each, 0, k, n, v);
 	}
 }
 
-/* The columns of a part group by group; the codes of the first are at src. */
-ALWAYS_INLINE void affine_part_decode(char *dst, const struct affine_part *p, struct affine_run *r,
-    const struct affine_spread *s, struct affine_variant v)
+/* Columns, at most AFFINE_EACH, of a table. */
+static void affine_gather_all(float to[AFFINE_STRIP][AFFINE_EACH], const float (*table)[AFFINE_STRIP],
+    const uint32_t *index, uint32_t n)
 {
-	const uint32_t width = p->m->block_columns, first = p->column0 / width;
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
-	uint32_t g = first - p->group0, n = width - p->column0 % width;
+	uint32_t k = 0;
 
-	for (uint32_t done = 0; done < p->columns; done += n, n = width, g++) {
-		n = n < p->columns - done ? n : p->columns - done;
-		r->n = n;
-		r->scale = p->scale[g];
-		r->offset = p->offset[g];
-		affine_decode(dst + done * size, r, s, v);
-		r->src += (uint64_t)n * r->bits / 8;
+	for (; k + LANES <= n; k += LANES) {
+		affine_floats row[AFFINE_STRIP];
+
+		affine_gather(row, table, index + k);
+		UNROLL
+		for (unsigned i = 0; i < AFFINE_STRIP; i++)
+			memcpy(&to[i][k], &row[i], sizeof(row[i]));
 	}
-}
-
-/* The same for fields in words, which become bytes first. */
-ALWAYS_INLINE void affine_part_words(char *dst, struct affine_part *p, const struct affine_spread *s,
-    struct affine_variant v)
-{
-	const uint32_t column0 = p->column0, columns = p->columns;
-	unsigned char codes[AFFINE_BYTES + AFFINE_ROOM];
-	struct affine_run r = {.end = codes + sizeof(codes), .bits = 8};
-
-	memset(codes + AFFINE_BYTES, 0, AFFINE_ROOM);
-	for (uint32_t done = 0; done < columns; done += p->columns) {
-		p->column0 = column0 + done;
-		p->columns = columns - done < AFFINE_BYTES ? columns - done : AFFINE_BYTES;
-		affine_unpack_words(codes, p, p->column0, p->columns);
-		r.src = codes;
-		affine_part_decode(dst + (size_t)done * (v.out == DTYPE_F32 ? 4 : 2), p, &r, s, v);
-	}
-	p->column0 = column0;
-	p->columns = columns;
+	for (; k < n; k++)
+		for (unsigned i = 0; i < AFFINE_STRIP; i++)
+			to[i][k] = table[index[k]][i];
 }
 
 /* ---- rectangles ---- */
 
-/* How the codes of a matrix are decoded from column0 on. */
-enum affine_way {
-	AFFINE_GROUPWISE, /* from where they are */
-	AFFINE_UNPACKED,  /* from bytes */
-	AFFINE_EACH,      /* with a scale for each */
-};
-
-static enum affine_way affine_way_of(const struct affine_matrix *m, uint32_t column0)
+/* True if groups of the matrix from column0 on can be decoded one after another. */
+static bool affine_has_groups(const struct affine_matrix *m, uint32_t column0)
 {
-	const unsigned bits = m->bits;
+	const bool single = m->block_columns >= m->columns;
 
-	if (m->g_idx || m->block_columns < AFFINE_NARROW)
-		return AFFINE_EACH;
-	if (m->packing == AFFINE_WORDS && 32 % bits)
-		return AFFINE_UNPACKED;
-	if ((uint64_t)column0 * bits % 8 || (m->block_columns < m->columns && (uint64_t)m->block_columns * bits % 8))
-		return AFFINE_EACH;
-	return AFFINE_GROUPWISE;
+	return !m->g_idx && m->block_columns >= AFFINE_NARROW && affine_is_readable(m, column0) &&
+	       (single || affine_is_readable(m, m->block_columns));
 }
 
 /* As many columns from p->column0 on, at most `left`, as there is room for scales; loads those. */
@@ -474,78 +460,104 @@ static __attribute__((noinline)) void affine_part_begin(struct affine_part *p, u
 	const struct affine_matrix *m = p->m;
 	const uint32_t width = m->block_columns;
 	const uint64_t room = (uint64_t)AFFINE_GROUPS * width - p->column0 % width;
-	uint32_t count;
 
-	if (m->g_idx) {
-		p->columns = left;
-		p->group0 = 0;
-		count = m->groups;
-	} else {
-		p->columns = left < room ? left : (uint32_t)room;
-		p->group0 = p->column0 / width;
-		count = (p->column0 + p->columns - 1) / width - p->group0 + 1;
-	}
-	affine_load_groups(p, count);
+	p->columns = left < room ? left : (uint32_t)room;
+	p->group0 = p->column0 / width;
+	affine_load_groups(p, (p->column0 + p->columns - 1) / width - p->group0 + 1);
 }
 
-ALWAYS_INLINE void affine_rect_rows(char *dst, const struct affine_matrix *m, const struct kernel_rect *r,
-    enum affine_way way, struct affine_variant v)
+ALWAYS_INLINE void affine_rect_rows(char *dst, const struct affine_layout *l, const struct kernel_rect *r, bool each,
+    struct affine_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
-	const bool octets = v.kind == AFFINE_OCTETS;
+	const struct affine_matrix *m = l->m;
 	struct affine_part p = {.m = m, .end = m->codes + (size_t)(r->row0 + r->rows) * m->row_bytes};
-	struct affine_run run = {.end = p.end, .bits = octets ? 8 : m->bits, .flip = m->packing == AFFINE_SIGNED};
-	struct affine_spread s;
 
-	affine_spread_init(&s, run.bits, run.flip);
 	for (p.row = r->row0; p.row < r->row0 + r->rows; p.row++) {
 		for (uint32_t done = 0; done < r->columns; done += p.columns) {
 			p.column0 = r->column0 + done;
 			affine_part_begin(&p, r->columns - done);
-			run.src = m->codes + p.row * m->row_bytes + (uint64_t)p.column0 * run.bits / 8;
-			if (way == AFFINE_EACH)
-				affine_part_each(dst, &p, &s, v);
-			else if (way == AFFINE_UNPACKED)
-				affine_part_words(dst, &p, &s, v);
+			if (each)
+				affine_part_each(dst, l, &p, v);
 			else
-				affine_part_decode(dst, &p, &run, &s, v);
-			dst += p.columns * size;
+				affine_part_decode(dst, l, &p, v);
+			dst += p.columns * out_bytes(v.out);
 		}
 	}
 }
 
-ALWAYS_INLINE void affine_rect_kind(char *dst, const struct affine_matrix *m, const struct kernel_rect *r,
-    enum affine_way way, struct affine_variant v)
+/* Fills a strip with the scales of AFFINE_STRIP rows; the last of them is repeated where there are fewer. */
+static void affine_load_strip(struct affine_strip *strip, struct affine_part *p, uint32_t row, uint32_t rows)
 {
-	if (m->offset == AFFINE_BIASES)
-		affine_rect_rows(dst, m, r, way, (struct affine_variant){v.out, v.kind, true});
+	const uint32_t groups = p->m->groups;
+
+	for (uint32_t i = 0; i < AFFINE_STRIP; i++) {
+		p->row = row + (i < rows ? i : rows - 1);
+		affine_load_groups(p, groups);
+		for (uint32_t g = 0; g < groups; g++) {
+			strip->scale[g][i] = p->scale[g];
+			strip->offset[g][i] = p->offset[g];
+		}
+	}
+}
+
+/* Groups in any order. */
+ALWAYS_INLINE void affine_rect_indexed(char *dst, const struct affine_layout *l, const struct kernel_rect *r,
+    struct affine_variant v)
+{
+	const struct affine_matrix *m = l->m;
+	const size_t pitch = r->columns * out_bytes(v.out);
+	struct affine_part p = {.m = m, .end = m->codes + (size_t)(r->row0 + r->rows) * m->row_bytes};
+	struct affine_each each = {0};
+	struct affine_strip strip;
+
+	for (uint32_t i = 0; i < AFFINE_STRIP; i++)
+		for (uint32_t k = 0; k < AFFINE_EACH && m->offset == AFFINE_MIDDLE; k++)
+			each.offset[i][k] = (float)(1 << (m->bits - 1));
+	for (uint32_t row = 0, rows; row < r->rows; row += rows, dst += rows * pitch) {
+		rows = r->rows - row < AFFINE_STRIP ? r->rows - row : AFFINE_STRIP;
+		affine_load_strip(&strip, &p, r->row0 + row, rows);
+		for (uint32_t done = 0, n; done < r->columns; done += n) {
+			const uint32_t k = r->column0 + done;
+
+			n = r->columns - done < AFFINE_EACH ? r->columns - done : AFFINE_EACH;
+			affine_gather_all(each.scale, strip.scale, m->g_idx + k, n);
+			if (m->offset != AFFINE_MIDDLE)
+				affine_gather_all(each.offset, strip.offset, m->g_idx + k, n);
+			for (uint32_t i = 0; i < rows; i++) {
+				p.row = r->row0 + row + i;
+				affine_each_decode(dst + i * pitch + done * out_bytes(v.out), l, &p, &each, i, k, n, v);
+			}
+		}
+	}
+}
+
+ALWAYS_INLINE void affine_rect_kind(char *dst, const struct affine_layout *l, const struct kernel_rect *r,
+    struct affine_variant v)
+{
+	if (l->m->g_idx)
+		affine_rect_indexed(dst, l, r, v);
+	else if (!affine_has_groups(l->m, r->column0))
+		affine_rect_rows(dst, l, r, true, v);
+	else if (l->m->bits == 8)
+		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_OCTETS, v.biases});
+	else if (v.out != DTYPE_F32 && affine_looks_up(l->m->bits))
+		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_TABLE, v.biases});
 	else
-		affine_rect_rows(dst, m, r, way, (struct affine_variant){v.out, v.kind, false});
+		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_FIELDS, v.biases});
 }
 
 ALWAYS_INLINE void affine_rect_decode(void *dst, const struct affine_matrix *m, const struct kernel_rect *r,
     enum dtype out)
 {
-	const enum affine_way way = affine_way_of(m, r->column0);
+	struct affine_layout l;
 
+	affine_layout_init(&l, m);
 	if (m->g_idx && m->groups > AFFINE_GROUPS)
 		affine_reference[out](dst, m, r);
-	else if (way == AFFINE_EACH && m->bits == 8)
-		affine_rect_rows(dst, m, r, way, (struct affine_variant){.out = out, .kind = AFFINE_OCTETS});
-	else if (way == AFFINE_EACH)
-		affine_rect_rows(dst, m, r, way, (struct affine_variant){.out = out, .kind = AFFINE_FIELDS});
-	else if (way == AFFINE_UNPACKED)
-		affine_rect_kind(dst, m, r, AFFINE_UNPACKED,
-		    (struct affine_variant){.out = out, .kind = AFFINE_OCTETS});
-	else if (m->bits == 8)
-		affine_rect_kind(dst, m, r, AFFINE_GROUPWISE,
-		    (struct affine_variant){.out = out, .kind = AFFINE_OCTETS});
-	else if (out != DTYPE_F32 && affine_looks_up(m->bits))
-		affine_rect_kind(dst, m, r, AFFINE_GROUPWISE,
-		    (struct affine_variant){.out = out, .kind = AFFINE_TABLE});
+	else if (m->offset == AFFINE_BIASES)
+		affine_rect_kind(dst, &l, r, (struct affine_variant){.out = out, .biases = true});
 	else
-		affine_rect_kind(dst, m, r, AFFINE_GROUPWISE,
-		    (struct affine_variant){.out = out, .kind = AFFINE_FIELDS});
+		affine_rect_kind(dst, &l, r, (struct affine_variant){.out = out});
 }
 
 #define DEFINE_AFFINE(out, type)                                                                           \

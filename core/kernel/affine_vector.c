@@ -15,12 +15,13 @@
 
 #include "kernel/vector.h"
 
-/* Shifts to the left by different numbers are multiplications; then all are shifted to the right by as much. */
+/* Of each half of a block: where its bytes are, and how its fields, 8 and 8, become 16 bits each. Shifts to the left by
+ * different numbers are multiplications; then all are shifted to the right by as much. */
 struct affine_spread {
-	bytes16 pick[2]; /* of 16 bytes the first 8 fields, and those after them */
-	halves8 times;
+	bytes16 pick[2][2];
+	halves8 times[2][2];
 	int down;
-	size_t half; /* bytes of 16 codes */
+	size_t at[2];
 	bytes16 flip;
 };
 
@@ -32,17 +33,22 @@ struct affine_group_table {
 
 #include "kernel/affine_rows.h"
 
-static void affine_spread_init(struct affine_spread *s, unsigned bits, bool flip)
+static void affine_spread_init(struct affine_spread *s, const uint16_t begin[AFFINE_BLOCK], unsigned bits, bool flip)
 {
 	s->flip = (bytes16){0} + (uint8_t)(flip ? 0x80 : 0);
 	if (bits == 8)
 		return;
-	memcpy(&s->pick[0], affine_pick[bits], sizeof(s->pick[0]));
-	s->pick[1] = s->pick[0] + (uint8_t)bits;
-	for (unsigned i = 0; i < 8; i++)
-		s->times[i] = (uint16_t)(1u << (16 - bits - affine_shift[bits][i]));
+	for (unsigned i = 0; i < AFFINE_BLOCK; i++) {
+		const unsigned half = i / 16, eight = i / 8 % 2, bit = begin[i];
+		const uint8_t byte = (uint8_t)(bit / 8 - begin[half * 16] / 8);
+
+		s->pick[half][eight][i % 8 * 2] = byte;
+		s->pick[half][eight][i % 8 * 2 + 1] = (uint8_t)(byte + 1);
+		s->times[half][eight][i % 8] = (uint16_t)(1u << (16 - bits - bit % 8));
+	}
 	s->down = (int)(16 - bits);
-	s->half = bits * 2;
+	s->at[0] = begin[0] / 8;
+	s->at[1] = begin[16] / 8;
 }
 
 ALWAYS_INLINE bytes16 affine_load16(const unsigned char *src)
@@ -53,13 +59,14 @@ ALWAYS_INLINE bytes16 affine_load16(const unsigned char *src)
 	return bytes;
 }
 
-/* 16 fields, of 16 bytes. */
-ALWAYS_INLINE void affine_fields(halves8 code[2], const unsigned char *src, const struct affine_spread *s)
+/* The 16 fields of half a block. */
+ALWAYS_INLINE void affine_fields(halves8 code[2], const unsigned char *src, const struct affine_spread *s,
+    unsigned half)
 {
-	const bytes16 bytes = affine_load16(src);
+	const bytes16 bytes = affine_load16(src + s->at[half]);
 
 	for (unsigned i = 0; i < 2; i++)
-		code[i] = ((halves8)look_up(bytes, s->pick[i]) * s->times) >> s->down;
+		code[i] = ((halves8)look_up(bytes, s->pick[half][i]) * s->times[half][i]) >> s->down;
 }
 
 ALWAYS_INLINE void affine_octets(halves8 code[2], const unsigned char *src, const struct affine_spread *s)
@@ -117,29 +124,63 @@ ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale,
 	t->bytes = byte_tables_of(value, v.out, true);
 }
 
-ALWAYS_INLINE void affine_decode16(char *dst, const unsigned char *src, const struct affine_spread *s,
-    const struct affine_group_table *t, struct affine_variant v)
-{
-	const size_t half = v.out == DTYPE_F32 ? 32 : 16;
-	halves8 code[2];
-
-	if (v.kind == AFFINE_OCTETS)
-		affine_octets(code, src, s);
-	else
-		affine_fields(code, src, s);
-	if (v.kind == AFFINE_TABLE) {
-		byte_tables_expand(dst, affine_narrow(code[0], code[1]), &t->bytes, v.out);
-		return;
-	}
-	affine_compute8(dst, code[0], t, v);
-	affine_compute8(dst + half, code[1], t, v);
-}
-
 ALWAYS_INLINE void affine_decode_block(char *dst, const unsigned char *src, const struct affine_spread *s,
     const struct affine_group_table *t, struct affine_variant v)
 {
-	affine_decode16(dst, src, s, t, v);
-	affine_decode16(dst + (v.out == DTYPE_F32 ? 64 : 32), src + (v.kind == AFFINE_OCTETS ? 16 : s->half), s, t, v);
+	const size_t eight = 8 * out_bytes(v.out);
+
+	UNROLL
+	for (unsigned half = 0; half < 2; half++, dst += 2 * eight) {
+		halves8 code[2];
+
+		if (v.kind == AFFINE_OCTETS)
+			affine_octets(code, src + (size_t)half * 16, s);
+		else
+			affine_fields(code, src, s, half);
+		if (v.kind == AFFINE_TABLE) {
+			byte_tables_expand(dst, affine_narrow(code[0], code[1]), &t->bytes, v.out);
+			continue;
+		}
+		affine_compute8(dst, code[0], t, v);
+		affine_compute8(dst + eight, code[1], t, v);
+	}
+}
+
+ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, const struct affine_spread *s)
+{
+	for (unsigned half = 0; half < 2; half++) {
+		halves8 code[2];
+		bytes16 bytes;
+
+		affine_fields(code, src, s, half);
+		bytes = affine_narrow(code[0], code[1]);
+		memcpy(dst + (size_t)half * 16, &bytes, sizeof(bytes));
+	}
+}
+
+ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
+    struct affine_variant v)
+{
+	const struct affine_spread plain = {.flip = {0}};
+
+	UNROLL
+	for (unsigned i = 0; i < AFFINE_BLOCK; i += 8) {
+		const halves8 before = (halves8){0} + 0x4b00;
+		halves8 wide[2];
+		floats4 value[2];
+
+		affine_octets(wide, code + i / 16 * 16, &plain);
+		for (unsigned k = 0; k < 2; k++) {
+			const halves8 eight = wide[i / 8 % 2];
+			struct affine_group_table t;
+
+			memcpy(&t.scale, scale + i + k * 4, sizeof(t.scale));
+			memcpy(&t.offset, offset + i + k * 4, sizeof(t.offset));
+			value[k] =
+			    affine_compute4(k ? zip_high16(eight, before) : zip_low16(eight, before), &t, v.biases);
+		}
+		store_floats8(dst + i * out_bytes(v.out), value[0], value[1], v.out, false);
+	}
 }
 
 ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src)
@@ -150,22 +191,15 @@ ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src)
 	return (affine_floats)widen_half((words4) __builtin_convertvector(half, affine_words));
 }
 
-ALWAYS_INLINE void affine_round_block(char *dst, const float *value, enum dtype out)
+ALWAYS_INLINE void affine_gather(affine_floats to[AFFINE_STRIP], const float (*table)[AFFINE_STRIP],
+    const uint32_t *index)
 {
-	for (unsigned i = 0; i < AFFINE_BLOCK; i += 8) {
-		floats4 low, high;
+	words4 column[4], row[4];
 
-		memcpy(&low, value + i, sizeof(low));
-		memcpy(&high, value + i + 4, sizeof(high));
-		store_floats8(dst + i * out_bytes(out), low, high, out, false);
-	}
-}
-
-ALWAYS_INLINE void affine_gather(float *dst, const float *table, uint32_t count, const uint32_t *index, size_t n)
-{
-	(void)count;
-	for (size_t i = 0; i < n; i++)
-		dst[i] = table[index[i]];
+	for (unsigned i = 0; i < 4; i++)
+		memcpy(&column[i], table[index[i]], sizeof(column[i]));
+	transpose4(row, column[0], column[1], column[2], column[3]);
+	memcpy(to, row, sizeof(row));
 }
 
 void affine_init_vector(struct affine_dsp *dsp)
