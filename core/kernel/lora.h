@@ -71,7 +71,7 @@ struct lora_tile {
 };
 
 /* Up to this rank a bounded kernel pays. */
-#define LORA_BOUNDED_RANK 64
+#define LORA_BOUNDED_RANK 128
 
 /* A bounded kernel adds up so many products at a time, and then their sums. */
 #define LORA_CHUNK 16

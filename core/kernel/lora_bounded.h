@@ -23,13 +23,13 @@
  *
  * v lies between the two. 2^-10 is more than what else there is, all of it relative to one of both: the powers of 1 + u
  * (64 of them are 2^-18), the roundings of e, and those of fp64 in the contract. Rounding to 16 bits is monotonic: if
- * both ends round to the same number, so does v. If not, the vector is computed by the contract: with the factors of
- * real adapters 1 to 3 % of them.
+ * both ends round to the same number, so does v. If not, the vector is computed by the contract: with random factors of
+ * the size of real ones 1 % of vectors of 16 at rank 8, 7 % at 64.
  *
  * All this is for norms and s that are moderate: norms of 0, or from 2^-40 to 2^40, and |s| from 2^-16 to 2^16. Others
  * count as infinite, and then e is infinite or a NaN and nothing equal. Moderate ones cannot overflow. Underflow is
- * hidden too: each of at most 64 roundings among subnormal numbers errs by 2^-150, which is |s| 2^-143 in v', but 2^-10
- * of e is at least |s| 2^-114. Where a norm is 0, v' is w.
+ * hidden too: each of at most 512 roundings among subnormal numbers errs by 2^-150, which is |s| 2^-141 in v', but
+ * 2^-10 of e is at least |s| 2^-114. Where a norm is 0, v' is w.
  */
 
 #define ALL_VECTORS ((uint32_t)((1ULL << BLOCK_ROWS * SPAN) - 1))
