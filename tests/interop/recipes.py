@@ -8,6 +8,7 @@ import glob
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -304,6 +305,23 @@ def read_gguf(model, path):
             notes.append(repr(text))
 
 
+def perplexity(recipes, model):
+    """The exact file has the weights of F16; quantizing them again moves a quarter by more than a quarter step."""
+    with check("gguf-perplexity.sh: exact is as good as F16, Q4_0 of it is not") as notes:
+        for program in "llama-perplexity", "llama-quantize":
+            if not shutil.which(program):
+                raise Skip(f"{program} is not in PATH")
+        if not os.environ.get("LLAMA_CPP"):
+            raise Skip("no convert_hf_to_gguf.py: set LLAMA_CPP=DIR")
+        text = os.path.join(os.path.dirname(__file__), "../../core/gptqfs.h")
+        status, said = recipes.start("gguf-perplexity.sh", model, text)
+        assert status == 0, f"status {status}: {said[-500:]}"
+        found = re.findall(r"^(exact|F16|Q4_0 of F16) +\d+ bytes  PPL = ([\d.]+)", said, re.MULTILINE)
+        exact, f16, again = (float(value) for _, value in found)
+        assert abs(exact / f16 - 1) < 0.02 < again / f16 - 1, f"{found}"
+        notes.append(f"{exact}, {f16}, {again}")
+
+
 # ---- numpy ----
 
 
@@ -371,6 +389,7 @@ def failures(recipes, model):
         ("lora-compare.sh", (model, nowhere, "a prompt")),
         ("mergekit-linear.sh", (model, nowhere, 0.5, nowhere)),
         ("hf-to-gguf.sh", (model, os.path.join(nowhere, "out.gguf"))),
+        ("gguf-perplexity.sh", (model, nowhere)),
         ("safetensors-to-numpy.sh", (model, os.path.join(nowhere, "out.npz"))),
         ("npy-statistics.sh", (model, os.path.join(nowhere, "out.tsv"))),
     ):
@@ -403,6 +422,7 @@ if os.path.exists(os.path.join(model, "config.json")):
         lora(recipes, model, view)
     to_numpy(recipes, model, "fp16")
     statistics(recipes, model, "fp16")
+    perplexity(recipes, model)
     for view in DTYPES:
         path = to_gguf(recipes, model, view)
         if path and view == "fp16":
