@@ -21,6 +21,7 @@ GPTQFS = Path(os.environ.get("GPTQFS", "build/gptqfs")).resolve()
 os.environ["GPTQFS"] = str(GPTQFS)
 sys.path.insert(0, str(MODULE))
 sys.dont_write_bytecode = True
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 import gptqfs  # noqa: E402
 
@@ -150,7 +151,7 @@ class Errors(Test):
     def test_no_program(self):
         program = "import gptqfs\ntry: gptqfs.program()\nexcept FileNotFoundError: print('right')"
         out = subprocess.run(
-            [sys.executable, "-Sc", program], env={"PATH": "/nowhere"}, cwd=str(MODULE), capture_output=True, text=True
+            [sys.executable, "-Sc", program], env={"PATH": "/nowhere", "PYTHONDONTWRITEBYTECODE": "1"}, cwd=str(MODULE), capture_output=True, text=True
         )
         self.assertEqual((out.stdout, out.stderr), ("right\n", ""))
 
