@@ -3,7 +3,7 @@
 #
 #   make static     one static program         make deb        a Debian package
 #   make wheel      the package for PyPI       make release    all of these for amd64 and arm64, with SHA-256 sums
-#   make deps-packages      what they need
+#   make deps-packages      what they need     make check-packages   installs and uses them in fresh Debians; as root
 
 version := $(shell sed -n 's/^.define GPTQFS_VERSION "\(.*\)"$$/\1/p' core/gptqfs.h)
 epoch = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md))
@@ -80,5 +80,11 @@ release: clean-release
 clean-release:
 	$(Q)rm -rf $(release)
 
+check-packages:
+	$(Q)B=$(B) tests/packages/install.sh
+
+check-release:
+	$(Q)B=$(B) tests/packages/reproduce.sh
+
 FORCE:
-.PHONY: deps-packages static static-arm64 wheel wheel-arm64 deb release clean-release FORCE
+.PHONY: deps-packages static static-arm64 wheel wheel-arm64 deb release clean-release check-packages check-release FORCE

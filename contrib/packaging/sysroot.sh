@@ -19,11 +19,11 @@ say() {
 
 # apt ARGUMENT...: apt-get for ARCH. Lists of another architecture are kept in DIR, so that the system need not know it.
 apt() {
-	local options=()
+	local options=(-o APT::Sandbox::User=root)
 
 	if [ "$arch" != "$(dpkg --print-architecture)" ]; then
 		mkdir -p "$dir/lists/partial"
-		options=(-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o Dir::State::Lists="$dir/lists"
+		options+=(-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o Dir::State::Lists="$dir/lists"
 			-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
 	fi
 	apt-get -qq "${options[@]}" "$@"

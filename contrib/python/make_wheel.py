@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Dict, List, Tuple
 
 HERE = Path(__file__).resolve().parent
 METADATA = """\
@@ -33,7 +34,7 @@ Description-Content-Type: text/markdown
 WHEEL = "Wheel-Version: 1.0\nGenerator: make_wheel.py\nRoot-Is-Purelib: false\n"
 
 
-def contents(program: Path, version: str, tags: list) -> dict:
+def contents(program: Path, version: str, tags: List[str]) -> Dict[str, Tuple[bytes, int]]:
     """The files of the wheel: name to (bytes, mode)."""
     info = "gptqfs-%s.dist-info/" % version
     readme = (HERE / "README.md").read_text()
@@ -46,7 +47,7 @@ def contents(program: Path, version: str, tags: list) -> dict:
     return files
 
 
-def record(files: dict, name: str) -> bytes:
+def record(files: Dict[str, Tuple[bytes, int]], name: str) -> bytes:
     """The list of the files and their hashes."""
     lines = []
     for path, (data, _) in files.items():
