@@ -178,7 +178,7 @@ $(bench_programs):
 bench: $(B)/gptqfs $(B)/check_kernel $(bench_programs)
 	$(Q)B=$(B) tests/bench/run.sh $(BENCH)
 
-interop: $(B)/gptqfs
+interop: $(B)/gptqfs wheel
 	$(Q)B=$(B) tests/interop/run.sh
 
 # ----

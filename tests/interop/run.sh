@@ -176,6 +176,20 @@ if [ -f "$MODEL/config.json" ]; then
 	fi
 	venv=$own
 fi
+# The wheel, in a virtual environment of its own that also finds what the first one has.
+wheel=$(ls "$B"/release/gptqfs-*"$(uname -m).whl" 2>/dev/null | tail -1)
+if [ -n "$wheel" ]; then
+	own=$venv
+	venv=$work/wheel
+	"$own/bin/python" -m venv "$venv"
+	"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-index "$wheel"
+	"$own/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$(echo "$venv"/lib/python*/site-packages)/own.pth"
+	run_python wheel.py tests/data/models/tiny-llama-4b-g32-shard tests/data/expected/tiny-llama-4b-g32-shard.BF16.json \
+		tests/data/models/tiny-qwen2-4b-g64-asym tests/data/expected/tiny-qwen2-4b-g64-asym.BF16.json
+	venv=$own
+else
+	report skip "no wheel in $B/release; make wheel"
+fi
 run_python recipes.py "$gptqfs" "$work" "$MODEL" tests/data/models/tiny-llama-{3b-g32-asym,4b-g32-asym-act}
 
 if unmount_all; then

@@ -65,6 +65,8 @@ inside() {
 		for node in null zero random urandom tty; do touch "dev/$node" && mount --bind "/dev/$node" "dev/$node"; done
 		mknod -m 666 dev/fuse c 10 229
 		ln -s /proc/self/fd dev/fd
+		ln -sf /proc/self/mounts etc/mtab # without it fusermount3 unmounts nothing
+		mount --rbind /sys sys
 		mkdir -p exchange models/tiny mnt/tiny
 		mount --bind "$exchange" exchange
 		mount --bind "$source" models/tiny
