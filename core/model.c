@@ -437,9 +437,7 @@ int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 		return 0;
 	}
 	/* The usual links of a directory: ".", its name in the parent, and ".." of each sub-directory. */
-	out->st_nlink = 2;
-	for (uint32_t i = 0; !n->late && i < n->child_count; i++)
-		out->st_nlink += !m->tree.nodes[n->children[i]].layout;
+	out->st_nlink = 2 + n->directories;
 	return 0;
 }
 

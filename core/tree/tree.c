@@ -172,6 +172,7 @@ void tree_drop_others(struct tree *tree, uint32_t ino)
 
 	n->children[0] = ino;
 	n->child_count = 1;
+	n->directories = 0;
 }
 
 void tree_count(struct tree *tree, uint64_t bytes)
@@ -216,6 +217,7 @@ int tree_seal(struct tree *tree)
 		struct node *parent = &tree->nodes[tree->nodes[i].parent];
 
 		parent->children[parent->child_count++] = i;
+		parent->directories += !tree->nodes[i].layout;
 	}
 	for (uint32_t i = GPTQFS_ROOT; i < tree->count; i++)
 		if (tree->nodes[i].child_count)

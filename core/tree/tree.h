@@ -17,8 +17,9 @@ struct node {
 	const char *name;
 	const struct layout *layout; /* of a file; NULL for a directory */
 	uint32_t parent;
-	uint32_t child_count; /* of a directory */
-	uint32_t *children;   /* sorted by name, bytewise, after tree_seal */
+	uint32_t child_count;         /* of a directory */
+	uint32_t *children;           /* sorted by name, bytewise, after tree_seal */
+	_Atomic uint32_t directories; /* among them, likewise; may be read while planning takes them out */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;

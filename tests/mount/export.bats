@@ -126,7 +126,7 @@ interrupted_export() {
 @test "every view is as in a mount" {
 	for source in tests/data/models/tiny-llama-4b-g32-shard tests/data/models/tiny-phi3-4b-g32; do
 		mount_model "$source" "$mnt"
-		for view in fused/fp16 fused/bf16 fused/fp32 packed gguf tensors; do
+		for view in fused/fp16 fused/bf16 fused/fp32 packed gguf mlx tensors; do
 			[[ -d $mnt/$view ]] || continue
 			rm -rf "$out"
 			export_view "$view" "$out"

@@ -72,7 +72,7 @@ more_lines() {
 
 @test "the root lists the views, README and info" {
 	shared_mount
-	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 fused info info.json packed status tensors " ]]
+	[[ $(ls -A "$mnt" | tr '\n' ' ') = "README bf16 fp16 fp32 fused info info.json mlx packed status tensors " ]]
 	grep -q "$model" "$mnt/README"
 	grep -q "^Format: *GPTQ$" "$mnt/info"
 }
