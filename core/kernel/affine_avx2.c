@@ -163,22 +163,6 @@ ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, c
 	_mm256_storeu_si256((__m256i_u *)dst, _mm256_permute4x64_epi64(bytes, 0xd8));
 }
 
-ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
-    struct affine_variant v)
-{
-	UNROLL
-	for (unsigned i = 0; i < AFFINE_BLOCK; i += 8) {
-		const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)(code + i)));
-		const __m256 value = canonical_nan(affine_formula8(_mm256_cvtepi32_ps(wide), _mm256_loadu_ps(scale + i),
-		    _mm256_loadu_ps(offset + i), v.biases));
-
-		if (v.out == DTYPE_F32)
-			_mm256_storeu_ps((float *)(dst + i * 4), value);
-		else
-			_mm_storeu_si128((__m128i_u *)(dst + i * 2), round16(value, v.out));
-	}
-}
-
 ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src)
 {
 	return (affine_floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)src));

@@ -133,21 +133,6 @@ ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, c
 	_mm256_storeu_si256((__m256i_u *)dst, _mm512_cvtepi16_epi8(_mm512_and_si512(affine_fields(src, s), s->mask)));
 }
 
-ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
-    struct affine_variant v)
-{
-	__m512 value[2];
-
-	UNROLL
-	for (unsigned i = 0; i < 2; i++) {
-		const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)(code + i * 16)));
-
-		value[i] = canonical_nan(affine_formula16(_mm512_cvtepi32_ps(wide), _mm512_loadu_ps(scale + i * 16),
-		    _mm512_loadu_ps(offset + i * 16), v.biases));
-	}
-	affine_store(dst, value[0], value[1], v.out);
-}
-
 ALWAYS_INLINE __m512 affine_load4(const float (*table)[AFFINE_STRIP], const uint32_t *index)
 {
 	const __m512 first = _mm512_castps128_ps512(_mm_loadu_ps(table[index[0]]));

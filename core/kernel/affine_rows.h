@@ -70,10 +70,6 @@ ALWAYS_INLINE void affine_decode_block(char *dst, const unsigned char *src, cons
 /* Spreads the fields of a block to a byte each. Reads AFFINE_ROOM bytes. */
 ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, const struct affine_spread *s);
 
-/* Decodes a block of bytes, which have a scale and an offset each. */
-ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
-    struct affine_variant v);
-
 /* LANES elements of type F16 as floats. */
 ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src);
 
@@ -396,10 +392,10 @@ ALWAYS_INLINE void affine_each_decode(char *dst, const struct affine_layout *l, 
 
 	affine_unpack(code, l, p, k, n);
 	for (; i + AFFINE_BLOCK <= n; i += AFFINE_BLOCK)
-		affine_decode_each(dst + i * size, code + i, scale + i, offset + i, v);
+		decode_each32(dst + i * size, code + i, scale + i, offset + i, v.biases, v.out);
 	if (i == n)
 		return;
-	affine_decode_each(last, code + i, scale + i, offset + i, v);
+	decode_each32(last, code + i, scale + i, offset + i, v.biases, v.out);
 	memcpy(dst + i * size, last, (n - i) * size);
 }
 

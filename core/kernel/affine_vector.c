@@ -158,31 +158,6 @@ ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, c
 	}
 }
 
-ALWAYS_INLINE void affine_decode_each(char *dst, const uint8_t *code, const float *scale, const float *offset,
-    struct affine_variant v)
-{
-	const struct affine_spread plain = {.flip = {0}};
-
-	UNROLL
-	for (unsigned i = 0; i < AFFINE_BLOCK; i += 8) {
-		const halves8 before = (halves8){0} + 0x4b00;
-		halves8 wide[2];
-		floats4 value[2];
-
-		affine_octets(wide, code + i / 16 * 16, &plain);
-		for (unsigned k = 0; k < 2; k++) {
-			const halves8 eight = wide[i / 8 % 2];
-			struct affine_group_table t;
-
-			memcpy(&t.scale, scale + i + k * 4, sizeof(t.scale));
-			memcpy(&t.offset, offset + i + k * 4, sizeof(t.offset));
-			value[k] =
-			    affine_compute4(k ? zip_high16(eight, before) : zip_low16(eight, before), &t, v.biases);
-		}
-		store_floats8(dst + i * out_bytes(v.out), value[0], value[1], v.out, false);
-	}
-}
-
 ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src)
 {
 	affine_halves half;

@@ -7,6 +7,7 @@
 #if defined(__AVX2__) && defined(__F16C__)
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/dtype.h"
@@ -86,6 +87,25 @@ ALWAYS_INLINE void floats16_store(char *dst, struct floats16 value, enum dtype o
 
 		_mm256_storeu_ps((float *)dst, _mm256_permute2f128_ps(low, high, 0x20));
 		_mm256_storeu_ps((float *)(dst + 32), _mm256_permute2f128_ps(low, high, 0x31));
+	}
+}
+
+/* Decodes 32 codes with a scale and an offset each: (code - offset) * scale, or with `biases` code * scale + offset. */
+ALWAYS_INLINE void decode_each32(char *dst, const uint8_t *code, const float *scale, const float *offset, bool biases,
+    enum dtype out)
+{
+	UNROLL
+	for (unsigned i = 0; i < 32; i += 8) {
+		const __m256 wide =
+		    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)(code + i))));
+		const __m256 s = _mm256_loadu_ps(scale + i), o = _mm256_loadu_ps(offset + i);
+		const __m256 value = canonical_nan(biases ? _mm256_add_ps(_mm256_mul_ps(wide, s), o)
+							  : _mm256_mul_ps(_mm256_sub_ps(wide, o), s));
+
+		if (out == DTYPE_F32)
+			_mm256_storeu_ps((float *)(dst + (size_t)i * 4), value);
+		else
+			_mm_storeu_si128((__m128i_u *)(dst + (size_t)i * 2), round16(value, out));
 	}
 }
 

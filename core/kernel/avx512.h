@@ -7,6 +7,7 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/dtype.h"
@@ -72,6 +73,24 @@ ALWAYS_INLINE void floats32_store(char *dst, struct floats32 value, __mmask32 th
 	}
 	_mm512_mask_storeu_ps(dst, (__mmask16)there, value.low);
 	_mm512_mask_storeu_ps(dst + 64, (__mmask16)(there >> 16), value.high);
+}
+
+/* Decodes 32 codes with a scale and an offset each: (code - offset) * scale, or with `biases` code * scale + offset. */
+ALWAYS_INLINE void decode_each32(char *dst, const uint8_t *code, const float *scale, const float *offset, bool biases,
+    enum dtype out)
+{
+	__m512 value[2];
+
+	UNROLL
+	for (unsigned i = 0; i < 2; i++) {
+		const __m512 wide =
+		    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i_u *)code + i)));
+		const __m512 s = _mm512_loadu_ps(scale + (size_t)i * 16), o = _mm512_loadu_ps(offset + (size_t)i * 16);
+
+		value[i] = canonical_nan(biases ? _mm512_add_ps(_mm512_mul_ps(wide, s), o)
+						: _mm512_mul_ps(_mm512_sub_ps(wide, o), s));
+	}
+	floats32_store(dst, (struct floats32){value[0], value[1]}, ~0u, out);
 }
 
 #endif

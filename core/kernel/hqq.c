@@ -36,9 +36,9 @@ static float hqq_weight(const struct hqq_tensor *t, uint32_t n, uint32_t k)
 
 DEFINE_REFERENCE(hqq, hqq_tensor, hqq_weight)
 
-hqq_fn *const hqq_reference[DTYPE_VIEWS] = {hqq_f16, hqq_bf16, hqq_f32};
-
 void hqq_init(struct hqq_dsp *dsp)
 {
-	memcpy(dsp->rows, hqq_reference, sizeof(dsp->rows));
+	static hqq_fn *const rows[DTYPE_VIEWS] = {hqq_f16, hqq_bf16, hqq_f32};
+
+	memcpy(dsp->rows, rows, sizeof(rows));
 }

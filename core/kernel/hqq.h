@@ -52,9 +52,6 @@ size_t hqq_group_of(const struct hqq_tensor *t, uint32_t n, uint32_t k);
  */
 typedef void hqq_fn(void *dst, const struct hqq_tensor *t, const struct kernel_rect *r);
 
-/* The C reference. */
-extern hqq_fn *const hqq_reference[DTYPE_VIEWS];
-
 /* The kernels of one CPU level, by output type: each takes every hqq_tensor. */
 struct hqq_dsp {
 	hqq_fn *rows[DTYPE_VIEWS];

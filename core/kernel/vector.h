@@ -297,6 +297,33 @@ ALWAYS_INLINE void byte_tables_expand(char *dst, bytes16 codes, const struct byt
 	}
 }
 
+/* Decodes 32 codes with a scale and an offset each: (code - offset) * scale, or with `biases` code * scale + offset. */
+ALWAYS_INLINE void decode_each32(char *dst, const uint8_t *code, const float *scale, const float *offset, bool biases,
+    enum dtype out)
+{
+	/* Codes become floats by the bits before them: those add 2^23. */
+	const halves8 before = (halves8){0} + 0x4b00;
+	const bytes16 none = {0};
+
+	UNROLL
+	for (unsigned i = 0; i < 32; i += 8) {
+		bytes16 bytes = none;
+		floats4 s[2], o[2], value[2];
+		halves8 wide;
+
+		memcpy(&bytes, code + i, 8);
+		memcpy(s, scale + i, sizeof(s));
+		memcpy(o, offset + i, sizeof(o));
+		wide = (halves8)zip_low8(bytes, none);
+		value[0] = (floats4)zip_low16(wide, before) - 0x1p23f;
+		value[1] = (floats4)zip_high16(wide, before) - 0x1p23f;
+		UNROLL
+		for (unsigned k = 0; k < 2; k++)
+			value[k] = biases ? value[k] * s[k] + o[k] : (value[k] - o[k]) * s[k];
+		store_floats8(dst + i * out_bytes(out), value[0], value[1], out, false);
+	}
+}
+
 #endif
 
 #endif

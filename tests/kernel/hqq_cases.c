@@ -177,22 +177,33 @@ void bench_hqq(struct check *c, struct bench *b)
 {
 	const size_t elements = (size_t)BENCH_N * BENCH_K;
 	unsigned char *codes = need(malloc(elements)), *params = need(malloc(elements / 64 * 2));
-	const struct hqq_matrix m = {.t = {.rows = BENCH_N,
-					 .columns = BENCH_K,
-					 .width = 64,
-					 .slice = elements / 64 / 2,
-					 .bits = 4,
-					 .lanes = 2,
-					 .word_bytes = 1,
-					 .param_dtype = DTYPE_BF16,
-					 .codes = codes,
-					 .scales = params,
-					 .zeros = params}};
 
-	fill(c, codes, elements / 2);
+	fill(c, codes, elements);
 	for (size_t i = 0; i < elements / 64; i++)
 		memcpy(params + i * 2, &(uint16_t){(uint16_t)(0x3f00 + i % 0x100)}, 2);
-	bench_rects(c, b, &(struct rect_case){&hqq_ops, &m, BENCH_N, BENCH_K}, "HQQ 4 bits, groups of 64");
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(hqq_kinds); i++) {
+		const struct hqq_kind *kind = &hqq_kinds[i / 2];
+		const bool columns = i % 2;
+		const size_t width = columns ? elements / 64 : 64, grid_rows = elements / width;
+		const struct hqq_matrix m = {.t = {.rows = BENCH_N,
+						 .columns = BENCH_K,
+						 .width = width,
+						 .slice = (grid_rows + kind->lanes - 1) / kind->lanes,
+						 .by_columns = columns,
+						 .bits = (uint8_t)kind->bits,
+						 .lanes = (uint8_t)kind->lanes,
+						 .word_bytes = (uint8_t)kind->word_bytes,
+						 .param_dtype = DTYPE_BF16,
+						 .codes = codes,
+						 .scales = params,
+						 .zeros = params}};
+		char label[64];
+
+		if (kind->bits < 3)
+			continue; /* as 4 */
+		snprintf(label, sizeof(label), "HQQ %u bits, groups of 64%s", kind->bits, columns ? ", axis 0" : "");
+		bench_rects(c, b, &(struct rect_case){&hqq_ops, &m, BENCH_N, BENCH_K}, label);
+	}
 	free(codes);
 	free(params);
 }
