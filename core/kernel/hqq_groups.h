@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "kernel/element.h"
 #include "kernel/hqq.h"
 #include "kernel/inline.h"
 #include "kernel/nibbles.h"
@@ -39,6 +38,7 @@ static void hqq_load_params(struct hqq_params *p, const struct hqq_tensor *t, ui
 	nibble_load(p->scale, t->scales, first, n, t->param_dtype);
 }
 
+typedef float hqq_floats __attribute__((vector_size(32)));
 typedef uint32_t hqq_words __attribute__((vector_size(32)));
 typedef uint64_t hqq_longs __attribute__((vector_size(32)));
 typedef uint8_t hqq_bytes __attribute__((vector_size(8)));
@@ -126,17 +126,10 @@ struct hqq_each {
 	uint8_t code[HQQ_EACH];
 };
 
-/* Loads the parameters of n columns, or of the row n times. */
-static void hqq_load_each(struct hqq_each *each, const struct hqq_tensor *t, uint64_t row, uint64_t column, uint32_t n)
+/* Loads the parameters of n columns. */
+static void hqq_load_columns(struct hqq_each *each, const struct hqq_tensor *t, uint64_t column, uint32_t n)
 {
-	const float scale = t->by_columns ? 0 : element_load(t->scales, row, t->param_dtype);
-	const float zero = t->by_columns ? 0 : element_load(t->zeros, row, t->param_dtype);
-
-	for (uint32_t i = 0; !t->by_columns && i < n; i++) {
-		each->scale[i] = scale;
-		each->zero[i] = zero;
-	}
-	for (uint32_t i = 0; t->by_columns && i < n; i += NIBBLE_RUN) {
+	for (uint32_t i = 0; i < n; i += NIBBLE_RUN) {
 		const uint32_t some = n - i < NIBBLE_RUN ? n - i : NIBBLE_RUN;
 
 		nibble_load(each->scale + i, t->scales, column + i, some, t->param_dtype);
@@ -144,15 +137,29 @@ static void hqq_load_each(struct hqq_each *each, const struct hqq_tensor *t, uin
 	}
 }
 
-/* n codes of a row of the grid, at most HQQ_EACH. */
-ALWAYS_INLINE void hqq_decode_each(char *dst, struct hqq_each *each, const struct hqq_tensor *t, uint64_t row,
-    uint64_t column, uint32_t n, enum dtype out)
+/* Loads those of a row for n codes. */
+static void hqq_load_row(struct hqq_each *each, struct hqq_params *p, const struct hqq_tensor *t, uint64_t row,
+    uint32_t n)
+{
+	hqq_floats scale, zero;
+
+	hqq_load_params(p, t, row);
+	for (unsigned k = 0; k < NIBBLE_RUN; k++) {
+		scale[k] = p->scale[row % NIBBLE_RUN];
+		zero[k] = p->zero[row % NIBBLE_RUN];
+	}
+	for (uint32_t i = 0; i < n; i += NIBBLE_RUN) {
+		memcpy(each->scale + i, &scale, sizeof(scale));
+		memcpy(each->zero + i, &zero, sizeof(zero));
+	}
+}
+
+/* n codes, at most HQQ_EACH. */
+ALWAYS_INLINE void hqq_decode_each(char *dst, const struct hqq_each *each, uint32_t n, enum dtype out)
 {
 	char last[NIBBLE_CODES * sizeof(float)];
 	uint32_t i = 0;
 
-	hqq_unpack(each->code, t, row, column, n);
-	hqq_load_each(each, t, row, column, n);
 	for (; i + NIBBLE_CODES <= n; i += NIBBLE_CODES)
 		decode_each32(dst + i * out_bytes(out), each->code + i, each->scale + i, each->zero + i, false, out);
 	if (i == n)
@@ -186,7 +193,12 @@ ALWAYS_INLINE void hqq_run(void *dst, const struct hqq_tensor *t, const struct k
 				hqq_group(at, t, row, begin, count, &table, out);
 			} else {
 				count = count < HQQ_EACH ? count : HQQ_EACH;
-				hqq_decode_each(at, &each, t, row, begin, count, out);
+				hqq_unpack(each.code, t, row, begin, count);
+				if (t->by_columns)
+					hqq_load_columns(&each, t, begin, count);
+				else
+					hqq_load_row(&each, &params, t, row, count);
+				hqq_decode_each(at, &each, count, out);
 			}
 			at += count * out_bytes(out);
 		}

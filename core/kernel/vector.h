@@ -307,14 +307,14 @@ ALWAYS_INLINE void decode_each32(char *dst, const uint8_t *code, const float *sc
 
 	UNROLL
 	for (unsigned i = 0; i < 32; i += 8) {
-		bytes16 bytes = none;
 		floats4 s[2], o[2], value[2];
+		bytes16 bytes;
 		halves8 wide;
 
-		memcpy(&bytes, code + i, 8);
+		memcpy(&bytes, code + i / 16 * 16, sizeof(bytes));
 		memcpy(s, scale + i, sizeof(s));
 		memcpy(o, offset + i, sizeof(o));
-		wide = (halves8)zip_low8(bytes, none);
+		wide = (halves8)(i % 16 ? zip_high8(bytes, none) : zip_low8(bytes, none));
 		value[0] = (floats4)zip_low16(wide, before) - 0x1p23f;
 		value[1] = (floats4)zip_high16(wide, before) - 0x1p23f;
 		UNROLL
