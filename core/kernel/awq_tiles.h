@@ -5,10 +5,10 @@
  * defines struct awq_block, the codes of a tile for 32 inputs, includes this, defines the functions declared below, and
  * calls awq_install().
  *
- * A row of GEMM's qweight holds one input of all outputs, so the matrix is turned on the way. The unit is a tile of 4
- * words, which are 32 columns, that is 32 rows of output, by 32 inputs. Only halves of words change places, 16 bits at
- * a time: then 32 halves in a row have the codes of four columns for 32 inputs, of which shifts and look-ups are a line
- * of output each. Four tiles side by side take all of a cache line of each row.
+ * A row of GEMM's qweight holds one input of all outputs, so the matrix is transposed on the way. The unit is a tile of
+ * 4 words, which are 32 columns, that is 32 rows of output, by 32 inputs. Only halves of words change places, 16 bits
+ * at a time: then 32 halves in a row have the codes of four columns for 32 inputs, of which shifts and look-ups are a
+ * line of output each. Four tiles side by side take all of a cache line of each row.
  *
  * Both sides are memory with a page for each row, and finding those costs more than the computing. So of each row of
  * qweight a whole line is taken at once, and 16 lines in a row are written to each row of output.

@@ -130,7 +130,7 @@ ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float 
 	}
 }
 
-/* ---- turning ---- */
+/* ---- transposing ---- */
 
 /* One of three steps, each of which puts row i + 4 between row i and the next. */
 ALWAYS_INLINE void fp4_zip8(__m256i to[8], const __m256i from[8])

@@ -91,7 +91,7 @@ ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float 
 	_mm512_storeu_ps(dst + 64, high);
 }
 
-/* ---- turning ---- */
+/* ---- transposing ---- */
 
 /* One of three steps, each of which puts row i + 4 between row i and the next. */
 ALWAYS_INLINE void fp4_zip8(__m512i to[8], const __m512i from[8])

@@ -4,12 +4,11 @@
  * The part of an MXFP4 or NVFP4 kernel that is the same for every instruction set. A file fp4_<isa>.c defines struct
  * fp4_outputs, includes this, defines the functions that are declared below, and calls fp4_install().
  *
- * There are 256 scales and 16 codes. So all outputs that a matrix can have are computed once, 16 for each scale, and
- * codes are only looked up. Of MXFP6's codes
- * there are too many for that: they are made floats by arithmetic, and multiplied.
+ * With 256 scales and 16 codes, all outputs that a matrix can have are computed once, 16 for each scale, and codes are
+ * only looked up. MXFP6 has too many codes for that: they are converted to floats by arithmetic and multiplied.
  *
- * A matrix that is turned is decoded in tiles, which are turned in registers: a code here and a code there would be a
- * page each.
+ * Transposed output is decoded in tiles, which are transposed in registers: picking single codes would touch a page for
+ * each.
  */
 
 #include <stddef.h>
@@ -39,8 +38,8 @@ ALWAYS_INLINE void fp4_look_up(char *dst, const unsigned char *codes, const stru
 ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float scale, enum dtype out);
 
 /*
- * Turns squares of 16 bytes by 16 / size rows that lie side by side in FP4_TILE columns. Vectors turn FP4_LANES of them
- * at a time, and are stored whole: see fp4_piece().
+ * Transposes squares of 16 bytes by 16 / size rows that lie side by side in FP4_TILE columns, FP4_LANES of them at a
+ * time. Vectors are stored whole: see fp4_piece().
  */
 ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out);
 
@@ -125,7 +124,7 @@ ALWAYS_INLINE void fp4_fill_rows(void *dst, const struct fp4_tensor *t, const st
 		fp4_decode_row((char *)dst + i * pitch, &d, r->row0 + i, r->column0, r->columns, out);
 }
 
-/* ---- turned ---- */
+/* ---- transposed ---- */
 
 /* Where in the pieces of some rows those of a column are. */
 ALWAYS_INLINE size_t fp4_piece(uint32_t column, uint32_t side)
@@ -135,8 +134,8 @@ ALWAYS_INLINE size_t fp4_piece(uint32_t column, uint32_t side)
 	return ((vector * side + column % side) * FP4_LANES + lane) * (size_t)16;
 }
 
-/* Turns a tile, [FP4_TILE][FP4_TILE] elements: writes its columns [first, end) as lines, `pitch` bytes from one to the
- * next. */
+/* Transposes a tile, [FP4_TILE][FP4_TILE] elements: writes its columns [first, end) as lines, `pitch` bytes from one to
+ * the next. */
 ALWAYS_INLINE void fp4_turn(char *dst, size_t pitch, const char *tile, uint32_t first, uint32_t end, enum dtype out)
 {
 	const uint32_t side = 16 / (uint32_t)out_bytes(out);

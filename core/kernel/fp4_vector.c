@@ -134,7 +134,7 @@ ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float 
 	fp6_decode16(dst + 16 * out_bytes(out), codes + 12, scale, out);
 }
 
-/* ---- turning ---- */
+/* ---- transposing ---- */
 
 /* Three times the shuffle that puts row i + 4 between row i and the next. */
 ALWAYS_INLINE void transpose8(halves8 to[8], const halves8 from[8])
