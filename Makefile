@@ -87,6 +87,9 @@ endif
 $(B)/plugin.path:
 	$(Q)mkdir -p $(@D) && echo '$(plugin)' >$@
 
+# Tests make shared objects of these, in which hidden symbols keep the code that an executable has.
+$(B)/core/kernel/%.o $(B)/core/base/dtype.o: override CFLAGS += -fPIC -fvisibility=hidden
+
 # Only files of core/kernel/ named after an instruction set are compiled for it.
 ifneq ($(filter x86_64%,$(machine)),)
 $(B)/%_vector.o: override CFLAGS += -mssse3

@@ -80,14 +80,10 @@ $(B)/neon/check_kernel: $(check_src) $(kernel_src) $(core_headers)
 # Accelerator plugins that are good or bad in one way each; they use the CPU's kernels.
 fakes := good slow wrong late partial closed version size no_symbol hollow foreign stale
 fake_plugins := $(fakes:%=$(B)/fake/%.so)
-pic_obj := $(kernel_src:core/%.c=$(B)/pic/%.o)
 needs_model += $(fake_plugins)
 needs_mount += $(fake_plugins)
 
-$(B)/pic/%.o: core/%.c
-	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -c -o $@ $<
-
-$(B)/fake/%.so: tests/kernel/fake_plugin.c $(pic_obj)
+$(B)/fake/%.so: tests/kernel/fake_plugin.c $(kernel_src:%.c=$(B)/%.o)
 	$(call say,LD,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -fPIC -shared -fvisibility=hidden \
 		-DFAKE=$(shell echo $* | tr a-z A-Z) -DFAKE_EXPORTS=$(if $(filter no_symbol,$*),0,1) \
 		$(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lm
@@ -189,4 +185,4 @@ check: programs
 
 .PHONY: check programs kernels faults fuzz bench interop
 
--include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/pic/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)
+-include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)
