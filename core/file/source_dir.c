@@ -59,10 +59,10 @@ static int open_resolved(int dirfd, const char *name, uint64_t flags, uint64_t r
 static int dir_open_failed(const char *path, int error, struct gptqfs_error *err)
 {
 	if (error == ENOENT)
-		return err_set(err, -ENOENT, "%.1500s: no such directory; give the directory of a model", path);
+		return err_set(err, -ENOENT, "%.1500s: no such directory", path);
 	if (error == ENOTDIR)
-		return err_set(err, -ENOTDIR,
-		    "%.1500s: not a directory; give the directory that holds the model's files", path);
+		return err_set(err, -ENOTDIR, "%.1500s: not a directory; give the directory that holds the files",
+		    path);
 	if (error == ENOTCONN)
 		return err_set(err, -ENOENT, "a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'",
 		    path);
