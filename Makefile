@@ -25,7 +25,8 @@ B ?= build$(if $(filter gcc,$(CC)),,/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(
 
 machine := $(shell $(CC) -dumpmachine)
 warnings := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes
-CFLAGS ?= $(if $(SAN),-O1,-O2) -g
+# With sanitizers, -g would take as long as the rest of a compilation; -g1 has the lines of their reports.
+CFLAGS ?= $(if $(SAN),-O1 -g1,-O2 -g)
 override CFLAGS += -std=gnu11 -D_GNU_SOURCE $(warnings) -ffp-contract=off -fno-strict-overflow -pthread -Icore -MMD -MP
 ifneq ($(SAN),)
 override CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -DUNROLL=

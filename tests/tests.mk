@@ -154,7 +154,7 @@ ifeq ($(SAN),)
 # Built by one make before all targets that need it.
 $(B)/fuzz/libgptqfs.a: $(core_src) $(core_headers)
 	$(Q)$(MAKE) --no-print-directory CC=clang SAN=$(subst fuzzer,fuzzer-no-link,$(FUZZ_SAN)) B=$(B)/fuzz \
-		CFLAGS="-O1 -g" $@ && touch $@
+		CFLAGS="-O1 -g1" $@ && touch $@
 endif
 endif
 
