@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <paths.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -176,7 +177,13 @@ static int run_fusermount(const char *path, const char *flags)
 		return -EPERM;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	if (access(_PATH_MOUNTED, R_OK) < 0)
+		log_hint("%s: without " _PATH_MOUNTED " fusermount3 finds no mounts; make it, as root, with: "
+			 "ln -s /proc/self/mounts " _PATH_MOUNTED,
+		    path);
+	return -EPERM;
 }
 
 int mountpoint_detach(const char *path, dev_t dev)

@@ -152,6 +152,27 @@ END
 	setpriv --reuid=65534 --regid=65534 --groups=2345 fusermount3 -u "$mnt"
 }
 
+@test "a user who cannot unmount, for want of /etc/mtab, is told so" {
+	[[ -u $(command -v fusermount3) ]] || skip "fusermount3 is not setuid"
+	public plain
+	chmod -R go=rX "$model"
+	cp "$GPTQFS" "$dir/gptqfs"
+	mkdir "$mnt" "$dir/etc"
+	chown 65534:65534 "$mnt"
+	cp -a /etc/. "$dir/etc"
+	rm "$dir/etc/mtab"
+	mknod "$dir/fuse" c 10 229
+	chmod 666 "$dir/fuse"
+	run -0 unshare -m bash -euc 'mount --bind "$1/etc" /etc
+		mount --bind "$1/fuse" /dev/fuse
+		nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+		$nobody "$1/gptqfs" "$2" "$3" -- true 2>&1
+		$nobody ls "$3"
+		ln -s /proc/self/mounts /etc/mtab
+		$nobody "$1/gptqfs" -u "$3"' unmount "$dir" "$model" "$mnt" 3>&-
+	[[ $output = *"without /etc/mtab fusermount3 finds no mounts"*"cannot be detached"*fp16* ]] || fail "$output"
+}
+
 # As root, without a namespace: may another user mount at all?
 need_fuse_for_others() {
 	[[ $(stat -c %a /dev/fuse) = 666 ]] || skip "/dev/fuse is closed to other users"
