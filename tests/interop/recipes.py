@@ -11,10 +11,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import warnings
 
 import numpy as np
@@ -43,10 +45,13 @@ class Recipes:
         cache = os.path.join(self.out, "inductor")
         self.environment = {**os.environ, "PATH": os.pathsep.join(path), "TORCHINDUCTOR_CACHE_DIR": cache}
 
-    def start(self, name, *arguments, meanwhile=None, **environment):
-        """Returns its status and output. `meanwhile` is called with the running process and its TMPDIR."""
+    def start(self, name, *arguments, meanwhile=None, public=False, **environment):
+        """Returns its status and output. `meanwhile` is called with the running process and its TMPDIR, which servers
+        that are not root can search if it is `public`."""
         command = [os.path.join(RECIPES, name), *map(str, arguments)]
-        tmp = tempfile.mkdtemp(dir=self.out)
+        tmp = tempfile.mkdtemp(dir="/tmp" if public else self.out)
+        if public:
+            os.chmod(tmp, 0o711)
         environment = {**self.environment, **environment, "TMPDIR": tmp}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             if meanwhile:
@@ -371,6 +376,232 @@ def statistics(recipes, model, view):
         notes.append(f"{len(found)} tensors")
 
 
+# ---- around a mount ----
+
+
+def need_programs(*names):
+    """Servers may be in /usr/sbin, which users do not search."""
+    for name in names:
+        if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin") is None:
+            raise Skip(f"{name} is not installed")
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+
+
+def same_model(path, model, dtype):
+    """`path` is a copy of the view of that type."""
+    base, found = dense.cast(dense.load(model), dtype), read_dense_model(path, dtype)
+    assert found.keys() == base.keys(), f"{sorted(found.keys() ^ base.keys())[:4]}"
+    for key, tensor in found.items():
+        same(tensor[1], base[key][1], key)
+
+
+def overlay(recipes, model, *before):
+    """`before` is a command that runs the recipe."""
+    with check(f"{' '.join((*before, 'overlay.sh'))}: a program writes into the view, and finds it the next time"):
+        if before and subprocess.run((*before, "true"), capture_output=True).returncode:
+            raise Skip("user namespaces are not allowed")
+        written, copy = recipes.path("overlay, written"), recipes.path("copy")
+        command = (*before, os.path.join(RECIPES, "overlay.sh"), os.path.abspath(model), written, "sh", "-ec")
+        recipes.run(*command, 'echo new >{}/new; echo >>{}/config.json; rm {}/generation_config.json', VIEW="bf16")
+        assert sorted(os.listdir(written)) == ["config.json", "generation_config.json", "new"], os.listdir(written)
+        recipes.run(*command, f'test ! -e {{}}/generation_config.json; cp -r {{}} "{copy}"', VIEW="bf16")
+        same_model(copy, model, "BF16")
+        with open(os.path.join(copy, "new")) as f:
+            assert f.read() == "new\n"
+        assert not [name for name in os.listdir(recipes.out) if name.startswith("overlay, written.")], "work is left"
+        status, _ = recipes.start(*command, "exit 7")
+        assert status == 7, f"status {status}, not the command's"
+
+
+LOAD_BY_ID = """
+import shutil, sys
+from huggingface_hub import snapshot_download
+from transformers import AutoConfig, AutoTokenizer
+assert AutoConfig.from_pretrained("some-org/a-model").model_type == sys.argv[2]
+assert AutoTokenizer.from_pretrained("some-org/a-model")("a b")["input_ids"]
+shutil.copytree(snapshot_download("some-org/a-model"), sys.argv[1])
+try:
+    from transformers import AutoModelForCausalLM
+    import torch
+except ImportError:
+    sys.exit()
+model = AutoModelForCausalLM.from_pretrained("some-org/a-model", dtype="auto")
+assert model.dtype == torch.float16, model.dtype
+"""
+
+
+def hub_cache(recipes, model):
+    with check("hub-cache.sh: a model is found by its id, and the cache is as before"):
+        need("transformers")
+        home, copy = recipes.path("hf"), recipes.path("copy")
+        with open(os.path.join(model, "config.json")) as f:
+            model_type = json.load(f)["model_type"]
+        command = (model, "some-org/a-model", sys.executable, "-c", LOAD_BY_ID, copy, model_type)
+        recipes.run("hub-cache.sh", *command, HF_HOME=home)
+        same_model(copy, model, "F16")
+        assert not [name for name in os.listdir(os.path.join(home, "hub")) if "a-model" in name], "an entry is left"
+        # An entry that is there stays.
+        entry = os.path.join(home, "hub/models--some-org--a-model")
+        os.makedirs(entry)
+        status, _ = recipes.start("hub-cache.sh", *command, HF_HOME=home)
+        assert status != 0 and os.path.isdir(entry)
+
+
+def serve(recipes, name, model, fetch, *arguments):
+    """Starts a server, calls fetch(port) until it does not fail, and stops the server."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    errors = []
+
+    def client(process, _):
+        end = time.monotonic() + 30
+        while time.monotonic() < end and process.poll() is None:
+            try:
+                fetch(port)
+                errors.clear()
+                break
+            except (OSError, subprocess.CalledProcessError) as e:
+                errors[:] = [getattr(e, "stderr", None) or e]
+                time.sleep(0.1)
+        process.terminate()
+
+    environment = {"VIEW": "fp16", "PORT": str(port), "LISTEN": "127.0.0.1"}
+    if name == "serve-http.sh":
+        environment["LISTEN"] += f":{port}"
+    status, said = recipes.start(name, model, *arguments, meanwhile=client, public=True, **environment)
+    assert not errors and status in (-signal.SIGTERM, 128 + signal.SIGTERM), f"status {status}, {errors} {said[-500:]}"
+
+
+FILES = "config.json", "model.safetensors", "tokenizer.json"
+
+
+def client_program(*words):
+    return subprocess.run(words, check=True, capture_output=True).stdout
+
+
+def serve_http(recipes, model):
+    with check("serve-http.sh: curl's and others' way to read: whole files, ranges, a list"):
+        need_programs("nginx")
+        copy = recipes.path("copy")
+
+        def fetch(port):
+            url = f"http://127.0.0.1:{port}/"
+            os.makedirs(copy, exist_ok=True)
+            with urllib.request.urlopen(url) as page:
+                listed = page.read().decode()
+            assert all(f'href="{name}"' in listed for name in FILES), listed
+            for name in FILES:
+                urllib.request.urlretrieve(url + name, os.path.join(copy, name))
+            part = urllib.request.Request(url + FILES[1], headers={"Range": "bytes=12345-234567"})
+            with urllib.request.urlopen(part) as answer, open(os.path.join(copy, FILES[1]), "rb") as f:
+                assert answer.status == 206 and answer.read() == f.read()[12345:234568], "another range"
+
+        serve(recipes, "serve-http.sh", model, fetch)
+        same_model(copy, model, "F16")
+
+
+def serve_nfs(recipes, model):
+    with check("serve-nfs.sh: libnfs reads the files"):
+        need_root()
+        need_programs("ganesha.nfsd", "nfs-cat")
+        copy = recipes.path("copy")
+
+        def fetch(port):
+            os.makedirs(copy, exist_ok=True)
+            for name in FILES:
+                data = client_program("nfs-cat", f"nfs://127.0.0.1/model/{name}?version=4&nfsport={port}")
+                with open(os.path.join(copy, name), "wb") as f:
+                    f.write(data)
+
+        serve(recipes, "serve-nfs.sh", model, fetch)
+        same_model(copy, model, "F16")
+
+
+def serve_smb(recipes, model):
+    with check("serve-smb.sh: smbclient reads the files, and cannot write"):
+        need_root()
+        need_programs("smbd", "smbclient")
+        copy = recipes.path("copy")
+
+        def fetch(port):
+            os.makedirs(copy, exist_ok=True)
+            client = "smbclient", "-N", "-p", str(port), "//127.0.0.1/model", "-c"
+            client_program(*client, f'prompt; lcd "{copy}"; mget *')
+            put = subprocess.run((*client, f"put {__file__} x"), capture_output=True, text=True)
+            assert "ACCESS_DENIED" in put.stdout + put.stderr, put.stdout + put.stderr
+
+        serve(recipes, "serve-smb.sh", model, fetch)
+        same_model(copy, model, "F16")
+
+
+def serve_nbd(recipes, model):
+    need_all = "nbdkit", "nbdcopy"
+    with check("serve-nbd.sh FILE: nbdcopy reads it"):
+        need_programs(*need_all)
+        copy = recipes.path("copy")
+
+        def fetch_file(port):
+            os.makedirs(copy, exist_ok=True)
+            client_program("nbdcopy", f"nbd://127.0.0.1:{port}", os.path.join(copy, FILES[1]))
+
+        serve(recipes, "serve-nbd.sh", model, fetch_file, FILES[1])
+        base, found = dense.cast(dense.load(model), "F16"), dense.read_safetensors(os.path.join(copy, FILES[1]))
+        assert found.keys() == base.keys()
+        for key, tensor in found.items():
+            same(tensor[1], base[key][1], key)
+    with check("serve-nbd.sh: a disk with the files in a FAT32 partition"):
+        need_programs(*need_all)
+        disk = recipes.path("disk")
+        serve(recipes, "serve-nbd.sh", model, lambda port: client_program("nbdcopy", f"nbd://127.0.0.1:{port}", disk))
+        with open(disk, "rb") as f:
+            image = f.read()
+        os.remove(disk)
+        start = 512 * int.from_bytes(image[454:458], "little")
+        assert image[450] == 12 and image[start + 82 : start + 87] == b"FAT32", "no such partition"
+        # Files lie there in one piece.
+        with open(os.path.join(copy, FILES[1]), "rb") as f:
+            assert f.read() in image, "not the weights"
+
+
+def sshfs(recipes, model):
+    with check("sshfs.sh: a view through sftp-server; gptqfs ends with the mount"):
+        need_programs("sshfs")
+        if not os.path.exists("/usr/lib/openssh/sftp-server"):
+            raise Skip("sftp-server is not installed")
+        copy, mnt, source = recipes.path("copy"), recipes.path("sshfs"), recipes.path("a model, with a comma")
+        shutil.copytree(model, source)
+        os.mkdir(mnt)
+        # Does what ssh does at the other end.
+        ssh = os.path.join(recipes.out, "ssh")
+        with open(ssh, "w") as f:
+            f.write('#!/bin/sh\nwhile [ "$1" != somewhere ]; do shift; done\nshift\nexec sh -c "$*"\n')
+        os.chmod(ssh, 0o755)
+
+        def is_served():
+            mounts = subprocess.run(["gptqfs", "--list", "--json"], env=recipes.environment, capture_output=True, check=True)
+            return any(m["model"] == source for m in json.loads(mounts.stdout))
+
+        # Not by start(): its TMPDIR is in use after the recipe has ended.
+        command = [os.path.join(RECIPES, "sshfs.sh"), "somewhere", source, mnt, "-o", f"ssh_command={ssh}"]
+        subprocess.run(command, env={**recipes.environment, "VIEW": "fp32"}, check=True, capture_output=True)
+        try:
+            assert is_served()
+            shutil.copytree(mnt, copy)
+        finally:
+            subprocess.run(["fusermount3", "-u", mnt], check=True)
+        same_model(copy, model, "F32")
+        end = time.monotonic() + 20
+        while is_served() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not is_served(), "gptqfs is still there"
+        shutil.rmtree(source)
+
+
 # ---- what goes wrong ----
 
 
@@ -392,6 +623,13 @@ def failures(recipes, model):
         ("gguf-perplexity.sh", (model, nowhere)),
         ("safetensors-to-numpy.sh", (model, os.path.join(nowhere, "out.npz"))),
         ("npy-statistics.sh", (model, os.path.join(nowhere, "out.tsv"))),
+        ("overlay.sh", (nowhere, os.path.join(recipes.out, "written"), "true")),
+        ("hub-cache.sh", (nowhere, "org/name", "true")),
+        ("serve-http.sh", (nowhere,)),
+        ("serve-nfs.sh", (nowhere,)),
+        ("serve-smb.sh", (nowhere,)),
+        ("serve-nbd.sh", (nowhere,)),
+        ("sshfs.sh", ("somewhere", model, nowhere, "-o", "ssh_command=false")),
     ):
         with check(f"{name}: fails with a status, and unmounts"):
             status, _ = recipes.start(name, *arguments, LLAMA_CPP=os.environ.get("LLAMA_CPP") or nowhere)
@@ -416,6 +654,10 @@ for view in DTYPES:
 for view in "fp16", "fp32":
     to_numpy(recipes, tiny, view)
     statistics(recipes, tiny, view)
+overlay(recipes, tiny)
+overlay(recipes, tiny, shutil.which("unshare") or "unshare", "--user", "--map-root-user")
+for function in hub_cache, serve_http, serve_nfs, serve_smb, serve_nbd, sshfs:
+    function(recipes, tiny)
 failures(recipes, tiny)
 if os.path.exists(os.path.join(model, "config.json")):
     for view in "fp16", "bf16":
