@@ -33,8 +33,8 @@
  * bytes are computed. A model may be opened before fork() and then used in the parent or in the child, but not in both.
  *
  * Errors: functions that can fail return 0 or -errno. After a failure no output but `err` is valid, and there is
- * nothing to free. gptqfs_open, gptqfs_check and gptqfs_hashes explain a failure in struct gptqfs_error. If a source
- * file fails later, reads that need it return -EIO, and the log gets one line per file.
+ * nothing to free. gptqfs_open, gptqfs_check, gptqfs_hashes and gptqfs_stats explain a failure in struct gptqfs_error.
+ * If a source file fails later, reads that need it return -EIO, and the log gets one line per file.
  *
  * The library is linked statically: structs may grow with each version, so compile callers against the header of the
  * version they link.
@@ -76,6 +76,7 @@ struct gptqfs_options {
 	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps only what reads in progress need */
 	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */
 	bool follow_symlinks; /* allow symlinks that lead out of the model directory */
+	bool unquantized;     /* also open a model without any quantized tensor, to compare with */
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
 	const char *gguf_kv;  /* a GGUF file whose tokenizer the GGUF file gets instead of the model's, or NULL */
 	bool gguf_q2;         /* store 2-bit weights as Q2_0 in the GGUF file, which only recent programs read */
@@ -280,5 +281,98 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
  * GPTQFS_READ_MAX. -EIO if something cannot be read or written, -ENOMEM.
  */
 int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err);
+
+/* ---- statistics ---- */
+
+/* How far weights w are from those of another model, w0. A number that does not exist is NaN. */
+struct gptqfs_difference {
+	double rel_error;             /* sqrt(sum (w - w0)^2 / sum w0^2) */
+	double sqnr_db;               /* -20 log10(rel_error); NaN if there is no error */
+	double max_abs;               /* greatest |w - w0|... */
+	uint64_t max_row, max_column; /* ...and where it first is, in row order; rows of all experts count */
+	double cosine;                /* sum w w0 / sqrt(sum w^2 sum w0^2) */
+};
+
+/* One quantized module. A number that does not exist is NaN. */
+struct gptqfs_module_stats {
+	const char *name, *format; /* "model.layers.0.mlp.up_proj", "GPTQ" */
+	const uint64_t *shape;     /* [ndim] of the weight in the dense views */
+	unsigned ndim;
+	unsigned bits;          /* of a code */
+	uint64_t group_size;    /* 0 if scales are not those of groups */
+	uint64_t weights;       /* how many */
+	uint64_t stored_bytes;  /* of all of its tensors */
+	double bits_per_weight; /* all of those over the weights */
+	/* How often each code occurs, [1 << bits]; NULL where weights are not integer codes of up to 8 bits. */
+	const uint64_t *histogram;
+	double entropy;         /* of the codes, in bits */
+	double lowest, highest; /* shares of 1 of the codes 0 and 2^bits - 1 */
+	/* Of the finite ones among the stored scales; the median of an even number is the mean of two. */
+	double scale_min, scale_median, scale_max;
+	bool has_scales;
+	uint64_t scales_zero, scales_not_finite;
+	double rms, absmax;               /* of the weights in fp32 */
+	bool compared;                    /* with a module of the other model: */
+	struct gptqfs_difference against; /* all NaN unless compared */
+};
+
+/* A tensor of one model that has no counterpart in the other one. */
+struct gptqfs_unpaired {
+	const char *name;
+	const char *reason; /* "absent", "shape" or "transposed" */
+	bool of_other;      /* of the model compared with */
+};
+
+/* A tensor that is not quantized, and yet differs. */
+struct gptqfs_changed {
+	const char *name;
+	struct gptqfs_difference against;
+};
+
+/* Sums over modules. */
+struct gptqfs_stats_total {
+	size_t modules, compared;
+	uint64_t weights, stored_bytes;
+	double bits_per_weight, rms, absmax;
+	double rel_error, sqnr_db, cosine; /* of all weights compared, as if they were one module */
+};
+
+/* Names are those of the models, which must stay open. */
+struct gptqfs_stats {
+	struct gptqfs_module_stats *modules; /* [module_count], in the order of the dense views */
+	size_t module_count;
+	struct gptqfs_unpaired *unpaired; /* [unpaired_count] */
+	size_t unpaired_count;
+	struct gptqfs_changed *changed; /* [changed_count] */
+	size_t changed_count;
+	struct gptqfs_stats_total total;
+	bool is_compared; /* with another model */
+	bool is_complete; /* false if it was stopped: modules that were not finished are left out */
+};
+
+/* Both functions are called from any thread, possibly concurrently; each may be NULL. */
+struct gptqfs_stats_control {
+	void (*begin)(void *ctx, uint64_t total); /* called once: bytes of fp32 weights that will be computed */
+	void (*done)(void *ctx, uint64_t bytes);  /* so many more are done */
+	bool (*stop)(void *ctx);                  /* true to stop early */
+	void *ctx;
+};
+
+/*
+ * Computes figures for every quantized module from its fp32 weights, merged adapters included, and if `other` is not
+ * NULL their difference from another model of any format. Modules are paired by their names in the dense views; joined
+ * ones also pair with separate ones, and stacks with single experts. Sums are in double, in an order that depends on
+ * neither threads nor CPU, so the figures are the same everywhere. Uses one thread per CPU and streams: memory does not
+ * grow with the model. Opens of both models may have any options. Free *out with gptqfs_stats_free. -EBADMSG if nothing
+ * can be paired, -EIO if a source cannot be read, -ENOMEM.
+ */
+int gptqfs_stats(struct gptqfs *m, struct gptqfs *other, const struct gptqfs_stats_control *control,
+    struct gptqfs_stats **out, struct gptqfs_error *err);
+
+/* Frees statistics; NULL is allowed. */
+void gptqfs_stats_free(struct gptqfs_stats *stats);
+
+/* Writes statistics as the JSON object that gptqfs(1) documents. -EIO if `out` cannot be written, -ENOMEM. */
+int gptqfs_stats_json(const struct gptqfs_stats *stats, FILE *out, struct gptqfs_error *err);
 
 #endif

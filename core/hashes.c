@@ -7,18 +7,15 @@
 
 #include <errno.h>
 #include <nettle/sha2.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crew.h"
 #include "base/err.h"
 #include "checkpoint/safetensors.h"
 #include "file/listing.h"
 #include "view/gguf/infos.h"
-
-#define THREADS_MAX 64
 
 /* A tensor, or a whole file. */
 struct hashed {
@@ -244,23 +241,6 @@ static void *hash_some(void *arg)
 	return NULL;
 }
 
-/* Uses all CPUs. This thread hashes too, so the work gets done even if no other can be started. */
-static int hash_all(struct hashes *h)
-{
-	pthread_t threads[THREADS_MAX];
-	cpu_set_t cpus;
-	int wanted = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1, started = 0;
-
-	if (wanted > THREADS_MAX)
-		wanted = THREADS_MAX;
-	while (started < wanted - 1 && pthread_create(&threads[started], NULL, hash_some, h) == 0)
-		started++;
-	hash_some(h);
-	while (started)
-		pthread_join(threads[--started], NULL);
-	return atomic_load(&h->failed);
-}
-
 /* ---- telling them ---- */
 
 static int hashes_by_name(const void *a, const void *b)
@@ -312,8 +292,10 @@ int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err)
 	struct hashes h = {.m = m, .err = err};
 	int rc = add_all(&h);
 
-	if (rc == 0)
-		rc = hash_all(&h);
+	if (rc == 0) {
+		crew_run(hash_some, &h);
+		rc = atomic_load(&h.failed);
+	}
 	if (rc == 0)
 		rc = write_all(&h, out);
 	free(h.list);

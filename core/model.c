@@ -22,6 +22,7 @@
 #include "read/reader.h"
 #include "report/attributes.h"
 #include "report/report.h"
+#include "report/stats.h"
 #include "tensor/join.h"
 #include "view/gguf/kv.h"
 #include "view/view.h"
@@ -287,7 +288,7 @@ static int check_adapters(const struct gptqfs *m, const struct gptqfs_options *o
 static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const struct checkpoint_options checkpoint = {
-	    options->follow_symlinks, options->zeros, {options->log, options->log_ctx}};
+	    options->follow_symlinks, options->zeros, {options->log, options->log_ctx}, options->unquantized};
 	enum cpu_level level;
 	const struct accel_options accel = {
 	    options->accel, options->accel_plugin, options->accel_memory, options->log, options->log_ctx};
@@ -690,4 +691,10 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
 		rc = check_blobs(&blobs, err);
 	text_free(&text);
 	return rc;
+}
+
+int gptqfs_stats(struct gptqfs *m, struct gptqfs *other, const struct gptqfs_stats_control *control,
+    struct gptqfs_stats **out, struct gptqfs_error *err)
+{
+	return stats_make(&m->plan, other ? &other->plan : NULL, control, out, err);
 }

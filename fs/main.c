@@ -27,6 +27,7 @@
 #include "progress.h"
 #include "serve.h"
 #include "signals.h"
+#include "stats.h"
 #include "status.h"
 
 /* How the process, or a part of it, ends. */
@@ -117,6 +118,8 @@ static int read_model(struct options *o)
 		gptqfs_accel_start(model);
 	if (o->check)
 		code = check_model(o, model);
+	else if (o->stats)
+		code = stats_print(o, model);
 	else if (o->export_dir)
 		code = export(o, model);
 	else if (o->cat)
@@ -333,7 +336,7 @@ static struct outcome obey(struct options *o)
 		return (struct outcome){mounts_list(o->json), CLEAN_UP};
 	else if (o->unmount)
 		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
-	else if (o->check || o->export_dir || o->cat || o->ls)
+	else if (o->check || o->stats || o->export_dir || o->cat || o->ls)
 		return (struct outcome){read_model(o), CLEAN_UP};
 	else
 		return mount_and_serve(o);

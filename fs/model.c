@@ -46,13 +46,13 @@ static void raise_file_limit(void)
 }
 
 /* Replaces a model name by its path in the Hugging Face cache. */
-static enum exit_code find_source(struct options *o)
+static enum exit_code find_source(char **source)
 {
 	char *entry;
 
-	if (access(o->source, F_OK) == 0 || errno != ENOENT || !hub_is_name(o->source))
+	if (access(*source, F_OK) == 0 || errno != ENOENT || !hub_is_name(*source))
 		return EXIT_OK;
-	entry = hub_entry(o->source);
+	entry = hub_entry(*source);
 	if (!entry) {
 		log_line("out of memory");
 		return EXIT_SERVE;
@@ -60,12 +60,12 @@ static enum exit_code find_source(struct options *o)
 	if (access(entry, F_OK) < 0 && errno == ENOENT) {
 		log_line(
 		    "%s: no such directory, and not in the Hugging Face cache (%s); download it with: hf download %s",
-		    o->source, entry, o->source);
+		    *source, entry, *source);
 		free(entry);
 		return EXIT_NO_WEIGHTS;
 	}
-	free(o->source);
-	o->source = entry;
+	free(*source);
+	*source = entry;
 	return EXIT_OK;
 }
 
@@ -76,7 +76,7 @@ enum exit_code model_open(struct options *o, struct gptqfs **model)
 	int rc;
 
 	*model = NULL;
-	code = find_source(o);
+	code = find_source(&o->source);
 	if (code != EXIT_OK)
 		return code;
 	raise_file_limit();
@@ -90,4 +90,32 @@ enum exit_code model_open(struct options *o, struct gptqfs **model)
 		log_line("%s holds a model, and MODEL_DIR comes first; did you mean: gptqfs '%s' '%s'", o->mountpoint,
 		    o->mountpoint, o->source);
 	return code;
+}
+
+enum exit_code model_open_other(const struct options *o, const char *dir, struct gptqfs **model)
+{
+	struct gptqfs_options options = GPTQFS_OPTIONS;
+	char *source = strdup(dir);
+	struct gptqfs_error err;
+	enum exit_code code;
+	int rc;
+
+	*model = NULL;
+	if (!source) {
+		log_line("out of memory");
+		return EXIT_SERVE;
+	}
+	options.view = "fp32";
+	options.unquantized = true;
+	options.cpu = o->model.cpu;
+	options.zeros = o->model.zeros;
+	options.follow_symlinks = o->model.follow_symlinks;
+	options.log = log_model;
+	code = find_source(&source);
+	rc = code == EXIT_OK ? gptqfs_open(source, &options, model, &err) : 0;
+	free(source);
+	if (rc == 0)
+		return code;
+	log_line("%s", err.text);
+	return model_exit_code(rc);
 }

@@ -13,7 +13,12 @@
  */
 enum exit_code model_open(struct options *o, struct gptqfs **model);
 
-/* Returns the exit code for a failure of gptqfs_open, gptqfs_check or gptqfs_hashes. */
+/*
+ * The same for a model to compare with, which need not be quantized. Options that change its weights are not for it.
+ */
+enum exit_code model_open_other(const struct options *o, const char *dir, struct gptqfs **model);
+
+/* Returns the exit code for a failure of gptqfs_open, gptqfs_check, gptqfs_hashes or gptqfs_stats. */
 enum exit_code model_exit_code(int rc);
 
 #endif

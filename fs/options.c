@@ -50,7 +50,11 @@ static const struct option table[] = {
     {"-u, --unmount", "unmount MOUNTPOINT", NULL, OF(unmount), false, NULL},
     {"-q, --quiet", "print nothing but errors", NULL, OF(quiet), false, NULL},
     {"--check", "read and validate everything, print the module table and every warning", NULL, OF(check), false, NULL},
-    {"--json", "with --check or --list: as JSON", NULL, OF(json), false, NULL},
+    {"--stats", "print figures about every quantized module: use of codes, scales, error; mount nothing", NULL,
+	OF(stats), false, NULL},
+    {"--against=DIR", "with --stats: compare with another model, quantized or not", "%s", OF(against), false, NULL},
+    {"--all", "with --stats: a line for every module", NULL, OF(all), false, NULL},
+    {"--json", "with --check, --stats or --list: as JSON", NULL, OF(json), false, NULL},
     {"--sha256", "with --check: print the SHA-256 of every tensor of view=NAME (fp16) as JSON", NULL, OF(sha256), false,
 	NULL},
     {"--blobs", "with --check: compare the blobs of a Hugging Face cache entry with their names", NULL, OF(blobs),
@@ -378,9 +382,11 @@ struct addition {
 static int check_additions(const struct options *o)
 {
 	const struct addition additions[] = {
-	    {"--json", "--check", o->json, o->check || o->list},
+	    {"--json", "--check", o->json, o->check || o->list || o->stats},
 	    {"--sha256", "--check", o->sha256, o->check},
 	    {"--blobs", "--check", o->blobs, o->check},
+	    {"--against", "--stats", o->against, o->stats},
+	    {"--all", "--stats", o->all, o->stats},
 	    {"--force", "--export=DIR", o->force, o->export_dir},
 	    {"--verify", "--export=DIR", o->verify, o->export_dir},
 	    {"-j", "--export=DIR", o->jobs, o->export_dir || o->cat},
@@ -402,6 +408,7 @@ static int find_mode(const struct options *o, struct mode *out)
 	    {"-u", "-u MOUNTPOINT", o->unmount, false, true},
 	    {"--list", "--list [--json]", o->list, false, false},
 	    {"--check", "--check [--json] MODEL_DIR", o->check, true, false},
+	    {"--stats", "--stats [--against=DIR] [--json] MODEL_DIR", o->stats, true, false},
 	    {"--export", "--export=DIR [-o view=NAME] MODEL_DIR", o->export_dir, true, false},
 	    {"--cat", "--cat=PATH MODEL_DIR", o->cat, true, false},
 	    {"--ls", "--ls[=PATH] MODEL_DIR", o->ls, true, false},
@@ -548,6 +555,7 @@ void options_free(struct options *o)
 		free(o->lora[i]);
 	free(o->lora);
 	free(o->view);
+	free(o->against);
 	free(o->export_dir);
 	free(o->cat);
 	free(o->ls);
@@ -589,6 +597,8 @@ void options_help(FILE *out)
 	    "                                                 MOUNTPOINT, {} in an argument becomes a temporary one\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
+	    "       gptqfs --stats [--against=DIR] [--all|--json] MODEL_DIR\n"
+	    "                                                 figures about its modules, mount nothing\n"
 	    "       gptqfs --export=DIR [-o view=NAME] MODEL_DIR\n"
 	    "                                                 write a view to a directory, mount nothing\n"
 	    "       gptqfs --cat=PATH | --ls[=PATH] MODEL_DIR  one file, or a list of them; mount nothing\n"
@@ -605,8 +615,8 @@ void options_help(FILE *out)
 	fprintf(out,
 	    "\n"
 	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported format;\n"
-	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: the export was interrupted; with a\n"
-	    "      command, its status\n");
+	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: an export or statistics were\n"
+	    "      interrupted; with a command, its status\n");
 }
 
 void options_version(FILE *out)

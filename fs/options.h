@@ -15,6 +15,7 @@ struct options {
 	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
 	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *shard, *accel, *cuda_mem;
+	char *against;      /* of --stats, or NULL */
 	char *export_dir;   /* of --export, or NULL */
 	char *cat, *ls;     /* paths in the tree, or NULL */
 	bool writes_tar;    /* export_dir is "-" */
@@ -25,7 +26,8 @@ struct options {
 	int direct_io;
 	int noxattr;
 	int follow_symlinks, gguf_q2;
-	int help, version, licenses, check, json, sha256, blobs, quiet, unmount, force, verify, list_root, list;
+	int help, version, licenses, check, stats, all, json, sha256, blobs, quiet, unmount, force, verify, list_root,
+	    list;
 	int foreground, debug, single;
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */

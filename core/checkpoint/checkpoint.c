@@ -521,7 +521,8 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
 	*c = (struct checkpoint){.arena = {.limit = ARENA_FREE},
 	    .dir = {.fd = -1, .blobs = -1},
 	    .config = {.fd = -1},
-	    .zeros = options->zeros};
+	    .zeros = options->zeros,
+	    .unquantized = options->unquantized};
 	rc = source_dir_open(&c->dir, path, options->follow_symlinks, err);
 	c->dir.log = options->log;
 	if (rc == 0)

@@ -51,6 +51,7 @@ struct checkpoint {
 	size_t hidden_count;
 
 	const char *zeros; /* of the options */
+	bool unquantized;  /* likewise */
 
 	const char **warnings; /* one line each */
 	size_t warning_count, warning_room;
@@ -60,6 +61,7 @@ struct checkpoint_options {
 	bool follow_symlinks;
 	const char *zeros; /* zeros format where no file names it: "v1" or "v2"; NULL if unknown */
 	struct log_sink log;
+	bool unquantized; /* weights need not be quantized */
 };
 
 /*

@@ -88,11 +88,12 @@ static int refuse_unquantized(struct opening *o)
 {
 	int rc = refuse_label(o);
 
-	return rc ? rc
-	          : err_set(o->err, -ENOTSUP,
-			"%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; use "
-			"the directory as it is",
-			o->c->dir.path);
+	return rc || o->c->unquantized
+	           ? rc
+	           : err_set(o->err, -ENOTSUP,
+			 "%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; use "
+			 "the directory as it is",
+			 o->c->dir.path);
 }
 
 /* True of F8, whose bytes are numbers though no family decodes them. */

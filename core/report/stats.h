@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_STATS_H
+#define GPTQFS_STATS_H
+
+/* Figures about modules: see gptqfs_stats. */
+
+#include "gptqfs.h"
+#include "report/stats_sums.h"
+#include "tensor/dense.h"
+#include "tensor/encoding.h"
+#include "view/view.h"
+
+/* gptqfs_stats of the plans of two models; `other` may be NULL. */
+int stats_make(const struct plan *p, const struct plan *other, const struct gptqfs_stats_control *control,
+    struct gptqfs_stats **out, struct gptqfs_error *err);
+
+/* stats_scales.c: fills in the figures of a module's scales, if it stores any. Returns 0, -EIO or -ENOMEM. */
+int stats_scales(const struct checkpoint *c, struct encoded *e, struct gptqfs_module_stats *out);
+
+/* ---- stats_pairs.c: what is compared with what ---- */
+
+/* Rows of fp32, from consecutive generators with rows of equal length. */
+struct stats_rows {
+	const struct generator *const *list; /* [count] */
+	size_t count;
+	uint64_t skip; /* rows before the first one */
+};
+
+/* Computes `count` rows from row0 on. Returns 0, -EIO or -ENOMEM. */
+int stats_rows_fill(const struct stats_rows *rows, float *dst, uint64_t row0, uint64_t count);
+
+/* A tensor of a dense view, or a part of one. */
+struct stats_leaf {
+	const char *name;
+	const struct tensor *tensor;
+	const struct tensor *whole; /* what it is a part of, or NULL */
+	uint64_t row0;              /* where it begins there */
+	bool used;
+};
+
+/* The leaves of a model. */
+struct stats_leaves {
+	const struct plan *plan;
+	struct stats_leaf *list; /* [count] by name; the same one once for everything it is a part of */
+	size_t count, room;
+};
+
+/* Returns 0 or -ENOMEM. */
+int stats_leaves_make(struct stats_leaves *leaves, const struct plan *plan);
+void stats_leaves_free(struct stats_leaves *leaves);
+
+/*
+ * Finds the counterpart of a leaf, and marks what it consists of as used. Sets *reason to NULL and *out to its rows, or
+ * *reason to why there is none. Allocates in the arena of the other model. Returns 0 or -ENOMEM.
+ */
+int stats_pair(const struct stats_leaves *mine, const struct tensor *leaf, struct stats_leaves *other,
+    struct stats_rows *out, const char **reason);
+
+#endif

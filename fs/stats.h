@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_FS_STATS_H
+#define GPTQFS_FS_STATS_H
+
+/* --stats: figures about every quantized module, as a table or as JSON. */
+
+#include "options.h"
+
+/*
+ * Computes and prints them, compared with the model in o->against if that is not NULL; of what was finished, if a
+ * signal interrupts. Returns an exit code after a message.
+ */
+int stats_print(const struct options *o, struct gptqfs *model);
+
+#endif

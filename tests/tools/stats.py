@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Compares the output of gptqfs --stats --json with sums of its own.
+
+    stats.py JSON MODEL_DIR FP32_DIR OTHER_DIR
+
+Weights are those of two exported views, whose bytes other tests compare with independent decoders; codes and scales are
+those of the checkpoint. Sums are exact (math.fsum), so they agree with any order of additions in double.
+"""
+
+import array
+import glob
+import json
+import math
+import os
+import statistics
+import struct
+import sys
+
+TOLERANCE = 1e-9
+SCALES = (".scales", ".scale", ".weight_scale", ".weight_scale_inv", ".absmax", ".embedding_scale", "_scales",
+          "_scale_inv", "_scale")
+MANTISSA = {"F8_E4M3": 3, "F8_E5M2": 2}
+
+
+def read_tensors(directory):
+    tensors = {}
+    for path in glob.glob(os.path.join(directory, "*.safetensors")):
+        with open(path, "rb") as file:
+            data = file.read()
+        end = 8 + struct.unpack_from("<Q", data)[0]
+        for name, entry in json.loads(data[8:end]).items():
+            if name != "__metadata__":
+                begin, stop = entry["data_offsets"]
+                tensors[name] = entry["dtype"], entry["shape"], data[end + begin:end + stop]
+    return tensors
+
+
+def e4m3(byte):
+    sign, exponent, fraction = byte >> 7, byte >> 3 & 15, byte & 7
+    if exponent == 15 and fraction == 7:
+        return math.nan
+    value = math.ldexp(fraction, -9) if exponent == 0 else math.ldexp(8 + fraction, exponent - 10)
+    return -value if sign else value
+
+
+def numbers(tensor):
+    dtype, _, data = tensor
+    if dtype == "F32":
+        return array.array("f", data)
+    if dtype == "BF16":
+        halves = array.array("H", data)
+        return array.array("f", array.array("I", (half << 16 for half in halves)).tobytes())
+    if dtype == "F16":
+        return [x[0] for x in struct.iter_unpack("<e", data)]
+    if dtype in ("F8_E8M0", "U8"):
+        return [math.nan if byte == 255 else math.ldexp(1, byte - 127) for byte in data]
+    if dtype == "F8_E4M3":
+        return [e4m3(byte) for byte in data]
+    raise ValueError(dtype)
+
+
+def same(what, got, want):
+    if want is None or got is None:
+        assert got is want, f"{what}: {got}, expected {want}"
+    else:
+        assert abs(got - want) <= TOLERANCE * abs(want), f"{what}: {got!r}, expected {want!r}"
+
+
+def find(tensors, module):
+    return tensors.get(module + ".weight") or tensors.get(module)
+
+
+def check_weights(module, w, w0, columns):
+    name = module["name"]
+    squares = math.fsum(x * x for x in w)
+    same(f"{name} rms", module["rms"], math.sqrt(squares / len(w)))
+    same(f"{name} absmax", module["absmax"], max(abs(x) for x in w))
+    got = module["against"]
+    others = math.fsum(y * y for y in w0)
+    errors = [x - y for x, y in zip(w, w0)]
+    error = math.fsum(d * d for d in errors)
+    greatest = max(abs(d) for d in errors)
+    at = next(i for i, d in enumerate(errors) if abs(d) == greatest)
+    same(f"{name} rel_error", got["rel_error"], math.sqrt(error / others))
+    same(f"{name} sqnr_db", got["sqnr_db"], 10 * math.log10(others / error) if error else None)
+    same(f"{name} max_abs", got["max_abs"], greatest)
+    assert got["max_at"] == [at // columns, at % columns], f"{name} max_at: {got['max_at']}"
+    same(f"{name} cosine", got["cosine"], math.fsum(x * y for x, y in zip(w, w0)) / math.sqrt(squares * others))
+
+
+def fields(data, bits):
+    """The fields of a stream of bits, lowest first."""
+    stream = int.from_bytes(data, "little")
+    return [stream >> at & (1 << bits) - 1 for at in range(0, len(data) * 8 - bits + 1, bits)]
+
+
+def stored_codes(stored, module):
+    """The codes of a module in any order, where the layout of its tensor is as simple as that."""
+    name, bits = module["name"], module["bits"]
+    if name + ".qweight" in stored and bits == 4:
+        return fields(stored[name + ".qweight"][2], 4)
+    if name + ".weight_packed" in stored and bits in (2, 4, 8) and module["codes"]:
+        return fields(stored[name + ".weight_packed"][2], bits)
+    if name + ".W_q" in stored and bits in (2, 4, 8):
+        return fields(stored[name + ".W_q"][2], bits)
+    if module["format"] == "MLX" and name + ".weight" in stored:
+        _, shape, data = stored[name + ".weight"]
+        row = shape[-1] * 4
+        return [code for at in range(0, len(data), row) for code in fields(data[at:at + row], bits)]
+    return None
+
+
+def check_codes(module, codes):
+    got = module["codes"]
+    histogram = [codes.count(i) for i in range(1 << module["bits"])]
+    assert got["histogram"] == histogram, f"{module['name']}: {got['histogram']}, expected {histogram}"
+    shares = [n / len(codes) for n in histogram]
+    same("entropy", got["entropy"], -math.fsum(p * math.log2(p) for p in shares if p))
+    same("lowest", got["lowest"], shares[0])
+    same("highest", got["highest"], shares[-1])
+
+
+def check_scales(stored, module):
+    name = module["name"]
+    tensor = next((stored[name + suffix] for suffix in SCALES if name + suffix in stored), None)
+    got = module["scales"]
+    if tensor is None or (tensor[0] == "U8" and got is None):
+        return False
+    values = list(numbers(tensor))
+    finite = [x for x in values if math.isfinite(x)]
+    assert got["zero"] == values.count(0) and got["not_finite"] == len(values) - len(finite), name
+    same(f"{name} min", got["min"], min(finite))
+    same(f"{name} median", got["median"], statistics.median(finite))
+    same(f"{name} max", got["max"], max(finite))
+    return True
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        stats = json.load(file)
+    stored, dense, other = (read_tensors(directory) for directory in sys.argv[2:5])
+    seen = {"weights": 0, "codes": 0, "scales": 0}
+    for module in stats["modules"]:
+        pair = find(dense, module["name"]), find(other, module["name"])
+        assert module["against"] is not None, f"{module['name']} is not compared"
+        if all(pair):
+            assert module["shape"] == pair[0][1], module["name"]
+            check_weights(module, numbers(pair[0]), numbers(pair[1]), module["shape"][-1])
+            seen["weights"] += 1
+        codes = stored_codes(stored, module)
+        if codes:
+            check_codes(module, codes)
+            seen["codes"] += 1
+        seen["scales"] += check_scales(stored, module)
+    assert stats["total"]["modules"] == len(stats["modules"]) and stats["total"]["complete"]
+    print(len(stats["modules"]), *(f"{key}={count}" for key, count in seen.items()))
+
+
+main()
