@@ -45,8 +45,8 @@ $(B)/static/%/licenses: $(packaging)/licenses.sh LICENSE $(B)/sysroot/%/done
 
 # The inner make knows what is out of date.
 $(B)/static/%/gptqfs: $(B)/static/%/licenses $(B)/sysroot/%/done FORCE
-	$(call say,STATIC,$@)env -u LDFLAGS PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(B)/sysroot/$* \
-		PKG_CONFIG_LIBDIR=$(CURDIR)/$(B)/sysroot/$*/pkgconfig \
+	$(call say,STATIC,$@)env -u LDFLAGS PKG_CONFIG_SYSROOT_DIR=$(abspath $(B)/sysroot/$*) \
+		PKG_CONFIG_LIBDIR=$(abspath $(B)/sysroot/$*)/pkgconfig \
 		$(MAKE) --no-print-directory B=$(@D) CC=$(call prefix_of,$*)gcc AR=$(call prefix_of,$*)ar SAN= \
 		CFLAGS='-O2 -g -fPIE -DGPTQFS_STATIC -ffile-prefix-map=$(CURDIR)=.' LDFLAGS='-static-pie -Wl,--build-id=none' \
 		LICENSES=$(@D)/licenses $@
