@@ -64,33 +64,91 @@ struct stats_run {
 
 struct code_job {
 	const struct subject *s;
+	const struct kernels *kernels;
 	uint8_t *codes;
 	uint64_t row0, rows;
+	bool packed; /* codes are fields of code_bits bits */
 };
+
+/* Fields as another program wants them need not be taken apart first. */
+static bool read_words(const struct code_job *job)
+{
+	const struct subject *s = job->s;
+	const struct kernel_rect r = {(uint32_t)job->row0, (uint32_t)job->rows, 0, (uint32_t)s->columns};
+
+	if (s->e->transposed || s->e->ndim != 2 || s->columns % 32 || !s->e->encoding->words)
+		return false;
+	return s->e->encoding->words(s->e, job->kernels, s->code_bits, job->codes, &r);
+}
 
 static void read_codes(void *ctx)
 {
-	const struct code_job *job = ctx;
+	struct code_job *job = ctx;
 	const struct encoded *e = job->s->e;
 	/* As served, rows of a transposed weight are its in_features. */
 	const struct code_rect r = e->transposed ? (struct code_rect){0, job->s->columns, job->row0, job->rows}
 	                                         : (struct code_rect){job->row0, job->rows, 0, job->s->columns};
 
+	job->packed = read_words(job);
+	if (job->packed)
+		return;
 	if (e->encoding->lines)
 		e->encoding->lines(e, &r, &(struct lines){.code = job->codes});
 	else
 		e->encoding->codes(e, &r, &(struct codes){.code = job->codes});
 }
 
-static int count_codes(const struct code_job *job, uint64_t histogram[CODES_MAX])
+/* Counts bytes. Neighbours are often alike, and would wait for each other with a single table. */
+static void count_bytes(const uint8_t *bytes, size_t n, uint64_t histogram[CODES_MAX])
+{
+	uint32_t table[4][CODES_MAX] = {{0}};
+
+	for (size_t i = 0; i < n; i++)
+		table[i % 4][bytes[i]]++;
+	for (size_t i = 0; i < CODES_MAX; i++)
+		histogram[i] += (uint64_t)table[0][i] + table[1][i] + table[2][i] + table[3][i];
+}
+
+/* Bytes that hold 1, 2 or 4 codes each. */
+static void count_in_bytes(const uint8_t *bytes, size_t n, unsigned bits, uint64_t histogram[CODES_MAX])
+{
+	uint64_t counts[CODES_MAX] = {0};
+
+	count_bytes(bytes, n, counts);
+	for (size_t i = 0; i < CODES_MAX; i++)
+		for (unsigned at = 0; at < 8; at += bits)
+			histogram[i >> at & ((1u << bits) - 1)] += counts[i];
+}
+
+/* Eight codes in `bits` bytes at a time, lowest first. */
+static void count_in_stream(const uint8_t *bytes, size_t codes, unsigned bits, uint64_t histogram[CODES_MAX])
+{
+	for (size_t i = 0; i < codes; i += 8, bytes += bits) {
+		uint64_t word = 0;
+
+		for (unsigned k = 0; k < bits; k++)
+			word |= (uint64_t)bytes[k] << 8 * k;
+		for (unsigned k = 0; k < 8; k++, word >>= bits)
+			histogram[word & ((1u << bits) - 1)]++;
+	}
+}
+
+static int count_codes(struct code_job *job, uint64_t histogram[CODES_MAX])
 {
 	const struct inputs in = encoded_inputs(job->s->e);
 	const size_t n = (size_t)(job->rows * job->s->columns);
-	int rc = inputs_guard(&in, read_codes, (void *)job);
+	const unsigned bits = job->s->code_bits;
+	int rc = inputs_guard(&in, read_codes, job);
 
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		histogram[job->codes[i]]++;
-	return rc;
+	if (rc)
+		return rc;
+	if (!job->packed)
+		count_bytes(job->codes, n, histogram);
+	else if (8 % bits == 0)
+		count_in_bytes(job->codes, n / 8 * bits, bits, histogram);
+	else
+		count_in_stream(job->codes, n, bits, histogram);
+	return 0;
 }
 
 static unsigned code_bits(const struct encoded *e)
@@ -135,8 +193,9 @@ static bool stops(struct stats_run *x)
 	return atomic_load(&x->stopped) || atomic_load(&x->failed);
 }
 
-static int do_block(struct bench *b, const struct subject *s, struct chunk *c, uint64_t row, uint64_t *histogram)
+static int do_block(const struct stats_run *x, struct bench *b, struct chunk *c, uint64_t row, uint64_t *histogram)
 {
+	const struct subject *s = &x->subjects[c->subject];
 	const uint64_t end = c->row0 + c->rows, rows = end - row < s->block ? end - row : s->block;
 	const size_t n = (size_t)(rows * s->columns);
 	int rc = generator_fill(s->rows, b->w, row, rows);
@@ -146,7 +205,7 @@ static int do_block(struct bench *b, const struct subject *s, struct chunk *c, u
 	if (rc == 0)
 		stats_sums_block(&c->sums, b->w, s->other.count ? b->w0 : NULL, n, row * s->columns);
 	if (rc == 0 && s->code_bits)
-		rc = count_codes(&(struct code_job){s, b->codes, row, rows}, histogram);
+		rc = count_codes(&(struct code_job){s, x->p->kernels, b->codes, row, rows, false}, histogram);
 	return rc;
 }
 
@@ -174,7 +233,7 @@ static int do_chunk(struct stats_run *x, struct bench *b, struct chunk *c)
 	for (uint64_t row = c->row0; rc == 0 && row < c->row0 + c->rows; row += s->block) {
 		if (stops(x))
 			return 0;
-		rc = do_block(b, s, c, row, histogram);
+		rc = do_block(x, b, c, row, histogram);
 	}
 	if (rc)
 		return rc;
