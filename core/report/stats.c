@@ -16,6 +16,7 @@
 
 #include "base/crew.h"
 #include "base/err.h"
+#include "file/pages.h"
 
 /* Both are part of the definition of the sums: to change them changes their last bits. */
 #define BLOCK_WEIGHTS ((uint64_t)128 << 10)
@@ -209,8 +210,21 @@ static int do_block(const struct stats_run *x, struct bench *b, struct chunk *c,
 	return rc;
 }
 
+/* Unmaps what rows were computed from, so that memory does not grow with the model. */
+static void release(const struct generator *g)
+{
+	struct spans spans = {0};
+
+	if (g->ops->needs)
+		g->ops->needs(g, &(struct rect){0, g->rows, 0, g->row_bytes}, &spans);
+	for (int i = 0; i < spans.count; i++)
+		source_file_unpopulate(spans.span[i].file, spans.span[i].offset, spans.span[i].bytes);
+}
+
 static void finish_chunk(struct stats_run *x, struct subject *s, const uint64_t histogram[CODES_MAX])
 {
+	bool last;
+
 	pthread_mutex_lock(&x->lock);
 	for (size_t i = 0; s->code_bits && i < CODES_MAX; i++) {
 		if (i < (size_t)1 << s->code_bits)
@@ -218,8 +232,12 @@ static void finish_chunk(struct stats_run *x, struct subject *s, const uint64_t 
 		else
 			s->odd_codes |= histogram[i] != 0;
 	}
-	s->left--;
+	last = --s->left == 0;
 	pthread_mutex_unlock(&x->lock);
+	if (last)
+		release(s->rows);
+	for (size_t i = 0; last && i < s->other.count; i++)
+		release(s->other.list[i]);
 }
 
 static int do_chunk(struct stats_run *x, struct bench *b, struct chunk *c)
