@@ -4,6 +4,7 @@
 #   make static     one static program         make deb        a Debian package
 #   make wheel      the package for PyPI       make release    all of these for amd64 and arm64, with SHA-256 sums
 #   make deps-packages      what they need     make check-packages   installs and uses them in fresh Debians; as root
+#                                              make check-release    builds the release again and compares
 
 version := $(shell sed -n 's/^.define GPTQFS_VERSION "\(.*\)"$$/\1/p' core/gptqfs.h)
 epoch = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md))
@@ -74,7 +75,7 @@ deb: $(sources)
 # ---- all ----
 
 release: clean-release
-	$(Q)$(MAKE) --no-print-directory deb static static-arm64 wheel wheel-arm64
+	$(Q)$(epoch) $(MAKE) --no-print-directory deb static static-arm64 wheel wheel-arm64
 	$(Q)cd $(release) && sha256sum $$(ls | LC_ALL=C sort) >../SHA256SUMS && mv ../SHA256SUMS . && cat SHA256SUMS
 
 clean-release:

@@ -6,6 +6,7 @@
 #
 #   SUITES="bookworm"   the Debians (bookworm trixie)     MIRROR=URL   for debootstrap
 #   B=DIR               build directory; a Debian that is in $B/roots is used again
+#   JOBS=N              compilers at a time
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 B=$(realpath "${B:-build}")
@@ -88,7 +89,7 @@ build='
 	mkdir /root/needs
 	cp -r /root/gptqfs-'$version'/contrib/packaging/debian /root/needs
 	apt-get -qq build-dep -y --no-install-recommends /root/needs >/dev/null
-	SOURCE_DATE_EPOCH='$epoch' bash /root/gptqfs-'$version'/contrib/packaging/deb.sh '$version' /exchange/sources.tar.xz /exchange/deb
+	JOBS='${JOBS:-$(nproc)}' SOURCE_DATE_EPOCH='$epoch' bash /root/gptqfs-'$version'/contrib/packaging/deb.sh '$version' /exchange/sources.tar.xz /exchange/deb
 	lintian --allow-root --fail-on error,warning /exchange/deb/*.changes'
 install='
 	list() { find / -xdev -path /var/lib/apt -prune -o -path /var/cache -prune -o -path /var/log -prune -o -path /var/lib/dpkg -prune \

@@ -1,39 +1,54 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# make check-release: builds everything twice, in directories of other names and with another umask, and compares.
+# make check-release: builds the release again, from a copy of the sources in a directory of another name, with another
+# umask and without ccache, and compares with what make release made.
 #
-#   TARGETS="static wheel"   instead of release     NVCC=   without the CUDA plugin
+#   TARGETS="wheel"   instead of all, in this order: deb wheel wheel-arm64     NVCC=   without the CUDA plugin
+#   JOBS=N            compilers at a time
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-B=$(realpath "${B:-build}")
-TARGETS=${TARGETS:-release}
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md)}
-export SOURCE_DATE_EPOCH
-export CCACHE_DISABLE=1 # else the second build would be a copy of the first
+B=$(realpath -m "${B:-build}")
+TARGETS=${TARGETS:-deb wheel wheel-arm64}
+export JOBS=${JOBS:-$(nproc)}
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md)}
+version=$(sed -n 's/^.define GPTQFS_VERSION "\(.*\)"$/\1/p' core/gptqfs.h)
 work=$B/reproduce
-rm -rf "$work" && mkdir -p "$work"
+copy=$work/the/other/gptqfs-$version
+unset MAKEFLAGS MAKELEVEL MFLAGS
+passed=0
+failed=0
 
-# build DIRECTORY UMASK: the targets, from a copy of the sources.
-build() {
-	(
-		umask "$2"
-		mkdir -p "$work/$1"
-		contrib/packaging/sources.sh sources "$work/$1/sources.tar.xz"
-		tar -xf "$work/$1/sources.tar.xz" -C "$work/$1"
-		env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS -u B -u CCACHE_BASEDIR make -s -j"$(nproc)" -C "$work/$1/sources" \
-			${NVCC+NVCC="$NVCC"} $TARGETS
-		cd "$work/$1/sources/build/release"
-		rm -f SHA256SUMS
-		sha256sum -- *
-	)
+# compare FILE...: by names alone, of what is in both directories.
+compare() {
+	local file
+
+	for file; do
+		if cmp "$B/release/$file" "$copy/build/release/$file"; then
+			passed=$((passed + 1))
+			echo "ok      $file"
+		else
+			failed=$((failed + 1))
+			echo "FAILED  $file"
+		fi
+	done
 }
 
-build one 022 >"$work.one"
-build the/other/one 027 >"$work.other"
-if diff "$work.one" "$work.other"; then
-	echo "$(wc -l <"$work.one") passed, 0 failed"
-	rm -rf "$work"
-else
-	echo "0 passed, 1 failed"
+[ -e "$B/release/SHA256SUMS" ] || make -s -j"$JOBS" B="$B" ${NVCC+NVCC="$NVCC"} release
+rm -rf "$work"
+mkdir -p "$work/the/other"
+contrib/packaging/sources.sh "gptqfs-$version" "$work/sources.tar.xz"
+if ! cmp "$B/release/gptqfs-$version.tar.xz" "$work/sources.tar.xz"; then
+	echo "reproduce.sh: $B/release was made from other sources: make release" >&2
 	exit 1
 fi
+umask 027
+tar -xf "$work/sources.tar.xz" -C "$work/the/other"
+for target in $TARGETS; do
+	env -u B -u CCACHE_BASEDIR CCACHE_DISABLE=1 make -s -j"$JOBS" -C "$copy" ${NVCC+NVCC="$NVCC"} "$target"
+	# shellcheck disable=SC2046 # names of packages have no spaces
+	compare $(cd "$copy/build/release" && find . -newer "$work/sources.tar.xz" -type f -printf '%P\n' | LC_ALL=C sort)
+	touch "$work/sources.tar.xz"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] || exit 1
+rm -rf "$work"
