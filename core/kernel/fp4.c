@@ -31,19 +31,19 @@ static float fp4_weight(const struct fp4_tensor *t, uint32_t n, uint32_t k)
 	return fp4_code(t, n, k) * scale;
 }
 
-static float fp4_turned_weight(const struct fp4_tensor *t, uint32_t k, uint32_t n)
+static float fp4_transposed_weight(const struct fp4_tensor *t, uint32_t k, uint32_t n)
 {
 	return fp4_weight(t, n, k);
 }
 
 DEFINE_REFERENCE(fp4, fp4_tensor, fp4_weight)
-DEFINE_REFERENCE(fp4_turned, fp4_tensor, fp4_turned_weight)
+DEFINE_REFERENCE(fp4_transposed, fp4_tensor, fp4_transposed_weight)
 
 void fp4_init(struct fp4_dsp *dsp)
 {
 	static const struct fp4_dsp reference = {
 	    .rows = {fp4_f16, fp4_bf16, fp4_f32},
-	    .turned = {fp4_turned_f16, fp4_turned_bf16, fp4_turned_f32},
+	    .transposed = {fp4_transposed_f16, fp4_transposed_bf16, fp4_transposed_f32},
 	};
 
 	*dsp = reference;

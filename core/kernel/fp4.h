@@ -51,8 +51,8 @@ typedef void fp4_fn(void *dst, const struct fp4_tensor *t, const struct kernel_r
 
 /* The kernels of one CPU level, by output type: each takes every fp4_tensor. */
 struct fp4_dsp {
-	fp4_fn *rows[DTYPE_VIEWS];   /* rectangles are whole groups */
-	fp4_fn *turned[DTYPE_VIEWS]; /* rectangles, of any size, of the transposed matrix */
+	fp4_fn *rows[DTYPE_VIEWS];       /* rectangles are whole groups */
+	fp4_fn *transposed[DTYPE_VIEWS]; /* rectangles, of any size, of the transposed matrix */
 };
 
 /* Fills the table with the C reference. */

@@ -136,7 +136,8 @@ ALWAYS_INLINE size_t fp4_piece(uint32_t column, uint32_t side)
 
 /* Transposes a tile, [FP4_TILE][FP4_TILE] elements: writes its columns [first, end) as lines, `pitch` bytes from one to
  * the next. */
-ALWAYS_INLINE void fp4_turn(char *dst, size_t pitch, const char *tile, uint32_t first, uint32_t end, enum dtype out)
+ALWAYS_INLINE void fp4_transpose(char *dst, size_t pitch, const char *tile, uint32_t first, uint32_t end,
+    enum dtype out)
 {
 	const uint32_t side = 16 / (uint32_t)out_bytes(out);
 	const size_t band = side * FP4_TILE * out_bytes(out); /* bytes of so many rows, and of their pieces */
@@ -161,7 +162,7 @@ ALWAYS_INLINE void fp4_turn_rows(char *dst, const struct fp4_decoder *d, const s
 	const uint32_t rows = left < FP4_TILE ? left : FP4_TILE;
 	const size_t size = out_bytes(out), pitch = r->columns * size, line = FP4_TILE * size;
 	char tile[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
-	char turned[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
+	char transposed[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
 
 	for (uint32_t column = r->row0 / FP4_TILE * FP4_TILE, next; column < end; column = next) {
 		const uint32_t there = d->t->columns - column;
@@ -174,12 +175,12 @@ ALWAYS_INLINE void fp4_turn_rows(char *dst, const struct fp4_decoder *d, const s
 		for (uint32_t i = 0; i < rows; i++)
 			fp4_decode_row(tile + i * line, d, row + i, column, columns, out);
 		if (rows == FP4_TILE) {
-			fp4_turn(at, pitch, tile, from, to, out);
+			fp4_transpose(at, pitch, tile, from, to, out);
 			continue;
 		}
-		fp4_turn(turned, line, tile, from, to, out);
+		fp4_transpose(transposed, line, tile, from, to, out);
 		for (uint32_t i = 0; i < to - from; i++)
-			memcpy(at + i * pitch, turned + i * line, rows * size);
+			memcpy(at + i * pitch, transposed + i * line, rows * size);
 	}
 }
 
@@ -198,7 +199,8 @@ ALWAYS_INLINE void fp4_prefetch(const struct fp4_tensor *t, const struct kernel_
 	}
 }
 
-ALWAYS_INLINE void fp4_fill_turned(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r, enum dtype out)
+ALWAYS_INLINE void fp4_fill_transposed(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r,
+    enum dtype out)
 {
 	const uint32_t end = r->column0 + r->columns;
 	struct fp4_decoder d;
@@ -210,14 +212,14 @@ ALWAYS_INLINE void fp4_fill_turned(void *dst, const struct fp4_tensor *t, const 
 	}
 }
 
-#define DEFINE_FP4_TO(out, type)                                                                            \
-	static void fp4_to_##out(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r)        \
-	{                                                                                                   \
-		fp4_fill_rows(dst, t, r, type);                                                             \
-	}                                                                                                   \
-	static void fp4_turned_to_##out(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r) \
-	{                                                                                                   \
-		fp4_fill_turned(dst, t, r, type);                                                           \
+#define DEFINE_FP4_TO(out, type)                                                                                \
+	static void fp4_to_##out(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r)            \
+	{                                                                                                       \
+		fp4_fill_rows(dst, t, r, type);                                                                 \
+	}                                                                                                       \
+	static void fp4_transposed_to_##out(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r) \
+	{                                                                                                       \
+		fp4_fill_transposed(dst, t, r, type);                                                           \
 	}
 
 DEFINE_FP4_TO(f16, DTYPE_F16)
@@ -228,7 +230,7 @@ static void fp4_install(struct fp4_dsp *dsp)
 {
 	static const struct fp4_dsp kernels = {
 	    .rows = {fp4_to_f16, fp4_to_bf16, fp4_to_f32},
-	    .turned = {fp4_turned_to_f16, fp4_turned_to_bf16, fp4_turned_to_f32},
+	    .transposed = {fp4_transposed_to_f16, fp4_transposed_to_bf16, fp4_transposed_to_f32},
 	};
 
 	*dsp = kernels;

@@ -164,13 +164,13 @@ ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype o
 
 	for (size_t at = 0; at < pitch; at += 16, pieces += 256 / out_bytes(out)) {
 		halves8 row[8], column[8];
-		words4 four[4], turned[4];
+		words4 four[4], transposed[4];
 
 		if (out == DTYPE_F32) {
 			for (unsigned i = 0; i < 4; i++)
 				memcpy(&four[i], rows + i * pitch + at, sizeof(four[i]));
-			transpose4(turned, four[0], four[1], four[2], four[3]);
-			memcpy(pieces, turned, sizeof(turned));
+			transpose4(transposed, four[0], four[1], four[2], four[3]);
+			memcpy(pieces, transposed, sizeof(transposed));
 			continue;
 		}
 		for (unsigned i = 0; i < 8; i++)

@@ -99,8 +99,8 @@ ALWAYS_INLINE floats4 fp8_scaled(floats4 value, floats4 scale, bool divide)
 /* 16 codes to fp16, of which none is NaN and which share a scale: rounded without their signs, which is less work. */
 ALWAYS_INLINE void fp8_to_halves(char *dst, bytes16 codes, float scale, bool divide, struct fp8_form form)
 {
-	const uint8_t turned = bits_of_float(scale) >> 24 & 0x80;
-	const bytes16 no = {0}, sign = (codes & 0x80) ^ turned;
+	const uint8_t flip = bits_of_float(scale) >> 24 & 0x80;
+	const bytes16 no = {0}, sign = (codes & 0x80) ^ flip;
 	const struct floats16 value = fp8_values(codes & 0x7f, NULL, form, false);
 	const float magnitude = float_of_bits(bits_of_float(scale) & 0x7fffffff);
 	const floats4 scales = {magnitude, magnitude, magnitude, magnitude};

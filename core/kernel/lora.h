@@ -36,7 +36,7 @@
 #define LORA_ROWS 8
 #define LORA_COLUMNS 16
 
-/* A factor as it is stored, in either orientation, a part of a larger one, or one of several in turns. */
+/* A factor as it is stored, in either orientation, a part of a larger one, or one of several interleaved. */
 struct lora_factor {
 	const unsigned char *data;
 	enum dtype dtype;       /* F32, F16 or BF16 */

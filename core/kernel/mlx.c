@@ -38,7 +38,7 @@ DEFINE_PACK(5)
 DEFINE_PACK(6)
 DEFINE_PACK(8)
 
-static void mlx_turn(void *dst, const struct mlx_turn *t)
+static void mlx_transpose(void *dst, const struct mlx_transpose *t)
 {
 	for (uint32_t n = 0; n < t->rows; n++)
 		for (uint32_t k = 0; k < t->columns; k++)
@@ -48,7 +48,7 @@ static void mlx_turn(void *dst, const struct mlx_turn *t)
 
 const struct mlx_dsp mlx_reference = {
     .pack = {[2] = mlx_pack2, [3] = mlx_pack3, [4] = mlx_pack4, [5] = mlx_pack5, [6] = mlx_pack6, [8] = mlx_pack8},
-    .turn = mlx_turn,
+    .transpose = mlx_transpose,
 };
 
 unsigned mlx_bits(unsigned bits)

@@ -28,19 +28,19 @@
 typedef void mlx_pack_fn(void *dst, const uint16_t *level, const uint8_t *zero, size_t blocks);
 
 /* Transposed words: row n of dst is column n of src. Bytes between rows of each; neither need be aligned. */
-struct mlx_turn {
+struct mlx_transpose {
 	const unsigned char *src;
 	size_t src_row, dst_row;
 	uint32_t rows, columns; /* of dst */
 };
 
 /* Writes dst, and not a byte beyond or between rows. */
-typedef void mlx_turn_fn(void *dst, const struct mlx_turn *t);
+typedef void mlx_transpose_fn(void *dst, const struct mlx_transpose *t);
 
 /* The kernels of one CPU level. */
 struct mlx_dsp {
 	mlx_pack_fn *pack[MLX_BITS_MAX + 1]; /* by bits; NULL for 0, 1 and 7 */
-	mlx_turn_fn *turn;
+	mlx_transpose_fn *transpose;
 };
 
 /* The C reference. */

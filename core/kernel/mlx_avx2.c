@@ -87,12 +87,12 @@ DEFINE_PACK(8)
 
 /* ---- words ---- */
 
-#define STRIP 256 /* rows that are turned together: their words in a row of the source lie in one piece */
+#define STRIP 256 /* rows that are transposed together: their words in a row of the source lie in one piece */
 #define LINE 16   /* words of a cache line */
 #define AHEAD 16  /* rows of the source that are prefetched before they are used */
 
 /* Lane i of row j becomes lane j of row i. */
-ALWAYS_INLINE void turn_eight(__m256i row[8])
+ALWAYS_INLINE void transpose_eight(__m256i row[8])
 {
 	__m256i a[8], b[8];
 
@@ -112,13 +112,13 @@ ALWAYS_INLINE void turn_eight(__m256i row[8])
 	}
 }
 
-ALWAYS_INLINE void turn_block(unsigned char *dst, size_t dst_row, const unsigned char *src, size_t src_row)
+ALWAYS_INLINE void transpose_block(unsigned char *dst, size_t dst_row, const unsigned char *src, size_t src_row)
 {
 	__m256i row[8];
 
 	for (int i = 0; i < 8; i++)
 		row[i] = _mm256_loadu_si256((const __m256i_u *)(src + (size_t)i * src_row));
-	turn_eight(row);
+	transpose_eight(row);
 	for (int i = 0; i < 8; i++)
 		_mm256_storeu_si256((__m256i_u *)(dst + (size_t)i * dst_row), row[i]);
 }
@@ -127,7 +127,7 @@ ALWAYS_INLINE void turn_block(unsigned char *dst, size_t dst_row, const unsigned
  * Whole blocks of a strip of rows. Rows of the source are pages apart, so that no prefetcher of the processor sees that
  * they follow one another.
  */
-static void turn_strip(unsigned char *dst, const struct mlx_turn *t, uint32_t first, uint32_t rows)
+static void transpose_strip(unsigned char *dst, const struct mlx_transpose *t, uint32_t first, uint32_t rows)
 {
 	const size_t src_row = t->src_row, dst_row = t->dst_row;
 	const uint32_t columns = t->columns;
@@ -140,26 +140,26 @@ static void turn_strip(unsigned char *dst, const struct mlx_turn *t, uint32_t fi
 				for (uint32_t n = 0; n < rows; n += LINE)
 					_mm_prefetch((const char *)(src + i * src_row + (size_t)n * 4), _MM_HINT_T0);
 		for (uint32_t n = 0; n + 8 <= rows; n += 8)
-			turn_block(dst + n * dst_row, dst_row, src + (size_t)n * 4, src_row);
+			transpose_block(dst + n * dst_row, dst_row, src + (size_t)n * 4, src_row);
 	}
 }
 
-static void avx2_turn(void *dst, const struct mlx_turn *t)
+static void avx2_transpose(void *dst, const struct mlx_transpose *t)
 {
 	const uint32_t rows = t->rows / 8 * 8, columns = t->columns / 8 * 8;
-	struct mlx_turn rest = *t;
+	struct mlx_transpose rest = *t;
 
 	for (uint32_t n = 0; n < rows; n += STRIP)
-		turn_strip(dst, t, n, rows - n < STRIP ? rows - n : STRIP);
+		transpose_strip(dst, t, n, rows - n < STRIP ? rows - n : STRIP);
 	/* The last columns of these rows, and all of the last rows. */
 	rest.rows = rows;
 	rest.columns = t->columns - columns;
 	rest.src += columns * t->src_row;
-	mlx_reference.turn((unsigned char *)dst + (size_t)columns * 4, &rest);
+	mlx_reference.transpose((unsigned char *)dst + (size_t)columns * 4, &rest);
 	rest.rows = t->rows - rows;
 	rest.columns = t->columns;
 	rest.src = t->src + (size_t)rows * 4;
-	mlx_reference.turn((unsigned char *)dst + rows * t->dst_row, &rest);
+	mlx_reference.transpose((unsigned char *)dst + rows * t->dst_row, &rest);
 }
 
 void mlx_init_avx2(struct mlx_dsp *dsp)
@@ -170,7 +170,7 @@ void mlx_init_avx2(struct mlx_dsp *dsp)
 				    [5] = avx2_pack5,
 				    [6] = avx2_pack6,
 				    [8] = avx2_pack8},
-	    .turn = avx2_turn};
+	    .transpose = avx2_transpose};
 }
 
 #endif

@@ -193,7 +193,7 @@ int pair_add_experts(struct pair *p, struct places *places, struct gptqfs_error 
 		return rc;
 	if (is_transposed(places->c))
 		return refuse_layer(&l,
-		    "has experts in a stack that is transposed or in turns: which of its rows target_parameters means cannot be told from shapes; merge it with PEFT",
+		    "has experts in a stack that is transposed or interleaved: which of its rows target_parameters means cannot be told from shapes; merge it with PEFT",
 		    err);
 	if (!l.experts || p->rank % l.experts || p->rank / l.experts > LORA_RANK_MAX)
 		return adapter_refuse(p->adapter, p->a, err, "expected a multiple of %llu rows, the number of experts",

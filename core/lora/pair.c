@@ -152,7 +152,7 @@ uint64_t pair_share(const struct pair *p, uint64_t first, uint64_t count, uint64
 }
 
 /* True if the weight is kept as [in_features, out_features], or is an embedding. */
-static bool is_turned(const struct pair *p, const struct places *places, const struct tensor *t)
+static bool is_transposed(const struct pair *p, const struct places *places, const struct tensor *t)
 {
 	const struct encoded *e = tensor_encoded(t);
 
@@ -222,16 +222,16 @@ static int add_magnitude(const struct pair *p, struct places *places, struct ten
 static int add_matrix(const struct pair *p, struct places *places, struct tensor *t, uint64_t row0,
     struct gptqfs_error *err)
 {
-	const bool turned = row0 == 0 && is_turned(p, places, t);
-	const uint64_t all = turned ? p->in : p->out, rows = t->ndim == 2 ? t->shape[0] : 0;
-	struct pair_term x = {{.l = turned ? p->fa : p->fb, .r = turned ? p->fb : p->fa, p->rank, p->scale},
+	const bool transposed = row0 == 0 && is_transposed(p, places, t);
+	const uint64_t all = transposed ? p->in : p->out, rows = t->ndim == 2 ? t->shape[0] : 0;
+	struct pair_term x = {{.l = transposed ? p->fa : p->fb, .r = transposed ? p->fb : p->fa, p->rank, p->scale},
 	    pair_share(p, row0, rows, all)};
 	const char *reason = t->ndim == 2 ? pair_obstacle(p, t) : "it is no matrix";
 	int rc;
 
 	if (reason)
 		return adapter_refuse(p->adapter, p->a, err, "%.200s of the model: %s", t->name, reason);
-	if (p->magnitude && turned)
+	if (p->magnitude && transposed)
 		return adapter_refuse(p->adapter, p->magnitude, err,
 		    "%.200s of the model is kept as [in_features, out_features], where DoRA's norm runs down columns",
 		    t->name);
@@ -242,9 +242,10 @@ static int add_matrix(const struct pair *p, struct places *places, struct tensor
 
 static bool fits(const struct pair *p, const struct places *places, const struct tensor *t)
 {
-	const bool turned = t->ndim == 2 && t->origin != TENSOR_JOINED && is_turned(p, places, t);
+	const bool transposed = t->ndim == 2 && t->origin != TENSOR_JOINED && is_transposed(p, places, t);
 
-	return t->ndim == 2 && t->shape[0] == (turned ? p->in : p->out) && t->shape[1] == (turned ? p->out : p->in);
+	return t->ndim == 2 && t->shape[0] == (transposed ? p->in : p->out) &&
+	       t->shape[1] == (transposed ? p->out : p->in);
 }
 
 int pair_add(const struct pair *p, struct places *places, struct tensor *t, struct gptqfs_error *err)

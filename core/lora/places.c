@@ -49,7 +49,7 @@ static int open_parts(struct places *p, struct tensor *t)
 			return -ENOMEM;
 		*stacked = *t->stacked;
 		stacked->part = list;
-		memset(stacked->turned, 0, sizeof(stacked->turned));
+		memset(stacked->transposed, 0, sizeof(stacked->transposed));
 		t->stacked = stacked;
 	} else {
 		t->parts = list;

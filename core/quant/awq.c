@@ -182,7 +182,7 @@ static void swap_fields(uint32_t *a, uint32_t *b, unsigned shift, uint32_t lower
 }
 
 /* Transposes eight words of eight nibbles: nibble j of word i goes to nibble i of word j. */
-static void turn_nibbles(uint32_t w[8])
+static void transpose_nibbles(uint32_t w[8])
 {
 	for (unsigned i = 0; i < 4; i++)
 		swap_fields(&w[i], &w[i + 4], 16, 0x0000ffff);
@@ -206,7 +206,7 @@ static void awq_form_codes(const struct encoded *e, uint64_t row, uint32_t colum
 
 		for (size_t i = 0; i < rows; i++)
 			memcpy(&w[i], from + i * row_bytes, 4);
-		turn_nibbles(w);
+		transpose_nibbles(w);
 		for (unsigned i = 0; i < 8; i++)
 			memcpy(to + i * 4, &w[awq_nibble(i)], 4);
 	}

@@ -178,7 +178,7 @@ static const struct encoding int8_encoding = {
 
 /* ---- modules of both kinds ---- */
 
-/* Names the module, gives it the shape of what was quantized, turned for a Conv1D, and adds it. */
+/* Names the module, gives it the shape of what was quantized, transposed for a Conv1D, and adds it. */
 static int bnb_add(struct opening *o, const char *name, struct encoded *e, uint64_t *shape)
 {
 	e->module = name;

@@ -4,7 +4,7 @@
  * MXFP4, MXFP6 and NVFP4: codes of 4 or 6 bits, and a scale for each 32 (E8M0) or 16 (E4M3) of them along a row. What a
  * module is, names, types and shapes tell:
  *
- *     P_blocks, P_scales                                        MXFP4 of gpt-oss: all experts, P is turned
+ *     P_blocks, P_scales                                        MXFP4 of gpt-oss: all experts, P is transposed
  *     M.weight_packed, M.weight_scale                           MXFP4 or MXFP6 of compressed-tensors
  *     M.weight_packed, M.weight_scale, M.weight_global_scale    NVFP4 of compressed-tensors, which divides
  *     M.weight U8, M.weight_scale                               MXFP4 of ModelOpt and Quark
@@ -87,15 +87,15 @@ static void fp4_needs(const struct matrix_part *p, const struct inputs *in, stru
 	inputs_add_span(in, t.scales + fp4_scale_bytes(&t, r->row0), fp4_scale_bytes(&t, r->rows), out);
 }
 
-static void fp4_fill_turned(const struct matrix_part *p, void *dst)
+static void fp4_fill_transposed(const struct matrix_part *p, void *dst)
 {
 	const struct fp4_tensor t = fp4_expert(p->e, p->matrix);
 
-	p->kernels->fp4.turned[p->out](dst, &t, &p->rect);
+	p->kernels->fp4.transposed[p->out](dst, &t, &p->rect);
 }
 
 /* Any row takes a code of every stored row. */
-static void fp4_needs_turned(const struct matrix_part *p, const struct inputs *in, struct spans *out)
+static void fp4_needs_transposed(const struct matrix_part *p, const struct inputs *in, struct spans *out)
 {
 	const struct fp4_tensor t = fp4_expert(p->e, p->matrix);
 
@@ -104,8 +104,8 @@ static void fp4_needs_turned(const struct matrix_part *p, const struct inputs *i
 }
 
 static const struct matrix_ops fp4_matrix = {fp4_fill, fp4_needs, .cut = MATRIX_CUT};
-static const struct matrix_ops fp4_turned_matrix = {
-    fp4_fill_turned, fp4_needs_turned, .cut = MATRIX_CUT, .turned = true};
+static const struct matrix_ops fp4_transposed_matrix = {
+    fp4_fill_transposed, fp4_needs_transposed, .cut = MATRIX_CUT, .transposed = true};
 
 /* ---- telling ---- */
 
@@ -144,7 +144,7 @@ static void fp4_examine(const struct encoded *e, struct findings *out)
 	}
 
 static const struct encoding mxfp4_encoding = FP4_ENCODING("MXFP4", fp4_matrix),
-			     mxfp4_turned_encoding = FP4_ENCODING("MXFP4", fp4_turned_matrix),
+			     mxfp4_transposed_encoding = FP4_ENCODING("MXFP4", fp4_transposed_matrix),
 			     mxfp6_encoding = FP4_ENCODING("MXFP6", fp4_matrix),
 			     nvfp4_encoding = FP4_ENCODING("NVFP4", fp4_matrix);
 
@@ -269,10 +269,10 @@ static int check_shapes(struct opening *o, const struct fp4_stored *s, struct fp
 	return opening_check_size(o, codes, d[0], g[1] > MATRIX_COLUMNS_MAX ? g[1] : g[1] * t->group);
 }
 
-static const struct encoding *fp4_encoding_of(const struct fp4_tensor *t, bool turned)
+static const struct encoding *fp4_encoding_of(const struct fp4_tensor *t, bool transposed)
 {
-	if (turned)
-		return &mxfp4_turned_encoding;
+	if (transposed)
+		return &mxfp4_transposed_encoding;
 	if (t->code_dtype == DTYPE_F6_E2M3)
 		return &mxfp6_encoding;
 	return t->global ? &nvfp4_encoding : &mxfp4_encoding;

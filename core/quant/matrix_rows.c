@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "tree/turn.h"
+#include "tree/transpose.h"
 
 struct matrix_rows {
 	struct generator g; /* first */
@@ -63,11 +63,11 @@ static void matrix_needs(const struct generator *g, const struct rect *r, struct
 	}
 }
 
-static int turn_matrix(struct arena *arena, enum dtype out, const struct generator **g)
+static int transpose_matrix(struct arena *arena, enum dtype out, const struct generator **g)
 {
-	const struct turn turn = {.of = {*g}, .count = 1, .element = (uint32_t)dtype_bytes(out)};
+	const struct transpose transpose = {.of = {*g}, .count = 1, .element = (uint32_t)dtype_bytes(out)};
 
-	return turn_make(arena, &turn, g);
+	return transpose_make(arena, &transpose, g);
 }
 
 int matrix_rows(struct encoded *e, const struct kernels *k, enum dtype out, struct arena *arena,
@@ -76,8 +76,8 @@ int matrix_rows(struct encoded *e, const struct kernels *k, enum dtype out, stru
 	const struct matrix_ops *ops = e->encoding->matrix;
 	static const struct generator_ops generator_ops = {fill_matrix, matrix_needs};
 	const uint64_t *shape = e->shape + e->ndim - 2;
-	const bool turn = e->transposed && !ops->turned;
-	const uint64_t rows = shape[turn], columns = shape[!turn];
+	const bool transpose = e->transposed && !ops->transposed;
+	const uint64_t rows = shape[transpose], columns = shape[!transpose];
 	const uint64_t width = dtype_bytes(out), row_bytes = columns * width;
 	struct matrix_rows *m = arena_alloc(arena, 1, sizeof(*m));
 
@@ -95,5 +95,5 @@ int matrix_rows(struct encoded *e, const struct kernels *k, enum dtype out, stru
 	for (int i = 0; i + 2 < e->ndim; i++)
 		m->g.rows *= e->shape[i];
 	*g = &m->g;
-	return turn ? turn_matrix(arena, out, g) : 0;
+	return transpose ? transpose_matrix(arena, out, g) : 0;
 }

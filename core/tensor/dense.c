@@ -6,7 +6,7 @@
 #include "tensor/adapted.h"
 #include "tensor/contents.h"
 #include "tensor/encoding.h"
-#include "tree/turn.h"
+#include "tree/transpose.h"
 
 enum dtype dense_dtype(const struct tensor *t, enum dtype view)
 {
@@ -214,11 +214,11 @@ static int append_adapted(const struct dense *d, struct adapted *a, struct layou
 }
 
 /* The matrix of one expert, transposed. */
-static int make_turned(const struct dense *d, const struct stacked *s, size_t expert, const struct generator **g)
+static int make_transposed(const struct dense *d, const struct stacked *s, size_t expert, const struct generator **g)
 {
-	struct turn turn = {
+	struct transpose transpose = {
 	    .count = s->per_expert,
-	    .in_turns = s->order == STACK_TURNS,
+	    .interleaved = s->order == STACK_INTERLEAVED,
 	    .element = (uint32_t)dtype_bytes(d->dtype),
 	};
 	int rc = 0;
@@ -228,28 +228,28 @@ static int make_turned(const struct dense *d, const struct stacked *s, size_t ex
 
 		/* Of a bias, each element is a row. */
 		if (t->origin == TENSOR_STORED && t->ndim == 1)
-			rc = make_cast(d, t->stored, 1, &turn.of[i]);
+			rc = make_cast(d, t->stored, 1, &transpose.of[i]);
 		else
-			rc = dense_rows(d, t, &turn.of[i]);
+			rc = dense_rows(d, t, &transpose.of[i]);
 	}
-	return rc ? rc : turn_make(&d->c->arena, &turn, g);
+	return rc ? rc : transpose_make(&d->c->arena, &transpose, g);
 }
 
-static int append_turned(const struct dense *d, struct stacked *s, struct layout *layout)
+static int append_transposed(const struct dense *d, struct stacked *s, struct layout *layout)
 {
-	const struct generator ***turned = &s->turned[d->dtype];
+	const struct generator ***transposed = &s->transposed[d->dtype];
 	int rc = 0;
 
-	if (!*turned) {
-		*turned = arena_alloc(&d->c->arena, s->experts, sizeof(**turned));
-		if (!*turned)
+	if (!*transposed) {
+		*transposed = arena_alloc(&d->c->arena, s->experts, sizeof(**transposed));
+		if (!*transposed)
 			return -ENOMEM;
 	}
 	for (size_t i = 0; rc == 0 && i < s->experts; i++) {
-		if (!(*turned)[i])
-			rc = make_turned(d, s, i, &(*turned)[i]);
+		if (!(*transposed)[i])
+			rc = make_transposed(d, s, i, &(*transposed)[i]);
 		if (rc == 0)
-			layout_add_generator(layout, (*turned)[i]);
+			layout_add_generator(layout, (*transposed)[i]);
 	}
 	return rc;
 }
@@ -271,7 +271,7 @@ static int dense_append_tensor(const struct dense *d, const struct tensor *t, st
 		return append_adapted(d, t->adapted, layout);
 	case TENSOR_STACKED:
 		if (t->stacked->order != STACK_ROWS)
-			return append_turned(d, t->stacked, layout);
+			return append_transposed(d, t->stacked, layout);
 		/* fall through */
 	case TENSOR_JOINED:
 		/* The rows of the parts simply follow one another. */

@@ -177,6 +177,6 @@ enum experts_cut experts_cut_of(const struct json *config, const char *producer)
 	if (producer && strncmp(producer, "gptqmodel", strlen("gptqmodel")) == 0)
 		return CUT_HALVES;
 	if (autoround_version(config, &minor) && minor < 10)
-		return CUT_TURNS;
-	return major >= 5 ? CUT_HALVES : major >= 4 ? CUT_TURNS : CUT_UNKNOWN;
+		return CUT_INTERLEAVED;
+	return major >= 5 ? CUT_HALVES : major >= 4 ? CUT_INTERLEAVED : CUT_UNKNOWN;
 }

@@ -49,8 +49,8 @@ uint64_t experts_count(const struct expert_class *class, const struct json *conf
 
 enum experts_cut {
 	CUT_UNKNOWN,
-	CUT_TURNS,  /* gate has the even columns, up the odd ones */
-	CUT_HALVES, /* "gate" has the first half of the columns, "up" the second */
+	CUT_INTERLEAVED, /* gate has the even columns, up the odd ones */
+	CUT_HALVES,      /* "gate" has the first half of the columns, "up" the second */
 };
 
 /*

@@ -8,7 +8,7 @@
 #include "tensor/encoding.h"
 #include "tensor/experts.h"
 #include "tensor/replacement.h"
-#include "tree/turn.h"
+#include "tree/transpose.h"
 
 typedef unsigned long long ull;
 
@@ -94,7 +94,7 @@ static enum stack_order order_of(const struct stacker *s, const struct expert_st
 {
 	if (rule->order == EXPERTS_ROWS)
 		return STACK_ROWS;
-	return rule->order == EXPERTS_COLUMNS_AS_CUT && s->cut == CUT_TURNS ? STACK_TURNS : STACK_COLUMNS;
+	return rule->order == EXPERTS_COLUMNS_AS_CUT && s->cut == CUT_INTERLEAVED ? STACK_INTERLEAVED : STACK_COLUMNS;
 }
 
 /* True if the tensor is a matrix [out_features, in_features], or a bias. */
@@ -116,7 +116,7 @@ static const char *stack_misfit_of(const struct candidate *k, size_t expert, siz
 	if (!stack_is_matrix(t))
 		return "is no matrix [out_features, in_features]";
 	if (t->ndim != first->ndim || t->shape[0] != alike->shape[0] ||
-	    (k->order == STACK_TURNS && t->shape[0] != first->shape[0]) ||
+	    (k->order == STACK_INTERLEAVED && t->shape[0] != first->shape[0]) ||
 	    (t->ndim == 2 && t->shape[1] != first->shape[1]))
 		return "differs in shape from the rest";
 	return NULL;
@@ -139,7 +139,7 @@ static struct misfit find_misfit(const struct candidate *k)
 }
 
 /* Returns the elements of a row if what the stack is made of becomes its columns. */
-static uint64_t turned_columns(const struct candidate *k)
+static uint64_t transposed_columns(const struct candidate *k)
 {
 	uint64_t columns = 0;
 
@@ -164,9 +164,9 @@ static int refusal_of(const struct stacker *s, const struct candidate *k, const 
 		    s->class->count, (ull)s->count);
 	else if (misfit.reason)
 		*reason = arena_printf(&s->c->arena, "%s of expert %zu %s", misfit.part, misfit.expert, misfit.reason);
-	else if (k->order != STACK_ROWS && turned_columns(k) > TURN_COLUMNS_MAX)
+	else if (k->order != STACK_ROWS && transposed_columns(k) > TRANSPOSED_COLUMNS_MAX)
 		*reason = arena_printf(&s->c->arena, "its rows would have %llu elements, and %llu are the most",
-		    (ull)turned_columns(k), (ull)TURN_COLUMNS_MAX);
+		    (ull)transposed_columns(k), (ull)TRANSPOSED_COLUMNS_MAX);
 	else
 		return 0;
 	return *reason ? 0 : -ENOMEM;

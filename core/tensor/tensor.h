@@ -24,9 +24,9 @@ enum tensor_origin {
 
 /* How the matrix of each expert is composed. */
 enum stack_order {
-	STACK_ROWS,    /* the rows of its parts in sequence */
-	STACK_COLUMNS, /* [in_features, out_features]: those rows as columns */
-	STACK_TURNS,   /* the same, with alternating columns of all parts */
+	STACK_ROWS,        /* the rows of its parts in sequence */
+	STACK_COLUMNS,     /* [in_features, out_features]: those rows as columns */
+	STACK_INTERLEAVED, /* the same, with alternating columns of all parts */
 };
 
 /* All experts of a layer in one tensor, [experts, rows, columns], or [experts, rows] of biases. */
@@ -34,7 +34,7 @@ struct stacked {
 	enum stack_order order;
 	size_t experts, per_expert;
 	const struct tensor *const *part; /* [experts * per_expert] matrices [out_features, in_features], or biases */
-	const struct generator **turned[DTYPE_VIEWS]; /* [experts] unless STACK_ROWS; made as the encoded's are */
+	const struct generator **transposed[DTYPE_VIEWS]; /* [experts] unless STACK_ROWS; made as the encoded's are */
 };
 
 /* Rows that an adapter has instead of those of the tensor. */

@@ -56,7 +56,7 @@ def halves(out):
     return {"gate_proj": out[: len(out) // 2], "up_proj": out[len(out) // 2 :]}
 
 
-def turns(out):
+def interleaved(out):
     """AutoRound with transformers 4, fused_moe/gpt_oss.py."""
     return {"gate_proj": out[::2], "up_proj": out[1::2]}
 
@@ -85,14 +85,14 @@ def undivided(name, tensor):
     return {f"{prefix}{which}.{e}" + (".bias" if bias else ""): one if bias else one.T for e, one in enumerate(tensor)}
 
 
-def cut_stack(gate_up, down, to, turned):
+def cut_stack(gate_up, down, to, transposed):
     """Defuser: P.experts.E.gate_proj of a stack under the class's own names."""
     def run(name, tensor):
         for tail in gate_up, down:
             if name.endswith(tail) and tensor.ndim == 3:
                 prefix, out = name[: -len(tail)] + to, {}
                 for e, one in enumerate(tensor):
-                    one = one.T if turned else one
+                    one = one.T if transposed else one
                     for part, piece in (halves(one) if tail == gate_up else {"down_proj": one}).items():
                         out[f"{prefix}{e}.{part}"] = piece
                 return out
@@ -130,7 +130,7 @@ NEW_MOE = {**TEXT, "intermediate_size": 96, "moe_intermediate_size": 48, "num_ex
 
 # name -> (model_type, class, config, cut, transformers_version in config.json)
 CASES = {
-    "gpt_oss, turns": (*GPT_OSS, cut_gpt_oss(turns), "4.57.1"),
+    "gpt_oss, interleaved": (*GPT_OSS, cut_gpt_oss(interleaved), "4.57.1"),
     "gpt_oss, halves": (*GPT_OSS, cut_gpt_oss(halves), "5.4.0"),
     "gpt_oss, undivided": (*GPT_OSS, undivided, "4.57.1"),
     "llama4_text": ("llama4_text", "Llama4ForCausalLM",

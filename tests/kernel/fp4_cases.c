@@ -56,7 +56,7 @@ static uint64_t naive_fp4(const void *matrix, uint32_t n, uint32_t k, enum dtype
 	return number_encode(number_fp32(fp4_code_at(t, n, k) * scale), out);
 }
 
-static uint64_t naive_fp4_turned(const void *matrix, uint32_t k, uint32_t n, enum dtype out)
+static uint64_t naive_fp4_transposed(const void *matrix, uint32_t k, uint32_t n, enum dtype out)
 {
 	return naive_fp4(matrix, n, k, out);
 }
@@ -71,10 +71,10 @@ static void describe_fp4(char *text, size_t size, const void *matrix)
 	    t->divide ? " divided" : "", t->group);
 }
 
-static void describe_fp4_turned(char *text, size_t size, const void *matrix)
+static void describe_fp4_transposed(char *text, size_t size, const void *matrix)
 {
 	describe_fp4(text, size, matrix);
-	snprintf(text + strlen(text), size - strlen(text), " turned");
+	snprintf(text + strlen(text), size - strlen(text), " transposed");
 }
 
 static void run_fp4(const struct kernels *k, enum dtype out, void *dst, const void *matrix, const struct kernel_rect *r)
@@ -82,10 +82,10 @@ static void run_fp4(const struct kernels *k, enum dtype out, void *dst, const vo
 	k->fp4.rows[out](dst, matrix, r);
 }
 
-static void run_fp4_turned(const struct kernels *k, enum dtype out, void *dst, const void *matrix,
+static void run_fp4_transposed(const struct kernels *k, enum dtype out, void *dst, const void *matrix,
     const struct kernel_rect *r)
 {
-	k->fp4.turned[out](dst, matrix, r);
+	k->fp4.transposed[out](dst, matrix, r);
 }
 
 static bool same_fp4(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
@@ -94,19 +94,20 @@ static bool same_fp4(const struct kernels *a, const struct kernels *b, const voi
 	return a->fp4.rows[out] == b->fp4.rows[out];
 }
 
-static bool same_fp4_turned(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
+static bool same_fp4_transposed(const struct kernels *a, const struct kernels *b, const void *matrix, enum dtype out)
 {
 	(void)matrix;
-	return a->fp4.turned[out] == b->fp4.turned[out];
+	return a->fp4.transposed[out] == b->fp4.transposed[out];
 }
 
 static const struct rect_ops fp4_ops = {run_fp4, same_fp4, naive_fp4, describe_fp4};
-static const struct rect_ops fp4_turned_ops = {run_fp4_turned, same_fp4_turned, naive_fp4_turned, describe_fp4_turned};
+static const struct rect_ops fp4_transposed_ops = {
+    run_fp4_transposed, same_fp4_transposed, naive_fp4_transposed, describe_fp4_transposed};
 
-static struct rect_case fp4_case(const struct fp4_tensor *t, bool turned)
+static struct rect_case fp4_case(const struct fp4_tensor *t, bool transposed)
 {
-	if (turned)
-		return (struct rect_case){&fp4_turned_ops, t, t->columns, t->rows};
+	if (transposed)
+		return (struct rect_case){&fp4_transposed_ops, t, t->columns, t->rows};
 	return (struct rect_case){&fp4_ops, t, t->rows, t->columns};
 }
 
@@ -181,7 +182,7 @@ static struct kernel_rect random_part(struct check *c, uint32_t rows, uint32_t c
 	return r;
 }
 
-static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, bool turned)
+static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, bool transposed)
 {
 	char name[64];
 
@@ -193,12 +194,12 @@ static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, boo
 		if (!sampled(c))
 			continue;
 		random_fp4(c, &t);
-		r = turned ? random_part(c, t.columns, t.rows, 1) : random_part(c, t.rows, t.columns, t.group);
-		k = fp4_case(&t, turned);
+		r = transposed ? random_part(c, t.columns, t.rows, 1) : random_part(c, t.rows, t.columns, t.group);
+		k = fp4_case(&t, transposed);
 		check_rect_outputs(c, &k, &r);
 	}
 	snprintf(name, sizeof(name), "%s, scales %s%s%s", dtype_name(kind->code_dtype), dtype_name(kind->scale_dtype),
-	    kind->divide ? ", divided" : "", turned ? ", turned" : "");
+	    kind->divide ? ", divided" : "", transposed ? ", transposed" : "");
 	group_end(c, name);
 }
 
@@ -207,7 +208,7 @@ static void check_fp4_shapes(struct check *c, const struct fp4_tensor *kind, boo
 /* A row for each of 256 scales, with all codes in it, and some global scale. */
 static void check_fp4_all(struct check *c, struct fp4_tensor t)
 {
-	const bool turned = below(c, 2);
+	const bool transposed = below(c, 2);
 	const uint32_t bits = random_global(c, t.divide);
 	const size_t row = 8 * dtype_bits(t.code_dtype), groups = 64 / t.group;
 	unsigned char *codes = place(c, CODES, 256 * row, 1), *scales = place(c, SCALES, 256 * groups, 1);
@@ -229,7 +230,7 @@ static void check_fp4_all(struct check *c, struct fp4_tensor t)
 	t.codes = codes;
 	t.scales = scales;
 	t.global = t.scale_dtype == DTYPE_F8_E4M3 ? global : NULL;
-	k = fp4_case(&t, turned);
+	k = fp4_case(&t, transposed);
 	all = (struct kernel_rect){0, k.rows, 0, k.columns};
 	for (enum dtype out = 0; out < DTYPE_VIEWS; out++)
 		check_rect(c, &k, &all, out);
@@ -247,7 +248,7 @@ void check_fp4(struct check *c)
 
 /* ---- timing ---- */
 
-/* A matrix of a Llama, and an expert of gpt-oss turned. */
+/* A matrix of a Llama, and an expert of gpt-oss transposed. */
 void bench_fp4(struct check *c, struct bench *b)
 {
 	static const unsigned char global[] = {0, 0, 0x80, 0x44}; /* 1024 */
@@ -264,13 +265,13 @@ void bench_fp4(struct check *c, struct bench *b)
 	for (size_t i = 0; i < all / 16; i++)
 		scales[i] = 114 + below(c, 6);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		const bool turned = kinds[i].rows == 5760;
+		const bool transposed = kinds[i].rows == 5760;
 		struct rect_case k;
 		char label[64];
 
 		kinds[i].codes = codes;
 		kinds[i].scales = scales;
-		k = fp4_case(&kinds[i], turned);
+		k = fp4_case(&kinds[i], transposed);
 		k.ops->describe(label, sizeof(label), &kinds[i]);
 		bench_rects(c, b, &k, label);
 	}

@@ -81,10 +81,10 @@ static void check_formula(struct check *c, enum dtype dtype, uint32_t bits)
 
 /* ---- words ---- */
 
-static void check_turn(struct check *c)
+static void check_transpose(struct check *c)
 {
 	const uint32_t rows = 1 + below(c, 70), columns = 1 + below(c, 70);
-	struct mlx_turn t = {
+	struct mlx_transpose t = {
 	    .src_row = (rows + below(c, 9)) * 4, .dst_row = columns * 4, .rows = rows, .columns = columns};
 	const size_t bytes = rows * t.dst_row, from = (columns - 1) * t.src_row + (size_t)rows * 4;
 	unsigned char *expected = place(c, EXPECTED, bytes, 1), *src = place(c, CODES, from, 1);
@@ -92,7 +92,7 @@ static void check_turn(struct check *c)
 
 	fill(c, src, from);
 	t.src = src;
-	mlx_reference.turn(expected, &t);
+	mlx_reference.transpose(expected, &t);
 	for (size_t i = 0; i < bytes; i++) {
 		const size_t n = i / t.dst_row, k = i % t.dst_row / 4;
 
@@ -102,7 +102,7 @@ static void check_turn(struct check *c)
 	for (enum cpu_level cpu = CPU_C; cpu <= c->max; cpu++) {
 		unsigned char *out = place_output(c, bytes);
 
-		c->kernels[cpu].mlx.turn(out, &t);
+		c->kernels[cpu].mlx.transpose(out, &t);
 		compare(c, out, expected, bytes, cpu_name(cpu));
 	}
 }
@@ -124,7 +124,7 @@ void check_mlx(struct check *c)
 	group_end(c, "MLX formula");
 	for (int i = 0; i < 2000; i++)
 		if (sampled(c))
-			check_turn(c);
+			check_transpose(c);
 	group_end(c, "MLX words");
 }
 
@@ -145,9 +145,9 @@ static double bench_mlx_pack(struct bench *b, mlx_pack_fn *pack, unsigned bits)
 }
 
 /* The words of a 4-bit matrix of a Llama, a megabyte at a time. */
-static double bench_mlx_turn(struct bench *b, mlx_turn_fn *turn)
+static double bench_mlx_transpose(struct bench *b, mlx_transpose_fn *transpose)
 {
-	struct mlx_turn t = {.src_row = BENCH_N * 4, .dst_row = BENCH_K / 2, .columns = BENCH_K / 8};
+	struct mlx_transpose t = {.src_row = BENCH_N * 4, .dst_row = BENCH_K / 2, .columns = BENCH_K / 8};
 	const uint32_t most = BENCH_BLOCK / (BENCH_K / 2);
 	double start;
 
@@ -156,7 +156,7 @@ static double bench_mlx_turn(struct bench *b, mlx_turn_fn *turn)
 	for (uint32_t n = 0; n < BENCH_N; n += most) {
 		t.src = b->from + (size_t)n * 4;
 		t.rows = BENCH_N - n < most ? BENCH_N - n : most;
-		turn(b->block, &t);
+		transpose(b->block, &t);
 	}
 	return (bench_seconds() - start) / ((double)BENCH_N * BENCH_K / 2);
 }
@@ -167,7 +167,8 @@ static void bench_mlx_one(struct bench *b, const struct mlx_dsp *dsp, const char
 
 	for (int i = 0; i < BENCH_REPEAT; i++) {
 		const double copied = bench_memcpy(b, BENCH_BLOCK) / BENCH_BLOCK;
-		const double made = bits ? bench_mlx_pack(b, dsp->pack[bits], bits) : bench_mlx_turn(b, dsp->turn);
+		const double made =
+		    bits ? bench_mlx_pack(b, dsp->pack[bits], bits) : bench_mlx_transpose(b, dsp->transpose);
 
 		copy = copied < copy ? copied : copy;
 		best = made < best ? made : best;
@@ -184,7 +185,7 @@ void bench_mlx(struct check *c, struct bench *b)
 	for (enum cpu_level cpu = CPU_C; cpu <= c->max; cpu++) {
 		const struct mlx_dsp *dsp = &c->kernels[cpu].mlx;
 
-		if (cpu && dsp->turn == c->kernels[cpu - 1].mlx.turn)
+		if (cpu && dsp->transpose == c->kernels[cpu - 1].mlx.transpose)
 			continue;
 		for (size_t i = 0; i < ARRAY_SIZE(widths); i++)
 			bench_mlx_one(b, dsp, cpu_name(cpu), widths[i]);

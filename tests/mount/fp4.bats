@@ -11,7 +11,7 @@ real() {
 	compare_views "$mnt"
 }
 
-@test "gpt-oss: experts in one tensor, turned" { real f-mxfp4-gptoss; }
+@test "gpt-oss: experts in one tensor, transposed" { real f-mxfp4-gptoss; }
 @test "MXFP4 of compressed-tensors" { real f-mxfp4-ct; }
 @test "MXFP4 of ModelOpt: many zeros are negative" { real f-mxfp4-modelopt; }
 @test "NVFP4 of compressed-tensors: divided by the global scale" { real f-nvfp4-ct; }
@@ -86,7 +86,7 @@ made() {
 	grep -q 'metal/model.bin' "$mnt/info" || fail "$(cat "$mnt/info")"
 }
 
-@test "small and unaligned reads of turned experts" {
+@test "small and unaligned reads of transposed experts" {
 	find_model f-mxfp4-gptoss
 	mount_model "$source" -o direct_io "$mnt"
 	for type in fp16 fp32; do

@@ -157,7 +157,7 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 @test "packed: shards, with modules across them" { packed_kind sharded; }
 
 @test "packed: experts are not joined, and yield the same tensors of the class" {
-	for kind in gpt_oss_turns gpt_oss_undivided granitemoe; do
+	for kind in gpt_oss_interleaved gpt_oss_undivided granitemoe; do
 		make_checkpoint $kind
 		mount_model "$model" "$mnt"
 		outer=$server

@@ -125,7 +125,7 @@ END
 	mount_model "$source" "$mnt"
 	python3 -S "$TESTS/tools/adapter.py" make "$mnt/fp32" "$BATS_TEST_TMPDIR/all"
 	run -3 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/all" "$source"
-	[[ $output = *"transposed or in turns"* ]] || fail "$output"
+	[[ $output = *"transposed or interleaved"* ]] || fail "$output"
 	unmount "$mnt"
 	merge_family "$source" matrices
 }

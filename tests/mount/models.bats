@@ -101,7 +101,7 @@ repaired() {
 	grep -q "^Warning: .*ties lm_head to the embedding.* language_model.lm_head:" "$mnt/info"
 }
 @test "made here: Mixtral's experts by the names of the class" { synthetic mixtral; }
-@test "made here: gpt-oss, gate and up cut into columns in turns" { synthetic gpt_oss_turns; }
+@test "made here: gpt-oss, gate and up cut into columns interleaved" { synthetic gpt_oss_interleaved; }
 @test "made here: gpt-oss, gate and up cut into halves" { synthetic gpt_oss_halves; }
 @test "made here: gpt-oss, gate and up undivided, 12 experts" { synthetic gpt_oss_undivided; }
 @test "made here: gpt-oss, experts that are not quantized" { synthetic gpt_oss_stored; }
@@ -111,7 +111,7 @@ repaired() {
 @test "made here: Gemma 4's experts in one tensor" { synthetic gemma4; }
 
 @test "experts in one tensor, read in pieces from many sides" {
-	for kind in gpt_oss_turns llama4; do
+	for kind in gpt_oss_interleaved llama4; do
 		make_checkpoint $kind
 		mount_model -o direct_io "$model" "$mnt"
 		for view in fp16 fp32; do

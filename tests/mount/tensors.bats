@@ -111,11 +111,11 @@ make_source() {
 }
 
 @test "experts in one tensor" {
-	for kind in gpt_oss_turns gpt_oss_undivided llama4 granitemoe; do
+	for kind in gpt_oss_interleaved gpt_oss_undivided llama4 granitemoe; do
 		make_source $kind
 		mount_model "$model" "$mnt"
 		check_tensors "$mnt/tensors" F16
-		[[ $kind != gpt_oss_turns ]] ||
+		[[ $kind != gpt_oss_interleaved ]] ||
 			head -n1 "$mnt/tensors/model/layers/0/mlp/experts/gate_up_proj.info" |
 			grep -q '^model.layers.0.mlp.experts.gate_up_proj: 6 tensors stacked, \[3, 64, 80\], '
 		unmount "$mnt"
@@ -165,9 +165,9 @@ for where, _, files in os.walk(sys.argv[1]):
         assert array.dtype == numpy.dtype(NPY[entry["dtype"]]) and list(array.shape) == entry["shape"], path
         assert array.flags.c_contiguous and array.tobytes() == raw, path
         if array.ndim == 2:
-            turned = numpy.load(path[:-4] + ".t.npy", mmap_mode=mode)
-            assert turned.shape == array.shape[::-1] and turned.flags.f_contiguous, path
-            assert turned.dtype == array.dtype and turned.tobytes(order="F") == raw, path
+            transposed = numpy.load(path[:-4] + ".t.npy", mmap_mode=mode)
+            assert transposed.shape == array.shape[::-1] and transposed.flags.f_contiguous, path
+            assert transposed.dtype == array.dtype and transposed.tobytes(order="F") == raw, path
         count += 1
 print(count, "arrays")
 assert count > 20

@@ -56,8 +56,8 @@ def pairs(entries):
             continue
         module = name[:-len(".weight")] if name.endswith(".weight") else name
         if len(shape) == 2 and name.endswith(".weight") and "embed" not in name:
-            turned = module.rsplit(".", 1)[-1] in CONV1D
-            yield name, module, turned, 1, (shape[1], shape[0]) if turned else (shape[0], shape[1])
+            transposed = module.rsplit(".", 1)[-1] in CONV1D
+            yield name, module, transposed, 1, (shape[1], shape[0]) if transposed else (shape[0], shape[1])
         elif len(shape) == 3:
             layer = module.rsplit(".", 1)[0]
             depth = stacks.get(layer, 0)
@@ -98,8 +98,8 @@ def read_factors(adapter):
 
 
 def check_tensor(name, base, fp32, fp16, layout):
-    """Compares some rows; `layout` is (A, B, turned, experts, columns of the product)."""
-    a, b, turned, experts, columns = layout
+    """Compares some rows; `layout` is (A, B, transposed, experts, columns of the product)."""
+    a, b, transposed, experts, columns = layout
     shape = base[name][1]
     height, width = shape[-2], shape[-1]
     rank = RANK * experts
@@ -107,7 +107,7 @@ def check_tensor(name, base, fp32, fp16, layout):
         expert, n = divmod(row, height)
         expected = []
         for k, w in enumerate(read_row(base[name], row, width)):
-            o, i = (k, n) if turned else (n, k)
+            o, i = (k, n) if transposed else (n, k)
             d = 0.0
             for r in range(RANK):
                 d += b[o * rank + r * experts + expert] * a[(expert * RANK + r) * columns + i]
@@ -122,11 +122,11 @@ def check(base_view, fp32_view, fp16_view, adapter):
     random.seed(2)
     base, fp32, fp16, values = headers(base_view), headers(fp32_view), headers(fp16_view), read_factors(adapter)
     count = 0
-    for name, module, turned, experts, (_, columns) in pairs(base):
+    for name, module, transposed, experts, (_, columns) in pairs(base):
         a, b = factors(module)
         if a not in values:
             continue
-        check_tensor(name, base, fp32, fp16, (values[a], values[b], turned, experts, columns))
+        check_tensor(name, base, fp32, fp16, (values[a], values[b], transposed, experts, columns))
         count += 1
     assert count, "no tensor to compare"
     print(f"{count} tensors agree")

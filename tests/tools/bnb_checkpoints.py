@@ -28,7 +28,7 @@ class Bnb(Model):
         self.config.update(config)
         self.state = {}  # name -> the members of its quant_state
 
-    def four(self, name, shape, kind_of="nf4", nested=True, storage="U8", block=64, turned=False):
+    def four(self, name, shape, kind_of="nf4", nested=True, storage="U8", block=64, transposed=False):
         """The tensor `name`: one weight in each nibble, the high one first, blocks without regard to rows."""
         rnd, count = self.random, 1
         for d in shape:
@@ -55,19 +55,19 @@ class Bnb(Model):
         self.stored[name + ".quant_map"] = ["F32", [16], floats(table(kind_of))]
         self.state[name] = state
         dense = [f32(table(kind_of)[code] * scales[i // block]) for i, code in enumerate(codes)]
-        self.put(name, shape, dense, turned)
+        self.put(name, shape, dense, transposed)
 
-    def eight(self, module, n, k, turned=False):
+    def eight(self, module, n, k, transposed=False):
         codes = [self.random.randrange(-127, 128) for _ in range(n * k)]
         scales = [f32(self.random.uniform(0.1, 2)) for _ in range(n)]
         self.stored[module + ".weight"] = ["I8", [n, k], struct.pack(f"<{n * k}b", *codes)]
         self.stored[module + ".SCB"] = ["F32", [n], floats(scales)]
         self.stored[module + ".weight_format"] = ["U8", [], b"\0"]
         dense = [f32(f32(code * scales[i // k]) * STEP) for i, code in enumerate(codes)]
-        self.put(module + ".weight", [n, k], dense, turned)
+        self.put(module + ".weight", [n, k], dense, transposed)
 
-    def put(self, name, shape, dense, turned):
-        if turned:
+    def put(self, name, shape, dense, transposed):
+        if transposed:
             n, k = shape
             shape, dense = [k, n], [dense[i * k + j] for j in range(k) for i in range(n)]
         self.dense[name] = (shape, dense)
@@ -117,10 +117,10 @@ def bnb_conv1d(path):
     """What was quantized is the transpose of a Conv1D's weight, square or not; the head is a Linear."""
     m = Bnb(model_type="gpt2")
     layer = "transformer.h.0."
-    m.four(layer + "attn.c_attn.weight", [90, 30], turned=True)
-    m.four(layer + "attn.c_proj.weight", [30, 30], turned=True)
-    m.eight(layer + "mlp.c_fc", 50, 30, turned=True)
-    m.eight(layer + "mlp.c_proj", 30, 50, turned=True)
+    m.four(layer + "attn.c_attn.weight", [90, 30], transposed=True)
+    m.four(layer + "attn.c_proj.weight", [30, 30], transposed=True)
+    m.eight(layer + "mlp.c_fc", 50, 30, transposed=True)
+    m.eight(layer + "mlp.c_proj", 30, 50, transposed=True)
     m.four("lm_head.weight", [40, 30], nested=False)
     served(path, m)
 

@@ -98,12 +98,12 @@ class Model:
         self.dense[name] = (shape, [decode_f8(byte, dtype) for byte in raw])
 
     def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False, bits=None,
-               subtract=None, turned=False):
+               subtract=None, transposed=False):
         """A quantized Linear of k inputs and n outputs.
 
         act: groups are scattered; a list of them is taken as it is. Returns the list.
         subtract: what a faulty writer took from the words 0, 1, 2, 0, ... of a row of zeros, instead of one per field.
-        turned: the class keeps the weight as [k, n].
+        transposed: the class keeps the weight as [k, n].
         """
         bits, rnd = bits or self.quant["bits"], self.random
         size = self.quant["group_size"] if self.quant["group_size"] > 0 else k
@@ -137,7 +137,7 @@ class Model:
             self.stored[name + ".g_idx"] = ["I32", [k], words([group])]
         def value(i, j):
             return f32(decode(scales[group[i]][j], scale) * (codes[i][j] - zeros[group[i]][j]))
-        if turned:
+        if transposed:
             self.dense[name + ".weight"] = ([k, n], [value(i, j) for i in range(k) for j in range(n)])
         else:
             self.dense[name + ".weight"] = ([n, k], [value(i, j) for j in range(n) for i in range(k)])

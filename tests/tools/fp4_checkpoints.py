@@ -60,7 +60,7 @@ def module(model, name, n, k, layout, global_scale=1.0):
 
 
 def experts(model, name, count, n, k):
-    """gpt-oss: the matrices of all experts, and the dense tensor that holds them turned."""
+    """gpt-oss: the matrices of all experts, and the dense tensor that holds them transposed."""
     codes, scales, dense = b"", b"", []
     for _ in range(count):
         c, s, values = matrix(model.random, n, k, 32, 4, "U8", None)

@@ -140,9 +140,9 @@ def gpt2(path):
     """Conv1D weights are [in_features, out_features]; so are embeddings. The head is a Linear."""
     model = Model()
     model.config["model_type"] = "gpt2"
-    model.module("transformer.h.0.attn.c_attn", 64, 96, turned=True, act=True)
-    model.module("transformer.h.0.mlp.c_fc", 96, 40, turned=True, bias=True)
-    model.module("transformer.wte", 128, 64, turned=True)
+    model.module("transformer.h.0.attn.c_attn", 64, 96, transposed=True, act=True)
+    model.module("transformer.h.0.mlp.c_fc", 96, 40, transposed=True, bias=True)
+    model.module("transformer.wte", 128, 64, transposed=True)
     model.module("lm_head", 64, 32)
     served(path, model)
 
@@ -154,9 +154,9 @@ def embeddings(path):
     model = Model()
     model.config.update(vocab_size=160, text_config={"vocab_size": 128, "decoder": {"vocab_size_per_layer_input": 96}},
                         audio_config={"vocab_size": 64})
-    model.module("backbone.embeddings", 160, 64, turned=True)
-    model.module("shared", 128, 32, turned=True)
-    model.module("model.language_model.embed_tokens_per_layer", 96, 64, turned=True)
+    model.module("backbone.embeddings", 160, 64, transposed=True)
+    model.module("shared", 128, 32, transposed=True)
+    model.module("model.language_model.embed_tokens_per_layer", 96, 64, transposed=True)
     model.module("model.embed_tokens", 64, 128)
     model.module("model.layers.0.self_attn.q_proj", 64, 64)
     model.module("lm_head", 64, 160)

@@ -5,7 +5,7 @@ from checkpoint import Model, kind, served
 
 
 def stack(model, name, experts, order):
-    """Puts one tensor in place of the parts of each expert: rows after rows, or columns of the parts, side by side or in turns."""
+    """Puts one tensor in place of the parts of each expert: rows after rows, or columns of the parts, side by side or interleaved."""
     values, first = [], [model.dense[part][0] for part in experts[0]]
     for parts in experts:
         columns = []
@@ -17,7 +17,7 @@ def stack(model, name, experts, order):
                 values += flat
         if order == "columns":
             lines = [row for rows in columns for row in rows]
-        elif order == "turns":
+        elif order == "interleaved":
             lines = [row for pair in zip(*columns) for row in pair]
         if order != "rows":
             values += [line[k] for k in range(len(lines[0])) for line in lines]
@@ -53,14 +53,14 @@ def gpt_oss(path, order, count=3, act=False, **config):
 
 
 @kind
-def gpt_oss_turns(path):
+def gpt_oss_interleaved(path):
     """AutoRound and llm-compressor with transformers 4: gate has the even columns, up the odd ones. Act-order too."""
-    gpt_oss(path, "turns", act=True, transformers_version="4.57.1")
+    gpt_oss(path, "interleaved", act=True, transformers_version="4.57.1")
 
 
 @kind
 def gpt_oss_halves(path):
-    """Everything with transformers 5: halves of columns that are in turns, whatever they are called."""
+    """Everything with transformers 5: halves of columns that are interleaved, whatever they are called."""
     gpt_oss(path, "columns", transformers_version="5.4.0")
 
 

@@ -92,8 +92,8 @@ def check_npy(base, name, wanted):
     assert digest(entry, wanted, data) == wanted, f"{base}.npy: other bytes"
     if len(entry["shape"]) != 2:
         return [".npy"]
-    turned, same = read_npy(base + ".t.npy")
-    assert turned == {**header, "fortran_order": True, "shape": tuple(entry["shape"][::-1])}, f"{base}.t.npy: {turned}"
+    transposed, same = read_npy(base + ".t.npy")
+    assert transposed == {**header, "fortran_order": True, "shape": tuple(entry["shape"][::-1])}, f"{base}.t.npy: {transposed}"
     assert same == data, f"{base}.t.npy: other bytes"
     return [".npy", ".t.npy"]
 

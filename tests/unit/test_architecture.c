@@ -200,7 +200,7 @@ static void test_fused(void)
 {
 	static const uint64_t wide[] = {6, 8}, low[] = {2, 8}, narrow[] = {6, 4}, cube[] = {6, 8, 1}, two[] = {2};
 	static const struct st_tensor f = {.dtype = DTYPE_F16}, b = {.dtype = DTYPE_BF16}, e = {.dtype = DTYPE_F8_E8M0};
-	static struct encoded module, turned = {.transposed = true};
+	static struct encoded module, transposed = {.transposed = true};
 	struct tensor tensors[] = {
 	    {.name = "a.self_attn.k_proj.bias", .shape = two, .ndim = 1, .origin = TENSOR_STORED, .stored = &b},
 	    {.name = "a.self_attn.k_proj.weight",
@@ -242,7 +242,11 @@ static void test_fused(void)
 	    {.name = "e.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
 	    {.name = "e.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &e},
 	    {.name = "f.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
-	    {.name = "f.mlp.up_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_ENCODED, .encoded = &turned},
+	    {.name = "f.mlp.up_proj.weight",
+		.shape = wide,
+		.ndim = 2,
+		.origin = TENSOR_ENCODED,
+		.encoded = &transposed},
 	    {.name = "g.mlp.gate_proj.weight", .shape = wide, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
 	    {.name = "g.mlp.up_proj.weight", .shape = narrow, .ndim = 2, .origin = TENSOR_STORED, .stored = &f},
 	    {.name = "h.mlp.gate_proj.weight", .shape = cube, .ndim = 3, .origin = TENSOR_STORED, .stored = &f},

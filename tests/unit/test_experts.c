@@ -55,12 +55,12 @@ static void test_cut(void)
 		const char *config, *producer;
 		enum experts_cut cut;
 	} cases[] = {
-	    {"{\"transformers_version\":\"4.57.1\"}", NULL, CUT_TURNS},
+	    {"{\"transformers_version\":\"4.57.1\"}", NULL, CUT_INTERLEAVED},
 	    {"{\"transformers_version\":\"5.4.0\"}", NULL, CUT_HALVES},
 	    {"{\"transformers_version\":\"4.57.1\"}", "gptqmodel:7.7.0", CUT_HALVES},
-	    {"{\"transformers_version\":\"4.57.1\"}", "auto_gptq:0.7.1", CUT_TURNS},
+	    {"{\"transformers_version\":\"4.57.1\"}", "auto_gptq:0.7.1", CUT_INTERLEAVED},
 	    {"{\"transformers_version\":\"5.1.0\",\"quantization_config\":{\"autoround_version\":\"0.9.7\"}}", NULL,
-		CUT_TURNS},
+		CUT_INTERLEAVED},
 	    {"{\"transformers_version\":\"5.1.0\",\"quantization_config\":{\"autoround_version\":\"0.10.2\"}}", NULL,
 		CUT_HALVES},
 	    {"{\"quantization_config\":{\"autoround_version\":\"1.0\"}}", NULL, CUT_UNKNOWN},

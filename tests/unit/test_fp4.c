@@ -113,8 +113,8 @@ static void check_six(void)
 	CHECK(out[0] == 0.25f && out[1] == 0.5f && out[2] == 0.75f && out[3] == -15 && out[4] == 0);
 }
 
-/* Row k of a matrix that is turned has code k of each row. */
-static void check_turned(void)
+/* Row k of a matrix that is transposed has code k of each row. */
+static void check_transposed(void)
 {
 	static const unsigned char scales[] = {127, 128};
 	unsigned char codes[2][16] = {{0x21, 0x43}, {0x65, 0x87}};
@@ -127,7 +127,7 @@ static void check_turned(void)
 	    .scales = scales};
 	float out[4];
 
-	kernels.fp4.turned[DTYPE_F32](out, &t, &(struct kernel_rect){1, 2, 0, 2});
+	kernels.fp4.transposed[DTYPE_F32](out, &t, &(struct kernel_rect){1, 2, 0, 2});
 	CHECK(out[0] == 1 && out[1] == 8 && out[2] == 1.5f && out[3] == 12);
 }
 
@@ -138,6 +138,6 @@ int main(void)
 	check_exponents();
 	check_globals();
 	check_six();
-	check_turned();
+	check_transposed();
 	return test_done();
 }

@@ -59,7 +59,7 @@ static bool gptq_words(const struct encoded *e, const struct kernels *k, unsigne
 	const struct qtensor *q = &gptq_const_module_of(e)->q;
 	const size_t row = (size_t)q->out_features * 4;
 	const uint32_t words = r->columns / 32 * bits;
-	const struct mlx_turn turn = {
+	const struct mlx_transpose transpose = {
 	    .src = q->qweight + r->column0 / 32 * bits * row + (size_t)r->row0 * 4,
 	    .src_row = row,
 	    .dst_row = (size_t)words * 4,
@@ -69,7 +69,7 @@ static bool gptq_words(const struct encoded *e, const struct kernels *k, unsigne
 
 	if (q->bits != bits || q->word_bits != 32 || qtensor_is_planar(q))
 		return false;
-	k->mlx.turn(dst, &turn);
+	k->mlx.transpose(dst, &transpose);
 	return true;
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "tree/turn.h"
+#include "tree/transpose.h"
 
 /* Lines are cut at multiples of this many bytes: a cache line of each is read at once. */
 #define LINE_STEP 64
@@ -106,7 +106,7 @@ static int make_lines(struct arena *arena, struct line_rows *rows, uint64_t colu
     const struct generator **g)
 {
 	static const struct generator_ops ops = {fill_lines, lines_need};
-	const struct turn turn = {.of = {&rows->g}, .count = 1, .element = element};
+	const struct transpose transpose = {.of = {&rows->g}, .count = 1, .element = element};
 
 	rows->g = (struct generator){
 	    .ops = &ops,
@@ -117,7 +117,7 @@ static int make_lines(struct arena *arena, struct line_rows *rows, uint64_t colu
 	};
 	for (size_t i = 0; i < rows->source.count; i++)
 		rows->g.rows += rows->source.module[i].form.q.out_features;
-	return turn_make(arena, &turn, g);
+	return transpose_make(arena, &transpose, g);
 }
 
 int gptq_form_scales(struct arena *arena, const struct tensor *t, const struct generator **g)

@@ -13,7 +13,7 @@
 #include "base/checked.h"
 #include "base/err.h"
 #include "tensor/dense.h"
-#include "tree/turn.h"
+#include "tree/transpose.h"
 #include "view/gguf/kv.h"
 #include "view/gguf/place.h"
 #include "view/gguf/rows.h"
@@ -266,7 +266,8 @@ static int make_rows(const struct plan_file *f, const struct gguf_tensor *t, con
 	if (rc == 0 && t->kind == GGUF_NORM && f->h.arch->plus_one)
 		rc = gguf_plus_one_rows(*g, &p->c->arena, g);
 	if (rc == 0 && t->head && t->kind == GGUF_BIAS)
-		rc = turn_make(&p->c->arena, &(struct turn){{*g}, 1, false, (uint32_t)dtype_bytes(s->dtype)}, g);
+		rc = transpose_make(&p->c->arena, &(struct transpose){{*g}, 1, false, (uint32_t)dtype_bytes(s->dtype)},
+		    g);
 	if (rc == 0 && t->head)
 		rc = gguf_rope_rows(*g, t->head, &p->c->arena, g);
 	return rc;

@@ -110,8 +110,8 @@ static void add_table(struct mixture *x, const char *weight, const uint32_t *tab
 		store(s->data + (size_t)i * 4, table[i], 4);
 }
 
-/* `turned`: what was quantized is the transpose of the weight. */
-static const struct weight *add_4bit(struct mixture *x, const char *module, uint64_t in, bool turned)
+/* `transposed`: what was quantized is the transpose of the weight. */
+static const struct weight *add_4bit(struct mixture *x, const char *module, uint64_t in, bool transposed)
 {
 	static const unsigned short sizes[] = {64, 64, 64, 32, 128, 256, 512, 1024, 2048, 4096};
 	const bool is_nf4 = chance(60);
@@ -130,15 +130,16 @@ static const struct weight *add_4bit(struct mixture *x, const char *module, uint
 		add_plain(x, name, &b);
 	add_table(x, name, table);
 	add_state(x, name, is_nf4 ? "nf4" : "fp4", &b, shape);
-	weight = add_weight(x, name, 2, (const uint64_t[]){shape[turned], shape[!turned]});
+	weight = add_weight(x, name, 2, (const uint64_t[]){shape[transposed], shape[!transposed]});
 	for (uint64_t i = 0; i < values; i++) {
 		const unsigned byte = codes->data[i / 2], code = i % 2 ? byte & 15 : byte >> 4;
-		const uint64_t at = turned ? i % shape[1] * shape[0] + i / shape[1] : i;
+		const uint64_t at = transposed ? i % shape[1] * shape[0] + i / shape[1] : i;
 
 		weight->values[at] = fl(decode(&F32, table[code]) * b.scale[i / b.size]);
 	}
 	note(x, say("bnb %s in %s, [%" PRIu64 ", %" PRIu64 "], blocks of %" PRIu64 "%s%s", is_nf4 ? "nf4" : "fp4",
-		    codes->dtype, shape[0], shape[1], b.size, b.nested ? ", nested" : "", turned ? ", turned" : ""));
+		    codes->dtype, shape[0], shape[1], b.size, b.nested ? ", nested" : "",
+		    transposed ? ", transposed" : ""));
 	return weight;
 }
 
@@ -147,7 +148,7 @@ static const struct weight *add(struct mixture *x, const char *module, uint64_t 
 	return add_4bit(x, module, in, false);
 }
 
-/* GPT-2's layers hold their weights as [in, out]; bitsandbytes turns them. */
+/* GPT-2's layers hold their weights as [in, out]; bitsandbytes transposes them. */
 static const struct weight *add_conv1d(struct mixture *x, const char *module, uint64_t in)
 {
 	static const char *const names[] = {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"};

@@ -65,7 +65,7 @@ static const struct weight *add_mxfp6(struct mixture *x, const char *module, uin
 	return add_mx(x, module, in, 6);
 }
 
-/* ---- gpt-oss: experts of a layer, turned ---- */
+/* ---- gpt-oss: experts of a layer, transposed ---- */
 
 static const struct weight *add_gptoss(struct mixture *x, const char *module, uint64_t in)
 {

@@ -58,7 +58,7 @@ struct matrix {
 	uint64_t rows, columns;
 	uint64_t grid_rows, grid_columns;   /* of scales */
 	uint64_t block_rows, block_columns; /* block of one scale */
-	bool turned;                        /* stored as [out, 1] although the matrix is [in, out] */
+	bool transposed;                    /* stored as [out, 1] although the matrix is [in, out] */
 };
 
 static bool fits(struct matrix *m, uint64_t rows, uint64_t columns)
@@ -90,7 +90,7 @@ static bool read_grid(struct matrix *m, bool expert)
 	if (expert && c == 1 && r == k) {
 		m->grid_rows = 1;
 		m->grid_columns = r;
-		m->turned = true;
+		m->transposed = true;
 		return fits(m, n, 1);
 	}
 	return fits(m, block[0], block[1]) || (r == n && divides(c, k) && fits(m, 1, k / c)) || fits(m, 128, 128) ||
@@ -245,7 +245,7 @@ static const struct weight *add_experts(struct mixture *x, const char *module, u
 		    one ? (int)below(2) : 3,
 		    one ? (const uint64_t[]){1}
 			: (const uint64_t[]){
-			      experts, m.turned ? m.grid_columns : m.grid_rows, m.turned ? 1 : m.grid_columns});
+			      experts, m.transposed ? m.grid_columns : m.grid_rows, m.transposed ? 1 : m.grid_columns});
 	weight = add_weight(x, w->name, 3, w->shape);
 	for (uint64_t e = 0; e < experts; e++)
 		multiply(&m, w, s, one ? 0 : e * m.grid_rows * m.grid_columns, e, weight->values);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tree/turn.h"
+#include "tree/transpose.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 /* Of rows that are longer than any model's, fewer than a run make a tile: computing some twice takes less memory. */
 #define TILE_BYTES_MAX ((size_t)16 << 20)
 
-struct turned_rows {
+struct transposed_rows {
 	struct generator g;
-	struct turn turn;
+	struct transpose transpose;
 	atomic_bool resident;
 };
 
@@ -29,7 +29,7 @@ struct piece {
 	size_t apart;           /* distance between elements of a row */
 };
 
-static inline void turn_elements(const struct piece *p, uint64_t rows, size_t element)
+static inline void transpose_elements(const struct piece *p, uint64_t rows, size_t element)
 {
 	for (uint64_t k = 0; k < rows; k++) {
 		const unsigned char *from = p->scratch + (p->skip + k) * element;
@@ -41,18 +41,18 @@ static inline void turn_elements(const struct piece *p, uint64_t rows, size_t el
 }
 
 /* The size is constant in each call, so that an element is copied by one instruction. */
-static void turn_piece(const struct piece *p, uint64_t rows, size_t element)
+static void transpose_piece(const struct piece *p, uint64_t rows, size_t element)
 {
 	if (element == 2)
-		turn_elements(p, rows, 2);
+		transpose_elements(p, rows, 2);
 	else
-		turn_elements(p, rows, 4);
+		transpose_elements(p, rows, 4);
 }
 
 /* Transposes elements [r->row0, r->row0 + r->nrows) of all rows of one generator. */
-static int turn_one(const struct turned_rows *rows, size_t i, const struct rect *r, struct piece p)
+static int transpose_one(const struct transposed_rows *rows, size_t i, const struct rect *r, struct piece p)
 {
-	const struct turn *t = &rows->turn;
+	const struct transpose *t = &rows->transpose;
 	const struct generator *of = t->of[i];
 	const uint64_t band = PIECE_BYTES / (p.columns * t->element);
 	const uint64_t most = band < 1 ? 1 : band < of->rows ? band : of->rows;
@@ -70,17 +70,17 @@ static int turn_one(const struct turned_rows *rows, size_t i, const struct rect 
 		part.nrows = p.rows;
 		rc = of->ops->fill(of, p.scratch, &part);
 		if (rc == 0)
-			turn_piece(&p, r->nrows, t->element);
+			transpose_piece(&p, r->nrows, t->element);
 	}
 	free(p.scratch);
 	return rc;
 }
 
 /* Rows are never cut. */
-static int fill_turned(const struct generator *g, void *dst, const struct rect *r)
+static int fill_transposed(const struct generator *g, void *dst, const struct rect *r)
 {
-	const struct turned_rows *rows = (const struct turned_rows *)g;
-	const struct turn *t = &rows->turn;
+	const struct transposed_rows *rows = (const struct transposed_rows *)g;
+	const struct transpose *t = &rows->transpose;
 	const uint64_t from = r->row0 / g->run_rows * g->run_rows;
 	const uint64_t runs = (r->row0 + r->nrows + g->run_rows - 1) / g->run_rows * g->run_rows;
 	const uint64_t to = runs < g->rows ? runs : g->rows;
@@ -88,19 +88,19 @@ static int fill_turned(const struct generator *g, void *dst, const struct rect *
 	size_t begin = 0;
 	int rc = 0;
 
-	p.apart = t->in_turns ? t->count : 1;
+	p.apart = t->interleaved ? t->count : 1;
 	for (size_t i = 0; rc == 0 && i < t->count; i++) {
 		p.dst = (unsigned char *)dst + begin * t->element;
-		begin += t->in_turns ? 1 : t->of[i]->rows;
-		rc = turn_one(rows, i, r, p);
+		begin += t->interleaved ? 1 : t->of[i]->rows;
+		rc = transpose_one(rows, i, r, p);
 	}
 	return rc;
 }
 
 /* Any row takes an element from every row of the other generators. */
-static void needs_of_turned(const struct generator *g, const struct rect *r, struct spans *out)
+static void needs_of_transposed(const struct generator *g, const struct rect *r, struct spans *out)
 {
-	const struct turn *t = &((const struct turned_rows *)g)->turn;
+	const struct transpose *t = &((const struct transposed_rows *)g)->transpose;
 
 	(void)r;
 	for (size_t i = 0; i < t->count; i++) {
@@ -112,7 +112,7 @@ static void needs_of_turned(const struct generator *g, const struct rect *r, str
 }
 
 /* Returns the number of rows that can be computed together without waste: whole steps of all generators. */
-static uint32_t run_of(const struct turn *t)
+static uint32_t run_of(const struct transpose *t)
 {
 	uint32_t step = t->element;
 
@@ -127,7 +127,7 @@ static uint32_t run_of(const struct turn *t)
 	return step / t->element;
 }
 
-static uint32_t tile_of(const struct turned_rows *rows)
+static uint32_t tile_of(const struct transposed_rows *rows)
 {
 	uint32_t tile = rows->g.run_rows;
 
@@ -138,7 +138,7 @@ static uint32_t tile_of(const struct turned_rows *rows)
 	return tile;
 }
 
-static int gather_files(struct arena *arena, const struct turn *t, struct inputs *out)
+static int gather_files(struct arena *arena, const struct transpose *t, struct inputs *out)
 {
 	struct source_file **files;
 	size_t count = 0;
@@ -162,25 +162,25 @@ static int gather_files(struct arena *arena, const struct turn *t, struct inputs
 	return 0;
 }
 
-int turn_make(struct arena *arena, const struct turn *turn, const struct generator **g)
+int transpose_make(struct arena *arena, const struct transpose *transpose, const struct generator **g)
 {
-	static const struct generator_ops ops = {fill_turned, needs_of_turned};
-	struct turned_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
+	static const struct generator_ops ops = {fill_transposed, needs_of_transposed};
+	struct transposed_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
 	uint64_t columns = 0;
 
 	if (!rows)
 		return -ENOMEM;
-	for (size_t i = 0; i < turn->count; i++)
-		columns += turn->of[i]->rows;
-	rows->turn = *turn;
+	for (size_t i = 0; i < transpose->count; i++)
+		columns += transpose->of[i]->rows;
+	rows->transpose = *transpose;
 	rows->g = (struct generator){
 	    .ops = &ops,
-	    .rows = turn->of[0]->row_bytes / turn->element,
-	    .row_bytes = columns * turn->element,
-	    .run_rows = run_of(turn),
+	    .rows = transpose->of[0]->row_bytes / transpose->element,
+	    .row_bytes = columns * transpose->element,
+	    .run_rows = run_of(transpose),
 	    .inputs = {.resident = &rows->resident},
 	};
 	rows->g.tile_rows = tile_of(rows);
 	*g = &rows->g;
-	return gather_files(arena, turn, &rows->g.inputs);
+	return gather_files(arena, transpose, &rows->g.inputs);
 }

@@ -13,16 +13,16 @@
 #define TURN_MAX 2
 
 /* The longest row, as rows are computed whole; callers see to it. */
-#define TURN_COLUMNS_MAX ((uint64_t)1 << 22)
+#define TRANSPOSED_COLUMNS_MAX ((uint64_t)1 << 22)
 
-struct turn {
+struct transpose {
 	const struct generator *of[TURN_MAX]; /* [count] with rows of equal length */
 	size_t count;
-	bool in_turns;    /* element i of a row is from of[i % count], all with as many rows; else side by side */
+	bool interleaved; /* element i of a row is from of[i % count], all with as many rows; else side by side */
 	uint32_t element; /* bytes: 2 or 4 */
 };
 
 /* Makes the generator in the arena. Returns 0 or -ENOMEM. */
-int turn_make(struct arena *arena, const struct turn *turn, const struct generator **g);
+int transpose_make(struct arena *arena, const struct transpose *transpose, const struct generator **g);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tree/turn.h"
+#include "tree/transpose.h"
 #include "../test.h"
 
 /* Element k of row n is base + n * 1000 + k. Checks that whole steps are requested. */
@@ -44,16 +44,16 @@ static struct numbers numbers_make(uint64_t rows, uint64_t columns, uint32_t ele
 }
 
 /* Returns column c of row k of the result. */
-static uint64_t expected(const struct turn *t, uint64_t k, uint64_t c)
+static uint64_t expected(const struct transpose *t, uint64_t k, uint64_t c)
 {
 	const size_t first = (size_t)t->of[0]->rows;
-	const size_t i = t->in_turns ? c % t->count : c >= first;
-	const uint64_t n = t->in_turns ? c / t->count : c - (i ? first : 0);
+	const size_t i = t->interleaved ? c % t->count : c >= first;
+	const uint64_t n = t->interleaved ? c / t->count : c - (i ? first : 0);
 
 	return ((const struct numbers *)t->of[i])->base + n * 1000 + k;
 }
 
-static void check_rows(const struct generator *g, const struct turn *t, uint64_t row0, uint64_t nrows)
+static void check_rows(const struct generator *g, const struct transpose *t, uint64_t row0, uint64_t nrows)
 {
 	const uint64_t columns = g->row_bytes / t->element, mask = t->element == 2 ? 0xffff : 0xffffffff;
 	unsigned char *bytes = malloc(nrows * g->row_bytes + 1), *at = bytes;
@@ -72,12 +72,12 @@ static void check_rows(const struct generator *g, const struct turn *t, uint64_t
 	free(bytes);
 }
 
-static void check_all(const struct turn *t, uint32_t run)
+static void check_all(const struct transpose *t, uint32_t run)
 {
 	struct arena arena = {0};
 	const struct generator *g;
 
-	CHECK(turn_make(&arena, t, &g) == 0);
+	CHECK(transpose_make(&arena, t, &g) == 0);
 	CHECK(g->rows == t->of[0]->row_bytes / t->element && g->step == 0);
 	CHECK(g->run_rows == run && g->tile_rows % run == 0);
 	check_rows(g, t, 0, g->rows);
@@ -97,19 +97,19 @@ int main(void)
 
 	b.base = 500;
 	/* One generator; two side by side, of unequal height; two alternating. */
-	check_all(&(struct turn){.of = {&a.g}, .count = 1, .element = 2}, 32);
-	check_all(&(struct turn){.of = {&a.g, &b.g}, .count = 2, .element = 2}, 32);
+	check_all(&(struct transpose){.of = {&a.g}, .count = 1, .element = 2}, 32);
+	check_all(&(struct transpose){.of = {&a.g, &b.g}, .count = 2, .element = 2}, 32);
 	b.g.rows = 5;
-	check_all(&(struct turn){.of = {&b.g, &a.g}, .count = 2, .in_turns = true, .element = 2}, 32);
+	check_all(&(struct transpose){.of = {&b.g, &a.g}, .count = 2, .interleaved = true, .element = 2}, 32);
 	/* Rows that cannot be cut, and steps without a common multiple: all rows are one run. */
-	check_all(&(struct turn){.of = {&whole.g, &a.g}, .count = 2, .in_turns = true, .element = 2}, 70);
+	check_all(&(struct transpose){.of = {&whole.g, &a.g}, .count = 2, .interleaved = true, .element = 2}, 70);
 	b.g.step = 40;
-	check_all(&(struct turn){.of = {&a.g, &b.g}, .count = 2, .element = 2}, 70);
-	check_all(&(struct turn){.of = {&wide.g}, .count = 1, .element = 4}, 8);
-	check_all(&(struct turn){.of = {&biases.g, &biases.g}, .count = 2, .in_turns = true, .element = 4}, 1);
+	check_all(&(struct transpose){.of = {&a.g, &b.g}, .count = 2, .element = 2}, 70);
+	check_all(&(struct transpose){.of = {&wide.g}, .count = 1, .element = 4}, 8);
+	check_all(&(struct transpose){.of = {&biases.g, &biases.g}, .count = 2, .interleaved = true, .element = 4}, 1);
 	/* Longer than a piece; more rows than a piece holds. */
-	check_all(&(struct turn){.of = {&long_rows.g}, .count = 1, .element = 2}, 9000);
-	check_all(&(struct turn){.of = {&many.g, &many.g}, .count = 2, .element = 2}, 8);
+	check_all(&(struct transpose){.of = {&long_rows.g}, .count = 1, .element = 2}, 9000);
+	check_all(&(struct transpose){.of = {&many.g, &many.g}, .count = 2, .element = 2}, 8);
 	/* An error of either is returned. */
 	b.error = -EIO;
 	{
@@ -117,7 +117,8 @@ int main(void)
 		const struct generator *g;
 		unsigned char bytes[2 * 2 * 5];
 
-		CHECK(turn_make(&arena, &(struct turn){.of = {&a.g, &b.g}, .count = 2, .element = 2}, &g) == 0);
+		CHECK(transpose_make(&arena, &(struct transpose){.of = {&a.g, &b.g}, .count = 2, .element = 2}, &g) ==
+		      0);
 		CHECK(generator_fill(g, bytes, 0, 1) == -EIO);
 		arena_free(&arena);
 	}
