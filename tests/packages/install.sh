@@ -16,7 +16,6 @@ expected=$PWD/tests/data/expected/tiny-llama-4b-g32-shard
 version=$(sed -n 's/^.define GPTQFS_VERSION "\(.*\)"$/\1/p' core/gptqfs.h)
 machine=$(uname -m)
 static=$B/release/gptqfs-$version-linux-$machine
-wheel=$(echo "$B/release/gptqfs-$version-"*"$machine.whl")
 epoch=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md)
 passed=0
 failed=0
@@ -169,6 +168,7 @@ image_mounts='
 	wait'
 
 make -s static wheel
+wheel=$(echo "$B/release/gptqfs-$version-"*"$machine.whl")
 exchange=$(mktemp -d "$B/packages.XXXXXX")
 trap 'rm -rf "$exchange"' EXIT
 cp "$static" "$exchange/gptqfs"
