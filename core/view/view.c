@@ -22,8 +22,7 @@ static const struct view views[] = {
 	"planned on first use; gguf/README lists types, and modules that are not exact", view_gguf_absent,
 	view_gguf_plan},
     {"mlx", DTYPE_COUNT, false, "the same weights in MLX's form, for mlx-lm, not quantized again", "Mlx_view",
-	"planned when it is first looked at; mlx/README tells types, and what stays a float", view_mlx_absent,
-	view_mlx_plan},
+	"planned on first use; mlx/README lists types, and modules that stay floats", view_mlx_absent, view_mlx_plan},
 };
 
 const struct view *view_at(size_t index)
