@@ -136,7 +136,7 @@ $(B)/fake_cuda/%/libcuda.so.1: $(B)/fake_cuda/%/dequant.cu tests/cuda/kernels.c 
 # ---- fuzz ----
 
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
-FUZZ_SECONDS ?= $(if $(filter fuzz,$(MAKECMDGOALS)),60,5)
+FUZZ_SECONDS ?= $(if $(filter fuzz,$(MAKECMDGOALS)),60,3)
 # libFuzzer needs clang. Without clang, make check only runs the seeds.
 FUZZ_CC := $(shell command -v clang)
 FUZZ_SAN := fuzzer,address,undefined
