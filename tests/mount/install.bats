@@ -262,7 +262,8 @@ in_namespace() {
 	run -0 in_namespace 'for type in fuse.gptqfs gptqfs; do
 			mount -t $type "$model" "$mnt"; is_right fp16/; umount "$mnt"
 			mount -v -s -n -t $type -o view=bf16,nosuid,noatime "$model" "$mnt"; is_right ""; umount "$mnt"
-			mount -f -t $type "$model" "$mnt"; ! is_right "" 2>/dev/null
+			mount -f -t $type "$model" "$mnt"
+			if is_right "" 2>/dev/null; then exit 1; fi
 		done'
 }
 
@@ -282,7 +283,7 @@ END
 		mount -a -t fuse.gptqfs
 		cmp "$mnt/tokenizer.json" "$model/tokenizer.json"
 		grep -q " $mnt .*allow_other" /proc/self/mountinfo
-		! grep -q " $mnt-2 " /proc/self/mountinfo
+		if grep -q " $mnt-2 " /proc/self/mountinfo; then exit 1; fi
 		mount "$mnt-2"
 		cmp "$mnt-2/fp16/tokenizer.json" "$model/tokenizer.json"
 		umount "$mnt" "$mnt-2"'

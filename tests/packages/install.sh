@@ -103,7 +103,7 @@ install='
 		share/doc/gptqfs/examples/recipes/README.md share/doc/gptqfs/copyright; do
 		test -e /usr/$file
 	done
-	! ldd /usr/bin/gptqfs | grep "not found"
+	if ldd /usr/bin/gptqfs | grep "not found"; then exit 1; fi
 	gptqfs /models/tiny /mnt/tiny
 	cp -r /mnt/tiny/bf16 /exchange/bf16
 	gptqfs -u /mnt/tiny
@@ -119,7 +119,7 @@ install='
 	list | grep -v "^/etc/\(passwd\|group\|shadow\|gshadow\|subuid\|subgid\)-$" >/tmp/after
 	diff /tmp/before /tmp/after | grep gptqfs && exit 1 || true'
 bare='
-	! command -v fusermount3
+	if command -v fusermount3; then exit 1; fi
 	cp /exchange/gptqfs /usr/local/bin
 	gptqfs -o view=bf16 /models/tiny /mnt/tiny -- cp -r /mnt/tiny /exchange/bf16
 	gptqfs --licenses | grep -q "GNU LESSER GENERAL PUBLIC LICENSE"
