@@ -267,10 +267,9 @@ static void hashes_put_hash(const struct hashed *h, struct text *out)
 	text_printf(out, "\"\n}");
 }
 
-static int write_all(struct hashes *h, FILE *out)
+static int write_hashes(struct hashes *h, FILE *out)
 {
 	struct text text = {0};
-	int rc = 0;
 
 	qsort(h->list, h->count, sizeof(*h->list), hashes_by_name);
 	text_printf(&text, "{");
@@ -279,12 +278,7 @@ static int write_all(struct hashes *h, FILE *out)
 		hashes_put_hash(&h->list[i], &text);
 	}
 	text_printf(&text, "\n}\n");
-	if (text.failed)
-		rc = err_memory(h->err);
-	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))
-		rc = err_set(h->err, -EIO, "the hashes cannot be written: %s", strerror(errno));
-	text_free(&text);
-	return rc;
+	return err_write(h->err, &text, out, "the hashes");
 }
 
 int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err)
@@ -297,7 +291,7 @@ int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err)
 		rc = atomic_load(&h.failed);
 	}
 	if (rc == 0)
-		rc = write_all(&h, out);
+		rc = write_hashes(&h, out);
 	free(h.list);
 	arena_free(&h.arena);
 	return rc;

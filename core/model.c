@@ -683,14 +683,8 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
 	if (rc)
 		return rc;
 	report_check(&r, &findings, json, &text);
-	if (text.failed)
-		rc = err_memory(err);
-	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))
-		rc = err_set(err, -EIO, "the report cannot be written: %s", strerror(errno));
-	else
-		rc = check_blobs(&blobs, err);
-	text_free(&text);
-	return rc;
+	rc = err_write(err, &text, out, "the report");
+	return rc ? rc : check_blobs(&blobs, err);
 }
 
 int gptqfs_stats(struct gptqfs *m, struct gptqfs *other, const struct gptqfs_stats_control *control,

@@ -63,3 +63,15 @@ int err_system(struct gptqfs_error *err, int error, const char *fmt, ...)
 	va_end(args);
 	return err_set(err, system_code(error), "%s: %s%s", strerror(error), what, remedy);
 }
+
+int err_write(struct gptqfs_error *err, struct text *text, FILE *out, const char *what)
+{
+	int rc = 0;
+
+	if (text->failed)
+		rc = err_memory(err);
+	else if (fwrite(text->data, 1, text->len, out) != text->len || fflush(out))
+		rc = err_set(err, -EIO, "%s cannot be written: %s", what, strerror(errno));
+	text_free(text);
+	return rc;
+}

@@ -4,6 +4,8 @@
 
 #include "gptqfs.h"
 
+struct text;
+
 /*
  * Sets the text of *err (err may be NULL) and returns rc, so that a check and its message are one statement:
  *     return err_set(err, -EBADMSG, "%s: header of %llu bytes ...", name, n);
@@ -20,5 +22,11 @@ int err_memory(struct gptqfs_error *err);
  * -ENFILE for the same errno, and -EIO for any other: some would mean something else to the caller of gptqfs_open.
  */
 __attribute__((format(printf, 3, 4))) int err_system(struct gptqfs_error *err, int error, const char *fmt, ...);
+
+/*
+ * Writes a text to a stream and frees it. Returns 0, -ENOMEM if the text has failed, or -EIO with "`what` cannot be
+ * written".
+ */
+int err_write(struct gptqfs_error *err, struct text *text, FILE *out, const char *what);
 
 #endif

@@ -2,10 +2,8 @@
 
 /* Statistics as JSON. Keys are an interface: see gptqfs(1). */
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/err.h"
 #include "report/stats.h"
@@ -144,13 +142,7 @@ static void put_stats(struct text *out, const struct gptqfs_stats *s)
 int gptqfs_stats_json(const struct gptqfs_stats *stats, FILE *out, struct gptqfs_error *err)
 {
 	struct text text = {0};
-	int rc = 0;
 
 	put_stats(&text, stats);
-	if (text.failed)
-		rc = err_memory(err);
-	else if (fwrite(text.data, 1, text.len, out) != text.len || fflush(out))
-		rc = err_set(err, -EIO, "the statistics cannot be written: %s", strerror(errno));
-	text_free(&text);
-	return rc;
+	return err_write(err, &text, out, "the statistics");
 }
