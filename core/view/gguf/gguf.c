@@ -53,9 +53,9 @@ struct plan_file {
 	struct shaped *shaped;             /* [ts.count] */
 	uint64_t weights[GGUF_BLOCKS + 1]; /* of quantized modules, by block; the last is F16 */
 	size_t modules[GGUF_BLOCKS + 1];
-	uint64_t units;      /* scales of the module that has most */
-	uint16_t *unit;      /* [units] arena */
-	struct text inexact; /* lines of README: modules that fit no block */
+	uint64_t units;       /* scales of the module that has most */
+	const uint16_t *unit; /* [units] arena */
+	struct text inexact;  /* lines of README: modules that fit no block */
 	struct gptqfs_error *err;
 };
 
@@ -260,8 +260,9 @@ static int make_rows(const struct plan_file *f, const struct gguf_tensor *t, con
 	if (s->block == GGUF_BLOCKS)
 		rc = dense_rows(&d, part, g);
 	else
-		rc = gguf_block_rows(&(struct gguf_block_make){tensor_encoded(part), p->kernels, s->block,
-					 s->choices[i].run, s->choices[i].step, f->unit},
+		rc = gguf_block_rows(&(struct gguf_block_make){{tensor_encoded(part), p->kernels, s->choices[i].run,
+								   s->choices[i].step, f->unit},
+					 s->block},
 		    &p->c->arena, g);
 	if (rc == 0 && t->kind == GGUF_NORM && f->h.arch->plus_one)
 		rc = gguf_plus_one_rows(*g, &p->c->arena, g);
@@ -303,14 +304,6 @@ static int append_tensor(const struct plan_file *f, size_t i, struct layout *lay
 		rc = append_part(f, t, &f->shaped[i], k, layout);
 	layout_add_bytes(layout, zeros, padding(f->shaped[i].bytes));
 	return rc;
-}
-
-static int make_units(struct plan_file *f)
-{
-	f->unit = arena_alloc(&f->v->p.c->arena, f->units + 1, sizeof(*f->unit));
-	for (uint64_t i = 0; f->unit && i < f->units; i++)
-		f->unit[i] = GGUF_UNIT;
-	return f->unit ? 0 : err_memory(f->err);
 }
 
 static int lay_out(const struct plan_file *f, const struct text *header, struct layout *layout)
@@ -409,8 +402,10 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 		rc = read_tokenizer(f);
 	if (rc == 0)
 		rc = shape_all(f);
-	if (rc == 0)
-		rc = make_units(f);
+	if (rc == 0) {
+		f->unit = coded_units(&p->c->arena, f->units);
+		rc = f->unit ? 0 : err_memory(f->err);
+	}
 	if (rc == 0)
 		rc = put_header(f, &header);
 	if (rc == 0)

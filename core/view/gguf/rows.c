@@ -20,7 +20,7 @@ struct block_rows {
 	struct generator g; /* first */
 	struct gguf_block_make make;
 	gguf_fn *pack;
-	uint32_t weights, bytes;             /* of a block */
+	struct coded_block block;
 	uint32_t tile_rows, tile_columns;    /* at most */
 	uint32_t tile_runs, tile_row_blocks; /* that a row of a tile may have */
 };
@@ -28,9 +28,9 @@ struct block_rows {
 /* A tile while it is made. */
 struct block_tile {
 	const struct block_rows *rows;
-	uint32_t row0, nrows, column0, columns;
-	uint16_t *level; /* [nrows][columns] */
-	uint16_t *scale; /* [tile_runs][nrows] */
+	struct kernel_rect r;
+	uint16_t *level; /* [rows][columns] */
+	uint16_t *scale; /* [tile_runs][rows] */
 	uint8_t *zero;   /* likewise, for Q2_0; or NULL */
 	/* Of one row, by block. */
 	uint16_t *block_scale;
@@ -44,33 +44,18 @@ struct block_job {
 	struct block_tile tile;
 };
 
-/* Zeros and scales of all rows, run by run. */
-static void load_runs(struct block_tile *t)
-{
-	const struct encoded *e = t->rows->make.e;
-	const uint32_t run = t->rows->make.run, first = t->column0 / run, last = (t->column0 + t->columns - 1) / run;
-
-	for (uint32_t i = first; i <= last; i++) {
-		const struct code_rect at = {t->row0, t->nrows, i == first ? t->column0 : i * run, 1};
-		const size_t skip = (size_t)(i - first) * t->nrows;
-		const struct codes out = {.zero = t->zero ? t->zero + skip : NULL, .half = t->scale + skip};
-
-		e->encoding->codes(e, &at, &out);
-	}
-}
-
 static void pack_row(const struct block_tile *t, uint32_t n, unsigned char *dst)
 {
 	const struct block_rows *rows = t->rows;
-	const uint32_t run = rows->make.run, blocks = t->columns / rows->weights, first = t->column0 / run;
-	const struct gguf_row row = {t->level + (size_t)n * t->columns, t->block_scale, t->block_zero};
+	const uint32_t run = rows->make.of.run, blocks = t->r.columns / rows->block.weights, first = t->r.column0 / run;
+	const struct gguf_row row = {t->level + (size_t)n * t->r.columns, t->block_scale, t->block_zero};
 
 	for (uint32_t b = 0; b < blocks; b++) {
-		const uint32_t i = (t->column0 + b * rows->weights) / run - first;
+		const uint32_t i = (t->r.column0 + b * rows->block.weights) / run - first;
 
-		t->block_scale[b] = t->scale[i * t->nrows + n];
+		t->block_scale[b] = t->scale[i * t->r.rows + n];
 		if (t->zero)
-			t->block_zero[b] = t->zero[i * t->nrows + n];
+			t->block_zero[b] = t->zero[i * t->r.rows + n];
 	}
 	rows->pack(dst, &row, blocks);
 }
@@ -78,35 +63,33 @@ static void pack_row(const struct block_tile *t, uint32_t n, unsigned char *dst)
 static void run_tile(struct block_job *job)
 {
 	struct block_tile *t = &job->tile;
-	const struct encoded *e = t->rows->make.e;
-	const uint64_t column = t->column0 / t->rows->weights * t->rows->bytes - job->r->from;
-	const struct kernel_rect r = {t->row0, t->nrows, t->column0, t->columns};
+	const struct coded *c = &t->rows->make.of;
+	const struct coded_block block = t->rows->block;
+	const uint64_t column = t->r.column0 / block.weights * block.bytes - job->r->from;
 
-	e->encoding->units(e, t->rows->make.kernels, t->rows->make.units, t->level, &r);
-	load_runs(t);
-	for (uint32_t n = 0; n < t->nrows; n++)
-		pack_row(t, n, job->dst + (t->row0 + n - job->r->row0) * job->r->bytes + column);
+	c->e->encoding->units(c->e, c->kernels, c->units, t->level, &t->r);
+	coded_load_runs(c, &t->r, t->zero, t->scale);
+	for (uint32_t n = 0; n < t->r.rows; n++)
+		pack_row(t, n, job->dst + (t->r.row0 + n - job->r->row0) * job->r->bytes + column);
 }
 
 static void run_blocks(void *ctx)
 {
 	struct block_job *job = ctx;
 	const struct block_rows *rows = job->rows;
-	const uint64_t end = job->r->row0 + job->r->nrows;
-	const uint64_t from = job->r->from / rows->bytes * rows->weights;
-	const uint64_t to = from + job->r->bytes / rows->bytes * rows->weights;
-	const struct encoded *e = rows->make.e;
-	const struct kernel_rect all = {
-	    (uint32_t)job->r->row0, (uint32_t)job->r->nrows, (uint32_t)from, (uint32_t)(to - from)};
+	const struct coded *c = &rows->make.of;
+	const struct kernel_rect all = coded_weights(job->r, rows->block);
+	const uint32_t row_end = all.row0 + all.rows, end = all.column0 + all.columns;
+	struct kernel_rect *r = &job->tile.r;
 
-	if (e->encoding->blocks && e->encoding->blocks(e, rows->make.kernels, rows->make.type, job->dst, &all))
+	if (c->e->encoding->blocks && c->e->encoding->blocks(c->e, c->kernels, rows->make.type, job->dst, &all))
 		return;
-	for (uint64_t n = job->r->row0; n < end; n += job->tile.nrows)
-		for (uint64_t k = from; k < to; k += job->tile.columns) {
-			job->tile.row0 = (uint32_t)n;
-			job->tile.nrows = end - n < rows->tile_rows ? (uint32_t)(end - n) : rows->tile_rows;
-			job->tile.column0 = (uint32_t)k;
-			job->tile.columns = to - k < rows->tile_columns ? (uint32_t)(to - k) : rows->tile_columns;
+	for (uint32_t n = all.row0; n < row_end; n += r->rows)
+		for (uint32_t k = all.column0; k < end; k += r->columns) {
+			r->row0 = n;
+			r->rows = row_end - n < rows->tile_rows ? row_end - n : rows->tile_rows;
+			r->column0 = k;
+			r->columns = end - k < rows->tile_columns ? end - k : rows->tile_columns;
 			run_tile(job);
 		}
 }
@@ -140,71 +123,38 @@ static int fill_blocks(const struct generator *g, void *dst, const struct rect *
 	return rc;
 }
 
-/* The dense rows read the same bytes. */
 static void blocks_need(const struct generator *g, const struct rect *r, struct spans *out)
 {
-	const struct generator *dense = ((const struct block_rows *)g)->make.e->dense[DTYPE_F16];
-
-	if (dense && dense->ops->needs)
-		dense->ops->needs(dense, &(struct rect){r->row0, r->nrows, 0, dense->row_bytes}, out);
+	coded_needs(&((const struct block_rows *)g)->make.of, r, out);
 }
 
-static uint32_t common_multiple(uint32_t a, uint32_t b)
+static void settle_tiles(struct block_rows *rows)
 {
-	uint32_t x = a, y = b;
+	const struct coded *c = &rows->make.of;
 
-	while (y) {
-		const uint32_t rest = x % y;
-
-		x = y;
-		y = rest;
-	}
-	return a / x * b;
-}
-
-static void settle_tiles(struct block_rows *rows, uint32_t columns)
-{
-	const uint32_t step = common_multiple(rows->make.step, rows->weights);
-
-	rows->tile_columns = step >= TILE_COLUMNS ? step : TILE_COLUMNS / step * step;
-	rows->tile_columns = rows->tile_columns < columns ? rows->tile_columns : columns;
+	rows->tile_columns = coded_tile_columns(c, rows->block, TILE_COLUMNS);
 	rows->tile_rows = TILE_ROWS * TILE_COLUMNS / rows->tile_columns;
 	rows->tile_rows = rows->tile_rows < 1 ? 1 : rows->tile_rows < TILE_ROWS ? rows->tile_rows : TILE_ROWS;
-	rows->tile_runs = rows->tile_columns / rows->make.run + 2;
-	rows->tile_row_blocks = rows->tile_columns / rows->weights;
+	rows->tile_runs = coded_runs_max(c, rows->tile_columns);
+	rows->tile_row_blocks = rows->tile_columns / rows->block.weights;
 }
 
 int gguf_block_rows(const struct gguf_block_make *make, struct arena *arena, const struct generator **g)
 {
 	static const struct generator_ops ops = {fill_blocks, blocks_need};
 	const struct gguf_layout *layout = gguf_layout(make->type);
-	struct encoded *e = make->e;
-	const uint64_t row_bytes = e->shape[1] / layout->weights * layout->bytes;
-	const struct generator **dense = &e->dense[DTYPE_F16];
 	struct block_rows *rows = arena_alloc(arena, 1, sizeof(*rows));
-	int rc = rows ? 0 : -ENOMEM;
+	int rc;
 
-	if (rc == 0 && !*dense)
-		rc = e->encoding->rows(e, make->kernels, DTYPE_F16, arena, dense);
-	if (rc)
-		return rc;
-	*rows = (struct block_rows){.make = *make,
-	    .pack = make->kernels->gguf.pack[make->type],
-	    .weights = layout->weights,
-	    .bytes = layout->bytes};
-	settle_tiles(rows, (uint32_t)e->shape[1]);
-	rows->g = (struct generator){
-	    .ops = &ops,
-	    .rows = e->shape[0],
-	    .row_bytes = row_bytes,
-	    .tile_rows = generator_tile_rows(row_bytes),
-	    .step = generator_step((uint64_t)common_multiple(make->step, layout->weights) / layout->weights *
-				   layout->bytes),
-	    .run_rows = (*dense)->run_rows,
-	    .inputs = (*dense)->inputs,
-	};
+	if (!rows)
+		return -ENOMEM;
+	*rows = (struct block_rows){
+	    .make = *make, .pack = make->of.kernels->gguf.pack[make->type], .block = {layout->weights, layout->bytes}};
+	settle_tiles(rows);
+	rc = coded_rows(&make->of, rows->block, arena, &rows->g);
+	rows->g.ops = &ops;
 	*g = &rows->g;
-	return 0;
+	return rc;
 }
 
 /* ---- the order of rope ---- */

@@ -4,16 +4,12 @@
 
 /* Generators for tensors of a GGUF file, besides those of dense tensors. All live in the arena. */
 
-#include "kernel/kernels.h"
-#include "tensor/encoding.h"
+#include "view/coded.h"
 
 /* A weight to be stored in blocks: see gguf_choose. */
 struct gguf_block_make {
-	struct encoded *e;
-	const struct kernels *kernels;
+	struct coded of;
 	enum gguf_block type;
-	uint32_t run, step;    /* of its levels */
-	const uint16_t *units; /* as many as it has scales */
 };
 
 /* Makes rows of blocks. Returns 0 or -ENOMEM. */

@@ -69,7 +69,7 @@ struct mlx_plan {
 	struct mlx_count counts[COUNTS_MAX]; /* [count_count] the first has most weights */
 	size_t count_count, floats;          /* floats: quantized modules that MLX has no form for */
 	uint64_t units;                      /* scales of the module that has most */
-	uint16_t *unit;                      /* [units] arena */
+	const uint16_t *unit;                /* [units] arena */
 	struct text inexact;                 /* lines of README: those modules */
 	struct gptqfs_error *err;
 };
@@ -283,8 +283,8 @@ static int append_leaf(void *ctx, const struct tensor *leaf)
 	const struct plan *p = &x->f->v->p;
 	const struct mlx_type *type = &x->entry->of->type;
 	const struct mlx_choice *choice = &x->entry->of->choices[x->count++];
-	const struct mlx_make make = {tensor_encoded(leaf), p->kernels, type->bits, type->group, type->dtype,
-	    choice->run, choice->step, x->f->unit};
+	const struct mlx_make make = {{tensor_encoded(leaf), p->kernels, choice->run, choice->step, x->f->unit},
+	    type->bits, type->group, type->dtype};
 	const struct generator *g;
 	int rc = makers[x->entry->piece](&make, &p->c->arena, &g);
 
@@ -317,14 +317,6 @@ static size_t extents_of_entry(const struct mlx_entry *entry)
 	for (size_t i = 0; !entry->of->type.bits && i < t->count; i++)
 		count += dense_extents(t->parts[i]);
 	return count;
-}
-
-static int mlx_make_units(struct mlx_plan *f)
-{
-	f->unit = arena_alloc(&f->v->p.c->arena, f->units + 1, sizeof(*f->unit));
-	for (uint64_t i = 0; f->unit && i < f->units; i++)
-		f->unit[i] = GGUF_UNIT;
-	return f->unit ? 0 : err_memory(f->err);
 }
 
 /* A text, and room for what follows it. */
@@ -511,7 +503,8 @@ static int mlx_plan_contents(struct mlx_plan *f, struct layout layouts[MLX_FILES
 	if (rc)
 		return rc;
 	qsort(f->counts, f->count_count, sizeof(*f->counts), most_weights);
-	rc = mlx_make_units(f);
+	f->unit = coded_units(&p->c->arena, f->units);
+	rc = f->unit ? 0 : err_memory(f->err);
 	if (rc == 0)
 		rc = list_entries(f);
 	if (rc == 0)

@@ -4,17 +4,13 @@
 
 /* Generators for the three tensors that a weight has in MLX. All live in the arena; each returns 0 or -ENOMEM. */
 
-#include "kernel/kernels.h"
-#include "tensor/encoding.h"
+#include "view/coded.h"
 
 struct mlx_make {
-	struct encoded *e;
-	const struct kernels *kernels;
-	unsigned bits;         /* of a code */
-	uint32_t group;        /* columns */
-	enum dtype dtype;      /* of scales and biases */
-	uint32_t run, step;    /* of its levels */
-	const uint16_t *units; /* as many as it has scales, each 2^-24 */
+	struct coded of;
+	unsigned bits;    /* of a code */
+	uint32_t group;   /* columns */
+	enum dtype dtype; /* of scales and biases */
 };
 
 /* Rows of packed codes. */

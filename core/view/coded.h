@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_CODED_H
+#define GPTQFS_CODED_H
+
+/*
+ * Weights of integer codes in blocks of other programs' formats: what view/gguf and view/mlx have in common. A block is
+ * some weights of a row, in some bytes. Blocks are made tile by tile, from codes, zeros and scales.
+ */
+
+#include "kernel/kernels.h"
+#include "tensor/encoding.h"
+
+struct coded {
+	struct encoded *e;
+	const struct kernels *kernels;
+	uint32_t run, step;    /* of its levels */
+	const uint16_t *units; /* coded_units of its scales */
+};
+
+struct coded_block {
+	uint32_t weights, bytes;
+};
+
+/* Returns what stands in for that many scales where weights are decoded as code - zero, in the arena; or NULL. */
+const uint16_t *coded_units(struct arena *arena, uint64_t scales);
+
+/*
+ * Describes rows of blocks, all but the operations; they read what rows of the dense view are made of. Returns 0 or
+ * -ENOMEM.
+ */
+int coded_rows(const struct coded *c, struct coded_block block, struct arena *arena, struct generator *g);
+
+/* Adds the mapped bytes that rows are made of, whatever their columns. */
+void coded_needs(const struct coded *c, const struct rect *r, struct spans *out);
+
+/* Returns the columns of a tile: whole blocks, as many as fit into `most` or as can be decoded at once. */
+uint32_t coded_tile_columns(const struct coded *c, struct coded_block block, uint32_t most);
+
+/* Returns the weights that are in a rectangle of blocks. */
+struct kernel_rect coded_weights(const struct rect *r, struct coded_block block);
+
+/* Returns the most runs of columns that a tile can have. */
+uint32_t coded_runs_max(const struct coded *c, uint32_t columns);
+
+/* Writes zeros and fp16 scales of a tile: [runs][rows]. Either may be NULL. Reads maps. */
+void coded_load_runs(const struct coded *c, const struct kernel_rect *tile, uint8_t *zero, uint16_t *half);
+
+#endif
