@@ -52,6 +52,12 @@ int layout_keep_text(struct layout *layout, struct arena *arena, const struct te
 	return bytes ? 0 : -ENOMEM;
 }
 
+int layout_set_text(struct layout *layout, struct arena *arena, const struct text *text)
+{
+	*layout = (struct layout){0};
+	return layout_reserve(layout, arena, 1) ? -ENOMEM : layout_keep_text(layout, arena, text);
+}
+
 int layout_add_text(struct layout *layout, struct arena *arena, text_fn *write, const void *subject)
 {
 	struct text text = {0};

@@ -50,6 +50,9 @@ void layout_add_generator(struct layout *layout, const struct generator *generat
 /* Appends a copy of a text to reserved room. Returns 0 or -ENOMEM (the text may have failed). */
 int layout_keep_text(struct layout *layout, struct arena *arena, const struct text *text);
 
+/* Makes the layout of a file that is a copy of a text. Likewise. */
+int layout_set_text(struct layout *layout, struct arena *arena, const struct text *text);
+
 /*
  * Appends the text about a subject, which must outlive the layout. The text is generated once here, for its length, and
  * again on every read; it is kept only if it is so long that this would be slow. Returns 0 or -ENOMEM.

@@ -183,10 +183,8 @@ void tree_count(struct tree *tree, uint64_t bytes)
 int tree_add_text(struct tree *tree, uint32_t parent, const char *name, struct text *text, const struct stat *like)
 {
 	struct layout *layout = arena_alloc(tree->arena, 1, sizeof(*layout));
-	int rc = layout ? layout_reserve(layout, tree->arena, 1) : -ENOMEM;
+	int rc = layout ? layout_set_text(layout, tree->arena, text) : -ENOMEM;
 
-	if (rc == 0)
-		rc = layout_keep_text(layout, tree->arena, text);
 	text_free(text);
 	return rc == 0 && tree_add(tree, parent, name, layout, like) ? 0 : -ENOMEM;
 }

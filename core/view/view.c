@@ -162,6 +162,22 @@ size_t view_lora_members(const struct plan *p, struct config_member members[VIEW
 	return count;
 }
 
+int view_refuse(const struct plan *p, struct late *late, const struct gptqfs_error *err, const char *headline,
+    struct layout *readme)
+{
+	struct arena *arena = &p->c->arena;
+	const char *refusal = arena_strndup(arena, err->text, strlen(err->text));
+	struct text text = {0};
+	int rc;
+
+	text_printf(&text, "%s:\n%s\nThe other views are not affected.\n", headline, err->text);
+	rc = refusal ? layout_set_text(readme, arena, &text) : -ENOMEM;
+	text_free(&text);
+	if (rc == 0)
+		late->refusal = refusal;
+	return rc;
+}
+
 int view_add_companions(const struct plan *p, uint32_t dir)
 {
 	struct checkpoint *c = p->c;

@@ -88,6 +88,13 @@ int view_add_companions(const struct plan *p, uint32_t dir);
 /* Returns the one of these files that has this name, or NULL. */
 struct source_file *view_companion(const struct plan *p, const char *name);
 
+/*
+ * Refuses a view while it is planned late: sets late->refusal to the reason in *err, and the layout of the README that
+ * is left of it, which begins with a headline. Returns 0 or -ENOMEM, with nothing set.
+ */
+int view_refuse(const struct plan *p, struct late *late, const struct gptqfs_error *err, const char *headline,
+    struct layout *readme);
+
 /* dense.c: a complete, ordinary model directory with one float type. */
 int view_dense_plan(const struct plan *p, const struct view *view, uint32_t dir);
 

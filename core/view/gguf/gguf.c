@@ -362,29 +362,6 @@ static int keep_summary(const struct plan_file *f)
 	return f->v->late.summary && f->v->late.remarks ? 0 : -ENOMEM;
 }
 
-static int keep_readme(const struct gguf_view *v, const struct text *text, struct layout *layout)
-{
-	struct arena *arena = &v->p.c->arena;
-
-	return layout_reserve(layout, arena, 1) ? -ENOMEM : layout_keep_text(layout, arena, text);
-}
-
-static int refuse(struct gguf_view *v, const struct gptqfs_error *err, struct layout *readme)
-{
-	const char *refusal = arena_strndup(&v->p.c->arena, err->text, strlen(err->text));
-	struct text text = {0};
-	int rc;
-
-	text_string(&text, "There is no GGUF file of this model:\n");
-	text_string(&text, err->text);
-	text_string(&text, "\nThe other views are not affected.\n");
-	rc = refusal ? keep_readme(v, &text, readme) : -ENOMEM;
-	text_free(&text);
-	if (rc == 0)
-		v->late.refusal = refusal;
-	return rc;
-}
-
 /* ---- planning ---- */
 
 static int plan_contents(struct plan_file *f, struct layout *layout)
@@ -426,12 +403,12 @@ static int plan_late(struct late *late)
 
 	if (rc == 0) {
 		write_readme(&f, &text);
-		rc = keep_readme(v, &text, &readme);
+		rc = layout_set_text(&readme, &v->p.c->arena, &text);
 	}
 	if (rc == 0)
 		rc = keep_summary(&f);
 	if (rc == -ENOTSUP || rc == -EBADMSG)
-		rc = refuse(v, &err, &readme);
+		rc = view_refuse(&v->p, late, &err, "There is no GGUF file of this model", &readme);
 	if (rc == 0) {
 		*v->file = v->late.refusal ? (struct layout){0} : file;
 		*v->readme = readme;

@@ -319,15 +319,6 @@ static size_t extents_of_entry(const struct mlx_entry *entry)
 	return count;
 }
 
-/* A text, and room for what follows it. */
-static int mlx_keep_text(const struct mlx_plan *f, const struct text *text, size_t more, struct layout *layout)
-{
-	struct arena *arena = &f->v->p.c->arena;
-
-	return layout_reserve(layout, arena, 1 + more) || layout_keep_text(layout, arena, text) ? err_memory(f->err)
-	                                                                                        : 0;
-}
-
 static void mlx_write_header(const struct mlx_plan *f, struct text *out)
 {
 	uint64_t at = 0;
@@ -340,14 +331,17 @@ static void mlx_write_header(const struct mlx_plan *f, struct text *out)
 
 static int lay_out_model(const struct mlx_plan *f, struct layout *layout)
 {
+	struct arena *arena = &f->v->p.c->arena;
 	struct text header = {0};
-	size_t extents = 0;
+	size_t extents = 1;
 	int rc;
 
 	mlx_write_header(f, &header);
 	for (size_t i = 0; i < f->entry_count; i++)
 		extents += extents_of_entry(&f->entries[i]);
-	rc = mlx_keep_text(f, &header, extents, layout);
+	rc = layout_reserve(layout, arena, extents);
+	if (rc == 0)
+		rc = layout_keep_text(layout, arena, &header);
 	for (size_t i = 0; rc == 0 && i < f->entry_count; i++)
 		rc = mlx_append_entry(f, &f->entries[i], layout);
 	layout->contents = NULL; /* it describes no module */
@@ -407,10 +401,10 @@ static int lay_out_config(const struct mlx_plan *f, struct layout *layout)
 	members[view.count++] = (struct config_member){.key = "quantization_config", .value = quantization.data};
 	view.count += view_lora_members(p, members + view.count);
 	config_rewrite(p->c->config_text, &view, &text);
-	rc = mlx_keep_text(f, &text, 0, layout);
+	rc = layout_set_text(layout, &p->c->arena, &text);
 	text_free(&quantization);
 	text_free(&text);
-	return rc;
+	return rc ? err_memory(f->err) : 0;
 }
 
 static void write_types(const struct mlx_plan *f, const char *before, const char *between, struct text *out)
@@ -451,9 +445,9 @@ static int mlx_lay_out_readme(const struct mlx_plan *f, struct layout *layout)
 		text_printf(&text, "\nMLX has no form for these modules; they are %s and take its room:\n", dtype);
 		text_put(&text, f->inexact.data, f->inexact.len);
 	}
-	rc = mlx_keep_text(f, &text, 0, layout);
+	rc = layout_set_text(layout, &f->v->p.c->arena, &text);
 	text_free(&text);
-	return rc;
+	return rc ? err_memory(f->err) : 0;
 }
 
 /* Lines for reports. */
@@ -516,25 +510,6 @@ static int mlx_plan_contents(struct mlx_plan *f, struct layout layouts[MLX_FILES
 	return rc ? rc : mlx_keep_summary(f);
 }
 
-/* Only README is left, with the reason. */
-static int mlx_refuse(const struct mlx_plan *f, struct layout layouts[MLX_FILES])
-{
-	struct mlx_view *v = f->v;
-	const char *refusal = arena_strndup(&v->p.c->arena, f->err->text, strlen(f->err->text));
-	struct text text = {0};
-	int rc;
-
-	memset(layouts, 0, MLX_FILES * sizeof(*layouts));
-	text_string(&text, "This model is not shown for mlx-lm:\n");
-	text_string(&text, f->err->text);
-	text_string(&text, "\nThe other views are not touched by that.\n");
-	rc = refusal ? mlx_keep_text(f, &text, 0, &layouts[MLX_README]) : -ENOMEM;
-	text_free(&text);
-	if (rc == 0)
-		v->late.refusal = refusal;
-	return rc;
-}
-
 /* Nothing is seen of a plan that fails for lack of memory: it is made again. */
 static int mlx_plan_late(struct late *late)
 {
@@ -544,8 +519,10 @@ static int mlx_plan_late(struct late *late)
 	struct layout layouts[MLX_FILES] = {{0}};
 	int rc = mlx_plan_contents(&f, layouts);
 
-	if (rc == -ENOTSUP || rc == -EBADMSG)
-		rc = mlx_refuse(&f, layouts);
+	if (rc == -ENOTSUP || rc == -EBADMSG) {
+		memset(layouts, 0, sizeof(layouts));
+		rc = view_refuse(&v->p, late, &err, "This model is not shown for mlx-lm", &layouts[MLX_README]);
+	}
 	for (int i = 0; rc == 0 && i < MLX_FILES; i++) {
 		*v->file[i] = layouts[i];
 		tree_count(v->p.tree, layouts[i].size);
