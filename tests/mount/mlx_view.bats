@@ -177,6 +177,15 @@ END
 	no_mlx expert 1 switch_mlp.up_proj missing
 }
 
+@test "refused: an expert that has integers where others have floats" {
+	changed mlx-moe-qwen3 <<'END'
+for i in range(config["num_experts"]):
+    dtype, width = ("I64", 8) if i == 1 else ("F16", 2)
+    tensors[f"model.layers.0.mlp.experts.{i}.up_proj.bias"] = [dtype, [4], bytes(4 * width)]
+END
+	no_mlx experts.1.up_proj.bias "another shape or type"
+}
+
 @test "HQQ, MLX and GEMV fast, whose zeros are no integers" {
 	each hqq-4b-g64-bf16 mlx-3b-g32 mlx-moe-qwen3 awq-gemvfast-g128
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "tensor/architecture.h"
+#include "tensor/dense.h"
 
 #define MARK ".experts."
 #define NUMBER_DIGITS 6
@@ -109,9 +110,11 @@ static int by_stack(const void *a, const void *b)
 	return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
+/* Types are those that the view shows. */
 static bool is_alike(const struct tensor *a, const struct tensor *b)
 {
-	return a->ndim == b->ndim && memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)) == 0;
+	return dense_dtype(a, DTYPE_F32) == dense_dtype(b, DTYPE_F32) && a->ndim == b->ndim &&
+	       memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)) == 0;
 }
 
 static int place_stack(struct mlx_placer *p, const struct expert *first, size_t count)
@@ -123,8 +126,8 @@ static int place_stack(struct mlx_placer *p, const struct expert *first, size_t 
 		if (first[i].number != i)
 			return err_set(p->err, -EBADMSG, "expert %zu of %.200s is missing", i, first->stack);
 		if (!is_alike(first[i].t, first->t))
-			return err_set(p->err, -EBADMSG, "tensor %.200s has another shape than that of expert 0",
-			    first[i].t->name);
+			return err_set(p->err, -EBADMSG,
+			    "tensor %.200s has another shape or type than that of expert 0", first[i].t->name);
 		parts[i] = first[i].t;
 	}
 	return rc;
