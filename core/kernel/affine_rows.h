@@ -46,6 +46,7 @@ struct affine_variant {
 	enum dtype out;
 	enum affine_kind kind;
 	bool biases;
+	bool spaced; /* words have bits to spare, and blocks begin with any of their fields */
 };
 
 typedef uint32_t affine_words __attribute__((vector_size(LANES * 4)));
@@ -238,18 +239,21 @@ static bool affine_is_readable(const struct affine_matrix *m, uint64_t k)
 	return k * m->bits % 8 == 0;
 }
 
-ALWAYS_INLINE struct affine_place affine_seek(const struct affine_layout *l, uint32_t row, uint32_t k)
+/* Here and in affine_advance, `spaced` is whether the layout has phases. It is constant where that saves time. */
+ALWAYS_INLINE struct affine_place affine_seek(const struct affine_layout *l, uint32_t row, uint32_t k, bool spaced)
 {
 	const unsigned char *src = l->m->codes + row * l->m->row_bytes;
 
-	if (l->phases > 1)
+	if (spaced)
 		return (struct affine_place){src + (size_t)(k / l->phases) * 4, k % l->phases};
 	return (struct affine_place){src + (uint64_t)k * l->m->bits / 8, 0};
 }
 
-ALWAYS_INLINE void affine_advance(struct affine_place *at, const struct affine_layout *l)
+ALWAYS_INLINE void affine_advance(struct affine_place *at, const struct affine_layout *l, bool spaced)
 {
 	at->src += l->block;
+	if (!spaced)
+		return;
 	at->phase += l->skip;
 	if (at->phase >= l->phases) {
 		at->phase -= l->phases;
@@ -267,7 +271,8 @@ static size_t affine_bytes_of(const struct affine_layout *l, unsigned phase, siz
 static void affine_unpack(uint8_t *dst, const struct affine_layout *l, const struct affine_part *p, uint32_t k,
     uint32_t n)
 {
-	struct affine_place at = affine_seek(l, p->row, k);
+	const bool spaced = l->phases > 1;
+	struct affine_place at = affine_seek(l, p->row, k, spaced);
 	uint32_t i = 0;
 
 	if (l->m->bits == 8) {
@@ -283,7 +288,7 @@ static void affine_unpack(uint8_t *dst, const struct affine_layout *l, const str
 	} else if (affine_is_readable(l->m, k)) {
 		for (; i + AFFINE_BLOCK <= n && p->end - at.src >= AFFINE_ROOM; i += AFFINE_BLOCK) {
 			affine_spread_bytes(dst + i, at.src, &l->spread[at.phase]);
-			affine_advance(&at, l);
+			affine_advance(&at, l, spaced);
 		}
 	}
 	for (; i < n; i++)
@@ -326,8 +331,9 @@ ALWAYS_INLINE void affine_decode_rest(char *dst, const struct affine_layout *l, 
 	memcpy(dst, out, n * out_bytes(v.out));
 }
 
+/* `first` is a copy of l->spread[0]. */
 ALWAYS_INLINE void affine_decode(char *dst, const struct affine_layout *l, const struct affine_run *r,
-    struct affine_variant v)
+    const struct affine_spread *first, struct affine_variant v)
 {
 	const size_t size = out_bytes(v.out);
 	struct affine_place at = r->at;
@@ -338,17 +344,17 @@ ALWAYS_INLINE void affine_decode(char *dst, const struct affine_layout *l, const
 		affine_decode_odd(dst, l, r, v.out);
 		return;
 	}
-	affine_table_build(&t, r->scale, r->offset, l->spread, v);
+	affine_table_build(&t, r->scale, r->offset, first, v);
 	for (; left >= AFFINE_BLOCK && r->end - at.src >= AFFINE_ROOM; left -= AFFINE_BLOCK) {
-		affine_decode_block(dst, at.src, &l->spread[at.phase], &t, v);
+		affine_decode_block(dst, at.src, v.spaced ? &l->spread[at.phase] : first, &t, v);
 		dst += AFFINE_BLOCK * size;
-		affine_advance(&at, l);
+		affine_advance(&at, l, v.spaced);
 	}
 	for (size_t n; left; left -= n) {
 		n = left < AFFINE_BLOCK ? left : AFFINE_BLOCK;
 		affine_decode_rest(dst, l, &at, n, &t, v);
 		dst += n * size;
-		affine_advance(&at, l);
+		affine_advance(&at, l, v.spaced);
 	}
 }
 
@@ -356,15 +362,18 @@ ALWAYS_INLINE void affine_decode(char *dst, const struct affine_layout *l, const
 ALWAYS_INLINE void affine_part_decode(char *dst, const struct affine_layout *l, const struct affine_part *p,
     struct affine_variant v)
 {
-	const uint32_t width = l->m->block_columns, first = p->column0 / width;
-	uint32_t g = first - p->group0, n = width - p->column0 % width;
+	const uint32_t width = l->m->block_columns;
+	/* A copy that no store can change stays in registers. */
+	const struct affine_spread first = l->spread[0];
+	uint32_t g = p->column0 / width - p->group0, n = width - p->column0 % width;
 
 	for (uint32_t done = 0; done < p->columns; done += n, n = width, g++) {
-		struct affine_run r = {affine_seek(l, p->row, p->column0 + done), p->end, 0, p->scale[g], p->offset[g]};
+		struct affine_run r = {
+		    affine_seek(l, p->row, p->column0 + done, v.spaced), p->end, 0, p->scale[g], p->offset[g]};
 
 		n = n < p->columns - done ? n : p->columns - done;
 		r.n = n;
-		affine_decode(dst + done * out_bytes(v.out), l, &r, v);
+		affine_decode(dst + done * out_bytes(v.out), l, &r, &first, v);
 	}
 }
 
@@ -527,6 +536,16 @@ ALWAYS_INLINE void affine_rect_indexed(char *dst, const struct affine_layout *l,
 	}
 }
 
+/* Fields of fewer than 8 bits, in groups. */
+ALWAYS_INLINE void affine_rect_fields(char *dst, const struct affine_layout *l, const struct kernel_rect *r,
+    struct affine_variant v)
+{
+	if (v.out != DTYPE_F32 && affine_looks_up(l->m->bits))
+		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_TABLE, v.biases, v.spaced});
+	else
+		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_FIELDS, v.biases, v.spaced});
+}
+
 ALWAYS_INLINE void affine_rect_kind(char *dst, const struct affine_layout *l, const struct kernel_rect *r,
     struct affine_variant v)
 {
@@ -535,11 +554,12 @@ ALWAYS_INLINE void affine_rect_kind(char *dst, const struct affine_layout *l, co
 	else if (!affine_has_groups(l->m, r->column0))
 		affine_rect_rows(dst, l, r, true, v);
 	else if (l->m->bits == 8)
-		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_OCTETS, v.biases});
-	else if (v.out != DTYPE_F32 && affine_looks_up(l->m->bits))
-		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_TABLE, v.biases});
+		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_OCTETS, v.biases, false});
+	else if (l->phases > 1)
+		affine_rect_fields(dst, l, r,
+		    (struct affine_variant){.out = v.out, .biases = v.biases, .spaced = true});
 	else
-		affine_rect_rows(dst, l, r, false, (struct affine_variant){v.out, AFFINE_FIELDS, v.biases});
+		affine_rect_fields(dst, l, r, v);
 }
 
 ALWAYS_INLINE void affine_rect_decode(void *dst, const struct affine_matrix *m, const struct kernel_rect *r,
