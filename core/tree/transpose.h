@@ -10,13 +10,13 @@
 #include "base/arena.h"
 #include "tree/generator.h"
 
-#define TURN_MAX 2
+#define TRANSPOSE_MAX 2
 
 /* The longest row, as rows are computed whole; callers see to it. */
 #define TRANSPOSED_COLUMNS_MAX ((uint64_t)1 << 22)
 
 struct transpose {
-	const struct generator *of[TURN_MAX]; /* [count] with rows of equal length */
+	const struct generator *of[TRANSPOSE_MAX]; /* [count] with rows of equal length */
 	size_t count;
 	bool interleaved; /* element i of a row is from of[i % count], all with as many rows; else side by side */
 	uint32_t element; /* bytes: 2 or 4 */
