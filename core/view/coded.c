@@ -3,6 +3,19 @@
 
 #include <errno.h>
 
+const char *coded_refusal(const struct encoded *e, bool has_codes)
+{
+	if (!has_codes)
+		return "not made of integer codes";
+	return e->ndim != 2 || e->transposed ? "not stored as a matrix of rows" : NULL;
+}
+
+void coded_remark(struct text *out, const struct encoded *e, const char *reason)
+{
+	text_ascii(out, e->module);
+	text_printf(out, ": %s\n", reason);
+}
+
 const uint16_t *coded_units(struct arena *arena, uint64_t scales)
 {
 	uint16_t *units = arena_alloc(arena, scales + 1, sizeof(*units));

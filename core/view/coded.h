@@ -21,6 +21,12 @@ struct coded_block {
 	uint32_t weights, bytes;
 };
 
+/* Returns why a weight cannot be in blocks at all, a constant; NULL if it may be. */
+const char *coded_refusal(const struct encoded *e, bool has_codes);
+
+/* Appends the line about a module that stays a float. */
+void coded_remark(struct text *out, const struct encoded *e, const char *reason);
+
 /* Returns what stands in for that many scales where weights are decoded as code - zero, in the arena; or NULL. */
 const uint16_t *coded_units(struct arena *arena, uint64_t scales);
 

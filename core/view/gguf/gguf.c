@@ -74,12 +74,6 @@ static struct shaped wider(struct shaped a, struct shaped b)
 	return a;
 }
 
-static void put_remark(struct text *out, const char *module, const char *reason)
-{
-	text_ascii(out, module);
-	text_printf(out, ": %s\n", reason);
-}
-
 /* A quantized weight that shares its tensor with a float becomes F16, or F32 beside BF16. */
 static int shape_encoded(struct plan_file *f, const struct tensor *t, struct gguf_choice *choice)
 {
@@ -90,7 +84,7 @@ static int shape_encoded(struct plan_file *f, const struct tensor *t, struct ggu
 		return err_set(f->err, -EIO, "module %.200s cannot be read", e->module);
 	f->units = choice->scales > f->units ? choice->scales : f->units;
 	if (choice->reason)
-		put_remark(&f->inexact, e->module, choice->reason);
+		coded_remark(&f->inexact, e, choice->reason);
 	return 0;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "view/gguf/types.h"
 
+#include "view/coded.h"
+
 struct gguf_type gguf_type_of(enum gguf_block block, enum dtype dtype)
 {
 	static const uint32_t ids[DTYPE_VIEWS] = {[DTYPE_F16] = 1, [DTYPE_BF16] = 30, [DTYPE_F32] = 0};
@@ -71,11 +73,8 @@ int gguf_choose(struct encoded *e, bool q2, struct gguf_choice *out)
 	struct levels_job job = {.e = e};
 	int rc;
 
-	*out = (struct gguf_choice){.block = GGUF_BLOCKS, .reason = "not made of integer codes"};
-	if (!e->encoding->levels)
-		return 0;
-	out->reason = "not stored as a matrix of rows";
-	if (e->ndim != 2 || e->transposed)
+	*out = (struct gguf_choice){.block = GGUF_BLOCKS, .reason = coded_refusal(e, e->encoding->levels != NULL)};
+	if (out->reason)
 		return 0;
 	rc = inputs_guard(&in, read_levels, &job);
 	if (rc == 0)

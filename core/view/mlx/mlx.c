@@ -104,12 +104,6 @@ struct shaping {
 	size_t count, encoded;
 };
 
-static void put_inexact(struct mlx_plan *f, const struct encoded *e, const char *reason)
-{
-	text_ascii(&f->inexact, e->module);
-	text_printf(&f->inexact, ": %s\n", reason);
-}
-
 static int shape_leaf(void *ctx, const struct tensor *leaf)
 {
 	struct shaping *x = ctx;
@@ -125,7 +119,7 @@ static int shape_leaf(void *ctx, const struct tensor *leaf)
 	x->s->type = x->encoded > 1 ? mlx_type_of_both(x->s->type, choice->type) : choice->type;
 	x->f->units = choice->scales > x->f->units ? choice->scales : x->f->units;
 	if (choice->type.reason)
-		put_inexact(x->f, e, choice->type.reason);
+		coded_remark(&x->f->inexact, e, choice->type.reason);
 	return 0;
 }
 
@@ -136,7 +130,7 @@ static int tell_neighbour(void *ctx, const struct tensor *leaf)
 	struct encoded *e = tensor_encoded(leaf);
 
 	if (e && !x->s->choices[x->count].type.reason)
-		put_inexact(x->f, e, "shares its tensor with a module that stays a float");
+		coded_remark(&x->f->inexact, e, "shares its tensor with a module that stays a float");
 	x->count++;
 	x->f->floats += e != NULL;
 	return 0;

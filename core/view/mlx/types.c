@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "kernel/mlx.h"
+#include "view/coded.h"
 
 #define GROUP_MIN 32
 #define GROUP_MAX 128
@@ -148,11 +149,8 @@ int mlx_choose(struct encoded *e, enum dtype dtype, struct mlx_choice *out)
 	struct look look = {.e = e};
 	int rc;
 
-	*out = (struct mlx_choice){.type.reason = "not made of integer codes"};
-	if (!e->encoding->levels && !e->encoding->lines)
-		return 0;
-	out->type.reason = "not stored as a matrix of rows";
-	if (e->ndim != 2 || e->transposed)
+	*out = (struct mlx_choice){.type.reason = coded_refusal(e, e->encoding->levels || e->encoding->lines)};
+	if (out->type.reason)
 		return 0;
 	rc = inputs_guard(&in, look_through, &look);
 	if (rc == 0)
