@@ -161,6 +161,10 @@ class Words(Test):
         words = gptqfs._words("bf16", [(Path("/a"), 0.5), "b"], ["-s"])
         self.assertEqual(words, [str(GPTQFS), "--view=bf16", "--lora=/a:0.5", "--lora=b", "-s"])
 
+    def test_adapter_with_a_colon(self):
+        words = gptqfs._words(None, ["a:2", (Path("b:2"), 3)], [])
+        self.assertEqual(words[1:], ["--lora=a:2:1.0", "--lora=b:2:3.0"])
+
     def test_info(self):
         facts = gptqfs.info(MODEL)
         self.assertIsInstance(facts, dict)

@@ -64,7 +64,10 @@ def _words(view: Optional[str], lora: Adapters, options: Sequence[str]) -> List[
         words.append("--view=" + view)
     for adapter in adapters:
         directory, scale = adapter if isinstance(adapter, tuple) else (adapter, None)
-        words.append("--lora=" + os.fspath(directory) + ("" if scale is None else ":%r" % float(scale)))
+        path = os.fspath(directory)
+        if scale is None and ":" in path:
+            scale = 1  # what follows the colon would be taken for a scale
+        words.append("--lora=" + path + ("" if scale is None else ":%r" % float(scale)))
     return words + list(options)
 
 
