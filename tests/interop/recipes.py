@@ -391,12 +391,17 @@ def need_root():
         raise Skip("needs root")
 
 
-def same_model(path, model, dtype):
-    """`path` is a copy of the view of that type."""
-    base, found = dense.cast(dense.load(model), dtype), read_dense_model(path, dtype)
+def same_tensors(found, model, dtype):
+    """`found` are all tensors of the model, in that type."""
+    base = dense.cast(dense.load(model), dtype)
     assert found.keys() == base.keys(), f"{sorted(found.keys() ^ base.keys())[:4]}"
     for key, tensor in found.items():
         same(tensor[1], base[key][1], key)
+
+
+def same_model(path, model, dtype):
+    """`path` is a copy of the view of that type."""
+    same_tensors(read_dense_model(path, dtype), model, dtype)
 
 
 def overlay(recipes, model, *before):
@@ -540,9 +545,8 @@ def serve_smb(recipes, model):
 
 
 def serve_nbd(recipes, model):
-    need_all = "nbdkit", "nbdcopy"
     with check("serve-nbd.sh FILE: nbdcopy reads it"):
-        need_programs(*need_all)
+        need_programs("nbdkit", "nbdcopy")
         copy = recipes.path("copy")
 
         def fetch_file(port):
@@ -550,12 +554,9 @@ def serve_nbd(recipes, model):
             client_program("nbdcopy", f"nbd://127.0.0.1:{port}", os.path.join(copy, FILES[1]))
 
         serve(recipes, "serve-nbd.sh", model, fetch_file, FILES[1])
-        base, found = dense.cast(dense.load(model), "F16"), dense.read_safetensors(os.path.join(copy, FILES[1]))
-        assert found.keys() == base.keys()
-        for key, tensor in found.items():
-            same(tensor[1], base[key][1], key)
+        same_tensors(dense.read_safetensors(os.path.join(copy, FILES[1])), model, "F16")
     with check("serve-nbd.sh: a disk with the files in a FAT32 partition"):
-        need_programs(*need_all)
+        need_programs("nbdkit", "nbdcopy")
         disk = recipes.path("disk")
         serve(recipes, "serve-nbd.sh", model, lambda port: client_program("nbdcopy", f"nbd://127.0.0.1:{port}", disk))
         with open(disk, "rb") as f:
