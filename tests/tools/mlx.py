@@ -12,6 +12,8 @@ import struct
 import sys
 from array import array
 
+from compare import read_header, shards
+
 PLACES = (
     (r"(.*\.mlp)\.experts\.(\d+)\.(gate_proj|up_proj|down_proj)\.(.*)", {}),
     (r"(.*\.block_sparse_moe)\.experts\.(\d+)\.(w[123])\.(.*)", {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}),
@@ -21,17 +23,13 @@ PLACES = (
 def read(directory):
     """Tensors of a directory by name: type, shape, bytes."""
     tensors = {}
-    for file in sorted(os.listdir(directory)):
-        if not re.fullmatch(r"model.*\.safetensors", file):
-            continue
-        with open(os.path.join(directory, file), "rb") as f:
+    for path in shards(directory)[0]:
+        start, header = read_header(path)
+        with open(path, "rb") as f:
             data = f.read()
-        size = struct.unpack("<Q", data[:8])[0]
-        header = json.loads(data[8 : 8 + size])
-        assert header.pop("__metadata__") == {"format": "pt"}
         for name, t in header.items():
-            begin, end = (8 + size + n for n in t["data_offsets"])
-            tensors[name] = t["dtype"], t["shape"], data[begin:end]
+            begin, end = t["data_offsets"]
+            tensors[name] = t["dtype"], t["shape"], data[start + begin : start + end]
     return tensors
 
 
