@@ -17,10 +17,11 @@ import statistics
 import struct
 import sys
 
+from checkpoint import decode_f8
+
 TOLERANCE = 1e-9
 SCALES = (".scales", ".scale", ".weight_scale", ".weight_scale_inv", ".absmax", ".embedding_scale", "_scales",
           "_scale_inv", "_scale")
-MANTISSA = {"F8_E4M3": 3, "F8_E5M2": 2}
 
 
 def read_tensors(directory):
@@ -36,14 +37,6 @@ def read_tensors(directory):
     return tensors
 
 
-def e4m3(byte):
-    sign, exponent, fraction = byte >> 7, byte >> 3 & 15, byte & 7
-    if exponent == 15 and fraction == 7:
-        return math.nan
-    value = math.ldexp(fraction, -9) if exponent == 0 else math.ldexp(8 + fraction, exponent - 10)
-    return -value if sign else value
-
-
 def numbers(tensor):
     dtype, _, data = tensor
     if dtype == "F32":
@@ -56,7 +49,7 @@ def numbers(tensor):
     if dtype in ("F8_E8M0", "U8"):
         return [math.nan if byte == 255 else math.ldexp(1, byte - 127) for byte in data]
     if dtype == "F8_E4M3":
-        return [e4m3(byte) for byte in data]
+        return [decode_f8(byte, dtype) for byte in data]
     raise ValueError(dtype)
 
 
