@@ -85,33 +85,22 @@ refused() {
 @test "scales of another type" { refused awq_scales_type $Q.scales I16 expected F16; }
 @test "groups that no group size makes" { refused awq_groups $Q.scales group_size; }
 @test "GEMV: room for other groups than there are" { refused awq_gemv_slots down_proj.scales group_size 128; }
-# packed_as_gptq NAME: its packed view is GPTQ, and the same model.
-packed_as_gptq() {
-	find_model "$1"
-	mount_model "$source" "$mnt"
-	check_packed
-}
+@test "called AWQ, packed as GPTQ" { refused awq_shape_of_gptq down_proj.qweight expected AWQ; }
+@test "called GPTQ, packed as AWQ" { refused gptq_shape_of_awq down_proj.qweight AWQ GPTQ; }
 
-# packed_made KIND: likewise.
-packed_made() {
-	make_checkpoint "$1"
-	mount_model "$model" "$mnt"
-	check_packed
-}
-
-@test "packed: GEMM" { packed_as_gptq awq-gemm-g32; }
-@test "packed: symmetric" { packed_as_gptq awq-gemm-sym-autoround; }
-@test "packed: GEMV, groups of 32" { packed_made awq_gemv_g32; }
-@test "packed: a last group and a last word that are short" { packed_made awq_ragged; }
-@test "packed: a Conv1D" { packed_made awq_gpt2; }
+@test "packed: GEMM" { packed_model awq-gemm-g32; }
+@test "packed: symmetric" { packed_model awq-gemm-sym-autoround; }
+@test "packed: GEMV, groups of 32" { packed_kind awq_gemv_g32; }
+@test "packed: a last group and a last word that are short" { packed_kind awq_ragged; }
+@test "packed: a Conv1D" { packed_kind awq_gpt2; }
 
 @test "packed: all zeros 8, as v1" {
-	packed_made awq_no_zeros
+	packed_kind awq_no_zeros
 	jq -e '.checkpoint_format == "gptq" and .sym' "$mnt/packed/quantize_config.json"
 }
 
 @test "packed: zeros that are stored, as v2" {
-	packed_as_gptq awq-gemm-moe-gptqmodel
+	packed_model awq-gemm-moe-gptqmodel
 	jq -e '.checkpoint_format == "gptq_v2" and .quant_method == "gptq" and .bits == 4 and .desc_act == false' \
 		"$mnt/packed/quantize_config.json"
 	cp "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
@@ -125,6 +114,3 @@ packed_made() {
 	[[ ! -e $mnt/packed ]]
 	run -3 "$GPTQFS" -o view=packed "$source" "$mnt"
 }
-
-@test "called AWQ, packed as GPTQ" { refused awq_shape_of_gptq down_proj.qweight expected AWQ; }
-@test "called GPTQ, packed as AWQ" { refused gptq_shape_of_awq down_proj.qweight AWQ GPTQ; }

@@ -52,30 +52,23 @@ real() {
 	run -3 "$GPTQFS" -o view=packed "$source" "$mnt"
 }
 
-# packed_as_gptq NAME: its packed view is GPTQ, and the same model.
-packed_as_gptq() {
-	find_model "$1"
-	mount_model "$source" "$mnt"
-	check_packed
-}
-
 @test "packed: zeros of their own" {
-	packed_as_gptq ct-w4-asym-g32
+	packed_model ct-w4-asym-g32
 	jq -e '.checkpoint_format == "gptq_v2" and (.sym | not) and .group_size == 32' "$mnt/packed/quantize_config.json"
 	cp "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
 	"$HAMMER" -s 9 "$mnt/packed/model.safetensors" "$BATS_TEST_TMPDIR/copy"
 }
 
 @test "packed: symmetric, BF16 scales" {
-	packed_as_gptq ct-w4-g128-bf16
+	packed_model ct-w4-g128-bf16
 	jq -e '.checkpoint_format == "gptq" and .sym and .quant_method == "gptq"' "$mnt/packed/quantize_config.json"
 }
 
-@test "packed: 8 bits, odd sizes" { packed_as_gptq ct-w8-channel-ragged; }
-@test "packed: act-order" { packed_as_gptq ct012-actorder-group; }
-@test "packed: experts" { packed_as_gptq ct-moe-w4; }
+@test "packed: 8 bits, odd sizes" { packed_model ct-w8-channel-ragged; }
+@test "packed: act-order" { packed_model ct012-actorder-group; }
+@test "packed: experts" { packed_model ct-moe-w4; }
 
-# unpacked NAME WORD...: there is no packed view, and info says why.
+# unpacked NAME WORDS: there is no packed view, and info says why.
 unpacked() {
 	find_model "$1"
 	mount_model "$source" "$mnt"

@@ -74,13 +74,6 @@ END
 
 # ---- packed/ ----
 
-# packed_kind KIND: one that make_checkpoint.py writes.
-packed_kind() {
-	make_checkpoint "$1"
-	mount_model "$model" "$mnt"
-	check_packed
-}
-
 # modules VIEW: names of quantized modules in it.
 modules() {
 	python3 -S - "$1/model.safetensors" <<'END'

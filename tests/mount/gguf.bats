@@ -43,11 +43,9 @@ borrow_tokenizer() {
 
 # no_gguf WORD...: there is no file, README has these words in this order, and the fp16 view is untouched.
 no_gguf() {
-	local pattern='*' word
+	local pattern
 
-	for word; do
-		pattern+=$word*
-	done
+	in_order "$@"
 	mount_model "$model" "$mnt"
 	[[ $(ls "$mnt/gguf") = README ]] || fail "$(ls "$mnt/gguf")"
 	[[ $(cat "$mnt/gguf/README") = $pattern ]] || fail "$(cat "$mnt/gguf/README")"
@@ -95,7 +93,7 @@ no_gguf() {
 	for name in awq-gemm-g32 awq-gemm-moe-gptqmodel awq-gemm-sym-autoround awq-gemvfast-g128 ct-bits-2to7 ct-kvcache-w4 \
 		ct-mixed-lmhead ct-moe-w4 ct-sharded-gptq-asym ct-w4-asym-g32 ct-w4-g128-bf16 ct-w8-channel-ragged \
 		ct-w8-tensor-asym-naive ct-w8a8 ct012-actorder-group ct012-bits-3567-words ct081-asym-i8-zeros; do
-		[[ -d $TESTS/data/int/models/$name || -d $ROOT/../shared/int/models/$name ]] || continue
+		has_model "$name" || continue
 		copy_model "$name"
 		borrow_tokenizer
 		exact
@@ -136,19 +134,7 @@ no_gguf() {
 @test "any piece of the file is what it is in the whole file" {
 	find_model qwen2-yarn
 	mount_model "$source" "$mnt"
-	cat "$mnt/gguf/qwen2-yarn.gguf" >"$BATS_TEST_TMPDIR/whole"
-	python3 -S - "$mnt/gguf/qwen2-yarn.gguf" "$BATS_TEST_TMPDIR/whole" <<'END'
-import os, random, sys
-whole = open(sys.argv[2], "rb").read()
-random.seed(20)
-for _ in range(50):
-    # Each descriptor reads past the page cache of none before it.
-    fd = os.open(sys.argv[1], os.O_RDONLY)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    at, size = random.randrange(len(whole)), random.choice((1, 17, 100, 4096, 70000))
-    assert os.pread(fd, size, at) == whole[at:at + size], (at, size)
-    os.close(fd)
-END
+	compare_pieces "$mnt/gguf/qwen2-yarn.gguf"
 }
 
 @test "direct I/O is rounded to 4096 bytes, not to a whole request" {
@@ -201,13 +187,9 @@ END
 }
 
 @test "an adapter's tokenizer that is none: no gguf/, and info says why" {
-	local adapter
-
 	copy_model tiny-qwen2-4b-g64-asym
-	for adapter in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
-		[[ ! -d $adapter/adapters/qwen2-tied-head ]] || break
-	done
-	cp -rL "$adapter/adapters/qwen2-tied-head" "$BATS_TEST_TMPDIR/adapter"
+	find_adapter qwen2-tied-head
+	cp -rL "$adapter" "$BATS_TEST_TMPDIR/adapter"
 	chmod -R u+w "$BATS_TEST_TMPDIR/adapter"
 	rm -f "$BATS_TEST_TMPDIR"/adapter/{tokenizer*,vocab*,merges*}
 	echo '{}' >"$BATS_TEST_TMPDIR/adapter/tokenizer_config.json"
@@ -426,9 +408,7 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 	local name
 
 	for name in qwen2-yarn mixtral; do
-		if [[ $name = mixtral && ! -d $ROOT/../shared/gguf/models/mixtral ]]; then
-			continue
-		fi
+		[[ $name != mixtral ]] || has_model "$name" || continue
 		find_model "$name"
 		find_gguf "$name"
 		"$GPTQFS" --check --sha256 -o view=gguf "$source" >"$BATS_TEST_TMPDIR/hashes"
@@ -440,13 +420,8 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 
 # merged MODEL ADAPTER: the file has the numbers of the views, with an adapter merged into them.
 merged() {
-	local base adapter=
-
 	find_model "$1"
-	for base in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
-		[[ -n $adapter || ! -d $base/adapters/$2 ]] || adapter=$base/adapters/$2
-	done
-	[[ -n $adapter ]] || skip "no adapter $2"
+	find_adapter "$2"
 	mount_model -o lora="$adapter" "$source" "$mnt"
 	gguf "$mnt/gguf/$1.gguf" "$mnt/fp32/model.safetensors" || fail "$(cat "$mnt/gguf/README")"
 	grep -q ': an adapter is merged into it' "$mnt/gguf/README" || fail "$(cat "$mnt/gguf/README")"

@@ -52,8 +52,9 @@ fail() {
 
 # ---- models ----
 
-# find_model NAME: a real checkpoint, in $source. Its expected values are in $expected.TYPE.json.
-find_model() {
+# has_model NAME: true if there is this real checkpoint, which is then in $source. Its expected values are in
+# $expected.TYPE.json.
+has_model() {
 	local base
 
 	for base in "$TESTS"/data{,/float,/int,/gguf} "$ROOT"/../shared{,/float,/int,/gguf}; do
@@ -61,7 +62,24 @@ find_model() {
 		expected=$base/expected/$1
 		[[ -d $source ]] && return
 	done
-	skip "no checkpoint $1 in tests/data or ../shared"
+	return 1
+}
+
+# find_model NAME: likewise; the test is skipped if it is not there.
+find_model() {
+	has_model "$1" || skip "no checkpoint $1 in tests/data or ../shared"
+}
+
+# find_adapter NAME: its directory, in $adapter. Expected values of merges with it are below $merged.
+find_adapter() {
+	local base
+
+	for base in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
+		adapter=$base/adapters/$1
+		merged=$base/expected
+		[[ -d $adapter ]] && return
+	done
+	skip "no adapter $1 in tests/data/lora or ../shared/lora"
 }
 
 # copy_model NAME: a writable copy of it in $model.
@@ -76,13 +94,21 @@ edit_model() {
 	python3 -S "$TESTS/tools/edit_model.py" "$model"
 }
 
-# refused WORD...: the mount of $model is refused with exit 3, and a message that has these words in this order.
-refused() {
-	local pattern='*' word
+# in_order WORD...: sets $pattern to what matches texts that have these words in this order.
+in_order() {
+	local word
 
+	pattern='*'
 	for word; do
 		pattern+=$word*
 	done
+}
+
+# refused WORD...: the mount of $model is refused with exit 3, and a message that has these words in this order.
+refused() {
+	local pattern
+
+	in_order "$@"
 	mkdir -p "$mnt"
 	run -3 "$GPTQFS" "$model" "$mnt"
 	[[ $output = $pattern ]] || fail "$output"
@@ -304,6 +330,22 @@ compare_fused() {
 		"$expected.BF16.json" "$1/fused/fp32" "$expected.F32.json"
 }
 
+# compare_pieces FILE: random pieces of it, none of them from the page cache, are what they are in the whole file.
+compare_pieces() {
+	cat "$1" >"$BATS_TEST_TMPDIR/whole"
+	python3 -S - "$1" "$BATS_TEST_TMPDIR/whole" <<'END'
+import os, random, sys
+whole = open(sys.argv[2], "rb").read()
+random.seed(20)
+for _ in range(50):
+    fd = os.open(sys.argv[1], os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    at, size = random.randrange(len(whole)), random.choice((1, 17, 100, 4096, 70000))
+    assert os.pread(fd, size, at) == whole[at:at + size], (at, size)
+    os.close(fd)
+END
+}
+
 need_root() {
 	[[ $EUID = 0 ]] || skip "needs root"
 }
@@ -334,4 +376,18 @@ check_packed() {
 	[[ $(du -b --apparent-size -s "$mnt/packed" | cut -f1) -gt 10000000 ]] ||
 		python3 -S "$TESTS/tools/packed.py" decode "$mnt/packed" "$expected"
 	packed_again
+}
+
+# packed_model NAME: the packed view of a real checkpoint is GPTQ, and the same model.
+packed_model() {
+	find_model "$1"
+	mount_model "$source" "$mnt"
+	check_packed
+}
+
+# packed_kind KIND: likewise of one that make_checkpoint.py writes.
+packed_kind() {
+	make_checkpoint "$1"
+	mount_model "$model" "$mnt"
+	check_packed
 }

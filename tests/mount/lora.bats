@@ -5,18 +5,6 @@
 
 load lib
 
-# find_adapter NAME: its directory, in $adapter. Expected values of merges with it are below $merged.
-find_adapter() {
-	local base
-
-	for base in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
-		adapter=$base/adapters/$1
-		merged=$base/expected
-		[[ -d $adapter ]] && return
-	done
-	skip "no adapter $1 in tests/data/lora or ../shared/lora"
-}
-
 # adapters NAME[@SCALE]...: finds them, as options in $options.
 adapters() {
 	local name

@@ -12,11 +12,9 @@ same() {
 
 # types WORD...: what README says of the types, in this order.
 types() {
-	local pattern='*' word
+	local pattern
 
-	for word; do
-		pattern+=$word*
-	done
+	in_order "$@"
 	[[ $(cat "$mnt/mlx/README") = $pattern ]] || fail "$(cat "$mnt/mlx/README")"
 }
 
@@ -25,10 +23,7 @@ each() {
 	local name tried=0
 
 	for name; do
-		[[ -d $TESTS/data/int/models/$name || -d $ROOT/../shared/int/models/$name ||
-			-d $ROOT/../shared/gguf/models/$name || -d $ROOT/../shared/models/$name ||
-			-d $TESTS/data/models/$name ]] || continue
-		find_model "$name"
+		has_model "$name" || continue
 		same || fail "$name"
 		unmount "$mnt"
 		tried=$((tried + 1))
@@ -38,11 +33,9 @@ each() {
 
 # no_mlx WORD...: mlx/ has a README with these words in this order alone, and view=mlx is exit 3.
 no_mlx() {
-	local pattern='*' word
+	local pattern
 
-	for word; do
-		pattern+=$word*
-	done
+	in_order "$@"
 	mount_model "$source" "$mnt"
 	[[ $(ls "$mnt/mlx") = README ]] || fail "$(ls "$mnt/mlx")"
 	[[ $(cat "$mnt/mlx/README") = $pattern ]] || fail "$(cat "$mnt/mlx/README")"
@@ -55,11 +48,9 @@ no_mlx() {
 
 # absent WORD...: there is no mlx/, `info` has these words, and view=mlx is exit 3.
 absent() {
-	local pattern='*' word
+	local pattern
 
-	for word; do
-		pattern+=$word*
-	done
+	in_order "$@"
 	mount_model "$source" "$mnt"
 	[[ ! -e $mnt/mlx ]]
 	[[ $(grep ^Mlx_view: "$mnt/info") = $pattern ]] || fail "$(cat "$mnt/info")"
@@ -217,30 +208,13 @@ END
 @test "any piece of the file is what it is in the whole file" {
 	find_model tiny-llama-4b-g128-ragged
 	mount_model "$source" "$mnt"
-	cat "$mnt/mlx/model.safetensors" >"$BATS_TEST_TMPDIR/whole"
-	python3 -S - "$mnt/mlx/model.safetensors" "$BATS_TEST_TMPDIR/whole" <<'END'
-import os, random, sys
-whole = open(sys.argv[2], "rb").read()
-random.seed(20)
-for _ in range(50):
-    # Each descriptor reads past the page cache of none before it.
-    fd = os.open(sys.argv[1], os.O_RDONLY)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    at, size = random.randrange(len(whole)), random.choice((1, 17, 100, 4096, 70000))
-    assert os.pread(fd, size, at) == whole[at:at + size], (at, size)
-    os.close(fd)
-END
+	compare_pieces "$mnt/mlx/model.safetensors"
 }
 
 # merged MODEL ADAPTER: with an adapter, what it touches is as in the fp16 view.
 merged() {
-	local base adapter=
-
 	find_model "$1"
-	for base in "$TESTS/data/lora" "$ROOT/../shared/lora"; do
-		[[ -n $adapter || ! -d $base/adapters/$2 ]] || adapter=$base/adapters/$2
-	done
-	[[ -n $adapter ]] || skip "no adapter $2"
+	find_adapter "$2"
 	same -o lora="$adapter"
 }
 
