@@ -315,7 +315,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	need_namespace
 	make_checkpoint plain
 	mkdir "$mnt"
-	run -4 --separate-stderr unshare -m bash -c 'mount -t tmpfs -o dev none /dev && mknod -m 666 /dev/null c 1 3 &&
+	run -4 --separate-stderr in_private bash -c 'mount -t tmpfs -o dev none /dev && mknod -m 666 /dev/null c 1 3 &&
 		exec "$@"' bash "$GPTQFS" "$model" "$mnt"
 	[[ -z $output && $stderr = *"there is no /dev/fuse"*"modprobe fuse"*"gptqfs --export=DIR"* ]]
 }
@@ -324,7 +324,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	need_namespace
 	make_checkpoint plain
 	mkdir "$mnt"
-	run -4 --separate-stderr unshare -m bash -c 'mount -t tmpfs -o nodev none /mnt && mknod /mnt/fuse c 10 229 &&
+	run -4 --separate-stderr in_private bash -c 'mount -t tmpfs -o nodev none /mnt && mknod /mnt/fuse c 10 229 &&
 		mount --bind /mnt/fuse /dev/fuse && exec "$@"' bash "$GPTQFS" "$model" "$mnt"
 	[[ -z $output && $stderr = *"/dev/fuse: "*"gptqfs --export=DIR"* ]]
 }
@@ -447,7 +447,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 
 @test "a missing /dev/null is reported" {
 	need_namespace
-	run -5 --separate-stderr unshare -m bash -c 'mount -t tmpfs none /dev && exec "$@"' bash "$GPTQFS" --version
+	run -5 --separate-stderr in_private bash -c 'mount -t tmpfs none /dev && exec "$@"' bash "$GPTQFS" --version
 	[[ $stderr = *"/dev/null: No such file"* ]]
 }
 

@@ -120,7 +120,7 @@ interrupted_export() {
 		rm -rf "$out"
 		mkdir "$out"
 		for view in fp16 bf16 fp32; do
-			GPTQFS=$GPTQFS source=$source unshare -m bash -c 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$GPTQFS" -q --export="$1" -o view=$2 "$source"' - \
+			GPTQFS=$GPTQFS source=$source in_private bash -c 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$GPTQFS" -q --export="$1" -o view=$2 "$source"' - \
 				"$out/$view" $view 3>&- || fail "$source $view"
 		done
 		compare_views "$out"
@@ -249,7 +249,7 @@ same_views() {
 # with_small SIZE COMMAND...: in a private namespace, where $out is a tmpfs of that size.
 with_small() {
 	mkdir -p "$out"
-	SIZE=$1 unshare -m bash -c 'mount -t tmpfs -o size=$SIZE none "$0" && exec "$@"' "$out" "${@:2}" 3>&-
+	SIZE=$1 in_private bash -c 'mount -t tmpfs -o size=$SIZE none "$0" && exec "$@"' "$out" "${@:2}" 3>&-
 }
 
 @test "too little space is told before anything is written" {
@@ -264,7 +264,7 @@ with_small() {
 	rm "$out/model.safetensors"
 	export -f when_begun
 	export GPTQFS
-	run -0 unshare -m bash -c '
+	run -0 in_private bash -c '
 		source=$2
 		mount -t tmpfs -o size=1m none /mnt && cp -r "$1/." /mnt || exit
 		out=/mnt
@@ -284,9 +284,9 @@ with_small() {
 @test "a target that cannot be written: exit 5, and nothing there" {
 	need_namespace
 	mkdir "$out"
-	run -5 unshare -m bash -c 'mount -t tmpfs -o ro none "$1" && "$0" --export="$1" "$2"' "$GPTQFS" "$out" "$source" 3>&-
+	run -5 in_private bash -c 'mount -t tmpfs -o ro none "$1" && "$0" --export="$1" "$2"' "$GPTQFS" "$out" "$source" 3>&-
 	[[ $output = *"Read-only file system"* ]]
-	run -5 unshare -m bash -c 'mount -t tmpfs -o ro none "$1" && "$0" --export="$1/new" "$2"' "$GPTQFS" "$out" "$source" 3>&-
+	run -5 in_private bash -c 'mount -t tmpfs -o ro none "$1" && "$0" --export="$1/new" "$2"' "$GPTQFS" "$out" "$source" 3>&-
 	[[ -z $(ls -A "$out") ]]
 }
 

@@ -245,7 +245,7 @@ in_namespace() {
 	cp -a /usr/sbin/mount.fuse* "$BATS_TEST_TMPDIR/root/usr/sbin/"
 	[[ -e $BATS_TEST_TMPDIR/fstab ]] || : >"$BATS_TEST_TMPDIR/fstab"
 	[[ -e /etc/fstab ]] || skip "needs an /etc/fstab to stand in for"
-	mnt=$mnt model=$model unshare -m -p -f --kill-child --mount-proc bash -c '
+	mnt=$mnt model=$model in_private unshare -p -f --kill-child --mount-proc bash -c '
 		set -e
 		mount --bind "$1/fstab" /etc/fstab
 		# What is in /usr/sbin is needed by nothing here; /sbin is a link to it.

@@ -355,6 +355,12 @@ need_namespace() {
 	unshare -m true 2>/dev/null || skip "needs a private mount namespace (unshare -m)"
 }
 
+# in_private COMMAND...: runs it in a mount namespace of its own, without the mounts of tests that run at the same time:
+# there they would stay after an unmount, and their servers with them.
+in_private() {
+	unshare -m bash -c 'umount -ailt fuse.gptqfs 2>/dev/null; exec "$@"' bash "$@"
+}
+
 # ---- packed/ ----
 
 # packed_again: opens the packed view of $mnt as a checkpoint, by its own configuration. It must have the same fused

@@ -630,7 +630,7 @@ if ! grep -q "^ *user_allow_other" /etc/fuse.conf; then
 fi
 END
 	# Also a PID namespace, so that no server can outlive this.
-	run -0 unshare -m -p -f --kill-child --mount-proc bash -c '
+	run -0 in_private unshare -p -f --kill-child --mount-proc bash -c '
 		cd "$1" && mount -t tmpfs -o dev,mode=755 none dev && mknod -m 666 dev/fuse c 10 229 &&
 		mount --bind dev/fuse /dev/fuse || exit
 		setpriv --reuid=65534 --regid=65534 --clear-groups bash -x as_nobody' bash "$dir"

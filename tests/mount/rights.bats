@@ -163,7 +163,7 @@ END
 	rm "$dir/etc/mtab"
 	mknod "$dir/fuse" c 10 229
 	chmod 666 "$dir/fuse"
-	run -0 unshare -m bash -euc 'mount --bind "$1/etc" /etc
+	run -0 in_private bash -euc 'mount --bind "$1/etc" /etc
 		mount --bind "$1/fuse" /dev/fuse
 		nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
 		$nobody "$1/gptqfs" "$2" "$3" -- true 2>&1
