@@ -195,6 +195,12 @@ bool gptqfs_note_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t si
  */
 bool gptqfs_work(struct gptqfs *m);
 
+/*
+ * Tells that a part of a file has been read and will not be soon again: unmaps the source of each tensor that ends in
+ * it. Not needed behind a sequential reader of a whole file, but by programs that read it in pieces.
+ */
+void gptqfs_release(struct gptqfs *m, uint64_t ino, uint64_t offset, uint64_t size);
+
 /* Frees memory unused for two calls. Call it every few seconds. Returns true while any is held. */
 bool gptqfs_trim(struct gptqfs *m);
 

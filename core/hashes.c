@@ -223,6 +223,7 @@ static int hash_tensor(struct hashes *h, struct hashed *t)
 		gptqfs_read_done(h->m, &reply);
 	}
 	sha256_digest(&sha, sizeof(t->hash), t->hash);
+	gptqfs_release(h->m, t->ino, t->begin, t->bytes);
 	return 0;
 }
 

@@ -553,6 +553,12 @@ bool gptqfs_work(struct gptqfs *m)
 	return pager_has_work(m->reader.pager);
 }
 
+void gptqfs_release(struct gptqfs *m, uint64_t ino, uint64_t offset, uint64_t size)
+{
+	if (find_node(m, ino) && find_node(m, ino)->layout)
+		ahead_release(m->ahead, find_node(m, ino)->layout, offset, offset + size);
+}
+
 bool gptqfs_trim(struct gptqfs *m)
 {
 	bool held = ahead_trim(m->ahead);

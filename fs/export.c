@@ -232,6 +232,17 @@ static int do_piece(struct export *x, const struct piece *p, char *scratch)
 	return 0;
 }
 
+/* Unmaps what all threads have passed: pieces are taken in order, and each thread has one. */
+static void release_behind(const struct export *x, const struct piece *p, bool last)
+{
+	const struct entry *e = &x->entries.list[p->entry];
+	const uint64_t lag = workers_count(x->request->threads) * PIECE;
+	const uint64_t from = p->at > lag ? p->at - lag : 0;
+	const uint64_t end = last ? e->bytes : p->end > lag ? p->end - lag : 0;
+
+	gptqfs_release(x->request->model, e->ino, from, end - from);
+}
+
 /* The last piece of a file is done. */
 static void finish_output(struct export *x, const struct piece *p)
 {
@@ -267,6 +278,7 @@ static void *do_pieces(void *arg)
 		pthread_mutex_lock(&x->lock);
 		last = --x->outputs[p.entry].left == 0;
 		pthread_mutex_unlock(&x->lock);
+		release_behind(x, &p, last);
 		if (last)
 			finish_output(x, &p);
 	}

@@ -299,6 +299,17 @@ void ahead_continue(struct ahead *a, const struct range *range)
 	pthread_mutex_unlock(&a->lock);
 }
 
+void ahead_release(struct ahead *a, const struct layout *layout, uint64_t from, uint64_t end)
+{
+	const struct extent *e = layout_find(layout, from);
+
+	for (; e < layout->extents + layout->count && ahead_end_of(e) <= end; e++) {
+		const struct needs needs = extent_needs(e, 0, e->length);
+
+		pager_release(a->reader->pager, &needs);
+	}
+}
+
 bool ahead_trim(struct ahead *a)
 {
 	bool left = false;

@@ -31,6 +31,9 @@ int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *
  */
 void ahead_continue(struct ahead *a, const struct range *range);
 
+/* Queues to be unmapped what those extents are computed from that end in (from, end]. */
+void ahead_release(struct ahead *a, const struct layout *layout, uint64_t from, uint64_t end);
+
 /* Frees blocks unused for two calls. Returns true while any is left. */
 bool ahead_trim(struct ahead *a);
 

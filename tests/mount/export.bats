@@ -462,6 +462,28 @@ stalled='"$0" $2 --export=- "$1" | (head -c 25000000 && sleep 1.5 && cat) >/dev/
 	[[ -z $output && -z $stderr ]]
 }
 
+# ---- memory ----
+
+# within MB COMMAND...: the command needs at most that much memory.
+within() {
+	python3 - "$@" <<'END'
+import resource, subprocess, sys
+subprocess.run(sys.argv[2:], check=True, stdout=subprocess.DEVNULL)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+sys.exit(f"{peak:.0f} MB" if peak > int(sys.argv[1]) else 0)
+END
+}
+
+@test "memory does not grow with the model: its 250 MB do not stay mapped" {
+	! sanitized || skip "sanitizers need memory of their own"
+	in_memory
+	python3 -S "$TESTS/bench/make_model.py" flat --tensors 100 --view-gb 1 --sparse "$model" >/dev/null
+	within 110 "$GPTQFS" -q --export="$out" -j 2 "$model"
+	rm -r "$out"
+	within 110 taskset -c "$(taskset -cp $$ | grep -oE '[0-9]+' | sed 1d | sed -n '1p;$p' | paste -sd,)" \
+		"$GPTQFS" -q --check --sha256 "$model"
+}
+
 # ---- to standard output ----
 
 @test "--export=- is a tar of the view, the same each time, with config.json last" {
