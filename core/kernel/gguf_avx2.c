@@ -13,17 +13,7 @@
 
 #include "kernel/gguf.h"
 #include "kernel/inline.h"
-
-/* 16 levels plus `add`. */
-ALWAYS_INLINE __m256i load_levels(const uint16_t *level, int add)
-{
-	const __m256i half = _mm256_loadu_si256((const __m256i_u *)level);
-	const __m256i sign = _mm256_srai_epi16(half, 15);
-	const __m256i magnitude = _mm256_and_si256(half, _mm256_set1_epi16(0x7fff));
-
-	return _mm256_add_epi16(_mm256_sub_epi16(_mm256_xor_si256(magnitude, sign), sign),
-	    _mm256_set1_epi16((short)add));
-}
+#include "kernel/levels_avx2.h"
 
 /* The low bytes of 16 integers below 256. */
 ALWAYS_INLINE __m128i bytes16(__m256i value)

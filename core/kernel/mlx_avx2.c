@@ -12,19 +12,10 @@
 #include <string.h>
 
 #include "kernel/inline.h"
+#include "kernel/levels_avx2.h"
 #include "kernel/mlx.h"
 
 /* ---- codes ---- */
-
-/* 16 levels plus their zero. */
-ALWAYS_INLINE __m256i mlx_load_codes(const uint16_t *level, __m256i zero)
-{
-	const __m256i half = _mm256_loadu_si256((const __m256i_u *)level);
-	const __m256i sign = _mm256_srai_epi16(half, 15);
-	const __m256i magnitude = _mm256_and_si256(half, _mm256_set1_epi16(0x7fff));
-
-	return _mm256_add_epi16(_mm256_sub_epi16(_mm256_xor_si256(magnitude, sign), sign), zero);
-}
 
 /* Joins neighbours: bytes with `bits` bits to 16-bit lanes, those to 32, those to 64 bits with 8 codes each. */
 ALWAYS_INLINE __m256i join_codes(__m256i codes, int bits)
@@ -58,9 +49,8 @@ ALWAYS_INLINE void store_codes(unsigned char *to, __m256i codes, int bits)
 ALWAYS_INLINE void pack_codes(unsigned char *to, const uint16_t *level, const uint8_t *zero, size_t blocks, int bits)
 {
 	for (size_t b = 0; b < blocks; b++, level += MLX_BLOCK, to += 4 * bits) {
-		const __m256i add = _mm256_set1_epi16(zero[b]);
-		const __m256i codes = _mm256_permute4x64_epi64(_mm256_packus_epi16(mlx_load_codes(level, add),
-								   mlx_load_codes(level + 16, add)),
+		const __m256i codes = _mm256_permute4x64_epi64(_mm256_packus_epi16(load_levels(level, zero[b]),
+								   load_levels(level + 16, zero[b])),
 		    0xd8);
 
 		if (bits == 8)
