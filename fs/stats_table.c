@@ -204,8 +204,10 @@ static void put_sparks(const struct style *s, const struct sorted *list, size_t 
 	}
 	fprintf(s->out, "  %s", s->colour);
 	for (size_t i = 0; i < places; i++) {
-		const int level = high > low ? (int)((value[i] - low) / (high - low) * 7.999) : 0;
+		int level = 0;
 
+		if (isfinite(value[i]) && high > low)
+			level = (int)((value[i] - low) / (high - low) * 7.999);
 		if (!isfinite(value[i]))
 			putc(' ', s->out);
 		else if (s->wide)
