@@ -65,16 +65,22 @@ struct piece {
 	int fd;
 };
 
-static void fail(struct export *x, size_t entry, const char *what, int rc)
+/* Keeps the first failure, and stops all threads. The lock is held. */
+static void fail_locked(struct export *x, size_t entry, const char *what, int rc)
 {
-	pthread_mutex_lock(&x->lock);
 	if (!x->failed) {
 		x->failed = rc;
 		x->failed_at = what;
 		x->failed_entry = entry;
 	}
-	pthread_mutex_unlock(&x->lock);
 	atomic_store(&x->stop, true);
+}
+
+static void fail(struct export *x, size_t entry, const char *what, int rc)
+{
+	pthread_mutex_lock(&x->lock);
+	fail_locked(x, entry, what, rc);
+	pthread_mutex_unlock(&x->lock);
 }
 
 /* ---- pieces ---- */
@@ -98,10 +104,7 @@ static int open_output(struct export *x)
 	o->left = (unsigned)pieces_of(&x->entries.list[x->next]);
 	if (o->fd >= 0)
 		return 0;
-	x->failed = x->failed ? x->failed : o->fd;
-	x->failed_at = "cannot be opened";
-	x->failed_entry = x->next;
-	atomic_store(&x->stop, true);
+	fail_locked(x, x->next, "cannot be opened", o->fd);
 	return o->fd;
 }
 
@@ -500,17 +503,9 @@ static int make_outputs(struct export *x)
 	return x->outputs ? 0 : -ENOMEM;
 }
 
-static double export_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static int export_listed(struct export *x)
 {
-	const double started = export_now();
+	const double started = progress_now();
 	int rc, interrupted;
 
 	/* A limit of file sizes is told like a full disk. */
@@ -528,7 +523,7 @@ static int export_listed(struct export *x)
 		if (x->outputs[i].fd >= 0)
 			close(x->outputs[i].fd);
 	target_close(&x->target);
-	return tell_end(x, interrupted, export_now() - started);
+	return tell_end(x, interrupted, progress_now() - started);
 }
 
 int export_run(const struct export_request *request)

@@ -24,14 +24,14 @@ struct progress {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool over, terminal;
-	double started, marked; /* seconds */
+	double marked; /* seconds */
 	uint64_t marked_bytes;
 	double rate;    /* bytes per second, 0 if not known yet */
 	unsigned tenth; /* the last one that got a line */
 	bool drawn;     /* there is a bar on the terminal */
 };
 
-static double progress_now(void)
+double progress_now(void)
 {
 	struct timespec t;
 
@@ -176,7 +176,7 @@ struct progress *progress_start(const struct progress_task *task, bool quiet)
 		return NULL;
 	p->task = *task;
 	p->terminal = isatty(STDERR_FILENO);
-	p->started = p->marked = progress_now();
+	p->marked = progress_now();
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -18,6 +18,9 @@ struct progress_task {
 	const void *ctx;
 };
 
+/* Returns the seconds of a clock that is never set. */
+double progress_now(void);
+
 /*
  * Begins to show the progress of a task, which is copied. Returns NULL if there is nothing to be shown: with `quiet`,
  * or if no thread can be started.
