@@ -218,10 +218,6 @@ static const char *awq_form(const struct encoded *e, struct gptq_form *out)
 	const struct awq_tensor *t = &m->t;
 	const bool gemm = t->layout == AWQ_GEMM;
 
-	if (t->scale_dtype == DTYPE_F32)
-		return "has scales of type F32, which programs that run GPTQ would round";
-	if (t->out_features > GPTQ_FORM_COLUMNS_MAX)
-		return "has more outputs than are made into columns";
 	*out = (struct gptq_form){
 	    .q = {.in_features = t->in_features,
 		.out_features = t->out_features,

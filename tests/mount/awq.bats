@@ -114,3 +114,17 @@ refused() {
 	[[ ! -e $mnt/packed ]]
 	run -3 "$GPTQFS" -o view=packed "$source" "$mnt"
 }
+
+@test "packed: not for scales of type F32" {
+	copy_model awq-gemm-g32
+	edit_model <<'END'
+import struct
+for name in [n for n in tensors if n.endswith(".scales")]:
+    dtype, shape, data = tensors[name]
+    count = len(data) // 2
+    tensors[name] = ["F32", shape, struct.pack(f"<{count}f", *struct.unpack(f"<{count}e", data))]
+END
+	mount_model "$model" "$mnt"
+	grep -q '^Packed_view: *- (model.* has scales of type F32.*cannot be joined in packed form)' "$mnt/info" || fail "$(cat "$mnt/info")"
+	[[ ! -e $mnt/packed ]]
+}

@@ -39,12 +39,8 @@ static const char *compressed_form(const struct encoded *e, struct gptq_form *ou
 		return "has codes of a width for which there is no exact GPTQ form (2, 4 and 8 bits have one)";
 	if (m->offset == AFFINE_ZEROS_SIGNED)
 		return "has zeros in bytes, which may be more than GPTQ's fields hold";
-	if (m->scale_dtype == DTYPE_F32)
-		return "has scales of type F32, which programs that run GPTQ would round";
 	if (m->block_rows > 1 && !one)
 		return "has scales for blocks of rows, and GPTQ has some for each row";
-	if (m->rows > GPTQ_FORM_COLUMNS_MAX)
-		return "has more outputs than are made into columns";
 	*out = (struct gptq_form){
 	    .q = {.in_features = m->columns,
 		.out_features = m->rows,

@@ -37,7 +37,10 @@ struct gptq_form {
 };
 
 struct gptq_form_ops {
-	/* Describes the form. Returns NULL, or why there is none, as words after the module's name. */
+	/*
+	 * Describes the form. Returns NULL, or why there is none, as words after the module's name. Forms that no
+	 * family's weights are made into, for their sizes or types, are refused elsewhere.
+	 */
 	const char *(*describe)(const struct encoded *e, struct gptq_form *out);
 	/* Returns a zero, below 1 << bits. Reads maps. */
 	uint32_t (*zero)(const struct encoded *e, uint32_t n, uint32_t g);

@@ -71,6 +71,14 @@ static const char *taken_suffix(const struct tensors *ts, const struct tensor *w
 	return NULL;
 }
 
+/* Returns why a weight of that form is not made into it, as words after the module's name; or NULL. */
+static const char *beyond_form(const struct gptq_form *form)
+{
+	if (form->q.scale_dtype == DTYPE_F32)
+		return "has scales of type F32, which programs that run GPTQ would round";
+	return form->q.out_features > GPTQ_FORM_COLUMNS_MAX ? "has more outputs than are made into columns" : NULL;
+}
+
 /* A weight of another family. */
 static int refuse_form(struct arena *arena, const struct tensors *ts, const struct tensor *t, const char **reason)
 {
@@ -78,6 +86,8 @@ static int refuse_form(struct arena *arena, const struct tensors *ts, const stru
 	struct gptq_form form = {0};
 	const char *why = e->encoding->gptq->describe(e, &form), *taken = taken_suffix(ts, t);
 
+	if (!why)
+		why = beyond_form(&form);
 	if (why)
 		*reason = arena_printf(arena, "%s %s: " CANNOT, e->module, why);
 	else if (taken)
