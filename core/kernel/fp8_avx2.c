@@ -94,7 +94,7 @@ static __attribute__((noinline)) void fp8_decode_some(char *dst, const unsigned 
 	v.each = true;
 	v.plain = false;
 	fp8_decode16(out, _mm_loadu_si128((const __m128i_u *)codes), load_scales(scale, true), v);
-	memcpy(dst, out, n * (v.out == DTYPE_F32 ? 4 : 2));
+	memcpy(dst, out, n * out_bytes(v.out));
 }
 
 ALWAYS_INLINE bool has_nan_e4m3(__m256i codes)
@@ -107,7 +107,7 @@ ALWAYS_INLINE bool has_nan_e4m3(__m256i codes)
 ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, const float *scales,
     struct fp8_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(v.out);
 	size_t i = 0;
 
 	for (; v.plain && i + 32 <= n; i += 32) {

@@ -94,7 +94,7 @@ ALWAYS_INLINE void fp8_decode32(char *dst, const unsigned char *src, struct floa
 ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, const float *scales,
     struct fp8_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(v.out);
 	const __mmask32 all = ~0u;
 	size_t i = 0;
 

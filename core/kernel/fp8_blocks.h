@@ -179,7 +179,7 @@ static __attribute__((noinline)) void fp8_load_scales(struct fp8_part *p, uint32
 ALWAYS_INLINE void fp8_row_of_groups(char *dst, const unsigned char *codes, const struct fp8_part *p,
     struct fp8_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(v.out);
 	const float *scale = p->scale;
 	uint32_t done = 0;
 
@@ -191,7 +191,7 @@ ALWAYS_INLINE void fp8_row_of_groups(char *dst, const unsigned char *codes, cons
 
 ALWAYS_INLINE void fp8_row(char *dst, const unsigned char *codes, const struct fp8_part *p, struct fp8_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(v.out);
 	const uint32_t width = p->t->block_columns;
 	const float *scale = p->scale;
 	uint32_t n = width - p->column0 % width;
@@ -247,7 +247,7 @@ ALWAYS_INLINE void fp8_part_run(const struct fp8_part *p, struct fp8_variant v)
 ALWAYS_INLINE void fp8_run(void *dst, const struct fp8_tensor *t, const struct kernel_rect *r, enum dtype out)
 {
 	const struct fp8_variant any = {t->code_dtype, out, t->divide, t->block_columns < FP8_NARROW, false};
-	const size_t size = out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(out);
 	struct fp8_part p = {.t = t, .pitch = r->columns * size, .variant = any};
 
 	for (uint32_t done = 0, left; (left = r->rows - done); done += p.rows) {

@@ -125,7 +125,7 @@ ALWAYS_INLINE bool fp8_finite(bytes16 magnitude, float scale, bool divide)
 /* 16 codes; plain kernels only those of which none is NaN. */
 ALWAYS_INLINE void fp8_decode16(char *dst, bytes16 codes, const float *scales, struct fp8_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(v.out);
 	const bytes16 magnitude = codes & 0x7f, sign = codes & 0x80;
 	struct floats16 value;
 
@@ -168,13 +168,13 @@ static __attribute__((noinline)) void fp8_decode_some(char *dst, const unsigned 
 	v.each = true;
 	v.plain = false;
 	fp8_decode16(out, codes, scale, v);
-	memcpy(dst, out, n * (v.out == DTYPE_F32 ? 4 : 2));
+	memcpy(dst, out, n * out_bytes(v.out));
 }
 
 ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, const float *scales,
     struct fp8_variant v)
 {
-	const size_t size = v.out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(v.out);
 	size_t i = 0;
 
 	for (; i + 16 <= n; i += 16) {

@@ -80,7 +80,7 @@ ALWAYS_INLINE void nibble_expand(char *dst, nibble_codes codes, const struct nib
 		return;
 	}
 	nibble_expand_all(spare, codes, table, out);
-	memcpy(dst, spare, count * (out == DTYPE_F32 ? 4 : 2));
+	memcpy(dst, spare, count * out_bytes(out));
 }
 
 ALWAYS_INLINE void nibble_floats(float *to, const unsigned char *src, uint32_t n, enum dtype dtype)

@@ -44,7 +44,7 @@ ALWAYS_INLINE void nibble_table_build(struct nibble_table *table, float zero, fl
 ALWAYS_INLINE void nibble_expand(char *dst, nibble_codes codes, const struct nibble_table *table, uint32_t count,
     enum dtype out)
 {
-	const size_t size = out == DTYPE_F32 ? 4 : 2;
+	const size_t size = out_bytes(out);
 	char spare[NIBBLE_CODES * sizeof(float)], *to = count == NIBBLE_CODES ? dst : spare;
 
 	byte_tables_expand(to, codes.half[0], &table->bytes, out);
