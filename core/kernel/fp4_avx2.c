@@ -151,7 +151,7 @@ ALWAYS_INLINE void fp4_zip4(__m256i to[4], const __m256i from[4])
 	}
 }
 
-ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
+ALWAYS_INLINE void fp4_transpose_squares(char *pieces, const char *rows, enum dtype out)
 {
 	const uint32_t side = out == DTYPE_F32 ? 4 : 8;
 	const size_t pitch = FP4_TILE * out_bytes(out);

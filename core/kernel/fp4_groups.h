@@ -41,7 +41,7 @@ ALWAYS_INLINE void fp6_decode_unit(char *dst, const unsigned char *codes, float 
  * Transposes squares of 16 bytes by 16 / size rows that lie side by side in FP4_TILE columns, FP4_LANES of them at a
  * time. Vectors are stored whole: see fp4_piece().
  */
-ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out);
+ALWAYS_INLINE void fp4_transpose_squares(char *pieces, const char *rows, enum dtype out);
 
 struct fp4_decoder {
 	const struct fp4_tensor *t;
@@ -144,7 +144,7 @@ ALWAYS_INLINE void fp4_transpose(char *dst, size_t pitch, const char *tile, uint
 	char pieces[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
 
 	for (uint32_t i = 0; i < FP4_TILE / side; i++)
-		fp4_turn_squares(pieces + i * band, tile + i * band, out);
+		fp4_transpose_squares(pieces + i * band, tile + i * band, out);
 	for (uint32_t column = first; column < end; column++, dst += pitch) {
 		const char *from = pieces + fp4_piece(column, side);
 
@@ -155,7 +155,7 @@ ALWAYS_INLINE void fp4_transpose(char *dst, size_t pitch, const char *tile, uint
 }
 
 /* Up to FP4_TILE stored rows from `row` on, and of them the columns that the rectangle has as rows. */
-ALWAYS_INLINE void fp4_turn_rows(char *dst, const struct fp4_decoder *d, const struct kernel_rect *r, uint32_t row,
+ALWAYS_INLINE void fp4_transpose_rows(char *dst, const struct fp4_decoder *d, const struct kernel_rect *r, uint32_t row,
     enum dtype out)
 {
 	const uint32_t end = r->row0 + r->rows, left = r->column0 + r->columns - row;
@@ -208,7 +208,7 @@ ALWAYS_INLINE void fp4_fill_transposed(void *dst, const struct fp4_tensor *t, co
 	fp4_prepare(&d, t, out);
 	for (uint32_t row = r->column0; row < end; row = end - row < FP4_TILE ? end : row + FP4_TILE) {
 		fp4_prefetch(t, r, row + FP4_TILE, end);
-		fp4_turn_rows(dst, &d, r, row, out);
+		fp4_transpose_rows(dst, &d, r, row, out);
 	}
 }
 

@@ -158,7 +158,7 @@ ALWAYS_INLINE void transpose8(halves8 to[8], const halves8 from[8])
 	}
 }
 
-ALWAYS_INLINE void fp4_turn_squares(char *pieces, const char *rows, enum dtype out)
+ALWAYS_INLINE void fp4_transpose_squares(char *pieces, const char *rows, enum dtype out)
 {
 	const size_t pitch = FP4_TILE * out_bytes(out);
 
