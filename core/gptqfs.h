@@ -154,6 +154,9 @@ int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct 
 /* True for the file `status` in the root. It is empty here; the server generates its text on each open. */
 bool gptqfs_is_status(const struct gptqfs *m, uint64_t ino);
 
+/* True for what has yet to be planned, on its first use, which may take long. */
+bool gptqfs_is_late(const struct gptqfs *m, uint64_t ino);
+
 /* For df: the total size of all virtual files, nothing free. */
 void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out);
 
@@ -309,10 +312,10 @@ struct gptqfs_module_stats {
 	uint64_t weights;       /* how many */
 	uint64_t stored_bytes;  /* of all of its tensors */
 	double bits_per_weight; /* all of those over the weights */
-	/* How often each code occurs, [1 << bits]; NULL where weights have no codes of up to 8 bits. */
+	/* How often each code occurs, [1 << bits]; NULL where weights are not integer codes of up to 8 bits. */
 	const uint64_t *histogram;
 	double entropy;         /* of the codes, in bits */
-	double lowest, highest; /* shares of 1 of the codes of the least and the greatest number */
+	double lowest, highest; /* shares of 1 of the codes 0 and 2^bits - 1 */
 	/* Of the finite ones among the stored scales; the median of an even number is the mean of two. */
 	double scale_min, scale_median, scale_max;
 	bool has_scales;
@@ -380,5 +383,45 @@ void gptqfs_stats_free(struct gptqfs_stats *stats);
 
 /* Writes statistics as the JSON object that gptqfs(1) documents. -EIO if `out` cannot be written, -ENOMEM. */
 int gptqfs_stats_json(const struct gptqfs_stats *stats, FILE *out, struct gptqfs_error *err);
+
+/* ---- the tree as an image ---- */
+
+/*
+ * The tree as one EROFS image, which the kernel can mount from a file. Its metadata is made when read; the bytes of
+ * files are those of gptqfs_read. Left out are `status` and what has yet to be planned.
+ */
+struct gptqfs_image;
+
+/* Tells facts that become extended attributes, "user.gptqfs.KEY". Each call must tell the same. Any thread. */
+struct gptqfs_image_facts {
+	int (*tell)(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx); /* as gptqfs_facts; NULL: none */
+	const void *ctx;
+};
+
+/*
+ * Lays out the image. `facts` may be NULL. On success, free *out with gptqfs_image_close before the model. On failure
+ * *out is NULL and err says why: -EFBIG if the files take more than the format's 16 TiB, -ENOMEM.
+ */
+int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_facts *facts, struct gptqfs_image **out,
+    struct gptqfs_error *err);
+
+/* Frees an image; NULL is allowed. */
+void gptqfs_image_close(struct gptqfs_image *image);
+
+/* Returns its size, a multiple of 4096. */
+uint64_t gptqfs_image_size(const struct gptqfs_image *image);
+
+/* Consecutive bytes of an image that are of one file, or of none. */
+struct gptqfs_image_span {
+	uint64_t ino;    /* of the file; 0 for metadata and for gaps */
+	uint64_t offset; /* in the file */
+	size_t bytes;    /* 0 at the end of the image */
+};
+
+/* Finds what the bytes at an offset are, at most `size` of them. Returns 0 or -errno. */
+int gptqfs_image_find(const struct gptqfs_image *image, uint64_t offset, size_t size, struct gptqfs_image_span *out);
+
+/* Copies bytes of an image. -EINVAL beyond its end, or as gptqfs_read. */
+int gptqfs_image_read(const struct gptqfs_image *image, uint64_t offset, size_t size, void *dst);
 
 #endif

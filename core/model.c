@@ -491,6 +491,13 @@ bool gptqfs_is_status(const struct gptqfs *m, uint64_t ino)
 	return m->status && ino == m->status;
 }
 
+bool gptqfs_is_late(const struct gptqfs *m, uint64_t ino)
+{
+	const struct node *n = find_node(m, ino);
+
+	return n && n->late && !atomic_load(&n->late->done);
+}
+
 void gptqfs_statfs(const struct gptqfs *m, struct statvfs *out)
 {
 	const uint64_t block = 4096;
