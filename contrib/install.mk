@@ -9,7 +9,7 @@ units := $(PREFIX)/lib/systemd
 # ---- Debian packages ----
 
 packages := gcc make pkg-config libfuse3-dev fuse3 libcjson-dev libpcre2-dev nettle-dev
-packages += bats clang clang-format-14 clang-tidy-14 libclang-rt-dev python3 python3-numpy attr fish jq man-db procps rsync strace tree util-linux zsh
+packages += bats clang clang-format-14 clang-tidy-14 libclang-rt-dev python3 python3-numpy attr erofs-utils fish jq man-db procps rsync strace tree util-linux zsh
 packages_missing = $(shell for p in $(packages); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
 	grep -q '^installed$$' || echo $$p; done)
 

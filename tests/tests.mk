@@ -42,7 +42,7 @@ faults: $(needs_faults)
 test_names := $(basename $(notdir $(wildcard tests/unit/test_*.c)))
 needs_unit := $(test_names:%=$(B)/%)
 needs_random := $(B)/test_random $(B)/test_families
-needs_model := $(B)/test_model $(B)/test_late $(B)/test_accel
+needs_model := $(B)/test_model $(B)/test_late $(B)/test_erofs $(B)/test_accel
 
 $(B)/test_random: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/gptq/*.c))
 $(B)/test_families: $(patsubst %.c,$(B)/%.o,$(wildcard tests/random/families/*.c))
