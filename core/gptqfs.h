@@ -312,10 +312,10 @@ struct gptqfs_module_stats {
 	uint64_t weights;       /* how many */
 	uint64_t stored_bytes;  /* of all of its tensors */
 	double bits_per_weight; /* all of those over the weights */
-	/* How often each code occurs, [1 << bits]; NULL where weights are not integer codes of up to 8 bits. */
+	/* How often each code occurs, [1 << bits]; NULL where weights have no codes of up to 8 bits. */
 	const uint64_t *histogram;
 	double entropy;         /* of the codes, in bits */
-	double lowest, highest; /* shares of 1 of the codes 0 and 2^bits - 1 */
+	double lowest, highest; /* shares of 1 of the codes of the least and the greatest number */
 	/* Of the finite ones among the stored scales; the median of an even number is the mean of two. */
 	double scale_min, scale_median, scale_max;
 	bool has_scales;

@@ -26,6 +26,11 @@ _gptqfs_values() {
 	_gptqfs_help | sed -n "s/^$1: //p"
 }
 
+# True if the value of an option is a path, by the help's word for it.
+_gptqfs_is_path() {
+	_gptqfs_help | grep -qE -- "(--|-o )$1=(DIR|FILE)"
+}
+
 # Prints the index of the first word of a command that starts before this word; fails if there is none.
 _gptqfs_command() {
 	local i
@@ -34,6 +39,18 @@ _gptqfs_command() {
 		[[ ${COMP_WORDS[i]} = -- ]] && echo $((i + 1)) && return
 	done
 	return 1
+}
+
+# Offers the values of an option that begin with `part`, each after `fixed`, the part of the current word that stays.
+_gptqfs_offer_values() {
+	local name=$1 fixed=$2 part=$3
+
+	if _gptqfs_is_path "$name"; then
+		mapfile -t COMPREPLY < <(compgen -f -P "$fixed" -- "$part")
+		compopt -o filenames 2>/dev/null
+	else
+		_gptqfs_offer "$fixed" "$part" "$(_gptqfs_values "$name")"
+	fi
 }
 
 # Offers those of `words` that begin with `part`, each after `fixed`, the part of the current word that stays.
@@ -67,13 +84,13 @@ _gptqfs() {
 		last=${last##*,}
 		fixed=${cur%"$last"}
 		if [[ $last = *=* ]]; then
-			_gptqfs_offer "$fixed${last%%=*}=" "${last#*=}" "$(_gptqfs_values "${last%%=*}")"
+			_gptqfs_offer_values "${last%%=*}" "$fixed${last%%=*}=" "${last#*=}"
 		else
 			_gptqfs_offer "$fixed" "$last" "$(_gptqfs_words)"
 		fi
 	elif [[ $cur = --*=* ]]; then
 		last=${cur%%=*}
-		_gptqfs_offer "$last=" "${cur#*=}" "$(_gptqfs_values "${last#--}")"
+		_gptqfs_offer_values "${last#--}" "$last=" "${cur#*=}"
 	elif [[ $cur = -* ]]; then
 		_gptqfs_offer "" "$cur" "$(_gptqfs_options)"
 	else

@@ -22,8 +22,13 @@ function __gptqfs_rows
     end | string match -v '...*'
 end
 
+# The values of one option: paths, if the help's word for them says so, or those of its line "NAME: VALUE...".
 function __gptqfs_values
-    __gptqfs_help | string replace -rf "^$argv[1]: " '' | string split ' '
+    if __gptqfs_help | string match -qr -- "(--|-o )$argv[1]=(DIR|FILE)"
+        __fish_complete_path (string replace -r '.*=' '' -- (commandline -ct)) | string replace -r '\t.*' ''
+    else
+        __gptqfs_help | string replace -rf "^$argv[1]: " '' | string split ' '
+    end
 end
 
 # Completions after -o: words, or the values of the word being typed, each with the text before it.

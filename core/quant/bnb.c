@@ -158,19 +158,39 @@ static const char *const fp4_suffixes[] = {
     ".weight", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".quant_state.bitsandbytes__fp4", NULL};
 static const char *const int8_suffixes[] = {".weight", ".SCB", ".weight_format", NULL};
 
-#define BNB4_ENCODING(label, names)                                                              \
-	{                                                                                        \
-		.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &bnb4_matrix,   \
-		.describe = bnb4_describe, .summarize = bnb4_summarize, .examine = bnb4_examine, \
+static struct stored_codes bnb_nf4_codes(const struct encoded *e)
+{
+	(void)e;
+	return (struct stored_codes){.lowest = 0, .highest = 15};
+}
+
+/* In the table 3 is 1, and 11 is -1. */
+static struct stored_codes bnb_fp4_codes(const struct encoded *e)
+{
+	(void)e;
+	return (struct stored_codes){.lowest = 11, .highest = 3};
+}
+
+static struct stored_codes bnb_int8_codes(const struct encoded *e)
+{
+	(void)e;
+	return (struct stored_codes){.flip = 0x80, .lowest = 0, .highest = 0xff};
+}
+
+#define BNB4_ENCODING(label, names, ends)                                                                            \
+	{                                                                                                            \
+		.name = label, .suffixes = names, .rows = matrix_rows, .matrix = &bnb4_matrix, .stored_codes = ends, \
+		.describe = bnb4_describe, .summarize = bnb4_summarize, .examine = bnb4_examine,                     \
 	}
 
-static const struct encoding nf4_encoding = BNB4_ENCODING("bnb-nf4", nf4_suffixes),
-			     fp4_encoding = BNB4_ENCODING("bnb-fp4", fp4_suffixes);
+static const struct encoding nf4_encoding = BNB4_ENCODING("bnb-nf4", nf4_suffixes, bnb_nf4_codes),
+			     fp4_encoding = BNB4_ENCODING("bnb-fp4", fp4_suffixes, bnb_fp4_codes);
 static const struct encoding int8_encoding = {
     .name = "bnb-int8",
     .suffixes = int8_suffixes,
     .rows = matrix_rows,
     .matrix = &bnb8_matrix,
+    .stored_codes = bnb_int8_codes,
     .describe = bnb8_describe,
     .summarize = bnb8_summarize,
     .examine = bnb8_examine,

@@ -137,10 +137,19 @@ static void fp4_examine(const struct encoded *e, struct findings *out)
 	findings_add_scales(out, &scales);
 }
 
-#define FP4_ENCODING(label, ops)                                                              \
-	{                                                                                     \
-		.name = label, .suffixes = fp4_suffixes, .rows = matrix_rows, .matrix = &ops, \
-		.describe = fp4_describe, .summarize = fp4_summarize, .examine = fp4_examine, \
+/* A sign and a magnitude, all finite. */
+static struct stored_codes fp4_stored_codes(const struct encoded *e)
+{
+	const unsigned sign = 1u << (dtype_bits(fp4_module_of(e)->t.code_dtype) - 1);
+
+	return (struct stored_codes){.lowest = (uint8_t)(2 * sign - 1), .highest = (uint8_t)(sign - 1)};
+}
+
+#define FP4_ENCODING(label, ops)                                                                        \
+	{                                                                                               \
+		.name = label, .suffixes = fp4_suffixes, .rows = matrix_rows, .matrix = &ops,           \
+		.stored_codes = fp4_stored_codes, .describe = fp4_describe, .summarize = fp4_summarize, \
+		.examine = fp4_examine,                                                                 \
 	}
 
 static const struct encoding mxfp4_encoding = FP4_ENCODING("MXFP4", fp4_matrix),

@@ -111,11 +111,20 @@ static void fp8_examine(const struct encoded *e, struct findings *out)
 	findings_add_scales(out, &scales);
 }
 
+/* Beyond these are only infinities and NaN. */
+static struct stored_codes fp8_stored_codes(const struct encoded *e)
+{
+	const uint8_t greatest = fp8_module_of(e)->t.code_dtype == DTYPE_F8_E4M3 ? 0x7e : 0x7b;
+
+	return (struct stored_codes){.lowest = 0x80 | greatest, .highest = greatest};
+}
+
 static const struct encoding fp8_encoding = {
     .name = "FP8",
     .suffixes = suffixes,
     .rows = matrix_rows,
     .matrix = &fp8_matrix,
+    .stored_codes = fp8_stored_codes,
     .describe = fp8_describe,
     .summarize = fp8_summarize,
     .examine = fp8_examine,

@@ -22,8 +22,6 @@
 #define BLOCK_WEIGHTS ((uint64_t)128 << 10)
 #define CHUNK_BLOCKS 32
 
-#define CODES_MAX 256
-
 /* A tensor being computed. */
 struct subject {
 	const struct tensor *tensor;
@@ -34,8 +32,9 @@ struct subject {
 	uint64_t block; /* rows */
 	uint64_t *histogram;
 	unsigned code_bits; /* 0 unless there are codes */
-	bool odd_codes;     /* some code is out of range: no histogram then */
-	size_t module;      /* in stats.modules */
+	struct stored_codes ends;
+	bool odd_codes; /* some code is out of range: no histogram then */
+	size_t module;  /* in stats.modules */
 	size_t chunks, left;
 };
 
@@ -60,109 +59,6 @@ struct stats_run {
 	atomic_bool stopped;
 	pthread_mutex_t lock; /* of histograms and what is left of subjects */
 };
-
-/* ---- codes ---- */
-
-struct code_job {
-	const struct subject *s;
-	const struct kernels *kernels;
-	uint8_t *codes;
-	uint64_t row0, rows;
-	bool packed; /* codes are fields of code_bits bits */
-};
-
-/* Fields as another program wants them need not be taken apart first. */
-static bool read_words(const struct code_job *job)
-{
-	const struct subject *s = job->s;
-	const struct kernel_rect r = {(uint32_t)job->row0, (uint32_t)job->rows, 0, (uint32_t)s->columns};
-
-	if (s->e->transposed || s->e->ndim != 2 || s->columns % 32 || !s->e->encoding->words)
-		return false;
-	return s->e->encoding->words(s->e, job->kernels, s->code_bits, job->codes, &r);
-}
-
-static void read_codes(void *ctx)
-{
-	struct code_job *job = ctx;
-	const struct encoded *e = job->s->e;
-	/* As served, rows of a transposed weight are its in_features. */
-	const struct code_rect r = e->transposed ? (struct code_rect){0, job->s->columns, job->row0, job->rows}
-	                                         : (struct code_rect){job->row0, job->rows, 0, job->s->columns};
-
-	job->packed = read_words(job);
-	if (job->packed)
-		return;
-	if (e->encoding->lines)
-		e->encoding->lines(e, &r, &(struct lines){.code = job->codes});
-	else
-		e->encoding->codes(e, &r, &(struct codes){.code = job->codes});
-}
-
-/* Counts bytes. Neighbours are often alike, and would wait for each other with a single table. */
-static void count_bytes(const uint8_t *bytes, size_t n, uint64_t histogram[CODES_MAX])
-{
-	uint32_t table[4][CODES_MAX] = {{0}};
-
-	for (size_t i = 0; i < n; i++)
-		table[i % 4][bytes[i]]++;
-	for (size_t i = 0; i < CODES_MAX; i++)
-		histogram[i] += (uint64_t)table[0][i] + table[1][i] + table[2][i] + table[3][i];
-}
-
-/* Bytes that hold 1, 2 or 4 codes each. */
-static void count_in_bytes(const uint8_t *bytes, size_t n, unsigned bits, uint64_t histogram[CODES_MAX])
-{
-	uint64_t counts[CODES_MAX] = {0};
-
-	count_bytes(bytes, n, counts);
-	for (size_t i = 0; i < CODES_MAX; i++)
-		for (unsigned at = 0; at < 8; at += bits)
-			histogram[i >> at & ((1u << bits) - 1)] += counts[i];
-}
-
-/* Eight codes in `bits` bytes at a time, lowest first. */
-static void count_in_stream(const uint8_t *bytes, size_t codes, unsigned bits, uint64_t histogram[CODES_MAX])
-{
-	for (size_t i = 0; i < codes; i += 8, bytes += bits) {
-		uint64_t word = 0;
-
-		for (unsigned k = 0; k < bits; k++)
-			word |= (uint64_t)bytes[k] << 8 * k;
-		for (unsigned k = 0; k < 8; k++, word >>= bits)
-			histogram[word & ((1u << bits) - 1)]++;
-	}
-}
-
-static int count_codes(struct code_job *job, uint64_t histogram[CODES_MAX])
-{
-	const struct inputs in = encoded_inputs(job->s->e);
-	const size_t n = (size_t)(job->rows * job->s->columns);
-	const unsigned bits = job->s->code_bits;
-	int rc = inputs_guard(&in, read_codes, job);
-
-	if (rc)
-		return rc;
-	if (!job->packed)
-		count_bytes(job->codes, n, histogram);
-	else if (8 % bits == 0)
-		count_in_bytes(job->codes, n / 8 * bits, bits, histogram);
-	else
-		count_in_stream(job->codes, n, bits, histogram);
-	return 0;
-}
-
-static unsigned code_bits(const struct encoded *e)
-{
-	const struct fact *bits;
-	struct facts facts = {0};
-
-	if (!e->encoding->codes && !e->encoding->lines)
-		return 0;
-	e->encoding->describe(e, &facts);
-	bits = facts_find(&facts, "bits");
-	return bits && bits->kind == FACT_NUMBER && bits->number <= 8 ? (unsigned)bits->number : 0;
-}
 
 /* ---- chunks ---- */
 
@@ -194,6 +90,18 @@ static bool stops(struct stats_run *x)
 	return atomic_load(&x->stopped) || atomic_load(&x->failed);
 }
 
+/* Counts the codes of a block, of which only `room` and rows are given. */
+static int count_codes(const struct stats_run *x, const struct subject *s, struct stats_codes *c, uint64_t *histogram)
+{
+	c->e = s->e;
+	c->kernels = x->p->kernels;
+	c->bits = s->code_bits;
+	c->columns = s->columns;
+	c->all_rows = s->rows->rows;
+	c->stored = checkpoint_data(x->p->c, s->e->part[0]);
+	return stats_codes_count(c, histogram);
+}
+
 static int do_block(const struct stats_run *x, struct bench *b, struct chunk *c, uint64_t row, uint64_t *histogram)
 {
 	const struct subject *s = &x->subjects[c->subject];
@@ -206,7 +114,7 @@ static int do_block(const struct stats_run *x, struct bench *b, struct chunk *c,
 	if (rc == 0)
 		stats_sums_block(&c->sums, b->w, s->other.count ? b->w0 : NULL, n, row * s->columns);
 	if (rc == 0 && s->code_bits)
-		rc = count_codes(&(struct code_job){s, x->p->kernels, b->codes, row, rows, false}, histogram);
+		rc = count_codes(x, s, &(struct stats_codes){.room = b->codes, .row0 = row, .rows = rows}, histogram);
 	return rc;
 }
 
@@ -221,14 +129,14 @@ static void release(const struct generator *g)
 		source_file_unpopulate(spans.span[i].file, spans.span[i].offset, spans.span[i].bytes);
 }
 
-static void finish_chunk(struct stats_run *x, struct subject *s, const uint64_t histogram[CODES_MAX])
+static void finish_chunk(struct stats_run *x, struct subject *s, const uint64_t histogram[STATS_CODES_MAX])
 {
 	bool last;
 
 	pthread_mutex_lock(&x->lock);
-	for (size_t i = 0; s->code_bits && i < CODES_MAX; i++) {
+	for (size_t i = 0; s->code_bits && i < STATS_CODES_MAX; i++) {
 		if (i < (size_t)1 << s->code_bits)
-			s->histogram[i] += histogram[i];
+			s->histogram[i ^ s->ends.flip] += histogram[i];
 		else
 			s->odd_codes |= histogram[i] != 0;
 	}
@@ -243,7 +151,7 @@ static void finish_chunk(struct stats_run *x, struct subject *s, const uint64_t 
 static int do_chunk(struct stats_run *x, struct bench *b, struct chunk *c)
 {
 	struct subject *s = &x->subjects[c->subject];
-	uint64_t histogram[CODES_MAX] = {0};
+	uint64_t histogram[STATS_CODES_MAX] = {0};
 	int rc = bench_reserve(b, (size_t)(s->block * s->columns));
 
 	if (rc == 0 && c->row0 == 0 && s->e)
@@ -346,7 +254,8 @@ static int plan_module(struct stats_run *x, struct subject *s)
 	m->bits = bits && bits->kind == FACT_NUMBER ? (unsigned)bits->number : 0;
 	m->group_size = group && group->kind == FACT_NUMBER ? group->number : 0;
 	m->bits_per_weight = m->weights ? 8.0 * (double)m->stored_bytes / (double)m->weights : NAN;
-	s->code_bits = code_bits(s->e);
+	s->code_bits = stats_code_bits(s->e);
+	s->ends = stats_codes_ends(s->e, s->code_bits);
 	if (s->code_bits)
 		s->histogram = calloc((size_t)1 << s->code_bits, sizeof(*s->histogram));
 	m->histogram = s->histogram;
@@ -476,8 +385,8 @@ static void tell_codes(const struct subject *s, struct gptqfs_module_stats *m)
 		sum += share > 0 ? share * -log2(share) : 0;
 	}
 	m->entropy = sum;
-	m->lowest = (double)s->histogram[0] / total;
-	m->highest = (double)s->histogram[count - 1] / total;
+	m->lowest = (double)s->histogram[s->ends.lowest] / total;
+	m->highest = (double)s->histogram[s->ends.highest] / total;
 }
 
 static void tell_module(struct stats_run *x, const struct subject *s, const struct stats_sums *sums,

@@ -17,6 +17,29 @@ int stats_make(const struct plan *p, const struct plan *other, const struct gptq
 /* stats_scales.c: fills in the figures of a module's scales, if it stores any. Returns 0, -EIO or -ENOMEM. */
 int stats_scales(const struct checkpoint *c, struct encoded *e, struct gptqfs_module_stats *out);
 
+/* ---- stats_codes.c: how often each code occurs ---- */
+
+#define STATS_CODES_MAX 256
+
+/* Rows of a weight as served. */
+struct stats_codes {
+	const struct encoded *e;
+	const struct kernels *kernels;
+	const uint8_t *stored; /* of its first part */
+	uint8_t *room;         /* [rows * columns] */
+	uint64_t row0, rows, all_rows, columns;
+	unsigned bits;
+};
+
+/* Returns the width of a module's codes, or 0 if it has none of at most 8 bits. */
+unsigned stats_code_bits(const struct encoded *e);
+
+/* Returns which of the codes are the ends. */
+struct stored_codes stats_codes_ends(const struct encoded *e, unsigned bits);
+
+/* Adds the codes of these rows. Those of all rows together are what counts. Returns 0 or -EIO. */
+int stats_codes_count(const struct stats_codes *c, uint64_t histogram[STATS_CODES_MAX]);
+
 /* ---- stats_pairs.c: what is compared with what ---- */
 
 /* Rows of fp32, from consecutive generators with rows of equal length. */

@@ -67,6 +67,12 @@ struct code_levels {
 	uint32_t step;   /* columns: `units` may begin and end at multiples of it */
 };
 
+/* What the codes mean that are the first part of a weight, for statistics. */
+struct stored_codes {
+	uint8_t flip;            /* what stored ones are xored with: signed integers become unsigned ones */
+	uint8_t lowest, highest; /* the codes of the least and of the greatest number */
+};
+
 struct matrix_ops;
 
 struct encoding {
@@ -114,6 +120,12 @@ struct encoding {
 	 * sign of a zero. Reads maps. NULL if `lines` is.
 	 */
 	bool (*line_levels)(const struct encoded *e, struct code_levels *out);
+	/*
+	 * For codes that are not integers, or that no other program takes. Where this is not NULL, part[0] has a code
+	 * of as many bits as `describe` says for each weight, in any order, in bytes or in a stream of bits. NULL if
+	 * `codes` or `lines` is not.
+	 */
+	struct stored_codes (*stored_codes)(const struct encoded *e);
 	/* The facts shown by .info, attributes, info.json and --check, and the first line of .info ("4-bit, ..."). */
 	void (*describe)(const struct encoded *e, struct facts *out);
 	void (*summarize)(const struct encoded *e, struct text *out);

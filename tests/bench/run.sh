@@ -4,7 +4,7 @@
 # Compares gptqfs with a FUSE file system that does nothing (the limit of FUSE) and with real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp export families gguf lora; "kernels" too where check_kernel is built
+#                                          mount memory cp export stats families gguf lora; "kernels" too where check_kernel is built
 #
 # The results are ratios of interleaved runs, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best and the median run, ratio of the best runs, median and range of the rounds' ratios,
@@ -863,6 +863,45 @@ bench_export() {
 	}' "$scratch/labels" "$scratch/results"
 }
 
+# stats_once ROUND CASE ARGUMENT...: bytes are those of the fp16 view, whatever is computed.
+stats_once() {
+	local start end
+	start=$(seconds_now)
+	bounded "$gptqfs" "${@:3}" "$LARGE" >"$scratch/out" 2>"$scratch/log"
+	end=$(seconds_now)
+	awk -v r="$1" -v c="$2" -v a="$start" -v b="$end" -v n="$SIZE" 'BEGIN {print r, c, b - a, n, 0, 0, 0, 0, 0}' >>"$scratch/results"
+}
+
+# Figures about all modules beside the hashes of all tensors, which also computes every weight once.
+bench_stats() {
+	local r
+	large source
+	serve_gptqfs "$LARGE" ""
+	SIZE=$(size_of "$MNT/$F")
+	unserve "$MNT"
+	warm "$LARGE"/*.safetensors
+	: >"$scratch/results"
+	for ((r = 0; r < ROUNDS; r++)); do
+		stats_once "$r" 0 --check --sha256
+		stats_once "$r" 1 --stats --json
+		stats_once "$r" 2 --stats --json --against="$LARGE"
+	done
+	printf '%s\n' "--check --sha256" "--stats" "--stats --against the same" >"$scratch/labels"
+	echo
+	echo "stats: a model whose fp16 view has $(gb "$SIZE") ($ROUNDS rounds)"
+	awk "$awk_common"'
+	END {
+		printf "  %-34s %7s %7s  %7s\n", "", "GB/s", "GB/s", "beside"
+		printf "  %-34s %7s %7s  %7s %s\n", "", "best", "median", "hashes", "(range)"
+		for (c = 0; c < cases; c++) {
+			t = collect(c, "time")
+			best = list[1]
+			m = ratios(c, 0, "time", 1)
+			printf "  %-34s %7.2f %7.2f  %7.2f (%.2f-%.2f)\n", label[c], 1 / best, 1 / t, m, ratio[1], ratio[rounds]
+		}
+	}' "$scratch/labels" "$scratch/results"
+}
+
 bench_kernels() {
 	[ -x "$B/check_kernel" ] || die "no $B/check_kernel; build it first"
 	echo
@@ -887,7 +926,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp export families gguf lora) s free
+	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp export stats families gguf lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"

@@ -154,6 +154,8 @@ completion_setup() {
 	[[ $(bash_completes "gptqfs model mnt -- bash") = *bash* ]]
 	mkdir "$BATS_TEST_TMPDIR/some_dir"
 	[[ $(bash_completes "gptqfs $BATS_TEST_TMPDIR/some") = "$BATS_TEST_TMPDIR/some_dir" ]]
+	[[ $(bash_completes "gptqfs --export=$BATS_TEST_TMPDIR/some") = "$BATS_TEST_TMPDIR/some_dir" ]]
+	[[ $(bash_completes "gptqfs -o direct_io,lora=$BATS_TEST_TMPDIR/some") = "$BATS_TEST_TMPDIR/some_dir" ]]
 }
 
 @test "fish completes every option of the help, views and values" {
@@ -165,6 +167,8 @@ completion_setup() {
 	[[ $(fish_completes "gptqfs -o direct_io,vi") = "direct_io,view=" ]]
 	[[ $(fish_completes "gptqfs -o view=") = "$(sed 's/^/view=/' <<<"$views")" ]]
 	[[ $(fish_completes "gptqfs --cpu=ss") = --cpu=ssse3 ]]
+	mkdir "$BATS_TEST_TMPDIR/some_dir"
+	[[ $(fish_completes "gptqfs --export=$BATS_TEST_TMPDIR/some") = "--export=$BATS_TEST_TMPDIR/some_dir/" ]]
 }
 
 @test "zsh completes every option of the help" {

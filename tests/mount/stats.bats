@@ -21,9 +21,20 @@ stats_json() {
 
 # check_figures NAME EXPECTED: figures of a model against its bf16 view, and how many of each were checked.
 check_figures() {
+	find_model "$1"
+	check_source "$@"
+}
+
+# check_synthetic KIND EXPECTED: likewise, of one that make_checkpoint.py writes.
+check_synthetic() {
+	source=$BATS_TEST_TMPDIR/$1
+	python3 -S "$TESTS/tools/make_checkpoint.py" "$1" "$source"
+	check_source "$@"
+}
+
+check_source() {
 	local dense other
 
-	find_model "$1"
 	dense=$(export_view fp32)
 	other=$(export_view bf16)
 	stats_json --against="$other"
@@ -41,10 +52,16 @@ check_figures() {
 }
 
 @test "figures of float formats" {
-	check_figures f-fp8-dsv3-shards "28 weights=28 codes=0 scales=28"
-	check_figures f-fp8-experts-3d "6 weights=6 codes=0 scales=6"
-	check_figures f-mxfp4-gptoss "4 weights=4 codes=0 scales=4"
-	check_figures f-bnb-gpt2 "4 weights=4 codes=0 scales=0"
+	check_figures f-fp8-dsv3-shards "28 weights=28 codes=28 scales=28"
+	check_figures f-fp8-experts-3d "6 weights=6 codes=6 scales=6"
+	check_figures f-mxfp4-gptoss "4 weights=4 codes=4 scales=4"
+	check_figures f-bnb-gpt2 "4 weights=4 codes=4 scales=0"
+}
+
+@test "codes of synthetic models: odd numbers of them, MXFP6, int8" {
+	check_synthetic bnb_odd "7 weights=7 codes=7 scales=0"
+	check_synthetic bnb_both "3 weights=3 codes=3 scales=0"
+	check_synthetic fp4_mixed "9 weights=9 codes=9 scales=9"
 }
 
 @test "bits per weight count all stored bytes" {

@@ -20,6 +20,7 @@ import sys
 from checkpoint import decode_f8
 
 TOLERANCE = 1e-9
+FLOATS = {"FP8", "MXFP4", "MXFP6", "NVFP4", "bnb-nf4", "bnb-fp4", "bnb-int8"}
 SCALES = (".scales", ".scale", ".weight_scale", ".weight_scale_inv", ".absmax", ".embedding_scale", "_scales",
           "_scale_inv", "_scale")
 
@@ -88,6 +89,40 @@ def fields(data, bits):
     return [stream >> at & (1 << bits) - 1 for at in range(0, len(data) * 8 - bits + 1, bits)]
 
 
+def small_float(code, bits, mantissa_bits, bias):
+    """The value of a code with a sign, an exponent and a mantissa, and without infinities and NaN."""
+    sign, magnitude = code >> bits - 1, code & (1 << bits - 1) - 1
+    exponent, mantissa = magnitude >> mantissa_bits, magnitude & (1 << mantissa_bits) - 1
+    scaled = mantissa + (1 << mantissa_bits) if exponent else mantissa
+    return (-1) ** sign * math.ldexp(scaled, max(exponent, 1) - bias - mantissa_bits)
+
+
+# Of bitsandbytes: what the halves of bytes stand for, in twelfths for fp4, where the smallest is 1/16 of 1/12.
+BNB_FP4 = [0, 1 / 16, 8, 12, 4, 6, 2, 3]
+MEANINGS = {
+    "MXFP4": lambda code: small_float(code, 4, 1, 1),
+    "NVFP4": lambda code: small_float(code, 4, 1, 1),
+    "MXFP6": lambda code: small_float(code, 6, 3, 1),
+    "bnb-fp4": lambda code: BNB_FP4[code & 7] * (-1 if code & 8 else 1),
+}
+
+
+def float_codes(stored, module):
+    """The codes of a format of floats, and a function from a code to its value in some unit."""
+    name, kind = module["name"], module["format"]
+    tensor = find(stored, name) or stored.get(name + ".weight_packed") or stored.get(name + "_blocks")
+    dtype, shape, data = tensor
+    if kind == "FP8":
+        return list(data), lambda code: decode_f8(code, dtype)
+    if kind == "bnb-int8":
+        return [byte ^ 0x80 for byte in data], lambda code: code
+    codes = fields(data, module["bits"])
+    if kind.startswith("bnb-"):
+        count = math.prod(module["shape"])
+        codes = [code for byte in data for code in (byte >> 4, byte & 15)][:count]
+    return codes, MEANINGS.get(kind, lambda code: code)
+
+
 def stored_codes(stored, module):
     """The codes of a module in any order, where the layout of its tensor is as simple as that."""
     name, bits = module["name"], module["bits"]
@@ -104,14 +139,15 @@ def stored_codes(stored, module):
     return None
 
 
-def check_codes(module, codes):
+def check_codes(module, codes, value=lambda code: code):
     got = module["codes"]
+    ends = [code for code in range(1 << module["bits"]) if math.isfinite(value(code))]
     histogram = [codes.count(i) for i in range(1 << module["bits"])]
     assert got["histogram"] == histogram, f"{module['name']}: {got['histogram']}, expected {histogram}"
     shares = [n / len(codes) for n in histogram]
     same("entropy", got["entropy"], -math.fsum(p * math.log2(p) for p in shares if p))
-    same("lowest", got["lowest"], shares[0])
-    same("highest", got["highest"], shares[-1])
+    same("lowest", got["lowest"], shares[min(ends, key=value)])
+    same("highest", got["highest"], shares[max(ends, key=value)])
 
 
 def check_scales(stored, module):
@@ -141,10 +177,14 @@ def main():
             assert module["shape"] == pair[0][1], module["name"]
             check_weights(module, numbers(pair[0]), numbers(pair[1]), module["shape"][-1])
             seen["weights"] += 1
-        codes = stored_codes(stored, module)
-        if codes:
-            check_codes(module, codes)
+        if module["format"] in FLOATS:
+            check_codes(module, *float_codes(stored, module))
             seen["codes"] += 1
+        else:
+            codes = stored_codes(stored, module)
+            if codes:
+                check_codes(module, codes)
+                seen["codes"] += 1
         seen["scales"] += check_scales(stored, module)
     assert stats["total"]["modules"] == len(stats["modules"]) and stats["total"]["complete"]
     print(len(stats["modules"]), *(f"{key}={count}" for key, count in seen.items()))
