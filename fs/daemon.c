@@ -115,8 +115,7 @@ int daemon_start(struct daemon *d)
 	}
 	if (child > 0) {
 		close(ends[1]);
-		if (d->passes_signals)
-			pass_signals(ends[0], child);
+		pass_signals(ends[0], child);
 		d->side = DAEMON_PARENT;
 		d->code = wait_for_child(ends[0], child);
 		return 0;
@@ -127,25 +126,30 @@ int daemon_start(struct daemon *d)
 	return 0;
 }
 
+void daemon_detach(bool talk)
+{
+	int null;
+
+	setsid();
+	if (chdir("/") < 0)
+		log_line("/: %s; the server keeps the current directory busy", strerror(errno));
+	null = open("/dev/null", O_RDWR);
+	if (null < 0)
+		log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
+	for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+}
+
 void daemon_ready(int status, enum exit_code code, bool talk)
 {
 	unsigned char byte = (unsigned char)code;
-	int null;
 
-	if (code == EXIT_OK) {
-		setsid();
-		if (chdir("/") < 0)
-			log_line("/: %s; the server keeps the current directory busy", strerror(errno));
-		if (!talk)
-			log_to_syslog();
-		null = open("/dev/null", O_RDWR);
-		if (null < 0)
-			log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
-		for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
-			dup2(null, fd);
-		if (null > 2)
-			close(null);
-	}
+	if (code == EXIT_OK && !talk)
+		log_to_syslog();
+	if (code == EXIT_OK)
+		daemon_detach(talk);
 	/* Last: once the parent has exited, nothing waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
 		log_line("the process that started this server is gone");

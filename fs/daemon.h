@@ -25,22 +25,21 @@ int daemon_guard_descriptors(void);
 enum daemon_side { DAEMON_CHILD, DAEMON_PARENT };
 
 struct daemon {
-	bool passes_signals;   /* input: the parent forwards signals_of_server, which are blocked, to the child */
 	enum daemon_side side; /* which process this is */
 	enum exit_code code;   /* parent: reported by the child; EXIT_SERVE if it died before */
 	int status;            /* child: for daemon_ready */
 };
 
 /*
- * Forks. Returns at once in the child, and in the parent when the child has reported or died. Returns 0, or -errno if
- * the fork failed.
+ * Forks. Returns at once in the child, and in the parent when the child has reported or died; until then the parent
+ * forwards signals_of_server, which must be blocked, to the child. Returns 0, or -errno if the fork failed.
  */
 int daemon_start(struct daemon *d);
 
-/*
- * Reports to the parent, which exits with `code`. With EXIT_OK also detaches from the terminal, directory and
- * descriptors 0 to 2; with `talk` keeps stderr for messages.
- */
+/* Leaves the terminal, the directory and descriptors 0 to 2; with `talk` keeps stderr for messages. */
+void daemon_detach(bool talk);
+
+/* Reports to the parent, which exits with `code`. With EXIT_OK also detaches; without `talk` logs to syslog from now on. */
 void daemon_ready(int status, enum exit_code code, bool talk);
 
 #endif

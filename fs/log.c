@@ -7,11 +7,14 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "../core/gptqfs.h"
+#include "channel.h"
 
 static atomic_bool background, no_hints;
+static atomic_int helper = -1;
 
 /* Many lines contain file names, which may contain anything. */
 static void write_line(const char *fmt, va_list args)
@@ -20,7 +23,9 @@ static void write_line(const char *fmt, va_list args)
 
 	vsnprintf(line, sizeof(line), fmt, args);
 	gptqfs_printable(line);
-	if (atomic_load(&background))
+	if (atomic_load(&helper) >= 0)
+		channel_log(atomic_load(&helper), line);
+	else if (atomic_load(&background))
 		syslog(LOG_NOTICE, "%s", line);
 	else
 		fprintf(stderr, "gptqfs: %s\n", line);
@@ -52,13 +57,29 @@ void log_to_syslog(void)
 	atomic_store(&background, true);
 }
 
+void log_to_helper(int channel)
+{
+	atomic_store(&helper, channel);
+}
+
+static void fuse_text(const char *line)
+{
+	if (atomic_load(&helper) >= 0 || atomic_load(&background))
+		log_line("%s", line);
+	else
+		fprintf(stderr, "%s\n", line);
+}
+
+/* Its lines end with a newline, which would be replaced. */
 static void fuse_line(enum fuse_log_level level, const char *fmt, va_list args)
 {
+	char line[1024];
+
 	(void)level;
-	if (atomic_load(&background))
-		vsyslog(LOG_NOTICE, fmt, args);
-	else
-		vfprintf(stderr, fmt, args);
+	vsnprintf(line, sizeof(line), fmt, args);
+	line[strcspn(line, "\n")] = 0;
+	if (*line)
+		fuse_text(line);
 }
 
 void log_install(bool debug, bool quiet)

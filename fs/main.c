@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #define FUSE_USE_VERSION 314
 
-/* gptqfs: options, model, mount, serve, unmount. */
+/*
+ * gptqfs: options, model, mount, serve, unmount. A mount has two processes: the server, which reads the model, and the
+ * helper, which mounts and unmounts for it (helper.h). Unless it stays in the foreground, a third one, which the caller
+ * started, waits until the mount is usable; it also runs a command (command.h).
+ */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +15,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "command.h"
 #include "daemon.h"
 #include "entries.h"
 #include "exit.h"
 #include "export.h"
+#include "helper.h"
 #include "licenses.h"
 #include "log.h"
 #include "look.h"
@@ -35,7 +41,7 @@ struct outcome {
 	int code; /* an exit_code, or the command's status */
 	enum {
 		CLEAN_UP,    /* free everything */
-		AT_ONCE,     /* free nothing: threads still run, or another process owns session and model */
+		AT_ONCE,     /* free nothing: threads still run */
 		RUN_COMMAND, /* another process serves the mount; run the command on it */
 	} then;
 };
@@ -130,36 +136,7 @@ static int read_model(struct options *o)
 	return code;
 }
 
-/* Options of every mount. Last, so that they override given ones. */
-static int add_mount_options(struct options *o, const char *source)
-{
-	char *words = NULL, *name = NULL, text[64];
-	int rc = -1;
-
-	if (asprintf(&name, "fsname=%s", source) >= 0 &&
-	    fuse_opt_add_opt(&words, "ro,nosuid,nodev,default_permissions,subtype=gptqfs") == 0 &&
-	    (o->has_fsname || fuse_opt_add_opt_escaped(&words, name) == 0))
-		rc = 0;
-	snprintf(text, sizeof(text), "max_read=%u", o->max_read);
-	if (rc == 0 && o->max_read)
-		rc = fuse_opt_add_opt(&words, text);
-	if (rc == 0 && (fuse_opt_add_arg(&o->fuse, "-o") || fuse_opt_add_arg(&o->fuse, words)))
-		rc = -1;
-	free(words);
-	free(name);
-	return rc;
-}
-
-/* The mount never became usable. The launcher or the shell is still waiting for the result. */
-static enum exit_code fail_mount(struct serving *s, bool asked)
-{
-	if (asked)
-		log_line("%s: told to exit before the mount was usable", s->mountpoint);
-	else
-		log_line("%s: the kernel refused the FUSE session", s->mountpoint);
-	daemon_ready(s->status, EXIT_MOUNT, true);
-	return EXIT_MOUNT;
-}
+/* ---- the server ---- */
 
 static struct outcome run(struct serving *s)
 {
@@ -172,73 +149,123 @@ static struct outcome run(struct serving *s)
 	s->events = ends[0];
 	s->event = s->server->event = ends[1];
 	rc = serve(s);
-	if (s->status >= 0)
-		return (struct outcome){fail_mount(s, rc == 1), rc == 1 ? AT_ONCE : CLEAN_UP};
 	if (rc == 1)
 		return (struct outcome){EXIT_OK, AT_ONCE};
-	if (rc < 0)
+	if (rc == -ECONNREFUSED)
+		log_line("%s: the kernel refused the FUSE session", s->mountpoint);
+	else if (rc < 0)
 		log_line("serving failed: %s", strerror(-rc));
 	close(ends[0]);
 	close(ends[1]);
+	if (rc == -ECONNREFUSED)
+		return (struct outcome){EXIT_MOUNT, CLEAN_UP};
 	return (struct outcome){rc < 0 ? EXIT_SERVE : EXIT_OK, CLEAN_UP};
 }
 
-/* The session is mounted: goes to the background, unless -f was given, and serves. */
-static struct outcome serve_mounted(struct options *o, struct serving *s, struct command *command)
+/* Asks the helper to mount. Returns the descriptor of the session, or -1: the helper then says why, and kills this. */
+static int ask_for_mount(int channel, const char *source)
 {
-	struct daemon d = {.passes_signals = !command->argv};
+	struct message m;
+	int fd = -1;
+
+	if (channel_send(channel, MESSAGE_OPENED, 0, source) || channel_receive(channel, &m, &fd) != 1)
+		return -1;
+	return fd;
+}
+
+static struct outcome serve_model(struct options *o, struct gptqfs *model, struct serving *s)
+{
+	struct server server = {
+	    .model = model, .direct_io = o->direct_io, .noxattr = o->noxattr, .max_read = o->max_read};
+	struct outcome end = {EXIT_MOUNT, CLEAN_UP};
+	char path[32];
+	int fd;
+
+	s->server = &server;
+	status_start(&server);
+	s->session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
+	if (!s->session)
+		return (struct outcome){EXIT_USAGE, CLEAN_UP};
+	fd = ask_for_mount(s->channel, gptqfs_source(model));
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	if (fd >= 0 && fuse_session_mount(s->session, path) == 0)
+		end = run(s);
+	if (end.then == CLEAN_UP)
+		fuse_session_destroy(s->session);
+	return end;
+}
+
+/* The server is in a session of its own: signals of the terminal are for the helper. */
+static struct outcome open_and_serve(struct options *o, struct serving *s)
+{
+	struct gptqfs *model = NULL;
+	struct outcome end = {EXIT_OK, CLEAN_UP};
+
+	setsid();
+	/* Until it is mounted, signals may end it. */
+	signals_release();
+	end.code = model_open(o, &model);
+	signals_hold();
+	if (end.code == EXIT_OK && !o->fake)
+		end = serve_model(o, model, s);
+	if (end.then != AT_ONCE)
+		gptqfs_close(model);
+	return end;
+}
+
+/* ---- the processes ---- */
+
+/* Forks the server, of which this process becomes the helper. `status` is for daemon_ready, or -1. */
+static struct outcome split(struct options *o, const char *path, struct command *command, int status)
+{
+	struct helper helper = {.options = o, .path = path, .status = status, .command = -1};
+	struct serving serving = {.options = o, .mountpoint = path, .background = status >= 0};
+	int ends[2], rc;
+
+	if (command->argv)
+		helper.command = command_serve(command);
+	rc = channel_open(ends);
+	if (rc == 0 && (helper.server = fork()) < 0)
+		rc = -errno;
+	if (rc) {
+		log_line("cannot start the server: %s", strerror(-rc));
+		if (status >= 0)
+			daemon_ready(status, EXIT_SERVE, true);
+		return (struct outcome){EXIT_SERVE, CLEAN_UP};
+	}
+	if (helper.server == 0) {
+		close(ends[0]);
+		if (status >= 0)
+			close(status);
+		if (helper.command >= 0)
+			close(helper.command);
+		serving.channel = ends[1];
+		return open_and_serve(o, &serving);
+	}
+	close(ends[1]);
+	helper.channel = ends[0];
+	return (struct outcome){helper_run(&helper), CLEAN_UP};
+}
+
+/* Goes to the background, unless -f was given, mounts and serves. */
+static struct outcome mount_model(struct options *o, const char *path, struct command *command)
+{
+	struct daemon d = {.side = DAEMON_CHILD};
 	int rc;
 
-	s->status = s->command = -1;
 	if (o->foreground && !command->argv)
-		return run(s);
+		return split(o, path, command, -1);
 	rc = daemon_start(&d);
 	if (rc) {
 		log_line("cannot fork: %s", strerror(-rc));
 		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	}
-	if (d.side == DAEMON_PARENT && d.code == EXIT_OK)
-		return (struct outcome){EXIT_OK, command->argv ? RUN_COMMAND : AT_ONCE};
-	if (d.side == DAEMON_PARENT)
-		return (struct outcome){d.code, CLEAN_UP};
-	s->status = d.status;
-	if (command->argv)
-		s->command = command_serve(command);
-	return run(s);
+	if (d.side == DAEMON_CHILD)
+		return split(o, path, command, d.status);
+	return (struct outcome){d.code, d.code == EXIT_OK && command->argv ? RUN_COMMAND : CLEAN_UP};
 }
 
-static struct outcome mount_model(struct options *o, struct gptqfs *model, const char *path, struct command *command)
-{
-	struct server server = {
-	    .model = model, .direct_io = o->direct_io, .noxattr = o->noxattr, .max_read = o->max_read};
-	struct serving s = {.server = &server, .options = o, .mountpoint = path};
-	struct outcome end = {EXIT_SERVE, CLEAN_UP};
-
-	status_start(&server);
-	if (add_mount_options(o, gptqfs_source(model))) {
-		log_line("out of memory");
-		return end;
-	}
-	s.session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
-	if (!s.session)
-		return (struct outcome){EXIT_USAGE, CLEAN_UP};
-	signals_hold();
-	if (fuse_session_mount(s.session, path)) {
-		mountpoint_explain(path);
-		end.code = EXIT_MOUNT;
-	} else {
-		end = serve_mounted(o, &s, command);
-		if (end.then == CLEAN_UP)
-			fuse_session_unmount(s.session);
-	}
-	if (end.then == RUN_COMMAND)
-		close(fuse_session_fd(s.session)); /* else reads would hang if the server died */
-	else if (end.then == CLEAN_UP)
-		fuse_session_destroy(s.session);
-	return end;
-}
-
-/* The launcher, which no longer owns the session and the model. */
+/* The launcher, whose helper and server are other processes. */
 static int run_command(struct command *command, const char *path)
 {
 	dev_t dev;
@@ -271,26 +298,34 @@ static enum exit_code check_mountpoint(const struct options *o, char **path)
 	return EXIT_OK;
 }
 
-/* Opens the model and mounts it on *path, a directory of its own if that is NULL. */
-static struct outcome open_and_mount(struct options *o, struct command *command, char **path)
+/* libfuse wants it from the process that mounts and from the one that serves. */
+static int add_max_read(struct options *o)
 {
-	struct gptqfs *model = NULL;
-	struct outcome end = {model_open(o, &model), CLEAN_UP};
+	char text[64];
 
-	if (end.code == EXIT_OK && o->command && command_prepare(command)) {
+	snprintf(text, sizeof(text), "-omax_read=%u", o->max_read);
+	return o->max_read ? fuse_opt_add_arg(&o->fuse, text) : 0;
+}
+
+/* Blocks signals. Makes a directory for the mount if *path is NULL: it will be removed. */
+static enum exit_code prepare(struct options *o, struct command *command, char **path)
+{
+	if (o->command)
+		getrlimit(RLIMIT_NOFILE, &command->files);
+	if (o->command && command_prepare(command)) {
 		log_line("cannot make a pipe: %s", strerror(errno));
-		end.code = EXIT_SERVE;
+		return EXIT_SERVE;
 	}
-	/* Signals are blocked by now, so that it will be removed. */
-	if (end.code == EXIT_OK && !*path && !(*path = command_make_mountpoint())) {
+	signals_hold();
+	if (add_max_read(o)) {
+		log_line("out of memory");
+		return EXIT_SERVE;
+	}
+	if (!*path && !(*path = command_make_mountpoint())) {
 		log_line("cannot make a mountpoint for the command: %s", strerror(errno));
-		end.code = EXIT_MOUNT;
+		return EXIT_MOUNT;
 	}
-	if (end.code == EXIT_OK && !o->fake)
-		end = mount_model(o, model, *path, command);
-	if (end.then != AT_ONCE)
-		gptqfs_close(model);
-	return end;
+	return EXIT_OK;
 }
 
 static struct outcome mount_and_serve(struct options *o)
@@ -300,17 +335,17 @@ static struct outcome mount_and_serve(struct options *o)
 	char *path = NULL;
 	struct outcome end = {own ? EXIT_OK : check_mountpoint(o, &path), CLEAN_UP};
 
-	if (o->command)
-		getrlimit(RLIMIT_NOFILE, &command.files);
 	if (end.code == EXIT_OK)
-		end = open_and_mount(o, &command, &path);
+		end.code = prepare(o, &command, &path);
+	if (end.code == EXIT_OK)
+		end = mount_model(o, path, &command);
 	if (end.then == RUN_COMMAND && own && command_tell_mountpoint(&command, path)) {
 		log_line("out of memory");
 		end = (struct outcome){EXIT_SERVE, AT_ONCE};
 	}
 	if (end.then == RUN_COMMAND)
 		end = (struct outcome){run_command(&command, path), AT_ONCE};
-	/* The server does it too, in case that the launcher was killed. */
+	/* The helper does it too, in case that the launcher was killed. */
 	if (own && path)
 		rmdir(path);
 	if (end.then == CLEAN_UP)

@@ -50,6 +50,16 @@ static int mounted_at(const char *path, struct mounted *out)
 	return rc < 0 ? rc : found;
 }
 
+int mountpoint_device(const char *path, dev_t *dev)
+{
+	struct mounted m;
+	const int rc = mountpoint_is_descriptor(path) ? -ENOTSUP : mounted_at(path, &m);
+
+	if (rc == 0)
+		*dev = m.dev;
+	return rc;
+}
+
 static bool is_ours(const struct mounted *m)
 {
 	return strcmp(m->type, "fuse.gptqfs") == 0;

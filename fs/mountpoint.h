@@ -24,8 +24,14 @@ bool mountpoint_holds_model(const char *given);
 void mountpoint_explain(const char *path);
 
 /*
- * Waits until the mount responds, and finds its device number. Returns 0 or -errno; -ENOTSUP for "/dev/fd/N", whose
- * path only the program that opened it knows. Must not be called by a thread that serves the mount.
+ * Finds the device number of the mount at `path`, which need not respond. Returns 0 or -errno; -ENOTSUP for
+ * "/dev/fd/N", whose path only the program that opened it knows.
+ */
+int mountpoint_device(const char *path, dev_t *dev);
+
+/*
+ * Waits until the mount responds, and finds its device number. Returns 0 or -errno, -ENOTSUP as
+ * above. Must not be called by a thread that serves the mount.
  */
 int mountpoint_wait(const char *path, dev_t *dev);
 

@@ -11,10 +11,10 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "daemon.h"
 #include "log.h"
 #include "loop.h"
-#include "mountpoint.h"
 #include "signals.h"
 #include "status.h"
 
@@ -26,8 +26,8 @@ struct state {
 	pthread_t thread;  /* runs the loop; the caller's handles signals and frees memory */
 	int result;        /* result of the loop */
 	int signals;       /* signalfd */
-	dev_t dev;
-	bool ready, leaving;
+	bool contact; /* by the kernel */
+	bool alone;   /* the helper is gone */
 };
 
 /* Only libfuse's own loop supports a descriptor per thread. */
@@ -94,41 +94,35 @@ static int start(struct state *st)
 	return rc;
 }
 
-/* The kernel has made contact: from now on the mount responds. */
-static void on_contact(struct state *st)
+/* The mount is usable, and the helper has set it up. */
+static void on_usable(struct state *st, unsigned readahead)
 {
-	int rc = mountpoint_wait(st->s->mountpoint, &st->dev);
+	const bool talk = st->s->options->foreground;
 
-	if (rc == 0)
-		st->s->server->readahead = mountpoint_readahead(st->dev, st->s->options->readahead);
-	else if (rc != -ENOTSUP)
-		log_line("%s: the mount does not respond: %s", st->s->mountpoint, strerror(-rc));
-	st->ready = true;
-	if (st->s->status >= 0)
-		daemon_ready(st->s->status, 0, st->s->options->foreground);
-	st->s->status = -1;
+	st->s->server->readahead = readahead;
+	if (!st->s->background)
+		return;
+	if (!talk)
+		log_to_helper(st->s->channel);
+	daemon_detach(talk);
+	channel_send(st->s->channel, MESSAGE_DETACHED, 0, NULL);
 }
 
 /*
- * Detaches the mount and keeps serving. Returns true if the process must exit at once: on a second request, if nothing
- * can have been opened yet, or if the mount cannot be detached.
+ * Without a helper the server goes on in the background, until it is unmounted or told to exit. In the foreground
+ * nothing waits for it any more. Returns true if the process must exit at once.
  */
-static bool leave(struct state *st)
+static bool on_message(struct state *st)
 {
-	int rc;
+	struct message m;
 
-	if (st->leaving)
-		return true;
-	st->leaving = true;
-	if (!st->ready) {
-		/* The device number is unknown, but nothing can have been mounted over it yet. */
-		fuse_session_unmount(st->s->session);
-		return true;
+	if (channel_receive(st->s->channel, &m, NULL) == 1) {
+		if (m.kind == MESSAGE_USABLE)
+			on_usable(st, m.number);
+		return false;
 	}
-	rc = mountpoint_detach(st->s->mountpoint, st->dev);
-	if (rc)
-		log_line("%s cannot be detached (%s); exiting", st->s->mountpoint, strerror(-rc));
-	return rc != 0;
+	st->alone = true;
+	return !st->s->background;
 }
 
 /* Returns true if the process must exit at once. */
@@ -139,25 +133,8 @@ static bool on_signal(struct state *st)
 	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
 		return false;
 	if (info.ssi_signo != SIGUSR1)
-		return leave(st);
+		return channel_send(st->s->channel, MESSAGE_EXIT, 0, NULL) != 0;
 	status_log(st->s->server);
-	return false;
-}
-
-/*
- * The command has ended. The launcher has detached the mount, and another one may be in its place; processes that the
- * command left behind may go on reading. If the launcher was killed, detaches the mount here. Returns true as above.
- */
-static bool on_command(struct state *st)
-{
-	char byte;
-	const ssize_t n = read(st->s->command, &byte, 1);
-
-	close(st->s->command);
-	st->s->command = -1;
-	if (n != 1)
-		return leave(st);
-	st->leaving = true;
 	return false;
 }
 
@@ -168,15 +145,16 @@ static bool on_event(struct state *st)
 
 	if (read(st->s->events, &event, 1) != 1)
 		return false;
-	if (event == 'i')
-		on_contact(st);
+	if (event == 'i') {
+		st->contact = true;
+		channel_send(st->s->channel, MESSAGE_CONTACT, 0, NULL);
+	}
 	return event == 'x';
 }
 
 int serve(struct serving *s)
 {
 	struct state st = {.s = s};
-	struct fuse_session *session = s->session;
 	struct pollfd polls[3];
 	int rc = start(&st);
 
@@ -187,20 +165,24 @@ int serve(struct serving *s)
 	for (;;) {
 		int n;
 
-		polls[2] = (struct pollfd){.fd = s->command, .events = POLLIN};
+		polls[2] = (struct pollfd){.fd = st.alone ? -1 : s->channel, .events = POLLIN};
 		n = poll(polls, 3, TRIM_MS);
 		if (n == 0)
 			gptqfs_trim(s->server->model);
 		if (n > 0 && polls[0].revents && on_signal(&st))
 			return 1;
-		if (n > 0 && polls[2].revents && on_command(&st))
+		if (n > 0 && polls[2].revents && on_message(&st))
 			return 1;
 		if (n > 0 && polls[1].revents && on_event(&st))
 			break;
 	}
 	pthread_join(st.thread, NULL);
 	close(st.signals);
-	fuse_session_unmount(session);
 	loop_free(st.loop);
-	return st.result < 0 ? st.result : 0;
+	if (st.result < 0)
+		return st.result;
+	if (!st.contact)
+		return -ECONNREFUSED;
+	channel_send(s->channel, MESSAGE_OVER, 0, NULL);
+	return 0;
 }

@@ -13,17 +13,16 @@ struct serving {
 	const struct options *options;
 	const char *mountpoint; /* canonical */
 	int events, event;      /* pipe through which the session's threads report: see struct server */
-	int status;             /* for daemon_ready, or -1 in the foreground */
-	int command;            /* result of command_serve, or -1 without a command */
+	int channel;            /* to the helper */
+	bool background;        /* leaves the caller's terminal once the mount is usable */
 };
 
 /*
- * Serves until the file system is unmounted. SIGTERM, SIGINT and SIGHUP detach the mount, after which serving goes on
- * until the last user is gone or a second signal arrives; before the mount is usable, they remove it at once. SIGUSR1
- * logs the counters. signals_hold must have been called.
+ * Serves until the file system is unmounted, or detached and no longer used. Passes requests to exit to the helper;
+ * SIGUSR1 logs the counters. signals_hold must have been called.
  *
  * Returns 0 after the end of the session, 1 if the process must exit at once, without cleanup because threads still
- * run, and -errno if serving failed.
+ * run, -ECONNREFUSED if the kernel never made contact, and -errno if serving failed.
  */
 int serve(struct serving *s);
 

@@ -12,10 +12,20 @@ void signals_of_server(sigset_t *set)
 	sigaddset(set, SIGUSR1);
 }
 
-void signals_hold(void)
+static void change(int how)
 {
 	sigset_t set;
 
 	signals_of_server(&set);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_sigmask(how, &set, NULL);
+}
+
+void signals_hold(void)
+{
+	change(SIG_BLOCK);
+}
+
+void signals_release(void)
+{
+	change(SIG_UNBLOCK);
 }

@@ -13,4 +13,7 @@ void signals_of_server(sigset_t *set);
 /* Blocks them for this thread and those it starts. */
 void signals_hold(void);
 
+/* Unblocks them. */
+void signals_release(void);
+
 #endif

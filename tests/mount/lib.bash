@@ -173,8 +173,15 @@ not_mounted() {
 
 # ---- servers ----
 
-# servers_of PATTERN: gptqfs processes with an argument that matches the pattern.
+# servers_of PATTERN: gptqfs processes with an argument that matches the pattern, without their helpers.
 servers_of() {
+	processes_of "$1" | while read -r pid; do
+		[[ $(cat "/proc/$pid/comm" 2>/dev/null) = gptqfs-helper ]] || printf '%s\n' "$pid"
+	done
+}
+
+# processes_of PATTERN: the same with their helpers.
+processes_of() {
 	local proc arg args
 
 	for proc in /proc/[0-9]*; do

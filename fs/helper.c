@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#define FUSE_USE_VERSION 314
+
+#include "helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "daemon.h"
+#include "log.h"
+#include "mountpoint.h"
+#include "signals.h"
+
+struct state {
+	const struct helper *h;
+	struct fuse_session *session;
+	int signals, status, command;
+	dev_t dev;
+	bool mounted; /* by this process, and not yet removed */
+	bool usable, killed;
+	/* Requests to exit: sent to this process, and told by the server. One sent to both is one request. */
+	unsigned own, told;
+	enum exit_code failure; /* why it was not mounted */
+};
+
+/* Options of every mount. Last, so that they override given ones. */
+static int add_mount_options(struct options *o, const char *source)
+{
+	char *words = NULL, *name = NULL;
+	int rc = -1;
+
+	if (asprintf(&name, "fsname=%s", source) >= 0 &&
+	    fuse_opt_add_opt(&words, "ro,nosuid,nodev,default_permissions,subtype=gptqfs") == 0 &&
+	    (o->has_fsname || fuse_opt_add_opt_escaped(&words, name) == 0) &&
+	    fuse_opt_add_arg(&o->fuse, "-o") == 0 && fuse_opt_add_arg(&o->fuse, words) == 0)
+		rc = 0;
+	free(words);
+	free(name);
+	return rc;
+}
+
+/* Passes the descriptor to the server, and keeps none: readers of a dead server would hang. */
+static int hand_over(struct state *st)
+{
+	const int fd = fuse_session_fd(st->session);
+	const int rc = channel_send_descriptor(st->h->channel, fd);
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	/* In its place, because libfuse closes it again. */
+	if (null < 0 || dup3(null, fd, O_CLOEXEC) < 0)
+		close(fd);
+	if (null >= 0)
+		close(null);
+	return rc;
+}
+
+static enum exit_code mount_session(struct state *st, const char *source)
+{
+	static const struct fuse_lowlevel_ops none;
+	const struct helper *h = st->h;
+
+	if (add_mount_options(h->options, source)) {
+		log_line("out of memory");
+		return EXIT_SERVE;
+	}
+	st->session = fuse_session_new(&h->options->fuse, &none, sizeof(none), NULL);
+	if (!st->session)
+		return EXIT_USAGE;
+	if (fuse_session_mount(st->session, h->path)) {
+		mountpoint_explain(h->path);
+		return EXIT_MOUNT;
+	}
+	st->mounted = mountpoint_device(h->path, &st->dev) == 0;
+	/* A server that has died meanwhile is noticed by its end of the channel. */
+	hand_over(st);
+	return EXIT_OK;
+}
+
+static void end_server(struct state *st)
+{
+	st->killed = true;
+	kill(st->h->server, SIGKILL);
+}
+
+static void on_opened(struct state *st, const char *source)
+{
+	if (st->session)
+		return;
+	st->failure = mount_session(st, source);
+	if (st->failure != EXIT_OK)
+		kill(st->h->server, SIGKILL);
+}
+
+static void on_contact(struct state *st)
+{
+	unsigned readahead = 0;
+	dev_t dev;
+	int rc = mountpoint_wait(st->h->path, &dev);
+
+	/* Unless it was unmounted at once: the device is then that of the directory below. */
+	if (rc == 0 && st->mounted && dev == st->dev)
+		readahead = mountpoint_readahead(dev, st->h->options->readahead);
+	else if (rc && rc != -ENOTSUP)
+		log_line("%s: the mount does not respond: %s", st->h->path, strerror(-rc));
+	channel_send(st->h->channel, MESSAGE_USABLE, readahead, NULL);
+	if (st->status < 0)
+		st->usable = true;
+}
+
+static void on_detached(struct state *st)
+{
+	if (st->status >= 0)
+		daemon_ready(st->status, EXIT_OK, st->h->options->foreground);
+	st->status = -1;
+	st->usable = true;
+}
+
+/* Removes the mount. The server goes on until the last user is gone. */
+static int detach(struct state *st)
+{
+	int rc;
+
+	if (!st->mounted)
+		return 0;
+	st->mounted = false;
+	rc = mountpoint_detach(st->h->path, st->dev);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static void leave(struct state *st, unsigned *requests)
+{
+	int rc;
+
+	if (++*requests > 1 || !st->usable) {
+		end_server(st);
+		return;
+	}
+	if (st->own + st->told > 1)
+		return;
+	rc = detach(st);
+	if (rc == 0)
+		return;
+	log_line("%s cannot be detached (%s); exiting", st->h->path, strerror(-rc));
+	end_server(st);
+}
+
+static void on_signal(struct state *st)
+{
+	struct signalfd_siginfo info;
+
+	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGUSR1)
+		kill(st->h->server, SIGUSR1);
+	else
+		leave(st, &st->own);
+}
+
+/*
+ * The command has ended. The launcher has detached the mount, and another one may be in its place; processes that the
+ * command left behind may go on reading. If the launcher was killed, detaches the mount here.
+ */
+static void on_command(struct state *st)
+{
+	char byte;
+	const ssize_t n = read(st->command, &byte, 1);
+
+	close(st->command);
+	st->command = -1;
+	if (n != 1) {
+		leave(st, &st->own);
+		return;
+	}
+	st->mounted = false;
+	st->own++;
+}
+
+/* Returns false if the server has ended. */
+static bool on_message(struct state *st)
+{
+	struct message m;
+	const int rc = channel_receive(st->h->channel, &m, NULL);
+
+	if (rc <= 0)
+		return rc == -EPROTO;
+	if (m.kind == MESSAGE_OPENED)
+		on_opened(st, m.text);
+	else if (m.kind == MESSAGE_CONTACT)
+		on_contact(st);
+	else if (m.kind == MESSAGE_DETACHED)
+		on_detached(st);
+	else if (m.kind == MESSAGE_EXIT)
+		leave(st, &st->told);
+	else if (m.kind == MESSAGE_LINE)
+		log_line("%s", m.text);
+	else if (m.kind == MESSAGE_OVER)
+		st->mounted = false;
+	return true;
+}
+
+static void watch(struct state *st)
+{
+	struct pollfd polls[3];
+
+	for (;;) {
+		polls[0] = (struct pollfd){.fd = st->signals, .events = POLLIN};
+		polls[1] = (struct pollfd){.fd = st->h->channel, .events = POLLIN};
+		polls[2] = (struct pollfd){.fd = st->command, .events = POLLIN};
+		if (poll(polls, 3, -1) <= 0)
+			continue;
+		if (polls[0].revents)
+			on_signal(st);
+		if (polls[2].revents)
+			on_command(st);
+		if (polls[1].revents && !on_message(st))
+			return;
+	}
+}
+
+/* How the server ended, as an exit code, after a message if it was not by itself. */
+static enum exit_code explain(const struct state *st, int how)
+{
+	const int sig = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
+
+	if (st->failure != EXIT_OK)
+		return st->failure;
+	if (!sig)
+		return (enum exit_code)WEXITSTATUS(how);
+	if (st->usable && st->killed)
+		return EXIT_OK;
+	if (st->usable) {
+		log_line("%s: the server was killed by signal %d; the mount is removed", st->h->path, sig);
+		return EXIT_SERVE;
+	}
+	if (st->killed || sig == SIGTERM || sig == SIGINT || sig == SIGHUP) {
+		log_line("%s: told to exit before the mount was usable", st->h->path);
+		return EXIT_MOUNT;
+	}
+	log_line("the server was killed by signal %d before the mount was usable", sig);
+	return EXIT_SERVE;
+}
+
+enum exit_code helper_run(const struct helper *h)
+{
+	struct state st = {.h = h, .status = h->status, .command = h->command};
+	enum exit_code code;
+	sigset_t set;
+	int how = 0, rc;
+
+	/* Its arguments are those of the server. */
+	prctl(PR_SET_NAME, "gptqfs-helper");
+	signals_of_server(&set);
+	st.signals = signalfd(-1, &set, SFD_CLOEXEC);
+	if (st.signals < 0) {
+		log_line("cannot wait for signals: %s", strerror(errno));
+		st.failure = EXIT_SERVE;
+		kill(h->server, SIGKILL);
+	} else {
+		watch(&st);
+	}
+	while (waitpid(h->server, &how, 0) < 0 && errno == EINTR)
+		;
+	code = explain(&st, how);
+	rc = detach(&st);
+	if (rc && rc != -EBUSY)
+		log_line("%s cannot be detached: %s", h->path, strerror(-rc));
+	if (st.status >= 0)
+		daemon_ready(st.status, code, true);
+	if (st.session)
+		fuse_session_destroy(st.session);
+	close(st.signals);
+	return code;
+}
