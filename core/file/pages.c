@@ -87,42 +87,31 @@ bool source_file_resident(const struct source_file *f, uint64_t offset, uint64_t
 	return count >= 0 ? (uint64_t)count * page >= end - from || !len : is_each_resident(f, from, end, page);
 }
 
-/* Reads in requests of FETCH_BYTES, splicing the pages to /dev/null without a copy. */
-static void read_by(const struct source_file *f, uint64_t offset, uint64_t len, const int pipe_fd[2], int null_fd)
+/* Reads up to FETCH_BYTES into the page cache: pages spliced into a pipe are not copied. Returns how many, or -1. */
+static ssize_t fetch_piece(const struct source_file *f, loff_t *at, uint64_t len)
 {
-	loff_t at = (loff_t)offset;
+	int ends[2];
+	ssize_t n;
 
-	while (len) {
-		ssize_t n = splice(f->fd, &at, pipe_fd[1], NULL, len < FETCH_BYTES ? (size_t)len : FETCH_BYTES, 0);
-
-		if (n <= 0)
-			return;
-		len -= (uint64_t)n;
-		while (n > 0) {
-			const ssize_t gone = splice(pipe_fd[0], NULL, null_fd, NULL, (size_t)n, 0);
-
-			if (gone <= 0)
-				return;
-			n -= gone;
-		}
-	}
+	if (pipe2(ends, O_CLOEXEC))
+		return -1;
+	fcntl(ends[1], F_SETPIPE_SZ, FETCH_BYTES);
+	n = splice(f->fd, at, ends[1], NULL, len < FETCH_BYTES ? (size_t)len : FETCH_BYTES, 0);
+	close(ends[0]);
+	close(ends[1]);
+	return n;
 }
 
 /* Reads all of it: if resident pages were skipped, the kernel would not detect a sequential reader. */
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
 {
-	int pipe_fd[2], null_fd;
+	loff_t at = (loff_t)offset;
+	ssize_t n = 1;
 
-	if (!f->map || source_file_resident(f, offset, len) || pipe2(pipe_fd, O_CLOEXEC))
+	if (!f->map || source_file_resident(f, offset, len))
 		return;
-	fcntl(pipe_fd[1], F_SETPIPE_SZ, FETCH_BYTES);
-	null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (null_fd >= 0) {
-		read_by(f, offset, len, pipe_fd, null_fd);
-		close(null_fd);
-	}
-	close(pipe_fd[0]);
-	close(pipe_fd[1]);
+	for (; len && n > 0; len -= (uint64_t)(n > 0 ? n : 0))
+		n = fetch_piece(f, &at, len);
 }
 
 /* ---- the page tables ---- */
