@@ -53,10 +53,8 @@ int channel_send_descriptor(int channel, int fd)
 	struct message m = {.kind = MESSAGE_MOUNTED};
 	struct iovec iov = {&m, HEAD};
 	union control control = {{0}};
-	struct msghdr head = {.msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control.bytes,
-	    .msg_controllen = sizeof(control.bytes)};
+	struct msghdr head = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&head);
 
 	c->cmsg_level = SOL_SOCKET;

@@ -126,16 +126,11 @@ int daemon_start(struct daemon *d)
 	return 0;
 }
 
-void daemon_detach(bool talk)
+void daemon_detach(int null, bool talk)
 {
-	int null;
-
 	setsid();
 	if (chdir("/") < 0)
 		log_line("/: %s; the server keeps the current directory busy", strerror(errno));
-	null = open("/dev/null", O_RDWR);
-	if (null < 0)
-		log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
 	for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
 		dup2(null, fd);
 	if (null > 2)
@@ -145,11 +140,14 @@ void daemon_detach(bool talk)
 void daemon_ready(int status, enum exit_code code, bool talk)
 {
 	unsigned char byte = (unsigned char)code;
+	int null = -1;
 
 	if (code == EXIT_OK && !talk)
 		log_to_syslog();
+	if (code == EXIT_OK && (null = open("/dev/null", O_RDWR)) < 0)
+		log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
 	if (code == EXIT_OK)
-		daemon_detach(talk);
+		daemon_detach(null, talk);
 	/* Last: once the parent has exited, nothing waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
 		log_line("the process that started this server is gone");

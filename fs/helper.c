@@ -40,8 +40,8 @@ static int add_mount_options(struct options *o, const char *source)
 
 	if (asprintf(&name, "fsname=%s", source) >= 0 &&
 	    fuse_opt_add_opt(&words, "ro,nosuid,nodev,default_permissions,subtype=gptqfs") == 0 &&
-	    (o->has_fsname || fuse_opt_add_opt_escaped(&words, name) == 0) &&
-	    fuse_opt_add_arg(&o->fuse, "-o") == 0 && fuse_opt_add_arg(&o->fuse, words) == 0)
+	    (o->has_fsname || fuse_opt_add_opt_escaped(&words, name) == 0) && fuse_opt_add_arg(&o->fuse, "-o") == 0 &&
+	    fuse_opt_add_arg(&o->fuse, words) == 0)
 		rc = 0;
 	free(words);
 	free(name);
@@ -242,6 +242,9 @@ static enum exit_code explain(const struct state *st, int how)
 		return EXIT_SERVE;
 	}
 	if (st->killed || sig == SIGTERM || sig == SIGINT || sig == SIGHUP) {
+		/* In the foreground this is as later. Else the caller waits for a mount. */
+		if (st->h->status < 0)
+			return EXIT_OK;
 		log_line("%s: told to exit before the mount was usable", st->h->path);
 		return EXIT_MOUNT;
 	}

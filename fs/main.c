@@ -31,6 +31,7 @@
 #include "ops.h"
 #include "options.h"
 #include "progress.h"
+#include "sandbox.h"
 #include "serve.h"
 #include "signals.h"
 #include "stats.h"
@@ -109,12 +110,18 @@ static int export(struct options *o, struct gptqfs *model)
 /* What needs a model and no mount. */
 static int read_model(struct options *o)
 {
+	struct sandbox sandbox;
 	struct gptqfs *model;
 	int code;
 
 	if ((o->sha256 || o->export_dir) && !o->view)
 		o->model.view = "fp16";
-	code = model_open(o, &model);
+	code = model_find(o);
+	/* An export writes files. */
+	if (code == EXIT_OK && (!o->export_dir || o->writes_tar) && sandbox_enter(&sandbox, o))
+		code = EXIT_SERVE;
+	if (code == EXIT_OK)
+		code = model_open(o, &model);
 	if (code != EXIT_OK)
 		return code;
 	/* A driver's threads inherit what is blocked. */
@@ -175,8 +182,11 @@ static int ask_for_mount(int channel, const char *source)
 
 static struct outcome serve_model(struct options *o, struct gptqfs *model, struct serving *s)
 {
-	struct server server = {
-	    .model = model, .direct_io = o->direct_io, .noxattr = o->noxattr, .max_read = o->max_read};
+	struct server server = {.model = model,
+	    .direct_io = o->direct_io,
+	    .noxattr = o->noxattr,
+	    .max_read = o->max_read,
+	    .sandbox = s->sandbox.text};
 	struct outcome end = {EXIT_MOUNT, CLEAN_UP};
 	char path[32];
 	int fd;
@@ -204,7 +214,11 @@ static struct outcome open_and_serve(struct options *o, struct serving *s)
 	setsid();
 	/* Until it is mounted, signals may end it. */
 	signals_release();
-	end.code = model_open(o, &model);
+	end.code = model_find(o);
+	if (end.code == EXIT_OK && sandbox_enter(&s->sandbox, o))
+		end.code = EXIT_SERVE;
+	if (end.code == EXIT_OK)
+		end.code = model_open(o, &model);
 	signals_hold();
 	if (end.code == EXIT_OK && !o->fake)
 		end = serve_model(o, model, s);

@@ -69,6 +69,16 @@ static enum exit_code find_source(char **source)
 	return EXIT_OK;
 }
 
+enum exit_code model_find(struct options *o)
+{
+	enum exit_code code;
+
+	raise_file_limit();
+	o->holds_model = o->mountpoint && mountpoint_holds_model(o->mountpoint);
+	code = find_source(&o->source);
+	return code == EXIT_OK && o->against ? find_source(&o->against) : code;
+}
+
 enum exit_code model_open(struct options *o, struct gptqfs **model)
 {
 	struct gptqfs_error err;
@@ -76,46 +86,34 @@ enum exit_code model_open(struct options *o, struct gptqfs **model)
 	int rc;
 
 	*model = NULL;
-	code = find_source(&o->source);
-	if (code != EXIT_OK)
-		return code;
-	raise_file_limit();
 	o->model.log = log_model;
 	rc = gptqfs_open(o->source, &o->model, model, &err);
 	if (rc == 0)
 		return EXIT_OK;
 	log_line("%s", err.text);
 	code = model_exit_code(rc);
-	if (code == EXIT_NO_WEIGHTS && o->mountpoint && mountpoint_holds_model(o->mountpoint))
+	if (code == EXIT_NO_WEIGHTS && o->holds_model)
 		log_line("%s holds a model, and MODEL_DIR comes first; did you mean: gptqfs '%s' '%s'", o->mountpoint,
 		    o->mountpoint, o->source);
 	return code;
 }
 
-enum exit_code model_open_other(const struct options *o, const char *dir, struct gptqfs **model)
+enum exit_code model_open_other(const struct options *o, struct gptqfs **model)
 {
 	struct gptqfs_options options = GPTQFS_OPTIONS;
-	char *source = strdup(dir);
 	struct gptqfs_error err;
-	enum exit_code code;
 	int rc;
 
 	*model = NULL;
-	if (!source) {
-		log_line("out of memory");
-		return EXIT_SERVE;
-	}
 	options.view = "fp32";
 	options.unquantized = true;
 	options.cpu = o->model.cpu;
 	options.zeros = o->model.zeros;
 	options.follow_symlinks = o->model.follow_symlinks;
 	options.log = log_model;
-	code = find_source(&source);
-	rc = code == EXIT_OK ? gptqfs_open(source, &options, model, &err) : 0;
-	free(source);
+	rc = gptqfs_open(o->against, &options, model, &err);
 	if (rc == 0)
-		return code;
+		return EXIT_OK;
 	log_line("%s", err.text);
 	return model_exit_code(rc);
 }

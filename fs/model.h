@@ -8,15 +8,19 @@
 /* Opens the model of the command line; if it is no directory, looks for it in the Hugging Face cache. */
 
 /*
+ * Finds the directories of the models and raises the limit of open files: what needs rights that reading them does not.
+ * May replace o->source and o->against. Returns EXIT_OK, or another code after a message.
+ */
+enum exit_code model_find(struct options *o);
+
+/*
  * Returns EXIT_OK and in *model the model, which the caller closes; or another code after a message, and *model is
- * NULL. May replace o->source.
+ * NULL. model_find must have succeeded.
  */
 enum exit_code model_open(struct options *o, struct gptqfs **model);
 
-/*
- * The same for a model to compare with, which need not be quantized. Options that change its weights are not for it.
- */
-enum exit_code model_open_other(const struct options *o, const char *dir, struct gptqfs **model);
+/* The same for the model o->against, which need not be quantized. Options that change its weights are not for it. */
+enum exit_code model_open_other(const struct options *o, struct gptqfs **model);
 
 /* Returns the exit code for a failure of gptqfs_open, gptqfs_check, gptqfs_hashes or gptqfs_stats. */
 enum exit_code model_exit_code(int rc);

@@ -102,6 +102,8 @@ static const struct option table[] = {
 	false, NULL},
     {"-o gguf_q2", "2-bit weights as Q2_0 in gguf/: half the size, for a new llama.cpp", NULL, OF(gguf_q2), false,
 	NULL},
+    {"-o sandbox=WHEN", "confine the server: yes, no, or auto as far as the kernel can (auto)", "%s", OF(sandbox),
+	false, "auto yes no"},
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
     {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
     {"-o umask=M", "permissions to clear (octal), replacing those of the source", "%o", OF(model.umask), false, NULL},
@@ -464,6 +466,9 @@ static int check_values(const struct options *o)
 	else if (o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") != 0 &&
 		 strcmp(o->lora_tokenizer, "adapter") != 0)
 		log_line("lora_tokenizer=%s: expected adapter or base", o->lora_tokenizer);
+	else if (o->sandbox && strcmp(o->sandbox, "auto") != 0 && strcmp(o->sandbox, "yes") != 0 &&
+		 strcmp(o->sandbox, "no") != 0)
+		log_line("sandbox=%s: expected auto, yes or no", o->sandbox);
 	else if (o->writes_tar && (o->force || o->verify))
 		log_line("%s goes with a directory, not with --export=-", o->force ? "--force" : "--verify");
 	else if (o->writes_tar && isatty(STDOUT_FILENO))
@@ -567,6 +572,7 @@ void options_free(struct options *o)
 	free(o->shard);
 	free(o->accel);
 	free(o->cuda_mem);
+	free(o->sandbox);
 	free((char *)o->model.zeros);
 	free((char *)o->model.gguf_kv);
 	fuse_opt_free_args(&o->fuse);

@@ -14,7 +14,7 @@ struct options {
 	struct gptqfs_options model;
 	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
-	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *shard, *accel, *cuda_mem;
+	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *shard, *accel, *cuda_mem, *sandbox;
 	char *against;      /* of --stats, or NULL */
 	char *export_dir;   /* of --export, or NULL */
 	char *cat, *ls;     /* paths in the tree, or NULL */
@@ -32,6 +32,7 @@ struct options {
 	bool has_fsname;
 	bool asks_rw;      /* "rw" was given... */
 	bool asks_by_fuse; /* ...by mount(8), which adds it to all mounts */
+	bool holds_model;  /* the mountpoint has the files of a model: set by model_find */
 	bool fake;         /* mount -f: do everything but mount */
 	unsigned max_threads, max_idle_threads, reader_threads;
 	int clone_fd;

@@ -4,6 +4,7 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
 #include <pthread.h>
@@ -26,8 +27,9 @@ struct state {
 	pthread_t thread;  /* runs the loop; the caller's handles signals and frees memory */
 	int result;        /* result of the loop */
 	int signals;       /* signalfd */
-	bool contact; /* by the kernel */
-	bool alone;   /* the helper is gone */
+	int null;          /* /dev/null */
+	bool contact;      /* by the kernel */
+	bool alone;        /* the helper is gone */
 };
 
 /* Only libfuse's own loop supports a descriptor per thread. */
@@ -88,7 +90,9 @@ static int start(struct state *st)
 		return -errno;
 	/* After the fork, because a driver's threads would not survive it. */
 	gptqfs_accel_start(st->s->server->model);
-	rc = start_loop(st);
+	/* While files can be opened. */
+	st->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	rc = sandbox_narrow(&st->s->sandbox, st->s->options) ? -EPERM : start_loop(st);
 	if (rc)
 		close(st->signals);
 	return rc;
@@ -104,7 +108,7 @@ static void on_usable(struct state *st, unsigned readahead)
 		return;
 	if (!talk)
 		log_to_helper(st->s->channel);
-	daemon_detach(talk);
+	daemon_detach(st->null, talk);
 	channel_send(st->s->channel, MESSAGE_DETACHED, 0, NULL);
 }
 

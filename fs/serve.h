@@ -4,6 +4,7 @@
 
 #include "server.h"
 #include "options.h"
+#include "sandbox.h"
 
 /* A mounted session being served. */
 struct fuse_session;
@@ -13,8 +14,9 @@ struct serving {
 	const struct options *options;
 	const char *mountpoint; /* canonical */
 	int events, event;      /* pipe through which the session's threads report: see struct server */
-	int channel;            /* to the helper */
-	bool background;        /* leaves the caller's terminal once the mount is usable */
+	struct sandbox sandbox;
+	int channel;     /* to the helper */
+	bool background; /* leaves the caller's terminal once the mount is usable */
 };
 
 /*

@@ -18,6 +18,7 @@ struct server {
 	uint32_t generation;   /* of every inode but the root, so that file handles of an earlier mount are stale */
 	atomic_uint readahead; /* of the mount in KiB, 0 if unknown */
 	time_t started;        /* CLOCK_BOOTTIME, seconds */
+	const char *sandbox;   /* what confines the process: see struct sandbox */
 	int event;             /* descriptor that gets an 'i' when the kernel has made contact */
 };
 

@@ -110,7 +110,7 @@ int stats_print(const struct options *o, struct gptqfs *model)
 
 	signals_hold();
 	if (o->against)
-		code = model_open_other(o, o->against, &other);
+		code = model_open_other(o, &other);
 	if (code == EXIT_OK)
 		code = compute(o, model, other);
 	gptqfs_close(other);

@@ -44,6 +44,7 @@ static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, v
 		snprintf(value, sizeof(value), "%u", server->readahead);
 		fn(ctx, "readahead_kib", value);
 	}
+	fn(ctx, "sandbox", server->sandbox);
 	snprintf(value, sizeof(value), "%ld", (long)getpid());
 	fn(ctx, "pid", value);
 	snprintf(value, sizeof(value), "%lld", (long long)(seconds() - server->started));

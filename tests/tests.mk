@@ -13,6 +13,13 @@ check:
 $(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
 
+# A server that tries what a sandbox forbids.
+tried := status_get_attribute syscall
+needs_mount += $(B)/gptqfs-try
+
+$(B)/gptqfs-try: $(fs_obj) $(B)/tests/mount/try.o $(B)/libgptqfs.a
+	$(call say,LD,$@)$(CC) $(LDFLAGS) $(tried:%=-Wl,--wrap=%) -o $@ $^ $(FUSE_LIBS) $(LIBS)
+
 # ---- faults ----
 
 # Wrappers for C library calls that fail on demand.

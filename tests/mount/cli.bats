@@ -225,8 +225,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	(cd "$BATS_TEST_TMPDIR" && "$GPTQFS" -u mnt/)
 	not_mounted "$mnt"
 	mount_model "$model" "$mnt"
-	kill -KILL "$server"
-	wait_until 10 is_gone "$server"
+	leave_stale "$mnt"
 	(cd "$BATS_TEST_TMPDIR" && "$GPTQFS" -u mnt/)
 	not_mounted "$mnt"
 	run -4 --separate-stderr "$GPTQFS" -u "$mnt"
@@ -332,8 +331,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "exit 4: a stale mountpoint, with the command that clears it" {
 	make_checkpoint plain
 	mount_model "$model" "$mnt"
-	kill -KILL "$server"
-	wait_until 10 is_gone "$server"
+	leave_stale "$mnt"
 	run ! ls "$mnt"
 	run -4 --separate-stderr "$GPTQFS" "$model" "$mnt"
 	[[ -z $output && $stderr = *"$mnt"*"server died"*"fusermount3 -uz "* ]]
@@ -347,8 +345,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "a stale mount as the model" {
 	make_checkpoint plain
 	mount_model -o view=fp16 "$model" "$mnt"
-	kill -KILL "$server"
-	wait_until 10 is_gone "$server"
+	leave_stale "$mnt"
 	mkdir "$BATS_TEST_TMPDIR/other"
 	run -2 --separate-stderr "$GPTQFS" "$mnt" "$BATS_TEST_TMPDIR/other"
 	[[ $stderr = *"fusermount3 -uz "*"$mnt"* ]]
@@ -396,7 +393,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
 	[[ -e $mnt/fp16/config.json ]]
 	fusermount3 -u "$mnt"
-	wait "$server"
+	wait "$helper"
 	[[ ! -s $BATS_TEST_TMPDIR/log ]] || fail "$(cat "$BATS_TEST_TMPDIR/log")"
 }
 
@@ -404,8 +401,12 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	make_checkpoint plain
 	for signal in TERM INT HUP; do
 		mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+		kill -$signal "$helper"
+		wait "$helper"
+		not_mounted "$mnt"
+		mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
 		kill -$signal "$server"
-		wait "$server"
+		wait "$helper"
 		not_mounted "$mnt"
 	done
 }

@@ -204,6 +204,13 @@ find_server() {
 	[[ -n $server ]] || fail "no server of $1"
 }
 
+# leave_stale MOUNTPOINT: kills its $server, and first the helper, which would remove the mount.
+leave_stale() {
+	kill -KILL "$(awk '/^PPid:/ { print $2 }' "/proc/$server/status")"
+	kill -KILL "$server"
+	wait_until 20 is_gone "$server" || fail "the server of $1 is still there"
+}
+
 # mount_model ARGUMENT... MOUNTPOINT: in the background, until the test ends. $server is its process.
 mount_model() {
 	local at=${!#} before
@@ -215,19 +222,20 @@ mount_model() {
 	[[ -z $before ]] || server=$(grep -vxF "$before" <<<"$server")
 }
 
-# mount_foreground LOG ARGUMENT... MOUNTPOINT: with -f and stderr in LOG.
+# mount_foreground LOG ARGUMENT... MOUNTPOINT: with -f and stderr in LOG. $helper is the process in the foreground.
 mount_foreground() {
 	local log=$1 at=${!#}
 
 	shift
 	mkdir -p "$at"
 	"$GPTQFS" -f "$@" 2>"$log" 3>&- &
-	server=$!
+	helper=$!
 	wait_until 20 is_ready "$at" || fail "not mounted: $(cat "$log")"
+	find_server "$at"
 }
 
 is_ready() {
-	is_gone "$server" || { is_mounted "$1" && ls "$1" >/dev/null 2>&1; }
+	is_gone "$helper" || { is_mounted "$1" && ls "$1" >/dev/null 2>&1; }
 }
 
 # unmount MOUNTPOINT: and wait for its server to exit.
@@ -240,7 +248,7 @@ unmount() {
 end_below() {
 	local pids pid at rc=0
 
-	pids=$(servers_of "$1/*")
+	pids=$(processes_of "$1/*")
 	mountpoints | while read -r at; do
 		[[ $at = "$1"/* ]] || continue
 		fusermount3 -u "$at" 2>/dev/null || fusermount3 -uz "$at" 2>/dev/null || umount -l "$at"
@@ -249,7 +257,7 @@ end_below() {
 		wait_until 20 is_gone "$pid" && continue
 		echo "server $pid did not leave after the unmount" >&2
 		# Process numbers are reused: check that it is still the same.
-		servers_of "$1/*" | grep -qx "$pid" && kill -KILL "$pid"
+		processes_of "$1/*" | grep -qx "$pid" && kill -KILL "$pid"
 		rc=1
 	done
 	return $rc

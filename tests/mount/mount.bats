@@ -539,7 +539,7 @@ END
 	wait_until 10 not_mounted "$mnt"
 	cmp - "$model/tokenizer.json" <&9
 	exec 9<&-
-	wait "$server"
+	wait "$helper"
 }
 
 @test "a signal does not take away a mount that came later" {
@@ -578,7 +578,8 @@ END
 	[[ $code != 0 ]]
 	run ! cat <&9
 	exec 9<&-
-	fusermount3 -uz "$mnt"
+	# Its helper removes the mount.
+	wait_until 10 not_mounted "$mnt"
 	mount_model -o view=fp16 "$model" "$mnt"
 	cmp "$file" "$copy"
 }

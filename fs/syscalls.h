@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_SYSCALLS_H
+#define GPTQFS_SYSCALLS_H
+
+/* The system calls that a confined process may make, as a seccomp filter. */
+
+enum syscalls {
+	SYSCALLS_TO_OPEN,  /* a model, and everything below */
+	SYSCALLS_TO_SERVE, /* it */
+};
+
+/*
+ * Restricts this thread and those it starts. no_new_privs must be set. Other calls fail with ENOSYS, for which the C
+ * library has other ways. A second call can only restrict further. Returns 0 or -errno; -ENOTSUP on machines whose
+ * calls are not known here.
+ */
+int syscalls_restrict(enum syscalls which);
+
+#endif

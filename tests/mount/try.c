@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Linked into a server, tries from inside what its sandbox must refuse: reading the attribute user.gptqfs.try.NAME of
+ * the root makes the try, and its value is the error. TRY_SECCOMP=kill ends the process at any call that is refused;
+ * TRY_SECCOMP=none and TRY_LANDLOCK=none are a kernel without them.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct server;
+
+ssize_t __real_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size);
+ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size);
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+static bool is_set(const char *variable, const char *value)
+{
+	const char *set = getenv(variable);
+
+	return set && strcmp(set, value) == 0;
+}
+
+long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	const struct sock_fprog *program = (const void *)c;
+
+	if ((number == SYS_seccomp && is_set("TRY_SECCOMP", "none")) ||
+	    (number == SYS_landlock_create_ruleset && is_set("TRY_LANDLOCK", "none"))) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (number == SYS_seccomp && is_set("TRY_SECCOMP", "kill"))
+		program->filter[program->len - 1].k = SECCOMP_RET_KILL_PROCESS;
+	return __real_syscall(number, a, b, c, d, e, f);
+}
+
+/* ---- the tries: each returns what the call returned ---- */
+
+static long try_read(void)
+{
+	return open("/etc/passwd", O_RDONLY);
+}
+
+static long try_list(void)
+{
+	return open("/etc", O_RDONLY | O_DIRECTORY);
+}
+
+static long try_create(void)
+{
+	return open("/tmp/gptqfs-try", O_WRONLY | O_CREAT, 0600);
+}
+
+static long try_write(void)
+{
+	return open(getenv("TRY_FILE"), O_WRONLY);
+}
+
+static long try_remove(void)
+{
+	return unlink(getenv("TRY_FILE"));
+}
+
+static long try_connect(void)
+{
+	const struct sockaddr_in to = {
+	    .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	return fd < 0 ? fd : connect(fd, (const struct sockaddr *)&to, sizeof(to));
+}
+
+static long try_exec(void)
+{
+	char *const argv[] = {"true", NULL};
+
+	return execv("/bin/true", argv);
+}
+
+static long try_mount(void)
+{
+	return mount("none", "/mnt", "tmpfs", 0, NULL);
+}
+
+static long try_unmount(void)
+{
+	return umount2(getenv("TRY_MOUNT"), MNT_DETACH);
+}
+
+static long try_ptrace(void)
+{
+	return ptrace(PTRACE_ATTACH, getppid(), 0, 0);
+}
+
+static long try_signal(void)
+{
+	return kill(getppid(), 0);
+}
+
+static long try_fork(void)
+{
+	const pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	return child;
+}
+
+static long try_code(void)
+{
+	return (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static const struct
+try {
+	const char *name;
+	long (*make)(void);
+}
+tries[] = {
+    {"read", try_read},
+    {"list", try_list},
+    {"create", try_create},
+    {"write", try_write},
+    {"remove", try_remove},
+    {"connect", try_connect},
+    {"exec", try_exec},
+    {"mount", try_mount},
+    {"unmount", try_unmount},
+    {"ptrace", try_ptrace},
+    {"signal", try_signal},
+    {"fork", try_fork},
+    {"code", try_code},
+};
+
+ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size)
+{
+	static const char prefix[] = "user.gptqfs.try.";
+
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
+		return __real_status_get_attribute(s, ino, name, out, size);
+	/* A value has one size for the call that asks for it and the one that fetches it; only the latter tries. */
+	if (!size)
+		return 16;
+	if (size < 16)
+		return -ERANGE;
+	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++)
+		if (strcmp(name + strlen(prefix), tries[i].name) == 0) {
+			const char *word = tries[i].make() < 0 ? strerrorname_np(errno) : "done";
+
+			return snprintf(out, size, "%.15s", word);
+		}
+	return -ENODATA;
+}
