@@ -54,7 +54,7 @@ fetch_cjson() {
 
 	place=$(apt-get download --print-uris libcjson-dev | sed "s|^'\(.*\)/[^/]*'.*|\1|")
 	while read -r hash file; do
-		[ -e "$sources/$file" ] || /usr/lib/apt/apt-helper -q download-file "$place/$file" "$sources/$file" "SHA256:$hash" || {
+		[ -e "$sources/$file" ] || /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file "$place/$file" "$sources/$file" "SHA256:$hash" || {
 			say "the archive has no $file of this hash. Where there is no network, put it into $sources;"
 			say "where Debian has a newer cJSON, update contrib/packaging/cjson.sha256"
 			exit 1
