@@ -20,6 +20,8 @@ gptqfs ($version-1) unstable; urgency=medium
 
  -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
+# Variables and flags of the make that runs this are not for debian/rules: with B=DIR it would build elsewhere.
+unset MAKEFLAGS MAKEOVERRIDES MAKELEVEL MFLAGS B
 dpkg-buildpackage -us -uc ${NVCC:+-Ppkg.gptqfs.cuda} --jobs-try="${JOBS:-$(nproc)}" >../log 2>&1 || {
 	tail -40 ../log
 	echo "deb.sh: the whole log is $dir/log" >&2
