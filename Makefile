@@ -2,7 +2,7 @@
 #
 #   make [all]            build/gptqfs                make check       all tests; TESTS="unit mount" for some
 #   make deps             Debian packages             make bench       measurements
-#   make demo             mount and look around       make fuzz        long fuzzing (FUZZ_SECONDS=60)
+#   make demo             mount and look around       make fuzz        FUZZ_SECONDS=60 or FUZZ_RUNS=N
 #   make install          DESTDIR= PREFIX=            make faults      every call fails once (check: a sample)
 #   make cuda             the CUDA plugin; needs nvcc make interop     real programs read a mount (PyPI)
 #   make static           one static program          make deb         Debian packages

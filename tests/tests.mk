@@ -153,7 +153,7 @@ ifeq ($(FUZZ_CC),)
 $(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/fuzz_main.o $(B)/libgptqfs.a
 	$(call say,FUZZ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 else
-$(B)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/read_all.h $(B)/fuzz/libgptqfs.a
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(B)/fuzz/libgptqfs.a
 	$(call say,FUZZ,$@)mkdir -p $(@D) && clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Icore \
 		-fsanitize=$(FUZZ_SAN) -o $@ $< $(B)/fuzz/libgptqfs.a $(LIBS)
 
@@ -165,8 +165,22 @@ $(B)/fuzz/libgptqfs.a: $(core_src) $(core_headers)
 endif
 endif
 
+# Kernels have tens of thousands of edges, and no input decides which are taken.
+ifneq ($(findstring fuzzer-no-link,$(SAN)),)
+$(kernel_src:%.c=$(B)/%.o): override CFLAGS += -fno-sanitize=fuzzer-no-link
+endif
+
+# FUZZ_RUNS executions of each target, or FUZZ_SECONDS seconds; FUZZ_CORPUS is kept.
+FUZZ_CORPUS ?= $(B)/corpus
 fuzz: $(needs_fuzz)
-	$(Q)B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_CC=$(FUZZ_CC) tests/run.sh fuzz
+	$(Q)B=$(B) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RUNS=$(FUZZ_RUNS) FUZZ_CORPUS=$(FUZZ_CORPUS) tests/fuzz/table.sh \
+		$(or $(FUZZ),$(fuzz_targets))
+
+# Lines of core/ that the corpora reach.
+fuzz-coverage:
+	$(Q)$(MAKE) --no-print-directory CC=clang B=$(B)/coverage FUZZ_CC= LDFLAGS=-fprofile-instr-generate \
+		CFLAGS="-O1 -g1 -fprofile-instr-generate -fcoverage-mapping" $(fuzz_targets:%=$(B)/coverage/fuzz_%)
+	$(Q)B=$(B) FUZZ_CORPUS=$(FUZZ_CORPUS) tests/fuzz/coverage.sh $(fuzz_targets)
 
 # ---- bench and interop ----
 
@@ -190,6 +204,6 @@ interop: $(B)/gptqfs wheel
 programs: $(foreach t,$(TESTS),$(needs_$(t)))
 check: programs
 
-.PHONY: check programs kernels faults fuzz bench interop
+.PHONY: check programs kernels faults fuzz fuzz-coverage bench interop
 
 -include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

@@ -5,12 +5,12 @@
  * bytes each, little-endian), the header of model.safetensors, quantize_config.json, and the data of model.safetensors.
  */
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "read_all.h"
 
 static char directory[64];
@@ -31,8 +31,7 @@ static void make_directory(void)
 {
 	if (directory[0])
 		return;
-	strcpy(directory, access("/dev/shm", W_OK) == 0 ? "/dev/shm/gptqfs-fuzz-XXXXXX" : "/tmp/gptqfs-fuzz-XXXXXX");
-	FUZZ_CHECK(mkdtemp(directory) != NULL);
+	make_folder(directory);
 	atexit(remove_directory);
 }
 

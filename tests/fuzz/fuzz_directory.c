@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "folder.h"
 #include "fuzz.h"
 #include "gptqfs.h"
 
@@ -151,8 +152,7 @@ static void make_root(void)
 
 	if (root[0])
 		return;
-	strcpy(root, access("/dev/shm", W_OK) == 0 ? "/dev/shm/gptqfs-fuzz-XXXXXX" : "/tmp/gptqfs-fuzz-XXXXXX");
-	FUZZ_CHECK(mkdtemp(root) != NULL);
+	make_folder(root);
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
 		snprintf(path, sizeof(path), "%s%s", root, dirs[i]);
 		FUZZ_CHECK(mkdir(path, 0755) == 0);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "read_all.h"
 
 /* Matrices in FP8 and fp32, a bias, a stack of experts, an embedding that is tied to the head. */
@@ -63,8 +64,7 @@ static void make_directory(void)
 
 	if (directory[0])
 		return;
-	strcpy(directory, access("/dev/shm", W_OK) == 0 ? "/dev/shm/gptqfs-fuzz-XXXXXX" : "/tmp/gptqfs-fuzz-XXXXXX");
-	FUZZ_CHECK(mkdtemp(directory) != NULL);
+	make_folder(directory);
 	atexit(remove_directory);
 	FUZZ_CHECK(mkdir(path_of("/model"), 0755) == 0 && mkdir(path_of("/adapter"), 0755) == 0);
 	put_file("/model/model.safetensors", true, header, sizeof(header) - 1, zeros, sizeof(zeros));
