@@ -48,25 +48,23 @@ static int add_mount_options(struct options *o, const char *source)
 	return rc;
 }
 
-/* Passes the descriptor to the server, and keeps none: readers of a dead server would hang. */
-static int hand_over(struct state *st)
+/*
+ * Passes the descriptor to the server, and keeps none: readers of a dead server would hang. libfuse gets a pipe without
+ * a reader in its place: it closes that in the end, and, because poll reports an error, takes its mount for gone.
+ */
+static int hand_over(const struct state *st, int pipe)
 {
 	const int fd = fuse_session_fd(st->session);
 	const int rc = channel_send_descriptor(st->h->channel, fd);
-	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	/* In its place, because libfuse closes it again. */
-	if (null < 0 || dup3(null, fd, O_CLOEXEC) < 0)
-		close(fd);
-	if (null >= 0)
-		close(null);
-	return rc;
+	return dup3(pipe, fd, O_CLOEXEC) < 0 ? -errno : rc;
 }
 
 static enum exit_code mount_session(struct state *st, const char *source)
 {
 	static const struct fuse_lowlevel_ops none;
 	const struct helper *h = st->h;
+	int ends[2];
 
 	if (add_mount_options(h->options, source)) {
 		log_line("out of memory");
@@ -75,13 +73,20 @@ static enum exit_code mount_session(struct state *st, const char *source)
 	st->session = fuse_session_new(&h->options->fuse, &none, sizeof(none), NULL);
 	if (!st->session)
 		return EXIT_USAGE;
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		log_line("cannot make a pipe: %s", strerror(errno));
+		return EXIT_SERVE;
+	}
+	close(ends[0]);
 	if (fuse_session_mount(st->session, h->path)) {
 		mountpoint_explain(h->path);
+		close(ends[1]);
 		return EXIT_MOUNT;
 	}
 	st->mounted = mountpoint_device(h->path, &st->dev) == 0;
 	/* A server that has died meanwhile is noticed by its end of the channel. */
-	hand_over(st);
+	hand_over(st, ends[1]);
+	close(ends[1]);
 	return EXIT_OK;
 }
 
@@ -278,8 +283,11 @@ enum exit_code helper_run(const struct helper *h)
 		log_line("%s cannot be detached: %s", h->path, strerror(-rc));
 	if (st.status >= 0)
 		daemon_ready(st.status, code, true);
-	if (st.session)
+	if (st.session) {
+		/* Frees the path. */
+		fuse_session_unmount(st.session);
 		fuse_session_destroy(st.session);
+	}
 	close(st.signals);
 	return code;
 }
