@@ -94,6 +94,7 @@ struct gptqfs_options {
 	const char *accel; /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda load; NULL for the installed one */
 	size_t accel_memory;      /* most bytes of device memory it may hold */
+	const char *sandbox; /* told in info: what this process is confined by; NULL for none; must outlive the model */
 	/* Called with one line without newline, from any thread, possibly concurrently; NULL drops the lines. */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx; /* must outlive the model */

@@ -51,6 +51,7 @@ struct gptqfs {
 	mode_t umask;
 	bool blobs, gguf_q2;
 	uint64_t shard_bytes;
+	const char *sandbox;
 	struct gguf_kv kv; /* without keys unless one was given */
 };
 
@@ -74,7 +75,7 @@ static void weights_stat(const struct checkpoint *c, struct stat *out)
 /* README, info, info.json. Planned last, because planning views may add warnings. */
 static int plan_texts(const struct gptqfs *m)
 {
-	const struct report r = {&m->plan, &m->refusals, NULL};
+	const struct report r = {&m->plan, &m->refusals, NULL, m->sandbox};
 	const struct plan *p = &m->plan;
 	struct text readme = {0}, info = {0}, json = {0};
 	int rc;
@@ -347,6 +348,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->blobs = options->blobs;
 	m->gguf_q2 = options->gguf_q2;
 	m->shard_bytes = options->shard_bytes;
+	m->sandbox = options->sandbox;
 	rc = open_all(m, dir, options, err);
 	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)
 		rc = err_set(err, -EBADMSG,
@@ -683,7 +685,7 @@ static int check_blobs(const struct blobs *b, struct gptqfs_error *err)
 
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err)
 {
-	struct report r = {&m->plan, &m->refusals, NULL};
+	struct report r = {&m->plan, &m->refusals, NULL, m->sandbox};
 	struct findings findings;
 	struct blobs blobs = {0};
 	struct text text = {0};

@@ -39,8 +39,8 @@ struct output {
 struct export
 {
 	const struct export_request *request;
+	struct target *target;
 	struct entries entries;
-	struct target target;
 	struct output *outputs; /* [entries.count] */
 	enum action action;
 	enum entry_turn turn;
@@ -96,8 +96,8 @@ static int open_output(struct export *x)
 	struct output *o = &x->outputs[x->next];
 
 	o->held = 0;
-	o->fd = x->action == ACTION_WRITE ? target_create(&x->target, &x->entries, x->next, &o->held)
-	                                  : target_reopen(&x->target, &x->entries, x->next);
+	o->fd = x->action == ACTION_WRITE ? target_create(x->target, &x->entries, x->next, &o->held)
+	                                  : target_reopen(x->target, &x->entries, x->next);
 	/* From the disk, as far as the kernel can forget what it has in memory. */
 	if (x->action == ACTION_VERIFY && o->fd >= 0)
 		posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -257,7 +257,7 @@ static void finish_output(struct export *x, const struct piece *p)
 		close(p->fd);
 		return;
 	}
-	rc = target_finish(&x->target, &x->entries, p->entry, p->fd, x->sync_each || e->bytes >= PIECE);
+	rc = target_finish(x->target, &x->entries, p->entry, p->fd, x->sync_each || e->bytes >= PIECE);
 	if (rc)
 		fail(x, p->entry, "cannot be finished", rc);
 	else
@@ -315,7 +315,7 @@ static bool make_directories(struct export *x)
 	for (size_t i = 1; rc == 0 && i < x->entries.count; i++) {
 		if (!entry_is_directory(&x->entries.list[i]))
 			continue;
-		rc = target_make_directory(&x->target, &x->entries, i);
+		rc = target_make_directory(x->target, &x->entries, i);
 		if (rc)
 			fail(x, i, "cannot be made", rc);
 	}
@@ -324,7 +324,7 @@ static bool make_directories(struct export *x)
 
 static bool sync_all(struct export *x)
 {
-	const int rc = target_sync(&x->target, &x->entries, !x->sync_each);
+	const int rc = target_sync(x->target, &x->entries, !x->sync_each);
 
 	if (rc)
 		fail(x, 0, "cannot be synced", rc);
@@ -340,7 +340,7 @@ static void *export_all(void *arg)
 
 	if (make_directories(x) && pass_and_verify(x, TURN_DATA) && sync_all(x) && pass_and_verify(x, TURN_INDEX) &&
 	    pass_and_verify(x, TURN_CONFIG) && sync_all(x)) {
-		rc = target_complete(&x->target);
+		rc = target_complete(x->target);
 		x->complete = rc == 0;
 		if (rc)
 			fail(x, 0, "cannot be finished", rc);
@@ -411,7 +411,7 @@ static void explain_rest(const struct export *x)
 {
 	log_line(
 	    "%s is not a model yet: %zu of %zu files are whole, others are .gptqfs-*; the same command continues it",
-	    x->request->dir, atomic_load(&x->whole), x->entries.files);
+	    x->target->path, atomic_load(&x->whole), x->entries.files);
 }
 
 static int tell_end(struct export *x, int interrupted, double seconds)
@@ -420,7 +420,7 @@ static int tell_end(struct export *x, int interrupted, double seconds)
 
 	if (x->failed) {
 		path = entries_path(&x->entries, x->failed_entry);
-		log_line("%s%s%s %s: %s", x->request->dir, path && *path ? "/" : "", path ? path : "", x->failed_at,
+		log_line("%s%s%s %s: %s", x->target->path, path && *path ? "/" : "", path ? path : "", x->failed_at,
 		    strerror(-x->failed));
 		free(path);
 		explain_rest(x);
@@ -431,7 +431,7 @@ static int tell_end(struct export *x, int interrupted, double seconds)
 		explain_rest(x);
 		return 128 + interrupted;
 	}
-	log_hint("%s: view %s, %zu files, %s, %s/s", x->request->dir, x->request->view, x->entries.files,
+	log_hint("%s: view %s, %zu files, %s, %s/s", x->target->path, x->request->view, x->entries.files,
 	    size_text(size, x->entries.bytes),
 	    size_text(rate, (uint64_t)((double)atomic_load(&x->done) / (seconds > 0 ? seconds : 1))));
 	return EXIT_OK;
@@ -444,16 +444,16 @@ static int check_space(const struct export *x)
 	struct statvfs fs;
 
 	/* Some file systems do not tell. */
-	if (fstatvfs(x->target.fd, &fs) < 0 || !fs.f_blocks || !fs.f_frsize)
+	if (fstatvfs(x->target->fd, &fs) < 0 || !fs.f_blocks || !fs.f_frsize)
 		return 0;
 	for (size_t i = 1; i < x->entries.count; i++)
 		needed += (x->entries.list[i].bytes + fs.f_frsize - 1) / fs.f_frsize * fs.f_frsize;
-	held = target_held(&x->target, &x->entries);
+	held = target_held(x->target, &x->entries);
 	needed -= held < needed ? held : needed;
 	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (needed <= free_bytes)
 		return 0;
-	log_line("%s: view %s needs %s, and %s are free there", x->request->dir, x->request->view,
+	log_line("%s: view %s needs %s, and %s are free there", x->target->path, x->request->view,
 	    size_text(need, needed), size_text(have, free_bytes));
 	return -ENOSPC;
 }
@@ -486,11 +486,11 @@ static int prepare(struct export *x)
 		log_line("out of memory");
 		return -ENOMEM;
 	}
-	rc = target_examine(&x->target, &x->entries, x->request->model);
+	rc = target_examine(x->target, &x->entries, x->request->model);
 	if (rc == 0)
 		rc = check_space(x);
 	if (rc == 0)
-		rc = target_begin(&x->target, &x->entries, identity);
+		rc = target_begin(x->target, &x->entries, identity);
 	free(identity);
 	return rc;
 }
@@ -510,19 +510,19 @@ static int export_listed(struct export *x)
 
 	/* A limit of file sizes is told like a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
-	rc = target_open(&x->target);
+	rc = target_open(x->target);
 	if (rc)
 		return rc == -EINVAL || rc == -ENOTEMPTY ? EXIT_USAGE : EXIT_SERVE;
 	rc = prepare(x);
 	if (rc) {
-		target_abort(&x->target);
+		target_abort(x->target);
 		return rc == -ENOTEMPTY ? EXIT_USAGE : EXIT_SERVE;
 	}
 	interrupted = start_and_wait(x);
 	for (size_t i = 0; i < x->entries.count; i++)
 		if (x->outputs[i].fd >= 0)
 			close(x->outputs[i].fd);
-	target_close(&x->target);
+	target_close(x->target);
 	return tell_end(x, interrupted, progress_now() - started);
 }
 
@@ -530,15 +530,17 @@ int export_run(const struct export_request *request)
 {
 	struct export x = {
 	    .request = request,
-	    .target = {.path = request->dir, .source = gptqfs_source(request->model), .force = request->force},
+	    .target = request->target,
 	    .event = -1,
 	};
 	int rc = entries_list(&x.entries, request->model), code = EXIT_SERVE;
 
+	x.target->source = gptqfs_source(request->model);
 	if (rc == 0)
 		rc = make_outputs(&x);
 	if (rc) {
 		log_line("%s: %s", request->view, strerror(-rc));
+		target_abort(x.target);
 	} else {
 		x.sync_each = x.entries.files <= SYNC_EACH_MAX;
 		pthread_mutex_init(&x.lock, NULL);

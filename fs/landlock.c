@@ -31,10 +31,15 @@ struct path_rule {
 #define WRITE_FILE (1ull << 1)
 #define READ_FILE (1ull << 2)
 #define READ_DIR (1ull << 3)
+#define REMOVE_DIR (1ull << 4)
+#define REMOVE_FILE (1ull << 5)
+#define MAKE_DIR (1ull << 7)
+#define MAKE_REG (1ull << 8)
+#define TRUNCATE (1ull << 14)
 #define IOCTL_DEV (1ull << 15)
 
 #define READING (EXECUTE | READ_FILE | READ_DIR)
-#define OF_FILES (EXECUTE | WRITE_FILE | READ_FILE | 1ull << 14 | IOCTL_DEV)
+#define OF_FILES (EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV)
 #define NETWORK 3ull /* TCP: bind, connect */
 #define SCOPES 3ull  /* abstract sockets, signals */
 
@@ -62,6 +67,20 @@ int landlock_start(struct landlock *l, bool only_writing)
 	return l->rules < 0 ? -errno : 0;
 }
 
+static uint64_t rights_of(enum landlock_access access)
+{
+	switch (access) {
+	case LANDLOCK_DEVICE:
+		return READ_FILE | READ_DIR | WRITE_FILE | IOCTL_DEV;
+	case LANDLOCK_WRITE:
+		return READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | REMOVE_FILE | REMOVE_DIR | MAKE_DIR | MAKE_REG;
+	case LANDLOCK_REMOVE:
+		return REMOVE_DIR;
+	default:
+		return READ_FILE | READ_DIR;
+	}
+}
+
 int landlock_allow(const struct landlock *l, const char *path, enum landlock_access access)
 {
 	struct path_rule rule = {.parent = open(path, O_PATH | O_CLOEXEC)};
@@ -70,8 +89,7 @@ int landlock_allow(const struct landlock *l, const char *path, enum landlock_acc
 
 	if (rule.parent < 0)
 		return 0;
-	rule.allowed = access == LANDLOCK_READ ? READ_FILE | READ_DIR : READ_FILE | READ_DIR | WRITE_FILE | IOCTL_DEV;
-	rule.allowed &= l->handled;
+	rule.allowed = rights_of(access) & l->handled;
 	if (fstat(rule.parent, &st) == 0 && !S_ISDIR(st.st_mode))
 		rule.allowed &= OF_FILES;
 	if (rule.allowed && syscall(SYS_landlock_add_rule, l->rules, PATH_BENEATH, &rule, 0) < 0)

@@ -15,6 +15,8 @@ struct landlock {
 enum landlock_access {
 	LANDLOCK_READ,   /* files and directories, and what is below */
 	LANDLOCK_DEVICE, /* read, write and ioctl */
+	LANDLOCK_WRITE,  /* regular files and directories below: read, write, make, remove */
+	LANDLOCK_REMOVE, /* empty directories below: remove */
 };
 
 /*

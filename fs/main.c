@@ -36,6 +36,7 @@
 #include "signals.h"
 #include "stats.h"
 #include "status.h"
+#include "target.h"
 
 /* How the process, or a part of it, ends. */
 struct outcome {
@@ -92,14 +93,13 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 }
 
 /* Without -o view=, exports the view of which --sha256 tells the hashes. */
-static int export(struct options *o, struct gptqfs *model)
+static int export(struct options *o, struct gptqfs *model, struct target *target)
 {
 	const struct export_request request = {
 	    .model = model,
 	    .view = o->model.view,
-	    .dir = o->export_dir,
+	    .target = target,
 	    .threads = o->jobs,
-	    .force = o->force,
 	    .verify = o->verify,
 	    .quiet = o->quiet,
 	};
@@ -107,25 +107,42 @@ static int export(struct options *o, struct gptqfs *model)
 	return o->writes_tar ? look_tar(model, o->jobs, o->quiet) : export_run(&request);
 }
 
+/* Opens the model in a sandbox; before it, the directory of the export, or makes it. */
+static enum exit_code open_confined(struct options *o, struct sandbox *sandbox, struct target *target,
+    struct gptqfs **model)
+{
+	enum exit_code code = model_find(o);
+
+	if (code != EXIT_OK)
+		return code;
+	if (target) {
+		if (target_make(target))
+			return EXIT_SERVE;
+		o->is_export_new = target->made;
+	}
+	o->model.sandbox = sandbox->text;
+	code = sandbox_enter(sandbox, o) ? EXIT_SERVE : model_open(o, model);
+	if (code != EXIT_OK && target)
+		target_abort(target);
+	return code;
+}
+
 /* What needs a model and no mount. */
 static int read_model(struct options *o)
 {
+	const bool writes_files = o->export_dir && !o->writes_tar;
+	struct target target = {.path = o->export_dir, .force = o->force};
 	struct sandbox sandbox;
 	struct gptqfs *model;
 	int code;
 
 	if ((o->sha256 || o->export_dir) && !o->view)
 		o->model.view = "fp16";
-	code = model_find(o);
-	/* An export writes files. */
-	if (code == EXIT_OK && (!o->export_dir || o->writes_tar) && sandbox_enter(&sandbox, o))
-		code = EXIT_SERVE;
-	if (code == EXIT_OK)
-		code = model_open(o, &model);
+	code = open_confined(o, &sandbox, writes_files ? &target : NULL, &model);
 	if (code != EXIT_OK)
 		return code;
 	/* A driver's threads inherit what is blocked. */
-	if (o->export_dir && !o->writes_tar)
+	if (writes_files)
 		signals_hold();
 	if (o->export_dir || o->cat)
 		gptqfs_accel_start(model);
@@ -134,7 +151,7 @@ static int read_model(struct options *o)
 	else if (o->stats)
 		code = stats_print(o, model);
 	else if (o->export_dir)
-		code = export(o, model);
+		code = export(o, model, &target);
 	else if (o->cat)
 		code = look_cat(model, o->cat, o->jobs);
 	else
@@ -215,6 +232,7 @@ static struct outcome open_and_serve(struct options *o, struct serving *s)
 	/* Until it is mounted, signals may end it. */
 	signals_release();
 	end.code = model_find(o);
+	o->model.sandbox = s->sandbox.text;
 	if (end.code == EXIT_OK && sandbox_enter(&s->sandbox, o))
 		end.code = EXIT_SERVE;
 	if (end.code == EXIT_OK)

@@ -30,10 +30,11 @@ struct options {
 	    list;
 	int foreground, debug, single;
 	bool has_fsname;
-	bool asks_rw;      /* "rw" was given... */
-	bool asks_by_fuse; /* ...by mount(8), which adds it to all mounts */
-	bool holds_model;  /* the mountpoint has the files of a model: set by model_find */
-	bool fake;         /* mount -f: do everything but mount */
+	bool asks_rw;       /* "rw" was given... */
+	bool asks_by_fuse;  /* ...by mount(8), which adds it to all mounts */
+	bool is_export_new; /* export_dir was made for it: set before sandbox_enter */
+	bool holds_model;   /* the mountpoint has the files of a model: set by model_find */
+	bool fake;          /* mount -f: do everything but mount */
 	unsigned max_threads, max_idle_threads, reader_threads;
 	int clone_fd;
 	char *const *command;  /* after "--", or NULL */

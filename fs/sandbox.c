@@ -103,6 +103,26 @@ static int allow_inputs(const struct landlock *l, const struct options *o)
 	return rc;
 }
 
+/* Where an export goes. One that is given up removes the directory that was made for it. */
+static int allow_export(const struct landlock *l, const struct options *o)
+{
+	int rc = landlock_allow(l, o->export_dir, LANDLOCK_WRITE);
+	char *parent;
+
+	if (rc || !o->is_export_new)
+		return rc;
+	if (asprintf(&parent, "%s/..", o->export_dir) < 0)
+		return -ENOMEM;
+	rc = landlock_allow(l, parent, LANDLOCK_REMOVE);
+	free(parent);
+	return rc;
+}
+
+static bool writes_files(const struct options *o)
+{
+	return o->export_dir && !o->writes_tar;
+}
+
 /* A driver needs libraries, devices and files that only it knows. */
 static bool has_driver(const struct options *o)
 {
@@ -123,6 +143,8 @@ static int confine_files(struct sandbox *s, const struct options *o)
 		rc = landlock_allow(&l, "/dev/fuse", LANDLOCK_DEVICE);
 	if (rc == 0)
 		rc = allow_inputs(&l, o);
+	if (rc == 0 && writes_files(o))
+		rc = allow_export(&l, o);
 	if (rc) {
 		close(l.rules);
 		return rc;
@@ -195,9 +217,10 @@ static const char *without_seccomp(const struct options *o)
 
 int sandbox_enter(struct sandbox *s, const struct options *o)
 {
-	/* To read files of other users, if the process could before; pipes of full size however many mounts there are.
-	 */
-	const uint64_t kept = 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_SYS_RESOURCE;
+	/* Files of other users, if the process had them before; pipes of full size however many mounts there are. */
+	const uint64_t reading = 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_SYS_RESOURCE;
+	const uint64_t kept = reading | (writes_files(o) ? 1ull << CAP_FOWNER : 0);
+	const enum syscalls calls = writes_files(o) ? SYSCALLS_TO_EXPORT : SYSCALLS_TO_OPEN;
 	const char *without = without_seccomp(o);
 	int landlock_rc, seccomp_rc = 0;
 
@@ -215,7 +238,7 @@ int sandbox_enter(struct sandbox *s, const struct options *o)
 		if (!has_driver(o))
 			keep_capabilities(kept);
 		if (!without)
-			seccomp_rc = syscalls_restrict(SYSCALLS_TO_OPEN);
+			seccomp_rc = syscalls_restrict(calls);
 		s->seccomp = !without && seccomp_rc == 0;
 	}
 	write_text(s, landlock_rc, seccomp_rc, without);

@@ -63,10 +63,19 @@ static const int to_open[] = {
 #endif
 };
 
+/* Where they may write is up to landlock. */
+static const int to_export[] = {
+    SYS_mkdirat, SYS_unlinkat, SYS_renameat, SYS_ftruncate, SYS_pwrite64, SYS_pwritev, SYS_fsync, SYS_syncfs,
+    SYS_sync_file_range, SYS_fchmod, SYS_flock, SYS_eventfd2,
+#ifdef SYS_mkdir
+    SYS_mkdir, SYS_rmdir,
+#endif
+};
+
 /* clang-format on */
 
 #define COUNT(list) (sizeof(list) / sizeof(*(list)))
-#define INSTRUCTIONS (2 * (COUNT(to_serve) + COUNT(to_open)) + 32)
+#define INSTRUCTIONS (2 * (COUNT(to_serve) + COUNT(to_open) + COUNT(to_export)) + 32)
 
 struct filter {
 	struct sock_filter code[INSTRUCTIONS];
@@ -131,10 +140,12 @@ int syscalls_restrict(enum syscalls which)
 	/* Numbers of x32 begin at 1 << 30, so no entry equals them. */
 	load(&f, offsetof(struct seccomp_data, nr));
 	allow(&f, to_serve, COUNT(to_serve));
-	if (which == SYSCALLS_TO_OPEN) {
+	if (which != SYSCALLS_TO_SERVE) {
 		allow(&f, to_open, COUNT(to_open));
 		allow_terminal(&f);
 	}
+	if (which == SYSCALLS_TO_EXPORT)
+		allow(&f, to_export, COUNT(to_export));
 	allow_if(&f, SYS_mmap, 2, PROT_EXEC, false);
 	allow_if(&f, SYS_mprotect, 2, PROT_EXEC, false);
 	allow_if(&f, SYS_clone, 0, CLONE_THREAD, true);

@@ -5,8 +5,9 @@
 /* The system calls that a confined process may make, as a seccomp filter. */
 
 enum syscalls {
-	SYSCALLS_TO_OPEN,  /* a model, and everything below */
-	SYSCALLS_TO_SERVE, /* it */
+	SYSCALLS_TO_SERVE,  /* a model that is open */
+	SYSCALLS_TO_OPEN,   /* it too */
+	SYSCALLS_TO_EXPORT, /* to files too */
 };
 
 /*

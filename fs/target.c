@@ -152,10 +152,14 @@ static int find_any(int dir, char name[256])
 	return rc;
 }
 
-static int make_or_open(struct target *t)
+int target_make(struct target *t)
 {
 	int rc;
 
+	t->journal = -1;
+	t->made = t->resumed = t->holds = false;
+	t->umask = umask(0);
+	umask(t->umask);
 	t->fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->fd < 0 && errno == ENOENT && mkdir(t->path, 0777) == 0) {
 		t->made = true;
@@ -220,14 +224,9 @@ static int lock_journal(const struct target *t)
 
 int target_open(struct target *t)
 {
-	int rc;
+	int rc = 0;
 
-	t->fd = t->journal = -1;
-	t->made = t->resumed = t->holds = false;
-	t->umask = umask(0);
-	umask(t->umask);
-	rc = make_or_open(t);
-	if (rc == 0 && is_in_source(t)) {
+	if (is_in_source(t)) {
 		log_line("%s is in the directory of the model; give another", t->path);
 		rc = -EINVAL;
 	}

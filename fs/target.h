@@ -19,17 +19,24 @@ struct target {
 	const char *path; /* as given */
 	const char *source;
 	bool force; /* write into a directory that holds other files */
-	/* Set by target_open. */
+	/* Set by target_make. */
 	int fd, journal;
-	bool made;    /* the directory is new */
+	bool made; /* the directory is new */
+	mode_t umask;
+	/* Set by target_open. */
 	bool resumed; /* there is a journal */
 	bool holds;   /* the directory was not empty */
-	mode_t umask;
 };
 
 /*
- * Opens or makes the directory `path`, and locks its journal. `path`, `source` and `force` must be set. Returns 0, or
- * -errno after a message; then nothing was left there.
+ * Opens or makes the directory `path`, which must be set: what needs rights outside of it. Returns 0, or -errno after a
+ * message.
+ */
+int target_make(struct target *t);
+
+/*
+ * Locks the journal of the directory. `source` and `force` must be set. Returns 0, or -errno after a message; then
+ * nothing was left there, and target_abort was called.
  */
 int target_open(struct target *t);
 
@@ -48,7 +55,7 @@ int target_begin(const struct target *t, const struct entries *entries, const ch
 /* Returns the bytes on disk of files that can be reused. */
 uint64_t target_held(const struct target *t, const struct entries *entries);
 
-/* Undoes target_open, and releases what it acquired. */
+/* Undoes target_make and target_open, and releases what they acquired. */
 void target_abort(struct target *t);
 
 /* Makes a directory, unless it is there. Parents first. */
@@ -72,7 +79,7 @@ int target_sync(const struct target *t, const struct entries *entries, bool all)
 /* The export is whole: removes the journal. */
 int target_complete(struct target *t);
 
-/* Releases what target_open acquired. */
+/* Releases what target_make and target_open acquired. */
 void target_close(struct target *t);
 
 #endif

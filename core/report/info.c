@@ -197,6 +197,7 @@ void report_model(const struct report *r, struct sheet *s)
 	tell_views(s, r->plan);
 	tell_engines(s, r->plan, &t);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
+	sheet_string(s, "Sandbox", r->sandbox, NULL);
 	tell_warnings(s, c);
 	tell_apart(s, r->refusals);
 	tell_hidden(s, c);

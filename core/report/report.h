@@ -16,6 +16,7 @@ struct report {
 	const struct plan *plan; /* of the model's views */
 	const struct join_refusals *refusals;
 	const struct blobs *blobs; /* NULL unless --check verified them */
+	const char *sandbox;       /* what the process is confined by, or NULL */
 };
 
 /* Writes `info` or `info.json`: fixed order, units in keys, new keys only at the end of a section. */

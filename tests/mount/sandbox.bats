@@ -51,7 +51,7 @@ all_refused=(read=ENOSYS list=ENOSYS create=ENOSYS write=ENOSYS remove=ENOSYS co
 	with_landlock
 	with_seccomp
 	mount_model "$model" "$mnt"
-	[[ $(in_force) = "landlock "[1-9]*", seccomp" ]]
+	[[ $(in_force) = "landlock "[1-9]*", seccomp" && $(sed -n "s,^Sandbox: *,,p" "$mnt/info") = "$(in_force)" ]]
 	tries "${all_refused[@]}"
 	is_running "$server"
 	compare_views "$mnt"
@@ -154,6 +154,31 @@ all_refused=(read=ENOSYS list=ENOSYS create=ENOSYS write=ENOSYS remove=ENOSYS co
 	"$GPTQFS" -o sandbox=yes --export=- "$source" | tar -t >/dev/null
 	# With a progress bar.
 	run -0 script -qec "$GPTQFS -o sandbox=yes --check --sha256 $source >/dev/null" /dev/null
+}
+
+@test "an export writes to its directory and nowhere else, and needs no other system call" {
+	with_landlock
+	with_seccomp
+	find_model tiny-llama-4b-g32-shard
+	out=$BATS_TEST_TMPDIR/out
+	TRY_EXPORT=1 "$GPTQFS" -q -o sandbox=yes --export="$out" "$source" >"$BATS_TEST_TMPDIR/tried"
+	run ! grep -vE "^(read|list|create|write)=EACCES$|^(remove|connect|exec|mount|unmount|ptrace|signal)=ENOSYS$|^(fork|code)=EPERM$" \
+		"$BATS_TEST_TMPDIR/tried"
+	[[ $(wc -l <"$BATS_TEST_TMPDIR/tried") = 13 ]]
+	compare_view "$out" F16
+	export TRY_SECCOMP=kill
+	run -0 "$GPTQFS" -o sandbox=yes --export="$out" --verify --force "$source"
+	rm "$out/config.json"
+	echo "gptqfs export 1" >"$out/.gptqfs-export"
+	mv "$out/model.safetensors" "$out/.gptqfs-part-1"
+	run -0 "$GPTQFS" -o sandbox=yes --export="$out" "$source"
+	run -0 "$GPTQFS" -o sandbox=yes --export="$out/tensors" -o view=tensors "$source"
+	compare_view "$out" F16
+	# One that is refused leaves nothing.
+	run -2 "$GPTQFS" -o sandbox=yes --export="$BATS_TEST_TMPDIR/new/" "$TESTS/data"
+	[[ ! -e $BATS_TEST_TMPDIR/new ]]
+	run -1 "$GPTQFS" -o sandbox=yes --export="$model/sub" "$model"
+	[[ $output = *"in the directory of the model"* && ! -e $model/sub ]]
 }
 
 @test "links of a cache entry lead to its blobs, and adapters are read" {

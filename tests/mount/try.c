@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Linked into a server, tries from inside what its sandbox must refuse: reading the attribute user.gptqfs.try.NAME of
- * the root makes the try, and its value is the error. TRY_SECCOMP=kill ends the process at any call that is refused;
+ * the root makes the try, and its value is the error. An export with TRY_EXPORT makes all tries when it has written its
+ * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused;
  * TRY_SECCOMP=none and TRY_LANDLOCK=none are a kernel without them.
  */
 #include <arpa/inet.h>
@@ -25,9 +26,12 @@
 #include <unistd.h>
 
 struct server;
+struct target;
 
 ssize_t __real_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size);
 ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size);
+int __real_target_complete(struct target *t);
+int __wrap_target_complete(struct target *t);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 
@@ -150,6 +154,13 @@ tries[] = {
     {"code", try_code},
 };
 
+#define COUNT (sizeof(tries) / sizeof(*tries))
+
+static const char *word_of(const struct try *t)
+{
+	return t->make() < 0 ? strerrorname_np(errno) : "done";
+}
+
 ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size)
 {
 	static const char prefix[] = "user.gptqfs.try.";
@@ -161,11 +172,16 @@ ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const 
 		return 16;
 	if (size < 16)
 		return -ERANGE;
-	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++)
-		if (strcmp(name + strlen(prefix), tries[i].name) == 0) {
-			const char *word = tries[i].make() < 0 ? strerrorname_np(errno) : "done";
-
-			return snprintf(out, size, "%.15s", word);
-		}
+	for (size_t i = 0; i < COUNT; i++)
+		if (strcmp(name + strlen(prefix), tries[i].name) == 0)
+			return snprintf(out, size, "%.15s", word_of(&tries[i]));
 	return -ENODATA;
+}
+
+int __wrap_target_complete(struct target *t)
+{
+	for (size_t i = 0; getenv("TRY_EXPORT") && i < COUNT; i++)
+		printf("%s=%s\n", tries[i].name, word_of(&tries[i]));
+	fflush(stdout);
+	return __real_target_complete(t);
 }
