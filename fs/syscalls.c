@@ -32,8 +32,8 @@
 static const int to_serve[] = {
     /* The session: requests and replies. */
     SYS_read, SYS_readv, SYS_write, SYS_writev, SYS_splice, SYS_vmsplice, SYS_tee, SYS_pipe2, SYS_ppoll,
-    /* Source files, which are open. */
-    SYS_pread64, SYS_preadv, SYS_lseek, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fadvise64, SYS_readahead,
+    /* Source files, which are open; their names in /proc/self/fd tell a rename from a change of the contents. */
+    SYS_readlinkat, SYS_pread64, SYS_preadv, SYS_lseek, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_fadvise64, SYS_readahead,
     SYS_cachestat, SYS_mincore, SYS_close, SYS_fcntl, SYS_dup, SYS_dup3,
     /* Memory; mmap and mprotect are below. */
     SYS_brk, SYS_munmap, SYS_mremap, SYS_madvise,
@@ -48,18 +48,18 @@ static const int to_serve[] = {
     SYS_sendto, SYS_sendmsg, SYS_recvmsg, SYS_setsid, SYS_chdir,
     /* How things were before they had a second number. */
 #ifdef SYS_poll
-    SYS_poll, SYS_pipe, SYS_dup2, SYS_stat, SYS_lstat, SYS_time,
+    SYS_poll, SYS_pipe, SYS_dup2, SYS_stat, SYS_lstat, SYS_readlink, SYS_time,
 #endif
 };
 
 static const int to_open[] = {
-    SYS_openat, SYS_openat2, SYS_getdents64, SYS_readlinkat, SYS_faccessat, SYS_faccessat2, SYS_statfs,
+    SYS_openat, SYS_openat2, SYS_getdents64, SYS_faccessat, SYS_faccessat2, SYS_statfs,
     SYS_fstatfs, SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr, SYS_getcwd, SYS_getuid, SYS_geteuid, SYS_getgid,
     SYS_getegid, SYS_getgroups, SYS_signalfd4, SYS_prlimit64, SYS_uname,
     /* To go from this list to the other. */
     SYS_seccomp, SYS_capget, SYS_capset,
 #ifdef SYS_open
-    SYS_open, SYS_access, SYS_readlink,
+    SYS_open, SYS_access,
 #endif
 };
 

@@ -29,6 +29,7 @@ static uint64_t nanoseconds(const struct timespec *t)
 	return (uint64_t)t->tv_sec * 1000000000 + (uint64_t)t->tv_nsec;
 }
 
+/* Returns 0 if the name is unknown. */
 static uint64_t hash_path(int fd)
 {
 	char link[32], path[PATH_MAX];
@@ -37,6 +38,8 @@ static uint64_t hash_path(int fd)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	len = readlink(link, path, sizeof(path));
+	if (len < 0)
+		return 0;
 	for (ssize_t i = 0; i < len; i++)
 		hash = (hash ^ (unsigned char)path[i]) * 1099511628211u;
 	return hash;
@@ -51,12 +54,13 @@ static bool note_traits(struct source_file *f, const struct stat *now)
 
 	pthread_mutex_lock(&t->lock);
 	other = t->mode != now->st_mode || t->uid != now->st_uid || t->gid != now->st_gid ||
-	        t->links != now->st_nlink || t->path != path;
+	        t->links != now->st_nlink || (path && t->path != path);
 	t->mode = now->st_mode;
 	t->uid = now->st_uid;
 	t->gid = now->st_gid;
 	t->links = now->st_nlink;
-	t->path = path;
+	if (path)
+		t->path = path;
 	if (other)
 		atomic_store(&f->ctime, nanoseconds(&now->st_ctim));
 	pthread_mutex_unlock(&t->lock);
