@@ -26,7 +26,8 @@ $(B)/gptqfs-try: $(fs_obj) $(B)/tests/mount/try.o $(B)/libgptqfs.a
 wrapped := malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup asprintf __asprintf_chk \
 	vasprintf __vasprintf_chk free \
 	open openat __open_2 __openat_2 syscall fopen realpath readlinkat __readlinkat_chk access stat fstat fstatat \
-	fdopendir readdir read __read_chk pread __pread_chk mmap munmap pthread_create
+	fdopendir readdir read __read_chk pread __pread_chk mmap munmap pthread_create \
+	write pwrite pwritev ftruncate mkdir mkdirat renameat unlinkat fchmod flock fsync syncfs
 needs_faults := $(B)/gptqfs $(B)/sweep $(B)/gptqfs-faulty
 
 $(B)/sweep: $(B)/tests/faults/sweep.o $(B)/tests/faults/image.o $(B)/tests/faults/wrap.o $(B)/libgptqfs.a

@@ -20,10 +20,13 @@ enum fault_class {
 	FAULT_READ,   /* read, pread */
 	FAULT_MAP,    /* mmap */
 	FAULT_THREAD, /* pthread_create */
+	FAULT_WRITE,  /* write, pwrite, pwritev, ftruncate; of files and pipes */
+	FAULT_NAME,   /* mkdir, mkdirat, renameat, unlinkat, fchmod, flock */
+	FAULT_SYNC,   /* fsync, syncfs */
 	FAULT_CLASSES
 };
 
-#define FAULT_HALF 0 /* as an error: FAULT_READ transfers half of the requested bytes */
+#define FAULT_HALF 0 /* as an error: FAULT_READ and FAULT_WRITE transfer half of the bytes */
 
 /* In shared memory if another process is in control (live.py knows the offsets). */
 struct faults {

@@ -11,6 +11,9 @@
 #define PIECE 65521 /* so that reads begin and end inside of rows */
 #define NAMES_MAX 8192
 
+/* gptqfs_check as text and as JSON, gptqfs_stats. */
+enum { TEXT, JSON, STATISTICS, REPORTS };
+
 /* The value of a call into the library, with faults enabled. */
 #define FAULTY(call)                               \
 	({                                         \
@@ -30,7 +33,7 @@ struct shown {
 struct image {
 	uint64_t count; /* inodes, from the root on */
 	struct shown *shown;
-	char *report[2]; /* of gptqfs_check, as text and as JSON */
+	char *report[REPORTS];
 };
 
 /* ---- verdicts ---- */
@@ -150,13 +153,27 @@ static int read_file(struct gptqfs *m, uint64_t ino, const struct shown *shown, 
 	return 0;
 }
 
-static int report(struct gptqfs *m, bool json, char **text, struct gptqfs_error *err)
+static int statistics(struct gptqfs *m, FILE *out, struct gptqfs_error *err)
+{
+	struct gptqfs_stats *stats = NULL;
+	int rc = gptqfs_stats(m, NULL, NULL, &stats, err);
+
+	if (rc == 0)
+		rc = gptqfs_stats_json(stats, out, err);
+	gptqfs_stats_free(stats);
+	return rc;
+}
+
+static int report(struct gptqfs *m, int which, char **text, struct gptqfs_error *err)
 {
 	size_t len;
 	FILE *out = open_memstream(text, &len);
-	int rc = out ? FAULTY(gptqfs_check(m, json, out, err)) : -ENOMEM;
+	int rc;
 
-	if (out && fclose(out))
+	if (!out)
+		return -ENOMEM;
+	rc = FAULTY(which == STATISTICS ? statistics(m, out, err) : gptqfs_check(m, which == JSON, out, err));
+	if (fclose(out))
 		rc = -ENOMEM;
 	return rc;
 }
@@ -196,8 +213,8 @@ struct image *image_take(struct gptqfs *m)
 		rc = -ENOMEM;
 	for (uint64_t i = 0; rc == 0 && i < image->count; i++)
 		rc = take_inode(m, GPTQFS_ROOT + i, &image->shown[i]);
-	for (int json = 0; rc == 0 && json < 2; json++)
-		rc = report(m, json, &image->report[json], &err);
+	for (int i = 0; rc == 0 && i < REPORTS; i++)
+		rc = report(m, i, &image->report[i], &err);
 	if (rc == 0)
 		return image;
 	image_free(image);
@@ -214,9 +231,10 @@ void image_free(struct image *image)
 	}
 	free(image->shown);
 	/* Not counted when they were allocated, by open_memstream. */
-	faults->blocks += !!image->report[0] + !!image->report[1];
-	free(image->report[0]);
-	free(image->report[1]);
+	for (int i = 0; i < REPORTS; i++) {
+		faults->blocks += image->report[i] != NULL;
+		free(image->report[i]);
+	}
 	free(image);
 }
 
@@ -245,16 +263,17 @@ static void compare_inode(const struct shown *s, struct gptqfs *m, uint64_t ino,
 		read_file(m, ino, s, v);
 }
 
-static void compare_report(const char *expected, struct gptqfs *m, bool json, struct verdict *v)
+static void compare_report(const char *expected, struct gptqfs *m, int which, struct verdict *v)
 {
+	static const char *const names[] = {"check", "check (JSON)", "statistics"};
 	struct gptqfs_error err = {""};
 	char *text = NULL;
-	const int rc = report(m, json, &text, &err);
+	const int rc = report(m, which, &text, &err);
 
 	if (rc)
-		verdict_code(v, rc, "check", err.text);
+		verdict_code(v, rc, names[which], err.text);
 	else if (strcmp(text, expected) != 0)
-		verdict_note(v, WRONG, "check%s: another report:\n%s", json ? " (JSON)" : "", text);
+		verdict_note(v, WRONG, "%s: another report:\n%s", names[which], text);
 	faults->blocks += text != NULL;
 	free(text);
 }
@@ -267,6 +286,6 @@ void image_compare(const struct image *image, struct gptqfs *m, struct verdict *
 		compare_inode(&image->shown[i], m, GPTQFS_ROOT + i, v);
 	if (gptqfs_getattr(m, GPTQFS_ROOT + image->count, &st) == 0)
 		verdict_note(v, WRONG, "more inodes");
-	compare_report(image->report[0], m, false, v);
-	compare_report(image->report[1], m, true, v);
+	for (int i = 0; i < REPORTS; i++)
+		compare_report(image->report[i], m, i, v);
 }

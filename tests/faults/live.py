@@ -21,7 +21,7 @@ import time
 
 from mount import Mount, compare
 
-CLASSES = ["none", "alloc", "open", "stat", "list", "read", "map", "thread"]  # enum fault_class
+CLASSES = ["none", "alloc", "open", "stat", "list", "read", "map", "thread", "write", "name", "sync"]  # enum fault_class
 
 START = [
     ("alloc", errno.ENOMEM, False), ("alloc", errno.ENOMEM, True), ("open", errno.EIO, False),

@@ -12,9 +12,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -308,6 +310,92 @@ REAL(int, munmap, void *map, size_t size)
 {
 	faults->mapped -= (int64_t)size;
 	return __real_munmap(map, size);
+}
+
+/* ---- writing ---- */
+
+/*
+ * Returns a failure, or sets `size` to the bytes to transfer. Only of files and pipes: other descriptors (eventfd, the
+ * socket between server and helper) do not fail like this.
+ */
+static bool write_fails(int fd, size_t *size)
+{
+	struct stat st;
+
+	if (!faults->active || __real_fstat(fd, &st) || !(S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode)))
+		return false;
+	if (!fails(FAULT_WRITE))
+		return false;
+	if (faults->error != FAULT_HALF)
+		return true;
+	*size = *size > 1 ? *size / 2 : *size;
+	return false;
+}
+
+REAL(ssize_t, write, int fd, const void *bytes, size_t size)
+{
+	return write_fails(fd, &size) ? -1 : __real_write(fd, bytes, size);
+}
+
+REAL(ssize_t, pwrite, int fd, const void *bytes, size_t size, off_t offset)
+{
+	return write_fails(fd, &size) ? -1 : __real_pwrite(fd, bytes, size, offset);
+}
+
+/* Half of the bytes is half of the first piece. */
+REAL(ssize_t, pwritev, int fd, const struct iovec *iov, int count, off_t offset)
+{
+	size_t size = iov->iov_len;
+
+	if (write_fails(fd, &size))
+		return -1;
+	return size < iov->iov_len ? __real_pwrite(fd, iov->iov_base, size, offset)
+	                           : __real_pwritev(fd, iov, count, offset);
+}
+
+REAL(int, ftruncate, int fd, off_t size)
+{
+	return fails(FAULT_WRITE) ? -1 : __real_ftruncate(fd, size);
+}
+
+REAL(int, mkdir, const char *path, mode_t mode)
+{
+	return fails(FAULT_NAME) ? -1 : __real_mkdir(path, mode);
+}
+
+REAL(int, mkdirat, int dir, const char *path, mode_t mode)
+{
+	return fails(FAULT_NAME) ? -1 : __real_mkdirat(dir, path, mode);
+}
+
+REAL(int, renameat, int dir, const char *path, int new_dir, const char *new_path)
+{
+	return fails(FAULT_NAME) ? -1 : __real_renameat(dir, path, new_dir, new_path);
+}
+
+REAL(int, unlinkat, int dir, const char *path, int flags)
+{
+	return fails(FAULT_NAME) ? -1 : __real_unlinkat(dir, path, flags);
+}
+
+REAL(int, fchmod, int fd, mode_t mode)
+{
+	return fails(FAULT_NAME) ? -1 : __real_fchmod(fd, mode);
+}
+
+REAL(int, flock, int fd, int how)
+{
+	return fails(FAULT_NAME) ? -1 : __real_flock(fd, how);
+}
+
+REAL(int, fsync, int fd)
+{
+	return fails(FAULT_SYNC) ? -1 : __real_fsync(fd);
+}
+
+REAL(int, syncfs, int fd)
+{
+	return fails(FAULT_SYNC) ? -1 : __real_syncfs(fd);
 }
 
 /* ---- threads ---- */
