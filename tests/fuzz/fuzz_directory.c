@@ -3,7 +3,7 @@
 /*
  * A model directory and operations on it. The input is a recipe: every choice takes a byte, or zero after the end. It
  * selects a layout (plain, sub-directories, an entry of the Hugging Face cache), configurations with patterns, modules
- * spread over shards with or without an index, other entries (links, FIFOs, files for readers), and up to 64
+ * spread over shards with or without an index, other entries (links, FIFOs, files for readers), and up to 32
  * operations: consecutive reads, facts, listings, trims, reports, and changes of shards.
  */
 
@@ -19,11 +19,11 @@
 #include "gptqfs.h"
 
 #define SHARDS 4
-#define MODULES 12
+#define MODULES 6
 #define FILES 64
 #define HELD 4
-#define OPERATIONS 64
-#define STEPS 24 /* consecutive reads */
+#define OPERATIONS 32
+#define STEPS 8 /* consecutive reads */
 
 struct recipe {
 	const uint8_t *at, *end;
@@ -231,13 +231,13 @@ static const char *const kinds[] = {"self_attn.q_proj", "self_attn.k_proj", "sel
 static void add_module(struct directory *d, struct recipe *r, unsigned number)
 {
 	static const unsigned widths[] = {4, 4, 8, 2, 3, 5, 6, 7};
-	const unsigned bits = widths[take(r, 8)], k = 32 * (1 + take(r, 6)), n = 8 * (1 + take(r, 12));
-	const unsigned flags = take(r, 32), kind = (number / 3 + take(r, 16) / 13) % KINDS;
+	const unsigned bits = widths[take(r, 8)], k = 32 * (1 + take(r, 4)), n = 8 * (1 + take(r, 6));
+	const unsigned flags = take(r, 32), kind = take(r, 16) < 13 ? number / 2 : take(r, KINDS);
 	const unsigned groups = chance(r, 16) ? 1 + take(r, 4) : d->group < 0 ? 1 : (k - 1) / (unsigned)d->group + 1;
 	const char *scales = flags & 1 ? "BF16" : "F16";
 	char module[128], name[160];
 
-	snprintf(module, sizeof(module), "model.layers.%u.%s", number % 3, kinds[kind]);
+	snprintf(module, sizeof(module), "model.layers.%u.%s", number % 2, kinds[kind]);
 	snprintf(name, sizeof(name), "%s.qweight", module);
 	add_tensor(d, r, name, "I32", (unsigned[]){k * bits / 32, n});
 	snprintf(name, sizeof(name), "%s.scales", module);
