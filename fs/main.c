@@ -410,6 +410,12 @@ static struct outcome obey(struct options *o)
 	return (struct outcome){EXIT_OK, CLEAN_UP};
 }
 
+/* True for `gptqfs report MODEL_DIR`, which is a command of the Python package; a directory of that name is a model. */
+static bool wants_report(int argc, char **argv)
+{
+	return argc > 1 && strcmp(argv[1], "report") == 0 && access("report", F_OK) < 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -423,6 +429,11 @@ int main(int argc, char **argv)
 	if (rc) {
 		log_line("/dev/null: %s", strerror(-rc));
 		return EXIT_SERVE;
+	}
+	if (wants_report(argc, argv)) {
+		log_line("report: no such directory; the page about a model is made by the Python package: "
+			 "pip install 'gptqfs[report]'");
+		return EXIT_USAGE;
 	}
 	if (options_parse(&o, argc, argv) == 0) {
 		log_install(o.debug, o.quiet);

@@ -199,12 +199,16 @@ bench: $(B)/gptqfs $(B)/check_kernel $(bench_programs)
 interop: $(B)/gptqfs wheel
 	$(Q)B=$(B) tests/interop/run.sh
 
+# Pages of gptqfs report in headless Chromium (Debian's chromium and chromium-driver; the rest is from PyPI).
+report-check: $(B)/gptqfs
+	$(Q)B=$(B) tests/report/run.sh
+
 # ----
 
 # Everything that make check needs, for make -j.
 programs: $(foreach t,$(TESTS),$(needs_$(t)))
 check: programs
 
-.PHONY: check programs kernels faults fuzz fuzz-coverage bench interop
+.PHONY: check programs kernels faults fuzz fuzz-coverage bench interop report-check
 
 -include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

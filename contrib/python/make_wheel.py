@@ -28,6 +28,9 @@ Classifier: Operating System :: POSIX :: Linux
 Classifier: Programming Language :: Python :: 3
 Classifier: Typing :: Typed
 Requires-Python: >=3.8
+Provides-Extra: report
+Requires-Dist: matplotlib>=3.6; extra == "report"
+Requires-Dist: jinja2>=3; extra == "report"
 Description-Content-Type: text/markdown
 
 {readme}"""

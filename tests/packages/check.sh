@@ -4,3 +4,4 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
 step "packages python" python3 -S tests/packages/test_python.py
+step "packages report" python3 tests/packages/test_report.py

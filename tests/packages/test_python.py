@@ -236,6 +236,8 @@ class Wheel(Test):
             listed = [line.split(",")[0] for line in wheel.read(info + "RECORD").decode().splitlines()]
             self.assertEqual(sorted(listed), sorted(wheel.namelist()))
             self.assertIn("Tag: py3-none-musllinux_1_1_x86_64\n", wheel.read(info + "WHEEL").decode())
+            self.assertIn("Provides-Extra: report\n", wheel.read(info + "METADATA").decode())
+            self.assertLessEqual({"gptqfs/page.html", "gptqfs/page.css", "gptqfs/_page.py"}, set(wheel.namelist()))
             self.assertEqual(wheel.getinfo("gptqfs/bin/gptqfs").external_attr >> 16, 0o100755)
 
     def test_installed(self):

@@ -17,14 +17,14 @@ import subprocess
 import tempfile
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-__all__ = ["Error", "MountError", "export", "info", "mount", "program"]
+__all__ = ["Error", "MountError", "export", "info", "mount", "program", "report", "stats"]
 
 Path = Union[str, "os.PathLike[str]"]
 # An adapter, with a scale if that is not 1.
 Adapter = Union[Path, Tuple[Path, float]]
 Adapters = Union[Adapter, List[Adapter], None]
 
-_EXIT_MOUNT = 4
+_EXIT_USAGE, _EXIT_MOUNT, _EXIT_SERVE = 1, 4, 5
 # Says when the mount is there, and keeps it until its standard input ends: also when this process dies.
 _HOLD = ("sh", "-c", "echo && exec cat")
 
@@ -77,11 +77,18 @@ def _failure(stderr: str, status: int) -> Error:
     return (MountError if status == _EXIT_MOUNT else Error)(message, status)
 
 
-def _run(words: Sequence[str]) -> str:
-    """Returns what the program printed; raises Error with its messages if it failed."""
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace")
+def _run(words: Sequence[str], *, shown: bool = False) -> str:
+    """Returns what the program printed; raises Error with its messages if it failed, without any if they are `shown`."""
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if shown else subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )
     if done.returncode:
-        raise _failure(done.stderr, done.returncode)
+        raise Error("", done.returncode) if shown else _failure(done.stderr, done.returncode)
     return done.stdout
 
 
@@ -89,6 +96,37 @@ def info(model: Path, *, lora: Adapters = None) -> Dict[str, Any]:
     """Reads and validates a model; returns what gptqfs --check --json prints."""
     facts: Dict[str, Any] = json.loads(_run(_words(None, lora, ["--check", "--json"]) + [_argument(model)]))
     return facts
+
+
+def stats(model: Path, *, against: Optional[Path] = None, lora: Adapters = None, options: Sequence[str] = ()) -> Dict[str, Any]:
+    """Computes figures about every quantized module, and about its difference from that of the model `against`; returns what
+    gptqfs --stats --json prints."""
+    words = _words(None, lora, ["--stats", "--json", *_against(against), *options])
+    figures: Dict[str, Any] = json.loads(_run([*words, _argument(model)]))
+    return figures
+
+
+def _against(other: Optional[Path]) -> List[str]:
+    return [] if other is None else ["--against=" + os.fspath(other)]
+
+
+def report(
+    models: Union[Path, Sequence[Path]],
+    out: Path = "report.html",
+    *,
+    against: Optional[Path] = None,
+    lora: Adapters = None,
+    options: Sequence[str] = (),
+) -> str:
+    """Writes a page about what quantization did to a model, or to several beside each other, which needs `against`.
+
+    It is one file of HTML that needs nothing else. Returns its path. Needs matplotlib and jinja2: pip install
+    'gptqfs[report]'.
+    """
+    from . import _report
+
+    several = [models] if isinstance(models, (str, os.PathLike)) else list(models)
+    return _report.write(several, os.fspath(out), against=against, lora=lora, options=options)
 
 
 def export(
