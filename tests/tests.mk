@@ -82,8 +82,13 @@ QEMU_NEON := $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
 neon_check := $(if $(SAN),,$(and $(NEON_CC),$(QEMU_NEON),$(B)/neon/check_kernel))
 needs_kernel += $(neon_check)
 
-$(B)/neon/check_kernel: $(check_src) $(kernel_src) $(core_headers)
-	$(call say,NEON,$@)mkdir -p $(@D) && $(NEON_CC) $(filter-out -M% -fcf-protection,$(CFLAGS)) -o $@ $(filter %.c,$^) -lm
+neon_flags = $(filter-out -fcf-protection -mssse3,$(CFLAGS))
+
+$(B)/neon/%.o: %.c
+	$(call say,NEON,$<)mkdir -p $(@D) && $(NEON_CC) $(neon_flags) -c -o $@ $<
+
+$(B)/neon/check_kernel: $(patsubst %.c,$(B)/neon/%.o,$(check_src) $(filter-out %_avx2.c %_avx512.c,$(kernel_src)))
+	$(call say,NEON,$@)$(NEON_CC) $(neon_flags) -o $@ $^ -lm
 
 # Accelerator plugins that are good or bad in one way each; they use the CPU's kernels.
 fakes := good slow wrong late partial closed version size no_symbol hollow foreign stale
@@ -213,4 +218,4 @@ check: programs
 
 .PHONY: check programs kernels faults fuzz fuzz-coverage bench interop report-check
 
--include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)
+-include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/neon/*/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)
