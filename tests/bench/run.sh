@@ -4,7 +4,8 @@
 # Compares gptqfs with a FUSE file system that does nothing (the limit of FUSE) and with real fp16 files.
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
-#                                          mount memory cp export stats families gguf lora; "kernels" too where check_kernel is built
+#                                          written mount memory cp export stats families gguf lora; "kernels" too where
+#                                          check_kernel is built
 #
 # The results are ratios of interleaved runs, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best and the median run, ratio of the best runs, median and range of the rounds' ratios,
@@ -20,8 +21,8 @@
 #     CP_DIR=DIR           where "cp" copies to (below ${TMPDIR:-/tmp}); /dev/shm shows it without the disk's moods
 #     MODEL=DIR            the small real model
 #     OTHER=GPTQFS         another build, read in turn with this one by "read"
-#     PIN_MEMORY=1         in a virtual machine whose host takes back memory that is free: see pin_memory.c. Without it,
-#                          runs there differ by a factor of three, and all this measures is the host.
+#     PIN_MEMORY=0         leave free memory alone. In a virtual machine it is touched first, see pin_memory.c: if the host
+#                          takes it back, runs differ by a factor of three, and all this measures is the host. 1: always
 #     DROP_CACHES=1        empty the whole machine's page cache before each section (root)
 #     VERBOSE=1            every single run, on stderr
 set -euo pipefail
@@ -94,6 +95,17 @@ bounded() {
 	return "$rc"
 }
 
+# The process that answers requests: gptqfs mounts by another one.
+serving() {
+	local child
+	if [ "$(cat "/proc/$1/comm")" = gptqfs-helper ]; then
+		read -r child _ <"/proc/$1/task/$1/children"
+		echo "$child"
+	else
+		echo "$1"
+	fi
+}
+
 # Starts `"$@" MOUNTPOINT ARGUMENT...` (arguments after --) in the foreground of a job; sets MNT and SERVER.
 serve() {
 	local before=() i
@@ -112,6 +124,7 @@ serve() {
 		if mountpoint -q "$MNT"; then
 			# Readahead is set shortly after the first response.
 			sleep 0.02
+			SERVER=$(serving "$SERVER")
 			return
 		fi
 		kill -0 "$SERVER" 2>/dev/null || die "$(cat "$scratch/log")"
@@ -163,10 +176,33 @@ warm() {
 	done
 }
 
+# True if no cgroup limits this process's memory: of version 2, where a parent may, or of version 1.
+is_memory_ours() {
+	local group at=/sys/fs/cgroup/memory
+	group=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+	if [ -n "$group" ]; then
+		[ -r "$at$group/memory.limit_in_bytes" ] || group=
+		[ "$(cat "$at$group/memory.limit_in_bytes" 2>/dev/null || echo 0)" -gt $((1 << 50)) ]
+		return
+	fi
+	group=$(sed -n 's/^0:://p' /proc/self/cgroup)
+	while [ -n "${group%/}" ]; do
+		[ "$(cat "/sys/fs/cgroup$group/memory.max" 2>/dev/null || echo max)" = max ] || return 1
+		group=${group%/*}
+	done
+}
+
+may_pin_memory() {
+	case ${PIN_MEMORY:-} in
+	'') grep -qw hypervisor /proc/cpuinfo && is_memory_ours ;;
+	0) return 1 ;;
+	esac
+}
+
 pin_memory() {
 	"$pin" >"$scratch/pinned" &
 	while [ ! -s "$scratch/pinned" ]; do
-		kill -0 $! 2>/dev/null || die "memory could not be pinned"
+		kill -0 $! 2>/dev/null || die "memory could not be pinned; PIN_MEMORY=0 does without"
 		sleep 0.1
 	done
 	echo "memory:  all that was free is at hand ($(cat "$scratch/pinned"))"
@@ -192,8 +228,8 @@ cpu_of() {
 #     gptqfs   WHERE is the model, FILES are read, below the mount
 #     null     FILES are sizes
 #     file     FILES are read
-# SOURCE is the state of the page cache at the start: warm, cold, or seen (read once through the mount, then the mount's
-# own pages dropped: for sources that do not fit).
+# SOURCE is the state of the page cache at the start: warm, cold, seen (read once through the mount, then the mount's
+# own pages dropped: for sources that do not fit), or left, as it is.
 
 cases=()
 
@@ -598,10 +634,39 @@ bench_two() {
 	large
 	add "null, one reader" null - "$SIZE" warm "$R" "-l $LIMIT"
 	add "null, two readers of two files" null - "$SIZE $SIZE" warm "$R" "-l $LIMIT"
-	speeds "two: two readers, do-nothing; $(gb "$LIMIT") each" "$ROUNDS"
 	add "gptqfs, one reader" gptqfs "$LARGE" $F warm "$G" "-l $LIMIT"
 	add "gptqfs, two readers of two files" gptqfs "$LARGE" "$F bf16/model.safetensors" warm "$G" "-l $LIMIT"
-	speeds "two: two readers, gptqfs; $(gb "$LIMIT") each" "$ROUNDS"
+	speeds "two: $(gb "$LIMIT") each; base: null, one reader" "$ROUNDS"
+}
+
+# Copies that were written, and never read: the page cache holds them in folios as large as the writes. Before Linux
+# 6.16 ext4 has only the smallest.
+bench_written() {
+	local how name size file to
+	large source
+	serve_gptqfs "$LARGE" ""
+	SIZE=$(size_of "$MNT/$F")
+	unserve "$MNT"
+	for size in 4k 64k; do
+		to=$work/written-$size
+		rm -rf "$to"
+		mkdir "$to"
+		cp "$LARGE"/*.json "$to"
+		for file in "$LARGE"/*.safetensors; do
+			bounded dd if="$file" of="$to/${file##*/}" bs=$size status=none
+			sync -d "$to/${file##*/}"
+		done
+	done
+	for how in "" "-m direct"; do
+		name=${how:+, O_DIRECT}
+		add "null" null - "$SIZE" warm "$R" "$how -l $LIMIT"
+		add "null again" null - "$SIZE" warm "$R" "$how -l $LIMIT"
+		add "gptqfs, source read" gptqfs "$LARGE" $F warm "$G" "$how -l $LIMIT"
+		add "gptqfs, written in 64 KiB" gptqfs "$work/written-64k" $F left "$G" "$how -l $LIMIT"
+		add "gptqfs, written in 4 KiB" gptqfs "$work/written-4k" $F left "$G" "$how -l $LIMIT"
+		speeds "written: first sequential read of $(gb "$LIMIT")$name, by how the source came into memory" "$PAIRS"
+	done
+	rm -r "$work"/written-*
 }
 
 # The first, middle and last weights of a view.
@@ -926,7 +991,7 @@ machine() {
 }
 
 main() {
-	local sections=(read readahead threads random small mmap direct cold two scale mount memory cp export stats families gguf lora) s free
+	local sections=(read readahead threads random small mmap direct cold two scale written mount memory cp export stats families gguf lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
 		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
@@ -955,7 +1020,7 @@ main() {
 	G="-o readahead=$READAHEAD"
 	LIMIT=$((LIMIT_GB * 1000000000))
 	machine
-	[ -z "${PIN_MEMORY:-}" ] || pin_memory
+	! may_pin_memory || pin_memory
 	for s in "$@"; do
 		[ -z "${DROP_CACHES:-}" ] || bounded "$reader" -m resident -D "$gptqfs" >"$scratch/out"
 		"bench_$s"
