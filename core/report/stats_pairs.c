@@ -4,7 +4,7 @@
  * Pairs tensors of two models. Each has its parts under the names of the dense views, and what they are parts of:
  * stacks of experts there, and joined modules in the fused views. So a stored qkv_proj finds q_proj, k_proj and v_proj
  * of the other model as the rows of its fused qkv_proj, and a stack of experts finds single ones; and the other way
- * round.
+ * round, even where the rows of single experts are columns of the stack.
  */
 
 #include <errno.h>
@@ -13,11 +13,50 @@
 
 #include "report/stats.h"
 
+/* ---- rows ---- */
+
+#define TURNED_ROWS 64 /* a multiple of all run_rows */
+
+/* True if columns can be had without the rest of their rows. */
+static bool can_turn(const struct stats_rows *rows, uint64_t matrix_rows)
+{
+	const struct generator *g = rows->list[0];
+
+	return rows->count == 1 && g->step &&
+	       (!g->run_rows || (TURNED_ROWS % g->run_rows == 0 && matrix_rows % g->run_rows == 0));
+}
+
+static int fill_turned(const struct stats_rows *rows, float *dst, uint64_t row0, uint64_t count)
+{
+	const struct generator *g = rows->list[0];
+	const uint64_t step = rows->column_step, first = (rows->column0 + row0 * step) * sizeof(*dst);
+	const uint64_t from = first / g->step * g->step;
+	const uint64_t end = first + ((count - 1) * step + 1) * sizeof(*dst),
+		       up = (end + g->step - 1) / g->step * g->step;
+	const uint64_t bytes = (up < g->row_bytes ? up : g->row_bytes) - from, width = bytes / sizeof(*dst);
+	float *tile = malloc(TURNED_ROWS * bytes);
+	int rc = tile ? 0 : -ENOMEM;
+
+	for (uint64_t k = 0; rc == 0 && k < rows->turned; k += TURNED_ROWS) {
+		const uint64_t n = rows->turned - k < TURNED_ROWS ? rows->turned - k : TURNED_ROWS;
+		const float *src = tile + (first - from) / sizeof(*dst);
+
+		rc = g->ops->fill(g, tile, &(struct rect){rows->skip + k, n, from, bytes});
+		for (uint64_t r = 0; rc == 0 && r < count; r++)
+			for (uint64_t i = 0; i < n; i++)
+				dst[r * rows->turned + k + i] = src[i * width + r * step];
+	}
+	free(tile);
+	return rc;
+}
+
 int stats_rows_fill(const struct stats_rows *rows, float *dst, uint64_t row0, uint64_t count)
 {
 	uint64_t at = row0 + rows->skip;
 	int rc = 0;
 
+	if (rows->turned)
+		return fill_turned(rows, dst, row0, count);
 	for (size_t i = 0; rc == 0 && count && i < rows->count; i++) {
 		const struct generator *g = rows->list[i];
 		const uint64_t n = at >= g->rows ? 0 : count < g->rows - at ? count : g->rows - at;
@@ -166,7 +205,7 @@ static int turned_rows(const struct dense *d, const struct tensor *t, struct sta
 		return -ENOMEM;
 	for (size_t i = 0; i < layout.count; i++)
 		list[i] = layout.extents[i].from.generator;
-	*out = (struct stats_rows){list, layout.count, 0};
+	*out = (struct stats_rows){.list = list, .count = layout.count};
 	return 0;
 }
 
@@ -186,7 +225,7 @@ static int tensor_rows(const struct plan *p, const struct tensor *t, struct stat
 		return -ENOMEM;
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = dense_rows(&d, parts[i], &list[i]);
-	*out = (struct stats_rows){list, count, 0};
+	*out = (struct stats_rows){.list = list, .count = count};
 	return rc;
 }
 
@@ -220,6 +259,31 @@ static int try_tensor(const struct tensor *mine, const struct tensor *theirs, st
 	return tensor_rows(other->plan, theirs, out);
 }
 
+/* Takes columns of a matrix of `theirs`, a stack as the class has it, as the counterpart of a single expert. */
+static int try_columns(const struct stats_leaf *l, const struct tensor *theirs, struct stats_leaves *other,
+    struct stats_rows *out, const char **reason)
+{
+	const struct stacked *s = l->whole->stacked;
+	const uint64_t *shape = l->whole->shape; /* [experts, in_features, out_features of all parts] */
+	const uint64_t parts = s->order == STACK_INTERLEAVED ? s->per_expert : 1;
+	int rc = try_tensor(l->whole, theirs, other, out, reason);
+
+	if (rc || *reason)
+		return rc;
+	if (l->whole->ndim != 3 || !can_turn(out, shape[1])) {
+		*out = (struct stats_rows){0};
+		*reason = "transposed";
+		return 0;
+	}
+	out->skip = l->row0 / shape[2] * shape[1];
+	out->turned = shape[1];
+	out->column0 = l->row0 % shape[2];
+	if (parts > 1)
+		out->column0 /= shape[2] / parts;
+	out->column_step = parts;
+	return 0;
+}
+
 int stats_pair(const struct stats_leaves *mine, const struct tensor *leaf, struct stats_leaves *other,
     struct stats_rows *out, const char **reason)
 {
@@ -236,8 +300,7 @@ int stats_pair(const struct stats_leaves *mine, const struct tensor *leaf, struc
 		if (!theirs || is_whole(theirs))
 			continue;
 		if (!is_rows(l->whole)) {
-			use_parts(other, theirs);
-			*reason = "transposed";
+			rc = try_columns(l, theirs, other, out, reason);
 			break;
 		}
 		rc = try_tensor(l->whole, theirs, other, out, reason);

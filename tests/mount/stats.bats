@@ -107,6 +107,17 @@ check_source() {
 		fail "$(<"$json")"
 }
 
+@test "single experts pair with columns of a stack, side by side or alternating" {
+	for kind in llama4 gpt_oss_halves gpt_oss_interleaved; do
+		source=$BATS_TEST_TMPDIR/$kind
+		python3 -S "$TESTS/tools/make_checkpoint.py" "$kind" "$source"
+		stats_json --against="$(export_view fp32)"
+		jq -e '.total.compared == .total.modules and (.modules | all(.against.max_abs == 0))' "$json" || fail "$kind: $(<"$json")"
+		stats_json --against="$(export_view bf16)"
+		jq -e '.modules | all(.against.rel_error > 0 and .against.rel_error < 0.004)' "$json" || fail "$kind: $(<"$json")"
+	done
+}
+
 @test "what has no counterpart or differs is listed" {
 	copy_model tiny-llama-4b-g32-shard
 	source=$model
