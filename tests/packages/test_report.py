@@ -32,7 +32,7 @@ try:
 except ImportError:
     _page = None
 
-VOID = {"meta", "link", "br", "image"}
+VOID = {"meta", "link", "br", "wbr", "image"}
 
 
 def modules(*names):
@@ -85,8 +85,8 @@ class Names(unittest.TestCase):
 class Numbers(unittest.TestCase):
     def test_text(self):
         self.assertEqual(_figures.number(4.15625), "4.16")
-        self.assertEqual(_figures.number(None), "\u2013")
-        self.assertEqual(_figures.number(1.5e-7), "1.5\u00d710\u207b\u2077")
+        self.assertEqual((_figures.number(None), _figures.number(0), _figures.number(4.0)), ("\u2013", "0", "4.00"))
+        self.assertEqual(_figures.number(1.5e-7), "1.50\u00d710\u207b\u2077")
         self.assertEqual(_figures.percent(0.0912), "9.12\u202f%")
         self.assertEqual(_figures.quantity(69.5e9), "69.5\u00a0G")
         self.assertEqual(_figures.quantity(57800000, "B"), "57.8\u00a0MB")

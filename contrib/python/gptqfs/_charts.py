@@ -204,11 +204,12 @@ def wide_map(map_: Map, scale: Scale, prefix: str) -> Markup:
     return svg(figure, prefix, "Map of layers by projections; the table below has its numbers", titles)
 
 
-def tall_map(map_: Map, scale: Scale, prefix: str, width: float = NARROW) -> Markup:
-    """Layers from top to bottom, projections from left to right."""
+def tall_map(map_: Map, scale: Scale, prefix: str, row: float = 15) -> Markup:
+    """Layers from top to bottom in rows of so many pixels, projections from left to right."""
+    width = NARROW
     left = 10 + 7 * max(map(len, map_.layers))
     columns, rows = len(map_.kinds), len(map_.layers)
-    cell, height = min((width - left) / columns, 64.0), 15.0 if len(map_.layers) <= 100 else 8.0
+    cell, height = min((width - left) / columns, 64.0), row if rows <= 100 else 8.0
     longest = 6.6 * max(map(len, map_.kinds))
     turned = longest > cell - 4
     top = longest + 12 if turned else 20
@@ -342,7 +343,7 @@ class Depth:
             axes.vlines(x, least, most, color=WEAK, linewidth=3)
         axes.plot(x, middle, color=ACCENT, linewidth=1.6, marker=_marker(x), markersize=4)
         ticks = _decades(*self.scales)
-        axes.set_yticks(ticks, [number(t) for t in ticks])
+        axes.set_yticks(ticks, ["%g" % t for t in ticks])
 
 
 def _caption(axes: Any, text: str) -> None:
@@ -369,7 +370,7 @@ def _scales(module: Module) -> List[float]:
 
 def _decades(low: float, high: float) -> List[float]:
     ticks = [m * 10.0**e for e in range(-45, 39) for m in (1, 3) if low <= m * 10.0**e <= high]
-    tens = [t for t in ticks if number(t).lstrip("0.")[:1] == "1"]
+    tens = [t for t in ticks if "%e" % t < "2"]
     chosen = ticks if len(ticks) <= 3 else tens or ticks
     return chosen[:: -(-len(chosen) // 4)] if chosen else [low, high]
 

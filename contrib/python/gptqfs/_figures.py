@@ -35,10 +35,10 @@ def shown(text: str, most: int = NAME_MAX) -> str:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A dash for what does not exist."""
+    """With so many digits, which line up in a column; a dash for what does not exist."""
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return "\u2013"
-    text = "%.*g" % (digits, value)
+    text = ("%#.*g" % (digits, value)).rstrip(".") if value else "0"
     if "e" in text:
         mantissa, exponent = text.split("e")
         text = "%s\u00d710%s" % (mantissa, str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")))
@@ -214,7 +214,7 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
     def level(self, value: float) -> int:
-        level = min(int(self.position(value) * LEVELS), LEVELS - 1)
+        level = max(0, min(int(self.position(value) * LEVELS), LEVELS - 1))
         return LEVELS - 1 - level if self.reverse and self.high > self.low else level
 
     def ticks(self) -> List[float]:

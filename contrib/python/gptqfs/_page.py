@@ -7,12 +7,13 @@ import os
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from . import _charts
 from ._figures import ERROR, Map, Model, Module, Scale, number, percent, quantity, shown
 
 ROWS_MAX = 1200  # of the table of all modules
+DEPTHS_MAX = 32
 
 _REASONS = {
     ("model", "absent"): "is not in the other model",
@@ -43,8 +44,13 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.Undefined,
         trim_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent, quantity=quantity, shown=shown)
+    environment.filters.update(breaks=_breaks, number=number, percent=percent, quantity=quantity, shown=shown)
     return environment
+
+
+def _breaks(name: str) -> Markup:
+    """A name that may be broken where its parts end."""
+    return Markup(str(escape(name)).replace(".", ".<wbr>").replace("_", "_<wbr>"))
 
 
 # ---- the sentence ----
@@ -111,7 +117,10 @@ def _facts(model: Model) -> List[Tuple[str, str]]:
     if against:
         facts.insert(0, ("relative error", percent(against["rel_error"])))
         facts.insert(1, ("SQNR", number(against["sqnr_db"]) + ("\u00a0dB" if against["sqnr_db"] is not None else "")))
-        facts[-1] = ("modules compared", "%d of %d" % (total["compared"], total["modules"]))
+        if total["compared"] == total["modules"]:
+            facts[-1] = ("modules, all compared", str(total["modules"]))
+        else:
+            facts[-1] = ("modules compared", "%d of %d" % (total["compared"], total["modules"]))
     return facts
 
 
@@ -120,8 +129,8 @@ def _notices(models: Sequence[Model]) -> List[str]:
     for model in models:
         if not model.total["complete"]:
             lines.append("%s: interrupted; what was not finished is missing." % model.name)
-        if model.facts.get("synthetic"):
-            lines.append("%s: synthetic figures, of no model." % model.name)
+    if any(model.facts.get("synthetic") for model in models):
+        lines.append("Synthetic figures, of no model that exists.")
     return lines
 
 
@@ -132,12 +141,16 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _experts(map_: Map, scale: Scale, prefix: str) -> List[Dict[str, Any]]:
-    """The kinds of a map of which a cell has several modules."""
+def _experts(map_: Map, prefix: str) -> Optional[Dict[str, Any]]:
+    """The kinds of a map that are experts, with a scale of their own: single ones differ by more than their means."""
+    kinds = [kind for kind in range(len(map_.kinds)) if any(m.place.expert is not None for m in map_.of_kind(kind))]
+    known = [map_.figure.of(m) for kind in kinds for m in map_.of_kind(kind)]
+    scale = Scale(map_.figure, [value for value in known if value is not None])
+    if not kinds:
+        return None
     parts = []
-    for kind, label in enumerate(map_.kinds):
-        if all(m.place.expert is None for m in map_.of_kind(kind)):
-            continue
+    for kind in kinds:
+        label = map_.kinds[kind]
         rows = []
         for column, cell in map_.kind_cells(kind):
             known = [(scale.figure.of(m), m.place.expert) for m in cell.modules]
@@ -155,7 +168,12 @@ def _experts(map_: Map, scale: Scale, prefix: str) -> List[Dict[str, Any]]:
                     }
                 )
         parts.append({"kind": label, "pictures": _charts.experts(map_, kind, scale, "%s-x%d" % (prefix, kind)), "rows": rows})
-    return parts
+    return {"legend": _charts.legend(scale, prefix + "xl"), "parts": parts}
+
+
+def _row(models: Sequence[Model], map_: Map) -> float:
+    """Several deep models are compared at a glance, without numbers in the cells."""
+    return 15 if len(models) == 1 or len(map_.layers) <= 40 else 9
 
 
 def _maps(models: Sequence[Model], scale: Scale) -> List[Tuple[Model, List[Dict[str, Any]]]]:
@@ -164,10 +182,10 @@ def _maps(models: Sequence[Model], scale: Scale) -> List[Tuple[Model, List[Dict[
         drawn = []
         for k, map_ in enumerate(model.maps):
             prefix = "m%d-%d" % (i, k)
-            item: Dict[str, Any] = {"map": map_, "narrow": _charts.tall_map(map_, scale, prefix + "n")}
+            item: Dict[str, Any] = {"map": map_, "narrow": _charts.tall_map(map_, scale, prefix + "n", _row(models, map_))}
             if len(models) == 1:
                 item["wide"] = _charts.wide_map(map_, scale, prefix + "w")
-                item["experts"] = _experts(map_, scale, prefix)
+                item["experts"] = _experts(map_, prefix)
             drawn.append(item)
         out.append((model, drawn))
     return out
@@ -196,7 +214,7 @@ def _depth(model: Model) -> List[Tuple[str, Markup]]:
     pictures = []
     for i, map_ in enumerate(model.maps):
         depth = _charts.Depth(map_)
-        for kind, label in enumerate(map_.kinds):
+        for kind, label in enumerate(map_.kinds[: DEPTHS_MAX - len(pictures)]):
             name = label if i == 0 else "%s: %s" % (map_.stack, label)
             pictures.append((name, depth.picture(kind, "d%d-%d" % (i, kind))))
     return pictures
