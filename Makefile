@@ -7,6 +7,7 @@
 #   make cuda             the CUDA plugin; needs nvcc make interop     real programs read a mount (PyPI)
 #   make static           one static program          make deb         Debian packages
 #   make wheel            the package for PyPI        make release     all packages, with SHA-256 sums
+#   make soak             hours of use and abuse (SOAK_SCALE=1: a hundredth)
 #   SAN=address,undefined or SAN=thread, CC=clang, V=1
 #
 # The rest is in contrib/install.mk, contrib/style.mk, contrib/packaging/packaging.mk, cuda/cuda.mk and tests/tests.mk.

@@ -1,7 +1,7 @@
-# Test programs and the targets that run them: make check, faults, fuzz, bench, interop.
+# Test programs and the targets that run them: make check, faults, soak, fuzz, bench, interop.
 
 # make check TESTS="unit mount" builds and runs only these folders. The slowest come first.
-TESTS ?= $(if $(filter thread,$(SAN)),mount model unit,includes mount kernel model random faults cuda fuzz packages unit)
+TESTS ?= $(if $(filter thread,$(SAN)),mount model unit,includes mount kernel model random faults soak cuda fuzz packages unit)
 # needs_X: prerequisites of tests/X.
 needs_mount := $(B)/gptqfs $(B)/hammer $(B)/handles
 needs_packages := $(B)/gptqfs
@@ -43,6 +43,15 @@ kernels: $(needs_kernel) $(needs_cuda)
 # All faults instead of a sample.
 faults: $(needs_faults)
 	$(Q)B=$(B) SAN=$(SAN) FAULT_RUNS=0 tests/run.sh faults
+
+# ---- soak ----
+
+# Hours of use and abuse; SOAK_SCALE percent of them. make check has a few seconds of each test.
+SOAK_SCALE ?= 100
+needs_soak := $(B)/gptqfs $(B)/test_random $(B)/test_families
+soak: $(needs_soak) $(needs_faults)
+	$(Q)$(if $(SAN),,$(MAKE) --no-print-directory SAN=thread B=$(B)/san-thread all)
+	$(Q)B=$(B) SOAK_SCALE=$(SOAK_SCALE) SOAK_MINUTES=$(SOAK_MINUTES) tests/soak/run.sh $(SOAK)
 
 # ---- unit, random, model ----
 
@@ -216,6 +225,6 @@ report-check: $(B)/gptqfs
 programs: $(foreach t,$(TESTS),$(needs_$(t)))
 check: programs
 
-.PHONY: check programs kernels faults fuzz fuzz-coverage bench interop report-check
+.PHONY: check programs kernels faults soak fuzz fuzz-coverage bench interop report-check
 
 -include $(wildcard $(B)/tests/*/*.d $(B)/tests/random/*/*.d $(B)/neon/*/*/*.d $(B)/fake/*.d $(B)/fake_cuda/*.d $(B)/fake_cuda/*/*.d $(B)/*.d)

@@ -5,7 +5,7 @@
  * compared bit for bit.
  *
  *     SEED=N  begins with case N instead of a random one        CASES=N  how many cases, each the seed after the other
- *     KEEP=1  leaves the directory of a case that failed
+ *     KEEP=1  leaves the directory of a case that failed, KEEP=all of every case
  */
 
 #include <ftw.h>
@@ -82,6 +82,7 @@ static bool run_case(const struct program *p, uint64_t seed)
 {
 	struct checkpoint *c;
 	const unsigned failed = test_failed;
+	const char *keep = getenv("KEEP");
 
 	chance_state = seed * UINT64_C(0xd1342543de82ef95);
 	c = p->draw();
@@ -93,7 +94,7 @@ static bool run_case(const struct program *p, uint64_t seed)
 		    c->index ? ", " : "", c->index ? c->index : "");
 		p->print(c);
 	}
-	if (test_failed > failed && getenv("KEEP"))
+	if (keep && (test_failed > failed || strcmp(keep, "all") == 0))
 		printf("  %s\n", c->dir);
 	else
 		nftw(c->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);

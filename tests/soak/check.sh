@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# A few seconds of each test; make soak runs them for long.
+. "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
+
+# Sanitizers need more memory than the limit.
+memory=64
+[ -z "$SAN" ] || memory=0
+step "soak: mounts" tests/soak/mounts.py --cycles=20 "$GPTQFS"
+step "soak: readers" tests/soak/readers.py --minutes=0.05 --large=0 --memory=$memory "$GPTQFS"
+step "soak: signals" tests/soak/signals.py --rounds=2 "$GPTQFS"
+step "soak: exports" tests/soak/exports.py --rounds=6 "$GPTQFS"
+step "soak: differences" tests/soak/differential.py --models=6 --build="$B" "$GPTQFS"

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Mounts, reads a little, unmounts, --cycles times; nothing may be left."""
+import os
+import random
+import sys
+
+from soak import Served, arguments, copy_tree, find, map_tree, row, scratch
+
+MODELS = [("models", "tiny-llama-4b-g32-shard"), ("float", "models", "f-fp8-dsv3-shards"), ("int", "models", "awq-gemm-g32"),
+          ("int", "models", "mlx-3b-g32")]
+
+
+def main():
+    options = arguments(__doc__, cycles=5000)
+    chance = random.Random(options.seed)
+    wrong = 0
+    with scratch() as directory:
+        places = []
+        for i, parts in enumerate(MODELS):
+            mount = Served(options.program, find(*parts), f"{directory}/{i}")
+            assert mount.start() is None, mount.said()
+            copy_tree(mount.at, f"{directory}/{i}/expected")
+            assert mount.stop() == 0
+            places.append((mount, map_tree(f"{directory}/{i}/expected")))
+        for n in range(options.cycles):
+            mount, tree = places[n % len(places)]
+            try:
+                assert mount.start() is None, mount.said()
+                for _ in range(3):
+                    name = chance.choice(list(tree))
+                    at = chance.randrange(len(tree[name]))
+                    with open(os.path.join(mount.at, name), "rb") as f:
+                        f.seek(at)
+                        assert f.read(5000) == tree[name][at:at + 5000], f"{name}: wrong bytes at {at}"
+                status = mount.stop()
+                assert status == 0, f"the server left with {status}: {mount.said()}"
+            except (AssertionError, OSError) as e:
+                print(f"cycle {n}: {e}")
+                wrong += 1
+                mount.end()
+        for mount, _ in places:
+            wrong += mount.mounted()
+    row("mount, read, unmount", f"{options.cycles} cycles", f"{wrong} wrong")
+    return wrong != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
