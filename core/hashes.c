@@ -96,12 +96,16 @@ static int hashes_add_safetensors(struct hashes *h, const struct stat *st, const
 	unsigned char prefix[8];
 	char *header = NULL;
 	uint64_t len = 0;
-	int rc = read_all(h, st->st_ino, 0, (char *)prefix, sizeof(prefix));
+	int rc = in.file_size < sizeof(prefix) ? -EBADMSG : read_all(h, st->st_ino, 0, (char *)prefix, sizeof(prefix));
 
-	for (int i = 7; i >= 0; i--)
+	for (int i = 7; rc == 0 && i >= 0; i--)
 		len = len << 8 | prefix[i];
-	if (rc == 0 && len > SAFETENSORS_HEADER_MAX)
-		rc = -EIO;
+	/* A file of the model that the view passes through may hold anything. */
+	if (rc == 0 && (len > SAFETENSORS_HEADER_MAX || len > in.file_size - sizeof(prefix)))
+		rc = -EBADMSG;
+	if (rc == -EBADMSG)
+		return err_set(h->err, rc, "%s: not a safetensors file, despite its name; remove it from the model",
+		    name);
 	if (rc == 0 && !(header = malloc(len)))
 		rc = -ENOMEM;
 	if (rc == 0)

@@ -453,6 +453,17 @@ stalled='"$0" $2 --export=- "$1" | (head -c 25000000 && sleep 1.5 && cat) >/dev/
 	[[ $output = *$'\r['*#*.*']'*"%"*"B/s"* ]] || fail "$output"
 }
 
+@test "--check --sha256 says which file is none of safetensors" {
+	local bytes
+
+	make_checkpoint plain
+	for bytes in "left over" short; do
+		printf %s "$bytes" >"$model/other.safetensors"
+		run -3 "$GPTQFS" -q --check --sha256 "$model"
+		[[ $output = *"other.safetensors: not a safetensors file"* ]]
+	done
+}
+
 @test "--check --sha256 has the same progress, on stderr" {
 	make_long 1.2
 	run -0 --separate-stderr taskset -c "$(taskset -cp $$ | grep -oE '[0-9]+' | tail -1)" "$GPTQFS" --check --sha256 "$source"
