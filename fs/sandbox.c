@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -215,10 +216,25 @@ static const char *without_seccomp(const struct options *o)
 	return has_driver(o) ? "accel needs more than seccomp allows" : o->clone_fd ? "clone_fd opens devices" : NULL;
 }
 
+/* glibc asks files of /sys for the number of CPUs as soon as several threads allocate, unless it has been told. */
+static void limit_arenas(void)
+{
+#ifdef M_ARENA_MAX
+	const char *given = getenv("GLIBC_TUNABLES");
+
+	if (!getenv("MALLOC_ARENA_MAX") && !(given && strstr(given, "arena_max")))
+		mallopt(M_ARENA_MAX, 8 * (int)sysconf(_SC_NPROCESSORS_ONLN));
+#endif
+}
+
 int sandbox_enter(struct sandbox *s, const struct options *o)
 {
-	/* Files of other users, if the process had them before; pipes of full size however many mounts there are. */
-	const uint64_t reading = 1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_SYS_RESOURCE;
+	/*
+	 * Files of other users, and leases on them, if the process had them before; pipes of full size however many
+	 * mounts there are.
+	 */
+	const uint64_t reading =
+	    1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_LEASE | 1ull << CAP_SYS_RESOURCE;
 	const uint64_t kept = reading | (writes_files(o) ? 1ull << CAP_FOWNER : 0);
 	const enum syscalls calls = writes_files(o) ? SYSCALLS_TO_EXPORT : SYSCALLS_TO_OPEN;
 	const char *without = without_seccomp(o);
@@ -231,6 +247,7 @@ int sandbox_enter(struct sandbox *s, const struct options *o)
 		snprintf(s->text, sizeof(s->text), "none (built with sanitizers)");
 		return 0;
 	}
+	limit_arenas();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
 		landlock_rc = seccomp_rc = -errno;
 	} else {
