@@ -14,7 +14,7 @@ $(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
 
 # A server that tries what a sandbox forbids.
-tried := status_get_attribute target_complete syscall
+tried := status_get_attribute target_complete gptqfs_trim poll syscall
 needs_mount += $(B)/gptqfs-try
 
 $(B)/gptqfs-try: $(fs_obj) $(B)/tests/mount/try.o $(B)/libgptqfs.a

@@ -2,15 +2,17 @@
 /*
  * Linked into a server, tries from inside what its sandbox must refuse: reading the attribute user.gptqfs.try.NAME of
  * the root makes the try, and its value is the error. An export with TRY_EXPORT makes all tries when it has written its
- * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused;
- * TRY_SECCOMP=none and TRY_LANDLOCK=none are a kernel without them.
+ * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused; TRY_SECCOMP=none and
+ * TRY_LANDLOCK=none are a kernel without them.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+struct gptqfs;
 struct server;
 struct target;
 
@@ -32,6 +35,10 @@ ssize_t __real_status_get_attribute(const struct server *s, uint64_t ino, const 
 ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size);
 int __real_target_complete(struct target *t);
 int __wrap_target_complete(struct target *t);
+void __real_gptqfs_trim(struct gptqfs *model);
+void __wrap_gptqfs_trim(struct gptqfs *model);
+int __real_poll(struct pollfd *polls, nfds_t count, int timeout);
+int __wrap_poll(struct pollfd *polls, nfds_t count, int timeout);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 
@@ -54,6 +61,21 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 	if (number == SYS_seccomp && is_set("TRY_SECCOMP", "kill"))
 		program->filter[program->len - 1].k = SECCOMP_RET_KILL_PROCESS;
 	return __real_syscall(number, a, b, c, d, e, f);
+}
+
+/* ---- giving back memory: soon, and counted ---- */
+
+static atomic_int trims;
+
+int __wrap_poll(struct pollfd *polls, nfds_t count, int timeout)
+{
+	return __real_poll(polls, count, timeout > 50 ? 50 : timeout);
+}
+
+void __wrap_gptqfs_trim(struct gptqfs *model)
+{
+	__real_gptqfs_trim(model);
+	atomic_fetch_add(&trims, 1);
 }
 
 /* ---- the tries: each returns what the call returned ---- */
@@ -172,6 +194,8 @@ ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const 
 		return 16;
 	if (size < 16)
 		return -ERANGE;
+	if (strcmp(name + strlen(prefix), "trims") == 0)
+		return snprintf(out, size, "%d", atomic_load(&trims));
 	for (size_t i = 0; i < COUNT; i++)
 		if (strcmp(name + strlen(prefix), tries[i].name) == 0)
 			return snprintf(out, size, "%.15s", word_of(&tries[i]));
