@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/err.h"
@@ -50,7 +51,9 @@ struct cursor {
 
 struct gptqfs_image {
 	struct gptqfs *m;
-	struct gptqfs_image_facts facts;
+	struct gptqfs_image_options options;
+	uid_t uid; /* of this process */
+	gid_t gid;
 	uint32_t inodes;         /* the highest number */
 	uint32_t *first;         /* [inodes + 2] first block of each inode; the last is the end of the image */
 	uint32_t *nids;          /* [inodes + 2] where each inode is; the last is the end of the inodes */
@@ -106,7 +109,7 @@ static int add_attributes(const struct gptqfs_image *image, uint32_t ino, struct
 {
 	if (a->room > (size_t)UINT16_MAX * 4 - 4)
 		a->room = (size_t)UINT16_MAX * 4 - 4;
-	return image->facts.tell ? image->facts.tell(image->facts.ctx, ino, add_attribute, a) : 0;
+	return image->options.tell ? image->options.tell(image->options.ctx, ino, add_attribute, a) : 0;
 }
 
 /* ---- directories ---- */
@@ -321,7 +324,7 @@ static int place_all(struct gptqfs_image *image)
 	return rc ? rc : place_files(image);
 }
 
-int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_facts *facts, struct gptqfs_image **out,
+int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_options *options, struct gptqfs_image **out,
     struct gptqfs_error *err)
 {
 	struct gptqfs_image *image = calloc(1, sizeof(*image));
@@ -330,8 +333,9 @@ int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_facts *facts, 
 	*out = NULL;
 	if (image) {
 		image->m = m;
-		if (facts)
-			image->facts = *facts;
+		image->options = *options;
+		image->uid = geteuid();
+		image->gid = getegid();
 		rc = place_all(image);
 	}
 	if (rc == 0) {
@@ -416,6 +420,11 @@ static int make_inode(const struct gptqfs_image *image, uint32_t ino, unsigned c
 
 		first = image->listings + begin;
 		st.st_size = (off_t)(find_directory(image, ino + 1) - begin) << BLOCK_BITS;
+	}
+	if (ino == GPTQFS_ROOT && image->options.closed) {
+		st.st_mode = S_IFDIR | 0500;
+		st.st_uid = image->uid;
+		st.st_gid = image->gid;
 	}
 	if (size > INODE + ATTRIBUTES) {
 		a.room = size - INODE - ATTRIBUTES;

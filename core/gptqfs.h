@@ -90,8 +90,9 @@ struct gptqfs_options {
 	size_t lora_count;
 	const char *loras;        /* directory of adapters, each with its own views; or NULL */
 	bool lora_base_tokenizer; /* keep the model's tokenizer even if an adapter has one */
-	bool blobs;        /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
-	const char *accel; /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
+	bool blobs; /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
+	const char *page_cache;   /* what `info` says about the page cache of the mount; NULL for nothing */
+	const char *accel;        /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda load; NULL for the installed one */
 	size_t accel_memory;      /* most bytes of device memory it may hold */
 	const char *sandbox; /* told in info: what this process is confined by; NULL for none; must outlive the model */
@@ -393,17 +394,21 @@ int gptqfs_stats_json(const struct gptqfs_stats *stats, FILE *out, struct gptqfs
  */
 struct gptqfs_image;
 
-/* Tells facts that become extended attributes, "user.gptqfs.KEY". Each call must tell the same. Any thread. */
-struct gptqfs_image_facts {
-	int (*tell)(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx); /* as gptqfs_facts; NULL: none */
+struct gptqfs_image_options {
+	/*
+	 * Tells facts that become extended attributes, "user.gptqfs.KEY", as gptqfs_facts does. Each call must tell the
+	 * same. Any thread. NULL for none.
+	 */
+	int (*tell)(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx);
 	const void *ctx;
+	bool closed; /* only the user of this process may enter the root */
 };
 
 /*
- * Lays out the image. `facts` may be NULL. On success, free *out with gptqfs_image_close before the model. On failure
+ * Lays out the image. On success, free *out with gptqfs_image_close before the model. On failure
  * *out is NULL and err says why: -EFBIG if the files take more than the format's 16 TiB, -ENOMEM.
  */
-int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_facts *facts, struct gptqfs_image **out,
+int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_options *options, struct gptqfs_image **out,
     struct gptqfs_error *err);
 
 /* Frees an image; NULL is allowed. */

@@ -325,7 +325,11 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = join_lists(m, err);
 	if (rc == 0)
 		rc = check_root(m, err);
-	return rc ? rc : plan_tree(m, err);
+	m->plan.page_cache = options->page_cache;
+	if (rc == 0)
+		rc = plan_tree(m, err);
+	m->plan.page_cache = NULL;
+	return rc;
 }
 
 int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gptqfs **out, struct gptqfs_error *err)

@@ -16,6 +16,7 @@ enum message_kind {
 	MESSAGE_OPENED,   /* the model can be served; text is its path */
 	MESSAGE_CONTACT,  /* the kernel has made contact: the mount responds */
 	MESSAGE_DETACHED, /* the server holds nothing of its caller any more */
+	MESSAGE_REFUSED,  /* instead of these: there is no image of the model; text is why */
 	MESSAGE_OVER,     /* the session has ended by itself, and with it the mount */
 	/* From the server, at any time. */
 	MESSAGE_EXIT, /* a signal told the server to exit */

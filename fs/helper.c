@@ -18,11 +18,14 @@
 #include "daemon.h"
 #include "log.h"
 #include "mountpoint.h"
+#include "pagecache.h"
 #include "signals.h"
 
 struct state {
-	const struct helper *h;
+	struct helper *h;
 	struct fuse_session *session;
+	struct pagecache pagecache;
+	char *source; /* the model: what the server sent */
 	int signals, status, command;
 	dev_t dev;
 	bool mounted; /* by this process, and not yet removed */
@@ -46,6 +49,29 @@ static int add_mount_options(struct options *o, const char *source)
 	free(words);
 	free(name);
 	return rc;
+}
+
+/* The server is ended; another one may be started, for FUSE. */
+static void refuse_erofs(struct state *st, const char *reason)
+{
+	if (pagecache_fall_back(st->h->options, reason))
+		st->h->again = true;
+	else
+		st->failure = EXIT_MOUNT;
+	kill(st->h->server, SIGKILL);
+}
+
+static void make_hidden_mount(struct state *st)
+{
+	struct gptqfs_error err;
+	int device;
+
+	if (pagecache_open(&st->pagecache, st->h->options, &device, &err)) {
+		refuse_erofs(st, err.text);
+		return;
+	}
+	channel_send_descriptor(st->h->channel, device);
+	close(device);
 }
 
 /*
@@ -98,19 +124,46 @@ static void end_server(struct state *st)
 
 static void on_opened(struct state *st, const char *source)
 {
-	if (st->session)
+	if (st->source)
 		return;
-	st->failure = mount_session(st, source);
+	st->source = strdup(source);
+	if (st->source && st->h->options->erofs) {
+		make_hidden_mount(st);
+		return;
+	}
+	st->failure = st->source ? mount_session(st, source) : EXIT_SERVE;
 	if (st->failure != EXIT_OK)
 		kill(st->h->server, SIGKILL);
+}
+
+static void mount_image(struct state *st)
+{
+	struct pagecache_mount m = {st->h->path, st->source, st->h->options->readahead};
+	struct gptqfs_error err;
+
+	if (st->mounted || !st->source)
+		return;
+	if (pagecache_mount(&st->pagecache, st->h->options, &m, &err)) {
+		refuse_erofs(st, err.text);
+		return;
+	}
+	st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
+	channel_send(st->h->channel, MESSAGE_USABLE, m.readahead, NULL);
+	if (st->status < 0)
+		st->usable = true;
 }
 
 static void on_contact(struct state *st)
 {
 	unsigned readahead = 0;
 	dev_t dev;
-	int rc = mountpoint_wait(st->h->path, &dev);
+	int rc;
 
+	if (st->h->options->erofs) {
+		mount_image(st);
+		return;
+	}
+	rc = mountpoint_wait(st->h->path, &dev);
 	/* Unless it was unmounted at once: the device is then that of the directory below. */
 	if (rc == 0 && st->mounted && dev == st->dev)
 		readahead = mountpoint_readahead(dev, st->h->options->readahead);
@@ -199,6 +252,8 @@ static bool on_message(struct state *st)
 		return rc == -EPROTO;
 	if (m.kind == MESSAGE_OPENED)
 		on_opened(st, m.text);
+	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs)
+		refuse_erofs(st, m.text);
 	else if (m.kind == MESSAGE_CONTACT)
 		on_contact(st);
 	else if (m.kind == MESSAGE_DETACHED)
@@ -257,9 +312,9 @@ static enum exit_code explain(const struct state *st, int how)
 	return EXIT_SERVE;
 }
 
-enum exit_code helper_run(const struct helper *h)
+enum exit_code helper_run(struct helper *h)
 {
-	struct state st = {.h = h, .status = h->status, .command = h->command};
+	struct state st = {.h = h, .status = h->status, .command = h->command, .pagecache = PAGECACHE_NONE};
 	enum exit_code code;
 	sigset_t set;
 	int how = 0, rc;
@@ -277,11 +332,14 @@ enum exit_code helper_run(const struct helper *h)
 	}
 	while (waitpid(h->server, &how, 0) < 0 && errno == EINTR)
 		;
-	code = explain(&st, how);
+	pagecache_close(&st.pagecache);
+	free(st.source);
+	h->again = h->again && !st.killed;
+	code = h->again ? EXIT_MOUNT : explain(&st, how);
 	rc = detach(&st);
 	if (rc && rc != -EBUSY)
 		log_line("%s cannot be detached: %s", h->path, strerror(-rc));
-	if (st.status >= 0)
+	if (st.status >= 0 && !h->again)
 		daemon_ready(st.status, code, true);
 	if (st.session) {
 		/* Frees the path. */

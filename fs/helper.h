@@ -14,19 +14,21 @@
  */
 
 struct helper {
-	struct options *options;
-	const char *path; /* the mountpoint, canonical */
+	struct options *options; /* with o->erofs, mounts by EROFS */
+	const char *path;        /* the mountpoint, canonical */
 	pid_t server;
 	int channel; /* to the server */
 	int status;  /* for daemon_ready, or -1 in the foreground */
 	int command; /* result of command_serve, or -1 without a command */
+	bool again;  /* set by helper_run: start another server, as EROFS cannot be used */
 };
 
 /*
  * Serves the server until it has ended. SIGTERM, SIGINT and SIGHUP, to this process or to the server, detach the mount;
  * a second one ends the server at once, as does the first before the mount is usable. SIGUSR1 is passed on.
- * signals_hold must have been called. Returns the exit code, which it has also reported to `status`.
+ * signals_hold must have been called. Returns the exit code, which it has also reported to `status`, unless h->again is
+ * set.
  */
-enum exit_code helper_run(const struct helper *h);
+enum exit_code helper_run(struct helper *h);
 
 #endif

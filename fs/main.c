@@ -30,6 +30,7 @@
 #include "mounts.h"
 #include "ops.h"
 #include "options.h"
+#include "pagecache.h"
 #include "progress.h"
 #include "sandbox.h"
 #include "serve.h"
@@ -197,6 +198,19 @@ static int ask_for_mount(int channel, const char *source)
 	return fd;
 }
 
+/* Returns 0, or -errno: the helper then says why, and may start another server. */
+static int make_image(const struct options *o, struct server *server, int channel)
+{
+	const struct gptqfs_image_options options = {
+	    .tell = o->noxattr ? NULL : status_tell_constants, .ctx = server, .closed = !o->allow_other};
+	struct gptqfs_error err;
+	const int rc = gptqfs_image_open(server->model, &options, &server->image, &err);
+
+	if (rc)
+		channel_send(channel, MESSAGE_REFUSED, 0, err.text);
+	return rc;
+}
+
 static struct outcome serve_model(struct options *o, struct gptqfs *model, struct serving *s)
 {
 	struct server server = {.model = model,
@@ -210,15 +224,19 @@ static struct outcome serve_model(struct options *o, struct gptqfs *model, struc
 
 	s->server = &server;
 	status_start(&server);
-	s->session = fuse_session_new(&o->fuse, &ops, sizeof(ops), &server);
+	if (o->erofs && make_image(o, &server, s->channel))
+		return end;
+	s->session = fuse_session_new(&o->fuse, o->erofs ? &pagecache_ops : &ops, sizeof(ops), &server);
 	if (!s->session)
 		return (struct outcome){EXIT_USAGE, CLEAN_UP};
 	fd = ask_for_mount(s->channel, gptqfs_source(model));
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
 	if (fd >= 0 && fuse_session_mount(s->session, path) == 0)
 		end = run(s);
-	if (end.then == CLEAN_UP)
+	if (end.then == CLEAN_UP) {
 		fuse_session_destroy(s->session);
+		gptqfs_image_close(server.image);
+	}
 	return end;
 }
 
@@ -247,17 +265,17 @@ static struct outcome open_and_serve(struct options *o, struct serving *s)
 
 /* ---- the processes ---- */
 
-/* Forks the server, of which this process becomes the helper. `status` is for daemon_ready, or -1. */
-static struct outcome split(struct options *o, const char *path, struct command *command, int status)
+/* Forks the server, of which this process becomes the helper. */
+static struct outcome split(struct helper *helper)
 {
-	struct helper helper = {.options = o, .path = path, .status = status, .command = -1};
-	struct serving serving = {.options = o, .mountpoint = path, .background = status >= 0};
+	struct options *o = helper->options;
+	const int status = helper->status;
+	struct serving serving = {.options = o, .mountpoint = helper->path, .background = status >= 0};
 	int ends[2], rc;
 
-	if (command->argv)
-		helper.command = command_serve(command);
+	helper->again = false;
 	rc = channel_open(ends);
-	if (rc == 0 && (helper.server = fork()) < 0)
+	if (rc == 0 && (helper->server = fork()) < 0)
 		rc = -errno;
 	if (rc) {
 		log_line("cannot start the server: %s", strerror(-rc));
@@ -265,18 +283,34 @@ static struct outcome split(struct options *o, const char *path, struct command 
 			daemon_ready(status, EXIT_SERVE, true);
 		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	}
-	if (helper.server == 0) {
+	if (helper->server == 0) {
 		close(ends[0]);
 		if (status >= 0)
 			close(status);
-		if (helper.command >= 0)
-			close(helper.command);
+		if (helper->command >= 0)
+			close(helper->command);
 		serving.channel = ends[1];
 		return open_and_serve(o, &serving);
 	}
 	close(ends[1]);
-	helper.channel = ends[0];
-	return (struct outcome){helper_run(&helper), CLEAN_UP};
+	helper->channel = ends[0];
+	rc = helper_run(helper);
+	close(helper->channel);
+	return (struct outcome){rc, CLEAN_UP};
+}
+
+/* `status` is for daemon_ready, or -1. */
+static struct outcome split_until_served(struct options *o, const char *path, struct command *command, int status)
+{
+	struct helper helper = {.options = o, .path = path, .status = status, .command = -1};
+	struct outcome end;
+
+	if (command->argv)
+		helper.command = command_serve(command);
+	do
+		end = split(&helper);
+	while (helper.again);
+	return end;
 }
 
 /* Goes to the background, unless -f was given, mounts and serves. */
@@ -286,14 +320,14 @@ static struct outcome mount_model(struct options *o, const char *path, struct co
 	int rc;
 
 	if (o->foreground && !command->argv)
-		return split(o, path, command, -1);
+		return split_until_served(o, path, command, -1);
 	rc = daemon_start(&d);
 	if (rc) {
 		log_line("cannot fork: %s", strerror(-rc));
 		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	}
 	if (d.side == DAEMON_CHILD)
-		return split(o, path, command, d.status);
+		return split_until_served(o, path, command, d.status);
 	return (struct outcome){d.code, d.code == EXIT_OK && command->argv ? RUN_COMMAND : CLEAN_UP};
 }
 
@@ -369,6 +403,8 @@ static struct outcome mount_and_serve(struct options *o)
 
 	if (end.code == EXIT_OK)
 		end.code = prepare(o, &command, &path);
+	if (end.code == EXIT_OK && pagecache_choose(o, path))
+		end.code = EXIT_MOUNT;
 	if (end.code == EXIT_OK)
 		end = mount_model(o, path, &command);
 	if (end.then == RUN_COMMAND && own && command_tell_mountpoint(&command, path)) {

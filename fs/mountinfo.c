@@ -51,6 +51,17 @@ int mountinfo_next(struct mountinfo *m)
 	return feof(m->file) ? 0 : errno ? -errno : -EIO;
 }
 
+const char *mountinfo_model(const struct mountinfo *m)
+{
+	const size_t prefix = strlen(MOUNTINFO_EROFS);
+
+	if (strcmp(m->type, "fuse.gptqfs") == 0)
+		return m->source;
+	if (strcmp(m->type, "erofs") == 0 && strncmp(m->source, MOUNTINFO_EROFS "/", prefix + 1) == 0)
+		return m->source + prefix;
+	return NULL;
+}
+
 void mountinfo_close(struct mountinfo *m)
 {
 	free(m->line);

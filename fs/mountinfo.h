@@ -8,6 +8,9 @@
 
 /* The mounts that this process sees, as in /proc/self/mountinfo. */
 
+/* Precedes the model in the source of a mount by EROFS: "gptqfs:/models/Llama". */
+#define MOUNTINFO_EROFS "gptqfs:"
+
 struct mountinfo {
 	FILE *file;
 	char *line;
@@ -22,6 +25,10 @@ int mountinfo_open(struct mountinfo *m);
 
 /* Reads the next mount; later ones may hide earlier ones. Returns 1, 0 after the last one, or -errno. */
 int mountinfo_next(struct mountinfo *m);
+
+/* Returns the model of the current mount if it is one of gptqfs, else NULL. */
+const char *mountinfo_model(const struct mountinfo *m);
+
 void mountinfo_close(struct mountinfo *m);
 
 #endif

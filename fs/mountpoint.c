@@ -30,6 +30,7 @@ bool mountpoint_is_descriptor(const char *path)
 struct mounted {
 	dev_t dev;
 	char type[64];
+	bool ours;
 };
 
 /* Finds the last mount of the path, which is the topmost one. Returns 0, -ENOENT or -errno. */
@@ -44,6 +45,7 @@ static int mounted_at(const char *path, struct mounted *out)
 		if (strcmp(m.where, path) == 0) {
 			out->dev = m.dev;
 			memcpy(out->type, m.type, sizeof(out->type));
+			out->ours = mountinfo_model(&m) != NULL;
 			found = 0;
 		}
 	mountinfo_close(&m);
@@ -60,11 +62,6 @@ int mountpoint_device(const char *path, dev_t *dev)
 	return rc;
 }
 
-static bool is_ours(const struct mounted *m)
-{
-	return strcmp(m->type, "fuse.gptqfs") == 0;
-}
-
 int mountpoint_check(const char *given, char **path)
 {
 	const bool descriptor = mountpoint_is_descriptor(given);
@@ -75,7 +72,7 @@ int mountpoint_check(const char *given, char **path)
 	*path = descriptor ? strdup(given) : realpath(given, NULL);
 	/* stat alone may be answered from the kernel's cache even if the server is dead. */
 	if (*path && stat(*path, &st) == 0 && statvfs(*path, &fs) == 0) {
-		if (S_ISDIR(st.st_mode) && mounted_at(*path, &m) == 0 && is_ours(&m))
+		if (S_ISDIR(st.st_mode) && mounted_at(*path, &m) == 0 && m.ours)
 			log_hint("%s: a model is mounted there already; this mount will hide it until it is unmounted",
 			    given);
 		if (S_ISDIR(st.st_mode) || descriptor)
@@ -243,7 +240,7 @@ int mountpoint_unmount(const char *given)
 		log_line("%s: %s", given, strerror(-rc));
 	else if (rc)
 		log_line("%s: nothing is mounted there", given);
-	else if (!is_ours(&m)) {
+	else if (!m.ours) {
 		log_line("%s: a mount of type %s, not of gptqfs; unmount it with: umount '%s'", given, m.type, given);
 		rc = -EINVAL;
 	} else if (umount2(path, UMOUNT_NOFOLLOW) < 0) {

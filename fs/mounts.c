@@ -20,6 +20,7 @@
 struct listed {
 	const char *where, *source;
 	dev_t dev;
+	bool erofs;
 	char view[256];
 	long pid;
 	uint64_t bytes; /* of all files it shows */
@@ -33,6 +34,15 @@ static void ask(const char *where, const char *name, char *value, size_t size)
 	const ssize_t n = getxattr(where, name, value, size - 1);
 
 	value[n > 0 ? n : 0] = 0;
+}
+
+/* The kernel answers for the dead server of an EROFS mount. */
+static bool has_ended(long pid)
+{
+	char path[64], target[8];
+
+	snprintf(path, sizeof(path), "/proc/%ld/exe", pid);
+	return readlink(path, target, sizeof(target)) < 0 && errno == ENOENT;
 }
 
 static void examine(struct listed *l)
@@ -55,6 +65,8 @@ static void examine(struct listed *l)
 	ask(l->where, "user.gptqfs.view", l->view, sizeof(l->view));
 	ask(l->where, "user.gptqfs.pid", pid, sizeof(pid));
 	l->pid = strtol(pid, NULL, 10);
+	if (l->erofs && l->pid > 0 && has_ended(l->pid))
+		l->state = "stale";
 }
 
 /* ---- telling ---- */
@@ -148,9 +160,12 @@ enum exit_code mounts_list(bool json)
 		printf("[");
 	while (rc == 0 && (rc = mountinfo_next(&m)) == 1) {
 		rc = 0;
-		if (strcmp(m.type, "fuse.gptqfs") != 0)
+		l = (struct listed){.where = m.where,
+		    .source = mountinfo_model(&m),
+		    .dev = m.dev,
+		    .erofs = strcmp(m.type, "erofs") == 0};
+		if (!l.source)
 			continue;
-		l = (struct listed){.where = m.where, .source = m.source, .dev = m.dev};
 		examine(&l);
 		if (!json && !count)
 			printf("%-8s %7s %9s  %-12s %s\n", "state", "pid", "size", "view", "mountpoint  model");

@@ -93,6 +93,8 @@ static const struct option table[] = {
 	OF(cuda_mem), false, NULL},
     {"-o readahead=KiB", "readahead of the mount; needs root (" NUMBER(READAHEAD_DEFAULT) ")", "%u", OF(readahead),
 	false, NULL},
+    {"-o pagecache=WHAT", "whose page cache: fuse, erofs (faster; needs root and Linux 6.12), or auto (fuse)", "%s",
+	OF(pagecache), false, "fuse erofs auto"},
     {"-o direct_io", "bypass the page cache (no shared mmap)", NULL, OF(direct_io), false, NULL},
     {"-o noxattr", "no extended attributes user.gptqfs.*", NULL, OF(noxattr), false, NULL},
     {"-o follow_symlinks", "allow links that lead out of MODEL_DIR", NULL, OF(follow_symlinks), false, NULL},
@@ -304,6 +306,8 @@ static int take_other(void *data, const char *arg, int key, struct fuse_args *ou
 	o->asks_rw |= strcmp(arg, "rw") == 0;
 	o->asks_by_fuse |= strcmp(arg, "dev") == 0 || strcmp(arg, "suid") == 0;
 	o->has_fsname |= strncmp(arg, "fsname=", 7) == 0;
+	o->allow_other |= strcmp(arg, "allow_other") == 0;
+	o->noexec |= strcmp(arg, "noexec") == 0;
 	if (mount_helper_ignores(arg))
 		return 0;
 	return is_listed(arg) || is_of_libfuse(arg) ? 1 : refuse_option(arg);
@@ -469,6 +473,9 @@ static int check_values(const struct options *o)
 	else if (o->sandbox && strcmp(o->sandbox, "auto") != 0 && strcmp(o->sandbox, "yes") != 0 &&
 		 strcmp(o->sandbox, "no") != 0)
 		log_line("sandbox=%s: expected auto, yes or no", o->sandbox);
+	else if (o->pagecache && strcmp(o->pagecache, "fuse") != 0 && strcmp(o->pagecache, "erofs") != 0 &&
+		 strcmp(o->pagecache, "auto") != 0)
+		log_line("pagecache=%s: expected fuse, erofs or auto", o->pagecache);
 	else if (o->writes_tar && (o->force || o->verify))
 		log_line("%s goes with a directory, not with --export=-", o->force ? "--force" : "--verify");
 	else if (o->writes_tar && isatty(STDOUT_FILENO))

@@ -14,7 +14,7 @@ struct options {
 	struct gptqfs_options model;
 	char *source;     /* MODEL_DIR, as given */
 	char *mountpoint; /* as given */
-	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *shard, *accel, *cuda_mem, *sandbox;
+	char *view, *loras, *lora_tokenizer, *dtype, *cpu, *cache, *shard, *accel, *cuda_mem, *sandbox, *pagecache;
 	char *against;      /* of --stats, or NULL */
 	char *export_dir;   /* of --export, or NULL */
 	char *cat, *ls;     /* paths in the tree, or NULL */
@@ -29,12 +29,15 @@ struct options {
 	int help, version, licenses, check, stats, all, json, sha256, blobs, quiet, unmount, force, verify, list_root,
 	    list;
 	int foreground, debug, single;
-	bool has_fsname;
-	bool asks_rw;       /* "rw" was given... */
-	bool asks_by_fuse;  /* ...by mount(8), which adds it to all mounts */
-	bool is_export_new; /* export_dir was made for it: set before sandbox_enter */
-	bool holds_model;   /* the mountpoint has the files of a model: set by model_find */
-	bool fake;          /* mount -f: do everything but mount */
+	bool has_fsname, allow_other, noexec; /* among the remaining arguments */
+	bool asks_rw;                         /* "rw" was given... */
+	bool asks_by_fuse;                    /* ...by mount(8), which adds it to all mounts */
+	bool is_export_new;                   /* export_dir was made for it: set before sandbox_enter */
+	bool holds_model;                     /* the mountpoint has the files of a model: set by model_find */
+	bool fake;                            /* mount -f: do everything but mount */
+	/* What pagecache= has come to, and what `info` says about that: set by pagecache_choose. */
+	bool erofs;
+	char page_cache[512];
 	unsigned max_threads, max_idle_threads, reader_threads;
 	int clone_fd;
 	char *const *command;  /* after "--", or NULL */

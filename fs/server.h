@@ -12,7 +12,8 @@
 /* The user data of the session, shared by operations and status. */
 struct server {
 	struct gptqfs *model;
-	struct loop *loop; /* NULL with libfuse's own loop */
+	struct gptqfs_image *image; /* what is served with pagecache=erofs, or NULL */
+	struct loop *loop;          /* NULL with libfuse's own loop */
 	bool direct_io, noxattr;
 	unsigned max_read;
 	uint32_t generation;   /* of every inode but the root, so that file handles of an earlier mount are stale */

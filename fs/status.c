@@ -52,6 +52,28 @@ static int tell(const struct server *server, uint64_t ino, gptqfs_fact_fn *fn, v
 	return 0;
 }
 
+struct constants {
+	gptqfs_fact_fn *fn;
+	void *ctx;
+};
+
+static void pass_constant(void *ctx, const char *key, const char *value)
+{
+	static const char *const keys[] = {"view", "kernel", "sandbox", "pid"};
+	const struct constants *c = ctx;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (strcmp(key, keys[i]) == 0)
+			c->fn(c->ctx, key, value);
+}
+
+int status_tell_constants(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx)
+{
+	struct constants c = {fn, fn_ctx};
+
+	return ino == GPTQFS_ROOT ? tell(ctx, ino, pass_constant, &c) : tell(ctx, ino, fn, fn_ctx);
+}
+
 /* ---- the file, and the log ---- */
 
 /* Writes ASCII, with other bytes as \ooo like /proc/self/mountinfo. */

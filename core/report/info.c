@@ -196,6 +196,8 @@ void report_model(const struct report *r, struct sheet *s)
 	report_variants(r->plan->variants, s);
 	tell_views(s, r->plan);
 	tell_engines(s, r->plan, &t);
+	if (r->plan->page_cache)
+		sheet_string(s, "Page_cache", r->plan->page_cache, NULL);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
 	sheet_string(s, "Sandbox", r->sandbox, NULL);
 	tell_warnings(s, c);
@@ -237,7 +239,7 @@ void report_readme(const struct report *r, struct text *out)
 	text_printf(out,
 	    "%-12s what the model is, which view fits it, and every warning\n"
 	    "%-12s the same for programs, with the table of quantized modules\n"
-	    "%-12s counters of this mount, as they are now\n"
+	    "%-12s counters of this mount, as they are now (unless EROFS shows it)\n"
 	    "\n"
 	    "Programs want a view, not this directory: give them MOUNTPOINT/%s, or mount with -o view=%s.\n"
 	    "\n"

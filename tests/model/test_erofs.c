@@ -296,15 +296,15 @@ static void check_model(const char *dir, const char *path, bool contents)
 	const struct gptqfs_options options = GPTQFS_OPTIONS;
 	struct gptqfs_error err;
 	struct image im = {.contents = contents};
-	struct gptqfs_image_facts facts;
+	struct gptqfs_image_options image;
 	char byte;
 
 	if (!CHECK(gptqfs_open(dir, &options, &im.m, &err) == 0)) {
 		puts(err.text);
 		return;
 	}
-	facts = (struct gptqfs_image_facts){tell_facts, im.m};
-	if (CHECK(gptqfs_image_open(im.m, &facts, &im.image, &err) == 0)) {
+	image = (struct gptqfs_image_options){.tell = tell_facts, .ctx = im.m};
+	if (CHECK(gptqfs_image_open(im.m, &image, &im.image, &err) == 0)) {
 		const uint64_t size = gptqfs_image_size(im.image);
 
 		CHECK(gptqfs_image_read(im.image, size, 1, &byte) == -EINVAL);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gptqfs.h"
 #include "../test.h"
@@ -22,6 +23,7 @@ static struct {
 	const char *key, *value; /* a fact of every inode, or NULL */
 	const char *later;       /* its value when told again, or NULL */
 	unsigned told;
+	bool closed;
 } tree;
 
 /* Ascending names of 6 to 255 bytes, of all bytes that a name may have. */
@@ -62,6 +64,7 @@ int gptqfs_getattr(const struct gptqfs *m, uint64_t ino, struct stat *out)
 	if (ino == GPTQFS_ROOT) {
 		out->st_mode = S_IFDIR | 0555;
 		out->st_size = 0;
+		out->st_uid = 12345;
 	}
 	return ino && ino < FIRST + tree.count ? 0 : -ENOENT;
 }
@@ -133,12 +136,12 @@ static uint64_t get(const unsigned char *p, size_t size)
 
 static int open_image(struct gptqfs_image **out)
 {
-	const struct gptqfs_image_facts facts = {tell, NULL};
+	const struct gptqfs_image_options options = {.tell = tell, .closed = tree.closed};
 	struct gptqfs_error err = {{0}};
 	int rc;
 
 	tree.told = 0;
-	rc = gptqfs_image_open(NULL, &facts, out, &err);
+	rc = gptqfs_image_open(NULL, &options, out, &err);
 
 	CHECK((rc != 0) == (err.text[0] != 0));
 	CHECK(rc == 0 || !*out);
@@ -304,11 +307,29 @@ static void check_facts(void)
 	tree.key = NULL;
 }
 
+static void check_closed(void)
+{
+	struct gptqfs_image *image;
+	unsigned char inode[64];
+
+	tree.count = 1;
+	for (int closed = 0; closed < 2; closed++) {
+		tree.closed = closed;
+		if (CHECK(open_image(&image) == 0) &&
+		    CHECK(gptqfs_image_read(image, BLOCK + 2 * 32, sizeof(inode), inode) == 0)) {
+			CHECK(get(inode + 4, 2) == (S_IFDIR | (closed ? 0500 : 0555)));
+			CHECK(get(inode + 24, 4) == (closed ? geteuid() : 12345));
+		}
+		gptqfs_image_close(image);
+	}
+}
+
 int main(void)
 {
 	check_many_names();
 	check_odd_names();
 	check_sizes();
 	check_facts();
+	check_closed();
 	return test_done();
 }

@@ -1,0 +1,227 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# -o pagecache=: the same files by EROFS, where the kernel can. That a read fails or is right, but is never wrong.
+
+load lib
+
+setup() {
+	mnt=$BATS_TEST_TMPDIR/mnt
+	model=$BATS_TEST_TMPDIR/model
+	watch_sanitizers
+	[ "$(id -u)" = 0 ] || skip "needs root"
+}
+
+# mount_erofs OPTIONS [ARGUMENT...]: of $model; the test is skipped if the kernel cannot do it.
+mount_erofs() {
+	local options=$1 why
+
+	shift
+	mkdir -p "$mnt"
+	mount_model -o pagecache=auto"$options" "$@" "$model" "$mnt"
+	[[ $(findmnt -no FSTYPE "$mnt" | tail -n 1) != erofs ]] || return 0
+	why=$(sed -n "s/^Page_cache: *//p" "$mnt/info" 2>/dev/null)
+	unmount "$mnt"
+	skip "no EROFS: ${why:-see the option}"
+}
+
+leaves() {
+	wait_until 20 is_gone "$server" || fail "the server did not leave"
+}
+
+# list DIRECTORY TYPE FORMAT: what both kinds of mount have.
+list() {
+	(cd "$1" && find . -type "$2" ! -path ./status ! -path './info*' ! -path './gguf*' ! -path './mlx*' -printf "$3\n" | sort)
+}
+
+attributes() {
+	(cd "$1" && getfattr -R -d fp16 bf16 tensors packed 2>/dev/null)
+}
+
+@test "the same names, attributes and bytes as by FUSE" {
+	make_checkpoint names
+	mkdir "$mnt.fuse"
+	mount_model -o allow_other "$model" "$mnt.fuse"
+	fuse=$server
+	mount_erofs ,allow_other
+	diff <(list "$mnt" f '%p %m %U %G %T@ %s %n') <(list "$mnt.fuse" f '%p %m %U %G %T@ %s %n')
+	diff <(list "$mnt" d '%p %m %U %G %T@ %n') <(list "$mnt.fuse" d '%p %m %U %G %T@ %n' | sed '/^\. /s/[0-9]*$/'"$(stat -c %h "$mnt")/")
+	diff <(attributes "$mnt") <(attributes "$mnt.fuse")
+	[ -n "$(attributes "$mnt")" ]
+	diff -r "$mnt/tensors" "$mnt.fuse/tensors"
+	diff -r "$mnt/bf16" "$mnt.fuse/bf16"
+	grep -q "^Page_cache: *EROFS" "$mnt/info"
+	[ ! -e "$mnt/status" ]
+	[ "$(stat -f -c %T "$mnt")" != fuseblk ]
+	umount "$mnt"
+	leaves
+	server=$fuse
+	unmount "$mnt.fuse"
+}
+
+@test "views that are planned late, adapters, and options" {
+	copy_model tiny-llama-4b-g32-shard
+	mount_erofs ,view=gguf,noxattr
+	"$GPTQFS" --cat=gguf/"$(ls "$mnt" | grep 'gguf$')" "$model" | cmp - "$mnt"/*.gguf
+	[ -z "$(getfattr -d "$mnt")" ]
+	umount "$mnt"
+	leaves
+	mount_erofs ,view=bf16,max_read=65536,max_threads=1,umask=0077,uid=1000,readahead=256
+	"$GPTQFS" --cat=bf16/model.safetensors "$model" | cmp - "$mnt/model.safetensors"
+	[ "$(stat -c %a,%u "$mnt/model.safetensors")" = 400,1000 ]
+	umount "$mnt"
+	leaves
+}
+
+@test "who may read" {
+	public_directory
+	chmod 755 "$dir"
+	make_checkpoint plain
+	mnt=$dir/mnt
+	mount_erofs ,view=fp16,umask=0
+	cat "$mnt/config.json" >/dev/null
+	run ! setpriv --reuid 65534 --clear-groups cat "$mnt/config.json"
+	umount "$mnt"
+	leaves
+	mount_erofs ,view=fp16,allow_other,umask=0
+	setpriv --reuid 65534 --clear-groups cat "$mnt/config.json" >/dev/null
+	umount "$mnt"
+	leaves
+}
+
+@test "it is listed, tells its counters, and goes by gptqfs -u" {
+	make_checkpoint plain
+	mount_erofs ,view=fp16
+	cat "$mnt/model.safetensors" >/dev/null
+	"$GPTQFS" --list --json | jq -e --arg at "$mnt" --arg model "$model" --argjson pid "$server" \
+		'.[] | select(.mountpoint == $at) | .state == "served" and .model == $model and .view == "fp16" and .pid == $pid'
+	run -0 "$GPTQFS" -u "$mnt"
+	leaves
+	mount_foreground "$BATS_TEST_TMPDIR/log" -o pagecache=auto "$model" "$mnt"
+	grep -q "pagecache=auto: erofs" "$BATS_TEST_TMPDIR/log"
+	cat "$mnt/fp16/model.safetensors" >/dev/null
+	kill -USR1 "$helper"
+	wait_until 10 grep -q "bytes_served [1-9]" "$BATS_TEST_TMPDIR/log"
+	kill -TERM "$helper"
+	leaves
+	not_mounted "$mnt"
+}
+
+@test "a mount that is in use" {
+	make_checkpoint plain
+	"$GPTQFS" --cat=fp16/model.safetensors "$model" >"$BATS_TEST_TMPDIR/copy"
+	mount_erofs ,view=fp16
+	exec 9<"$mnt/model.safetensors"
+	run ! umount "$mnt"
+	run -4 "$GPTQFS" -u "$mnt"
+	first=$server
+	# Another one above it.
+	mount_erofs ,view=bf16
+	umount "$mnt"
+	leaves
+	server=$first
+	umount -l "$mnt"
+	not_mounted "$mnt"
+	cmp /dev/fd/9 "$BATS_TEST_TMPDIR/copy"
+	is_running "$server"
+	exec 9<&-
+	leaves
+	mount_erofs ,view=fp16
+	exec 9<"$mnt/model.safetensors"
+	kill -TERM "$server"
+	wait_until 20 not_mounted "$mnt"
+	cmp /dev/fd/9 "$BATS_TEST_TMPDIR/copy"
+	exec 9<&-
+	leaves
+}
+
+@test "a command has the mount, and its temporary one" {
+	make_checkpoint plain
+	mount_erofs ,view=fp16
+	umount "$mnt"
+	leaves
+	run -0 "$GPTQFS" -o pagecache=erofs,view=fp16 "$model" -- stat -f -c %T {}
+	[[ $output = *erofs* || $output = *UNKNOWN* ]]
+	run -7 "$GPTQFS" -o pagecache=erofs,view=fp16 "$model" "$mnt" -- sh -c 'cmp "$1" "$2" && exit 7' - "$mnt/tokenizer.json" "$model/tokenizer.json"
+	not_mounted "$mnt"
+}
+
+@test "over the directory of the model itself" {
+	make_checkpoint plain
+	"$GPTQFS" --cat=fp16/model.safetensors "$model" >"$BATS_TEST_TMPDIR/copy"
+	mnt=$model
+	mount_erofs ,view=fp16
+	cmp "$mnt/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+	umount "$mnt"
+	leaves
+}
+
+@test "when server or helper are killed, reads fail and nothing is left" {
+	make_checkpoint plain
+	"$GPTQFS" --cat=fp16/model.safetensors "$model" >"$BATS_TEST_TMPDIR/copy"
+	mount_erofs ,view=fp16
+	exec 9<"$mnt/model.safetensors"
+	kill -KILL "$server"
+	wait_until 20 not_mounted "$mnt"
+	run -0 read_or_eio /dev/fd/9 "$BATS_TEST_TMPDIR/copy"
+	[[ $output = *" failed" && $output != *" 0 failed" ]]
+	exec 9<&-
+	mount_erofs ,view=fp16
+	leave_stale "$mnt"
+	run ! cat "$mnt/model.safetensors"
+	"$GPTQFS" --list | grep -q "^stale .*$mnt "
+	run -0 "$GPTQFS" -u "$mnt"
+	not_mounted "$mnt"
+}
+
+@test "a source that changes" {
+	make_checkpoint plain
+	"$GPTQFS" --cat=fp16/model.safetensors "$model" >"$BATS_TEST_TMPDIR/copy"
+	mount_erofs ,view=fp16
+	truncate -s 4096 "$model/model.safetensors"
+	run -0 read_or_eio "$mnt/model.safetensors" "$BATS_TEST_TMPDIR/copy"
+	[[ $output != *" 0 failed" ]]
+	# Touched through a map.
+	run ! python3 -c 'import mmap, sys; m = mmap.mmap(open(sys.argv[1]).fileno(), 0, prot=mmap.PROT_READ); sum(m[::4096])' "$mnt/model.safetensors"
+	umount "$mnt"
+	leaves
+}
+
+@test "with little memory" {
+	group=/sys/fs/cgroup/memory/gptqfs-$$
+	find_model tiny-llama-4b-g32-shard
+	model=$source
+	mkdir "$group" 2>/dev/null || skip "no memory controller (version 1) here"
+	echo 12m >"$group/memory.limit_in_bytes"
+	mount_erofs ,view=fp32
+	run sh -c 'echo $$ >"$1/cgroup.procs"; for i in 1 2; do for f in "$2"/*.safetensors; do sha256sum <"$f"; done; done' - "$group" "$mnt"
+	rmdir "$group"
+	[ "$status" = 0 ]
+	for file in "$mnt"/*.safetensors; do
+		"$GPTQFS" --cat=fp32/"${file##*/}" "$model" | sha256sum
+	done >"$BATS_TEST_TMPDIR/sums"
+	diff <(printf '%s\n' "$output") <(cat "$BATS_TEST_TMPDIR/sums" "$BATS_TEST_TMPDIR/sums")
+	umount "$mnt"
+	leaves
+}
+
+@test "what EROFS cannot do is refused, or done by FUSE with auto, which says why" {
+	make_checkpoint plain
+	mkdir -p "$mnt"
+	run -4 "$GPTQFS" -o pagecache=erofs,direct_io "$model" "$mnt"
+	[[ $output = *"direct_io bypasses"* ]]
+	run -1 "$GPTQFS" -o pagecache=ext4 "$model" "$mnt"
+	run -4 setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$GPTQFS" -o pagecache=erofs "$model" "$mnt"
+	[[ $output = *"needs root"* || $output = *"Linux "* || $output = *"no EROFS"* ]]
+	mount_model -o pagecache=auto,direct_io "$model" "$mnt"
+	[[ $(findmnt -no FSTYPE "$mnt") = fuse.gptqfs ]]
+	grep -q "^Page_cache: *FUSE's.*direct_io" "$mnt/info"
+	unmount "$mnt"
+	# The kernel refuses it only when all else is ready.
+	mount_erofs ,view=fp16
+	umount "$mnt"
+	leaves
+	run -4 unshare -Urm "$GPTQFS" -o pagecache=erofs "$model" "$mnt" -- true
+	[[ $output = *"EROFS cannot be mounted"*"not permitted"* ]]
+	run -0 unshare -Urm "$GPTQFS" -o pagecache=auto "$model" "$mnt" -- grep ^Page_cache "$mnt/info"
+	[[ $output = *"FUSE's, not EROFS's: EROFS cannot be mounted"* ]]
+}
