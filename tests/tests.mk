@@ -201,9 +201,10 @@ fuzz-coverage:
 
 # ---- bench and interop ----
 
-bench_programs := $(B)/bench_null $(B)/bench_reader $(B)/bench_pin_memory
+bench_programs := $(B)/bench_null $(B)/bench_null_erofs $(B)/bench_reader $(B)/bench_pin_memory
 
 $(B)/bench_null: tests/bench/null_fuse.c fs/loop.c
+$(B)/bench_null_erofs: tests/bench/null_erofs.c fs/loop.c
 $(B)/bench_reader: tests/bench/reader.c
 $(B)/bench_pin_memory: tests/bench/pin_memory.c
 $(bench_programs):

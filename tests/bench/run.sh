@@ -5,7 +5,7 @@
 #
 #     tests/bench/run.sh [SECTION...]      all of them: read readahead threads random small mmap direct cold two scale
 #                                          written mount memory cp export stats families gguf lora; "kernels" too where
-#                                          check_kernel is built
+#                                          check_kernel is built, "pagecache" and "pagecache_choice" for root
 #
 # The results are ratios of interleaved runs, each on a fresh mount; a run is compared with the base's run of the same
 # round. Columns: speed of the best and the median run, ratio of the best runs, median and range of the rounds' ratios,
@@ -43,6 +43,7 @@ export LC_ALL=C
 
 reader=$B/bench_reader
 null=$B/bench_null
+null_erofs=$B/bench_null_erofs
 gptqfs=$B/gptqfs
 pin=$B/bench_pin_memory
 
@@ -145,6 +146,12 @@ serve_null() {
 	serve "$null" -f $1 -- "${@:2}"
 }
 
+# serve_erofs "OPTIONS" SIZE...
+serve_erofs() {
+	# shellcheck disable=SC2086
+	serve "$null_erofs" -f $1 -- "${@:2}"
+}
+
 unserve() {
 	local mnt=$1 pid=${servers[$1]} i
 	detach "$mnt" || detach -l "$mnt" || true
@@ -227,6 +234,7 @@ cpu_of() {
 # A case is one line: LABEL | KIND | WHERE | FILES | SOURCE | MOUNT OPTIONS | READER OPTIONS
 #     gptqfs   WHERE is the model, FILES are read, below the mount
 #     null     FILES are sizes
+#     erofs    FILES are sizes, of a server that does nothing but by EROFS
 #     file     FILES are read
 # SOURCE is the state of the page cache at the start: warm, cold, seen (read once through the mount, then the mount's
 # own pages dropped: for sources that do not fit), or left, as it is.
@@ -245,7 +253,7 @@ run_case() {
 	file) paths=("${files[@]}") ;;
 	gptqfs | other) paths=("$where"/*.safetensors) ;;
 	esac
-	if [ "$kind" != null ]; then
+	if [ "$kind" != null ] && [ "$kind" != erofs ]; then
 		case $source in
 		warm) warm "${paths[@]}" ;;
 		cold) drop "${paths[@]}" ;;
@@ -257,8 +265,8 @@ run_case() {
 		gptqfs=$([ "$kind" = other ] && echo "$OTHER" || echo "$gptqfs") serve_gptqfs "$where" "$mount_options"
 		paths=("${files[@]/#/$MNT/}")
 		;;
-	null)
-		serve_null "$mount_options" "${files[@]}"
+	null | erofs)
+		"serve_$kind" "$mount_options" "${files[@]}"
 		paths=()
 		for i in "${!files[@]}"; do paths+=("$MNT/f$i"); done
 		;;
@@ -967,6 +975,53 @@ bench_stats() {
 	}' "$scratch/labels" "$scratch/results"
 }
 
+# pagecache_cases HOW: all kinds of mount, and two of them again.
+pagecache_cases() {
+	local how=$1
+	add "null: FUSE that does nothing" null - "$SIZE" warm "$R" "$how"
+	add "null again" null - "$SIZE" warm "$R" "$how"
+	add "EROFS that does nothing" erofs - "$SIZE" warm "$R" "$how"
+	add "EROFS that copies" erofs - "$SIZE" warm "-c $R" "$how"
+	add "EROFS that copies, again" erofs - "$SIZE" warm "-c $R" "$how"
+	add "gptqfs" gptqfs "$LARGE" $F warm "$G" "$how"
+	add "gptqfs, pagecache=erofs" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs" "$how"
+}
+
+bench_pagecache() {
+	local t
+	[ "$(id -u)" = 0 ] || die "pagecache needs root"
+	large
+	pagecache_cases "-l $LIMIT"
+	speeds "pagecache: first sequential read of $(gb "$LIMIT")" "$PAIRS"
+	for t in 1 4; do
+		pagecache_cases "-m mmap -t $t -l $LIMIT"
+		speeds "pagecache: $(gb "$LIMIT") touched in order by $t thread(s)" "$PAIRS"
+	done
+	add "real fp16 file, in memory" file - "$DENSE" warm "" "-w -l $LIMIT"
+	add "real fp16 file, again" file - "$DENSE" warm "" "-w -l $LIMIT"
+	pagecache_cases "-w -l $LIMIT"
+	speeds "pagecache: $(gb "$LIMIT") read again" "$ROUNDS"
+	pagecache_cases "-m random -n 20000"
+	latencies "pagecache: 20000 preads of 4 KiB" "$ROUNDS"
+}
+
+# What the defaults of pagecache=erofs were chosen by: threads of the server, readahead, size of requests.
+bench_pagecache_choice() {
+	local n k
+	large
+	add "null: FUSE that does nothing" null - "$SIZE" warm "$R" "-l $LIMIT"
+	for n in 1 2 4 10; do
+		add "threads $n" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs,max_threads=$n" "-l $LIMIT"
+	done
+	for k in 128 512 2048 4096; do
+		add "readahead $k" gptqfs "$LARGE" $F warm "-o pagecache=erofs,readahead=$k" "-l $LIMIT"
+	done
+	for k in 131072 524288; do
+		add "max_read $k" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs,max_read=$k" "-l $LIMIT"
+	done
+	speeds "pagecache: choices, first sequential read of $(gb "$LIMIT")" "$ROUNDS"
+}
+
 bench_kernels() {
 	[ -x "$B/check_kernel" ] || die "no $B/check_kernel; build it first"
 	echo
@@ -994,9 +1049,9 @@ main() {
 	local sections=(read readahead threads random small mmap direct cold two scale written mount memory cp export stats families gguf lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
-		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels"
+		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels pagecache pagecache_choice"
 	done
-	for s in "$gptqfs" "$null" "$reader" "$pin"; do
+	for s in "$gptqfs" "$null" "$null_erofs" "$reader" "$pin"; do
 		[ -x "$s" ] || die "$s is not built; run: make bench"
 	done
 	if [ -n "${BENCH_DIR:-}" ]; then
