@@ -33,8 +33,9 @@ install: $(B)/gptqfs
 	install -D -m 644 contrib/completions/gptqfs.bash $(DESTDIR)$(share)/bash-completion/completions/gptqfs
 	install -D -m 644 contrib/completions/_gptqfs $(DESTDIR)$(share)/zsh/site-functions/_gptqfs
 	install -D -m 644 contrib/completions/gptqfs.fish $(DESTDIR)$(share)/fish/vendor_completions.d/gptqfs.fish
-	for of in system user; do install -d $(DESTDIR)$(units)/$$of && sed 's|/usr/bin/gptqfs|$(bindir)/gptqfs|' \
-		contrib/systemd/gptqfs@.service >$(DESTDIR)$(units)/$$of/gptqfs@.service || exit; done
+	install -d $(DESTDIR)$(units)/system $(DESTDIR)$(units)/user
+	sed 's|/usr/bin/gptqfs|$(bindir)/gptqfs|' contrib/systemd/gptqfs@.service >$(DESTDIR)$(units)/system/gptqfs@.service
+	sed '/^# What reads the model/,/^$$/d' $(DESTDIR)$(units)/system/gptqfs@.service >$(DESTDIR)$(units)/user/gptqfs@.service
 	install -D -m 644 README.md $(DESTDIR)$(share)/doc/gptqfs/README.md
 	install -D -m 644 contrib/systemd/mnt-llama.mount $(DESTDIR)$(share)/doc/gptqfs/examples/mnt-llama.mount
 	$(if $(wildcard $(B)/cuda/gptqfs-cuda.so),install -D -m 644 $(B)/cuda/gptqfs-cuda.so $(DESTDIR)$(plugin))

@@ -41,6 +41,9 @@ END
 	[[ $("$to/usr/sbin/mount.gptqfs" --version) = "$("$GPTQFS" --version)" ]]
 	[[ $(readlink "$to/usr/sbin/mount.gptqfs") = ../bin/gptqfs ]]
 	grep -q "^ExecStart=/usr/bin/gptqfs " "$to/usr/lib/systemd/system/gptqfs@.service"
+	# Without root, fusermount3 needs privileges.
+	diff "$to"/usr/lib/systemd/{user,system}/gptqfs@.service | grep -q "^> NoNewPrivileges=yes"
+	run ! grep -E "^(NoNew|Capab|Restrict|SystemCall|Lock|IP)" "$to/usr/lib/systemd/user/gptqfs@.service"
 	install_to "$to" PREFIX=/usr uninstall
 	[[ -z $(find "$to" ! -type d) ]]
 	install_to "$to" install
