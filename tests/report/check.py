@@ -6,7 +6,7 @@
 
 Draws pages of fixtures with $GPTQFS, and of synthetic models, and shows each in headless Chromium at two widths, light and
 dark. There may be no scrolling sideways, no message in the console, no request, and nothing that axe-core complains about.
-Pictures of all stay in OUT_DIR, to be looked at.
+Pictures of all stay in OUT_DIR, to be looked at. PAGES="small moe" chooses some.
 """
 
 import base64
@@ -46,18 +46,22 @@ def draw(out, models, other):
 
 
 def pages(out, fixtures):
+    chosen = os.environ.get("PAGES", "").split()
     for name, fixture, against in fixtures:
+        if chosen and name not in chosen:
+            continue
         gptqfs.report(fixture, out / (name + ".html"), against=against)
         yield name
-    quants = {"llama-70b-%d-bit" % bits: synthetic.llama(bits=bits, seed=bits) for bits in (3, 4, 8)}
     for name, models, other in (
-        ("70b", {"llama-70b": synthetic.llama()}, "llama-70b-bf16"),
-        ("70b-alone", {"llama-70b": synthetic.llama(compared=False)}, None),
-        ("moe", {"qwen3-30b-a3b": synthetic.moe()}, "qwen3-30b-a3b-bf16"),
-        ("compare", quants, "llama-70b-bf16"),
-        ("hostile", {synthetic.MARKUP: synthetic.hostile()}, synthetic.MARKUP),
+        ("70b", lambda: {"llama-70b": synthetic.llama()}, "llama-70b-bf16"),
+        ("70b-alone", lambda: {"llama-70b": synthetic.llama(compared=False)}, None),
+        ("moe", lambda: {"qwen3-30b-a3b": synthetic.moe()}, "qwen3-30b-a3b-bf16"),
+        ("compare", lambda: {"llama-%d-bit" % bits: synthetic.llama(bits=bits, seed=bits) for bits in (3, 4, 8)}, "llama-70b-bf16"),
+        ("hostile", lambda: {synthetic.MARKUP: synthetic.hostile()}, synthetic.MARKUP),
     ):
-        draw(out / (name + ".html"), models, other)
+        if chosen and name not in chosen:
+            continue
+        draw(out / (name + ".html"), models(), other)
         yield name
 
 
@@ -104,6 +108,17 @@ def picture(driver, path, width, scheme):
     path.with_name("%s-%d-%s.png" % (path.stem, width, scheme)).write_bytes(base64.b64decode(shot["data"]))
 
 
+def paper(driver, path):
+    """Prints the page, which is light on paper whatever the screen is."""
+    show(driver, path, WIDTHS[0], "dark")
+    pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})["data"])
+    path.with_suffix(".pdf").write_bytes(pdf)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    colour = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    check("%s: on paper" % path.stem, pdf.startswith(b"%PDF") and colour == "rgb(255, 255, 255)", colour)
+
+
 def axe(driver, path, scheme):
     """Contrast, headings, names and roles. What is closed is opened if it is not long."""
     show(driver, path, WIDTHS[0], scheme)
@@ -131,6 +146,7 @@ def main():
                     look(driver, path, width, scheme)
                     if width == WIDTHS[0]:
                         axe(driver, path, scheme)
+            paper(driver, path)
     finally:
         driver.quit()
     print("%d failed" % len(failures))

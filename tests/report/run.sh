@@ -3,6 +3,7 @@
 # make report-check: see check.py. Pages and pictures of them stay in $B/report.
 #
 #   REPORT_VENV=DIR    use this virtual environment as it is, instead of making $B/report/venv from PyPI
+#   PAGES="small moe"  only these; check.py has them all
 #   CHROMEDRIVER=FILE  /usr/bin/chromedriver
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from ._figures import LEVELS, Cell, Map, Model, Module, Scale, number, percent
 
 # The system's fonts are narrower than the one that text is measured with here.
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "gptqfs", "text.parse_math": False, "font.size": 11, "axes.linewidth": 0.8}
+SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "gptqfs", "text.parse_math": False, "font.size": 11, "axes.linewidth": 0.8}
 INK, MUTED, RULE, HOLE, ACCENT, WEAK = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", HOLE: "hole", ACCENT: "accent", WEAK: "weak"}
 
@@ -277,6 +277,7 @@ def histogram(module: Module, prefix: str) -> Markup:
     else:
         titles = None
         axes.stairs(shares, [i - 0.5 for i in range(count + 1)], fill=True, color=WEAK, linewidth=0)
+        axes.bar([0, count - 1], [shares[0], shares[-1]], width=1, color=ACCENT, linewidth=0)
     axes.set(xlim=(-0.5, count - 0.5), ylim=(0, max(shares) * 1.02 or 1), yticks=[])
     axes.axhline(0, color=RULE, linewidth=1, clip_on=False)
     if module.figures["format"] in _SIGNED or module.figures["format"] == "bnb-fp4":
@@ -302,19 +303,20 @@ class Depth:
         modules = [m for kind in range(len(map_.kinds)) for m in map_.of_kind(kind)]
         scales = [v for m in modules for v in _scales(m) if v > 0]
         self.bits = max((m.bits_per_weight for m in modules), default=1) * 1.15
-        self.scales = (min(scales) / 1.5, max(scales) * 1.5) if scales else None
+        self.has_scales = bool(scales)
+        self.scales = (min(scales, default=1) / 1.5, max(scales, default=1) * 1.5)
 
     def picture(self, kind: int, prefix: str) -> Markup:
         cells = self.map.kind_cells(kind)
         x = [column for column, _ in cells]
-        figure = _figure(250, 196 if self.scales else 90)
+        figure = _figure(250, 196 if self.has_scales else 90)
         upper = _axes(figure, 44, 20, 198, 52)
         _caption(upper, "bits per weight")
         upper.step(x, [_bits(cell) for _, cell in cells], where="mid", color=ACCENT, linewidth=1.6, marker=_marker(x), markersize=4)
         upper.set(xlim=(-0.5, len(self.map.layers) - 0.5), ylim=(0, self.bits), xticks=[])
         upper.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         lowest = upper
-        if self.scales:
+        if self.has_scales:
             lowest = _axes(figure, 44, 102, 198, 68)
             _caption(lowest, "scales")
             self._draw_scales(lowest, cells)

@@ -18,7 +18,7 @@ NAME_MAX = 160
 LABEL_MAX = 22
 
 # In the order in which a layer computes them; others come after these, as the model has them.
-ORDER = ["q", "q_a", "q_b", "k", "v", "kv_a", "kv_b", "qkv", "c_attn", "o", "gate", "up", "gate_up", "down"]
+ORDER = ["q", "q_a", "q_b", "k", "v", "kv_a", "kv_a_proj_with_mqa", "kv_b", "qkv", "c_attn", "o", "gate", "up", "gate_up", "down"]
 
 Json = Dict[str, Any]
 
@@ -92,8 +92,8 @@ class Module:
         self.weights = math.prod(figures["shape"]) if figures["shape"] else 0
         self.bits_per_weight: float = figures["bits_per_weight"]
         against, codes = figures["against"], figures["codes"]
-        self.error: Optional[float] = against and against["rel_error"]
-        self.use: Optional[float] = codes and codes["entropy"] / figures["bits"]
+        self.error: Optional[float] = against["rel_error"] if against else None
+        self.use: Optional[float] = codes["entropy"] / figures["bits"] if codes else None
 
     @property
     def title(self) -> str:
@@ -120,7 +120,8 @@ class Figure(NamedTuple):
         total = sum(weights for _, weights in known)
         if not total:
             return None
-        return float(sum(value**power * weights for value, weights in known) / total) ** (1 / power)
+        mean: float = sum(value**power * weights for value, weights in known) / total
+        return math.sqrt(mean) if power == 2 else mean
 
 
 ERROR = Figure("error", "relative error", "%", max)
@@ -174,9 +175,9 @@ class Map:
         return "layer %s, %s" % (self.layers[column], self.kinds[kind])
 
 
-def _rank(label: str) -> Tuple[bool, int]:
+def _rank(label: str) -> Tuple[bool, bool, int]:
     last = label.rsplit(".", 1)[-1]
-    return "experts" in label, ORDER.index(last) if last in ORDER else len(ORDER)
+    return "experts" in label, "shared" in label, ORDER.index(last) if last in ORDER else len(ORDER)
 
 
 def _kinds_of(modules: Sequence[Module]) -> Dict[Tuple[str, ...], str]:
@@ -265,5 +266,6 @@ class Model:
 
     @property
     def error(self) -> Optional[float]:
-        against = self.total["against"]
-        return against and against["rel_error"]
+        against: Optional[Json] = self.total["against"]
+        error: Optional[float] = against["rel_error"] if against else None
+        return error

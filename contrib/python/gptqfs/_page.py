@@ -153,8 +153,8 @@ def _experts(map_: Map, prefix: str) -> Optional[Dict[str, Any]]:
         label = map_.kinds[kind]
         rows = []
         for column, cell in map_.kind_cells(kind):
-            known = [(scale.figure.of(m), m.place.expert) for m in cell.modules]
-            pairs = [(value, expert) for value, expert in known if value is not None and expert is not None]
+            single = [(scale.figure.of(m), m.place.expert) for m in cell.modules]
+            pairs = [(value, expert) for value, expert in single if value is not None and expert is not None]
             if pairs:
                 values = [value for value, _ in pairs]
                 worst = scale.figure.worst(values)
@@ -193,13 +193,13 @@ def _maps(models: Sequence[Model], scale: Scale) -> List[Tuple[Model, List[Dict[
 
 def _worst(models: Sequence[Model]) -> List[Dict[str, Any]]:
     each = 12 if len(models) == 1 else 6
-    items = [{"model": model, "module": m} for model in models for m in model.worst(each)]
+    pairs = [(model, m) for model in models for m in model.worst(each)]
     if len(models) > 1:
-        items.sort(key=lambda item: -(item["module"].error or 0))  # type: ignore[attr-defined]
-        items = items[:12]
-    for i, item in enumerate(items):
-        module = item["module"]
-        item["histogram"] = _charts.histogram(module, "h%d" % i) if module.figures["codes"] else ""  # type: ignore[attr-defined]
+        pairs.sort(key=lambda pair: -(pair[1].error or 0))
+    items = []
+    for i, (model, m) in enumerate(pairs[:12]):
+        picture = _charts.histogram(m, "h%d" % i) if m.figures["codes"] else ""
+        items.append({"model": model, "module": m, "histogram": picture})
     return items
 
 
@@ -211,7 +211,7 @@ def _by_kind(models: Sequence[Model], scale: Scale) -> List[Tuple[str, List[Opti
 
 
 def _depth(model: Model) -> List[Tuple[str, Markup]]:
-    pictures = []
+    pictures: List[Tuple[str, Markup]] = []
     for i, map_ in enumerate(model.maps):
         depth = _charts.Depth(map_)
         for kind, label in enumerate(map_.kinds[: DEPTHS_MAX - len(pictures)]):
