@@ -165,8 +165,10 @@ FUZZ_SAN := fuzzer,address,undefined
 needs_fuzz := $(if $(SAN),,$(fuzz_targets:%=$(B)/fuzz_%))
 
 ifeq ($(FUZZ_CC),)
+# All of the library, so that coverage tells of files that no target needs.
 $(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/fuzz_main.o $(B)/libgptqfs.a
-	$(call say,FUZZ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,FUZZ,$@)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) \
+		-Wl,--whole-archive $(B)/libgptqfs.a -Wl,--no-whole-archive $(LIBS)
 else
 $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(B)/fuzz/libgptqfs.a
 	$(call say,FUZZ,$@)mkdir -p $(@D) && clang -std=gnu11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Icore \

@@ -17,22 +17,15 @@ static char directory[64];
 
 static void remove_directory(void)
 {
-	static const char *const names[] = {"model.safetensors", "quantize_config.json", "config.json"};
+	static const char *const names[] = {
+	    "model.safetensors", "quantize_config.json", "config.json", "tokenizer.json"};
 	char path[128];
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
 		unlink(path);
 	}
 	rmdir(directory);
-}
-
-static void make_directory(void)
-{
-	if (directory[0])
-		return;
-	make_folder(directory);
-	atexit(remove_directory);
 }
 
 static void put_file(const char *name, const void *head, size_t head_len, const void *body, size_t body_len)
@@ -46,11 +39,32 @@ static void put_file(const char *name, const void *head, size_t head_len, const 
 	fclose(f);
 }
 
+/* For GGUF files: of three tokens, as many as the seeds have rows in their embeddings. */
+static void make_directory(void)
+{
+	static const char tokenizer[] =
+	    "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true}],\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+	    "\"add_prefix_space\":false,\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"vocab\":{\"<s>\":0,\"a\":1,\"b\":2},"
+	    "\"merges\":[]}}";
+
+	if (directory[0])
+		return;
+	make_folder(directory);
+	atexit(remove_directory);
+	put_file("tokenizer.json", tokenizer, sizeof(tokenizer) - 1, "", 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const types[] = {NULL, "bf16", "fp32"};
-	const struct gptqfs_options options = {
-	    .uid = (uid_t)-1, .gid = (gid_t)-1, .cache_bytes = 1 << 16, .dtype = types[size % 3]};
+	const struct gptqfs_options options = {.uid = (uid_t)-1,
+	    .gid = (gid_t)-1,
+	    .cache_bytes = 1 << 16,
+	    .ahead = size % 2,
+	    .gguf_q2 = size % 2,
+	    .unquantized = size % 5 == 0,
+	    .shard_bytes = size % 7 ? 0 : 4096,
+	    .dtype = types[size % 3]};
 	struct gptqfs_error err;
 	struct gptqfs *m;
 	size_t header, config;
@@ -76,6 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(length_and_header);
 	if (gptqfs_open(directory, &options, &m, &err) == 0) {
 		read_all(m);
+		if (size % 4 == 1)
+			compute_all(m);
 		gptqfs_close(m);
 	}
 	return 0;

@@ -11,9 +11,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "file/beneath.h"
 #include "folder.h"
 #include "fuzz.h"
 #include "gptqfs.h"
@@ -443,6 +445,32 @@ static void make_directory(struct directory *d, struct recipe *r)
 	put_others(d, r);
 }
 
+/* What stands in for openat2 must open the same files. */
+static void open_beneath(const struct directory *d)
+{
+	static const char *const names[] = {"config.json", "inside.json", "outside.txt", "loop/./loop/config.json",
+	    "loop/..", "loop/../config.json", "../plain/config.json", "/etc/hostname", "1_Pooling//config.json",
+	    "model.safetensors/", "fifo.json", "nothing.txt", "config.json/x", ""};
+	const int dir = open(d->files, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	FUZZ_CHECK(dir >= 0);
+	for (size_t i = 0; i < 2 * sizeof(names) / sizeof(*names); i++) {
+		const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+		    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (i % 2 ? RESOLVE_NO_SYMLINKS : 0)};
+		const int fd = (int)syscall(SYS_openat2, dir, names[i / 2], &how, sizeof(how));
+		const int other = beneath_open(dir, names[i / 2], &how);
+		struct stat st, other_st;
+
+		FUZZ_CHECK((fd < 0) == (other < 0));
+		if (fd < 0)
+			continue;
+		FUZZ_CHECK(fstat(fd, &st) == 0 && fstat(other, &other_st) == 0 && st.st_ino == other_st.st_ino);
+		close(fd);
+		close(other);
+	}
+	close(dir);
+}
+
 static void remove_directory(struct directory *d)
 {
 	for (int i = 0; i < d->made_count; i++)
@@ -651,7 +679,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options.cache_bytes = (size_t)take(&r, 3) << 15;
 	options.ahead = take(&r, 5);
 	options.follow_symlinks = chance(&r, 8);
+	options.blobs = chance(&r, 4);
 	make_directory(&d, &r);
+	open_beneath(&d);
 	snprintf(path, sizeof(path), "%s%s", d.cached ? root : d.files, d.cached ? "/models--o--n" : "");
 	rc = gptqfs_open(path, &options, &m, &err);
 	if (rc)

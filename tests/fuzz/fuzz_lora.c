@@ -79,7 +79,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .gid = (gid_t)-1,
 	    .cache_bytes = 1 << 16,
 	    .lora = adapters,
-	    .lora_count = size % 3 ? 1 : 2};
+	    .lora_count = size % 7 == 0 ? 0
+	                  : size % 3    ? 1
+	                                : 2,
+	    .loras = size % 7 == 0 ? directory : NULL,
+	    .lora_base_tokenizer = size % 2};
 	size_t header_len, config_len;
 	struct gptqfs_error err;
 	struct gptqfs *m;

@@ -2,8 +2,9 @@
 #ifndef GPTQFS_FUZZ_READ_ALL_H
 #define GPTQFS_FUZZ_READ_ALL_H
 
-/* A model that could be opened: every byte is read, and everything is reported. */
+/* A model that could be opened: every byte is read, and everything is reported, hashed and counted. */
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "fuzz.h"
@@ -47,6 +48,27 @@ static inline void read_all(struct gptqfs *m)
 
 	read_tree(m, GPTQFS_ROOT);
 	FUZZ_CHECK(null && gptqfs_check(m, true, null, &err) == 0 && gptqfs_check(m, false, null, &err) == 0);
+	fclose(null);
+}
+
+/* Statistics of it beside itself, and hashes of all views. Both compute everything again. */
+static inline void compute_all(struct gptqfs *m)
+{
+	struct gptqfs_stats *stats;
+	struct gptqfs_error err;
+	FILE *null = fopen("/dev/null", "w");
+	int rc;
+
+	FUZZ_CHECK(null != NULL);
+	rc = gptqfs_stats(m, m, NULL, &stats, &err);
+	FUZZ_CHECK(rc == 0 || (rc == -EBADMSG && err.text[0]));
+	if (rc == 0) {
+		for (size_t i = 0; i < stats->module_count; i++)
+			FUZZ_CHECK(!(stats->modules[i].against.rel_error > 0));
+		FUZZ_CHECK(gptqfs_stats_json(stats, null, &err) == 0);
+		gptqfs_stats_free(stats);
+	}
+	FUZZ_CHECK(gptqfs_hashes(m, null, &err) == 0);
 	fclose(null);
 }
 

@@ -84,13 +84,17 @@ def join(header, config, data):
     header, config = json.dumps(header).encode(), json.dumps(config).encode()
     return struct.pack("<HH", len(header), len(config)) + header + config + data
 
-# Tensors of one module, name -> (dtype, shape, bytes), beside a norm.
-def module(tensors, config):
+# Tensors, name -> (dtype, shape, bytes).
+def model(tensors, config):
     header, data = {}, b""
-    for name, (dtype, shape, body) in [*tensors.items(), ("norm.weight", ("F32", [7], bytes(28)))]:
+    for name, (dtype, shape, body) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(body)]}
         data += body
     return join(header, config, data)
+
+# Those of one module, beside a norm.
+def module(tensors, config):
+    return model({**tensors, "norm.weight": ("F32", [7], bytes(28))}, config)
 
 some = lambda n: bytes((i * 37) & 255 for i in range(n))
 
@@ -158,13 +162,63 @@ others["hqq"] = ({m + "W_q": ("U8", [2, 8], some(16)), m + "scale": ("F16", [4, 
                   m + "axis": ("I32", [], int32(1)), m + "nbits": ("F32", [], struct.pack("<f", 4)),
                   m + "encoded_state_dict": ("U8", [], b"\1"), m + "channel_wise": ("U8", [], b"\1")},
                  {"quant_method": "hqq"})
+# Whole models of one layer, for files of the kinds that need all of it.
+def whole(model_type, cls, joined=False, experts=0, **config):
+    tensors = {}
+    def gptq(name, k, n):
+        tensors[name + ".qweight"] = ("I32", [k // 8, n], some(k // 2 * n))
+        tensors[name + ".qzeros"] = ("I32", [k // 32, n // 8], some(k // 32 * n // 2))
+        tensors[name + ".scales"] = ("F16", [k // 32, n], struct.pack("<e", 0.5) * (k // 32 * n))
+    def norm(name, n=32):
+        tensors[name] = ("F16", [n], some(2 * n))
+    layer = "model.layers.0."
+    tensors["model.embed_tokens.weight"] = ("F16", [3, 32], some(192))
+    for name in "input_layernorm", "post_attention_layernorm":
+        norm(layer + name + ".weight")
+    if model_type.startswith("gemma"):
+        norm(layer + "pre_feedforward_layernorm.weight"), norm(layer + "post_feedforward_layernorm.weight")
+    if model_type.startswith("qwen3") or model_type == "gemma3_text":
+        norm(layer + "self_attn.q_norm.weight"), norm(layer + "self_attn.k_norm.weight")
+    for name in ["qkv_proj"] if joined else ["q_proj", "k_proj", "v_proj"]:
+        gptq(layer + "self_attn." + name, 32, 96 if joined else 32)
+    gptq(layer + "self_attn.o_proj", 32, 32)
+    for at in [f"mlp.experts.{i}." for i in range(experts)] or ["mlp."]:
+        for name in ["gate_up_proj"] if joined else ["gate_proj", "up_proj"]:
+            gptq(layer + at + name, 32, 64 if joined else 32)
+        gptq(layer + at + "down_proj", 32, 32)
+    if experts:
+        tensors[layer + "mlp.gate.weight"] = ("F16", [experts, 32], some(64 * experts))
+    norm("model.norm.weight")
+    return tensors, {"architectures": [cls], "model_type": model_type, "hidden_size": 32, "intermediate_size": 32,
+                     "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 32,
+                     "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "vocab_size": 3, "tie_word_embeddings": True,
+                     "bos_token_id": 0, "eos_token_id": 0, **config, "bits": 4, "group_size": 32, "sym": True, "desc_act": False,
+                     "quant_method": "gptq", "checkpoint_format": "gptq"}
+
+wholes = {}
+moe = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 32, "norm_topk_prob": True, "decoder_sparse_step": 1}
+wholes["llama"] = whole("llama", "LlamaForCausalLM", rope_scaling={"rope_type": "llama3", "factor": 8.0,
+                              "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32})
+wholes["mistral"] = whole("mistral", "MistralForCausalLM", sliding_window=16)
+wholes["qwen2"] = whole("qwen2", "Qwen2ForCausalLM", rope_scaling={"type": "yarn", "factor": 4.0,
+                              "original_max_position_embeddings": 16})
+wholes["qwen3"] = whole("qwen3", "Qwen3ForCausalLM", rope_scaling={"type": "linear", "factor": 2.0})
+wholes["qwen3moe"] = whole("qwen3_moe", "Qwen3MoeForCausalLM", experts=2, **moe)
+wholes["phi3"] = whole("phi3", "Phi3ForCausalLM", joined=True, rope_scaling={"type": "longrope", "short_factor": [1.0] * 16,
+                             "long_factor": [2.0] * 16}, original_max_position_embeddings=32)
+wholes["gemma2"] = whole("gemma2", "Gemma2ForCausalLM", sliding_window=16, query_pre_attn_scalar=32,
+                               final_logit_softcapping=30.0, attn_logit_softcapping=50.0)
+wholes["gemma3"] = whole("gemma3_text", "Gemma3ForCausalLM", sliding_window=16, query_pre_attn_scalar=32)
 for name, case in others.items():
     with open(f"{sys.argv[1]}/{name}", "wb") as f:
         f.write(module(*case))
+for name, case in wholes.items():
+    with open(f"{sys.argv[1]}/whole-{name}", "wb") as f:
+        f.write(model(*case))
 EOF
 # The same of synthetic checkpoints.
 tools=$(cd "$(dirname "$0")/../tools" && pwd)
-for kind in bnb_both bnb_conv1d; do
+for kind in bnb_both bnb_conv1d gpt_oss_interleaved gpt_oss_halves gpt_oss_undivided missing_expert; do
 	python3 -S "$tools/make_checkpoint.py" "$kind" "$out/made"
 	python3 - "$out/made" "$out/checkpoint/$kind" <<'EOF'
 import struct, sys
