@@ -14,6 +14,9 @@ export GPTQFS=$B/gptqfs
 export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+# The interpreter itself: a script that looks for it (pyenv) takes ten times as long as most uses, and tests make thousands.
+python=$(python3 -S -c 'import sys; print(sys.executable)')
+[ -z "$python" ] || [ "$python" -ef "$(type -P python3)" ] || PATH=${python%/*}:$PATH
 SAN=${SAN:-}
 JOBS=${JOBS:-$(nproc)}
 cuda=$(realpath -m "$B/fake_cuda") # the CUDA plugin over a driver without a GPU
