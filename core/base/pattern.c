@@ -25,6 +25,7 @@ struct patterns {
 	uint64_t steps; /* spent on matching so far */
 	pcre2_compile_context *compile;
 	pcre2_match_context *match;
+	pcre2_match_data *data; /* of one match after another: its memory is kept */
 };
 
 /* Compiled patterns are allocated in the arena, which frees them all at once. */
@@ -36,6 +37,12 @@ static void *allocate(size_t bytes, void *set_)
 		return NULL;
 	set->code_bytes += bytes;
 	return arena_alloc(set->arena, bytes, 1);
+}
+
+/* What matching needs, which is bounded by MATCH_HEAP_KIB: PCRE2 doubles it until it is enough. */
+static void *allocate_frames(size_t bytes, void *set)
+{
+	return arena_alloc(((struct patterns *)set)->arena, bytes, 1);
 }
 
 static void forget(void *p, void *set)
@@ -56,17 +63,19 @@ static int count_step(pcre2_callout_block *block, void *set_)
 struct patterns *patterns_new(struct arena *arena)
 {
 	struct patterns *set = arena_alloc(arena, 1, sizeof(*set));
-	pcre2_general_context *memory;
+	pcre2_general_context *memory, *frames;
 
 	if (!set)
 		return NULL;
 	set->arena = arena;
 	memory = pcre2_general_context_create(allocate, forget, set);
-	if (!memory)
+	frames = pcre2_general_context_create(allocate_frames, forget, set);
+	if (!memory || !frames)
 		return NULL;
 	set->compile = pcre2_compile_context_create(memory);
 	set->match = pcre2_match_context_create(memory);
-	if (!set->compile || !set->match)
+	set->data = pcre2_match_data_create(1, frames);
+	if (!set->compile || !set->match || !set->data)
 		return NULL;
 	pcre2_set_max_pattern_length(set->compile, TEXT_MAX);
 	pcre2_set_parens_nest_limit(set->compile, NEST_MAX);
@@ -99,16 +108,11 @@ int pattern_match(struct patterns *set, const struct pattern *pattern, const cha
     const char **fault)
 {
 	const size_t len = strlen(name);
-	pcre2_match_data *data = NULL;
 	int rc = PCRE2_ERROR_CALLOUT;
 
-	if (++set->steps <= STEPS_MAX && len <= NAME_MAX_BYTES) {
-		data = pcre2_match_data_create(1, NULL);
-		rc = !data ? PCRE2_ERROR_NOMEMORY
-		           : pcre2_match((const pcre2_code *)pattern, (PCRE2_SPTR)name, len, 0,
-				 anchored ? PCRE2_ANCHORED : 0, data, set->match);
-		pcre2_match_data_free(data);
-	}
+	if (++set->steps <= STEPS_MAX && len <= NAME_MAX_BYTES)
+		rc = pcre2_match((const pcre2_code *)pattern, (PCRE2_SPTR)name, len, 0, anchored ? PCRE2_ANCHORED : 0,
+		    set->data, set->match);
 	if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH)
 		return rc >= 0;
 	*fault = set->steps > STEPS_MAX

@@ -24,7 +24,7 @@ const struct pattern *pattern_compile(struct patterns *set, const char *text, co
 
 /*
  * Searches a name for the pattern: at its start if `anchored`, else anywhere. Returns 1 if found, 0 if not, and -1 with
- * the reason in *fault if the bounds do not allow an answer.
+ * the reason in *fault if the bounds do not allow an answer. Not for several threads at a time.
  */
 int pattern_match(struct patterns *set, const struct pattern *pattern, const char *name, bool anchored,
     const char **fault);
