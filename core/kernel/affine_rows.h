@@ -346,6 +346,7 @@ ALWAYS_INLINE void affine_decode(char *dst, const struct affine_layout *l, const
 	}
 	affine_table_build(&t, r->scale, r->offset, first, v);
 	for (; left >= AFFINE_BLOCK && r->end - at.src >= AFFINE_ROOM; left -= AFFINE_BLOCK) {
+		prefetch_ahead(at.src);
 		affine_decode_block(dst, at.src, v.spaced ? &l->spread[at.phase] : first, &t, v);
 		dst += AFFINE_BLOCK * size;
 		affine_advance(&at, l, v.spaced);

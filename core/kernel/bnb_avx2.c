@@ -103,8 +103,10 @@ ALWAYS_INLINE void bnb8_decode(char *dst, const unsigned char *codes, size_t n, 
 	char buffer[64];
 	size_t i = 0;
 
-	for (; i + 16 <= n; i += 16)
+	for (; i + 16 <= n; i += 16) {
+		prefetch_ahead(codes + i);
 		bnb8_decode16(dst + i * size, codes + i, scales, out);
+	}
 	if (i == n)
 		return;
 	memcpy(last, codes + i, n - i);

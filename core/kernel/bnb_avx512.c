@@ -92,6 +92,7 @@ ALWAYS_INLINE void bnb8_decode(char *dst, const unsigned char *codes, size_t n, 
 		const struct floats32 value = {bnb8_values(_mm256_castsi256_si128(of), scales),
 		    bnb8_values(_mm256_extracti128_si256(of, 1), scales)};
 
+		prefetch_ahead(codes + i);
 		floats32_store(dst + i * out_bytes(out), value, there, out);
 	}
 }

@@ -41,6 +41,8 @@ ALWAYS_INLINE void bnb4_part(char *dst, const struct bnb4_tensor *t, uint64_t fi
 		dst += out_bytes(out);
 		n--;
 	}
+	for (size_t i = 0; i < n; i += 128)
+		prefetch_ahead(codes + i / 2);
 	bnb4_look_up(dst, codes, n, &outputs, out);
 }
 

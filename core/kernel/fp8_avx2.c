@@ -114,6 +114,7 @@ ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, c
 		const __m256i pair = _mm256_loadu_si256((const __m256i_u *)(codes + i));
 		const float *first = v.each ? scales + i : scales, *second = v.each ? first + 16 : first;
 
+		prefetch_ahead(codes + i);
 		if (__builtin_expect(has_nan_e4m3(pair), 0)) {
 			fp8_decode_some(dst + i * size, codes + i, 16, first, v);
 			fp8_decode_some(dst + (i + 16) * size, codes + i + 16, 16, second, v);

@@ -98,8 +98,10 @@ ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, c
 	const __mmask32 all = ~0u;
 	size_t i = 0;
 
-	for (; i + AT_ONCE <= n; i += AT_ONCE)
+	for (; i + AT_ONCE <= n; i += AT_ONCE) {
+		prefetch_ahead(codes + i);
 		fp8_decode32(dst + i * size, codes + i, load_scales(v.each ? scales + i : scales, all, v.each), all, v);
+	}
 	if (i < n) {
 		const __mmask32 rest = all >> (AT_ONCE - (n - i));
 

@@ -181,6 +181,7 @@ ALWAYS_INLINE void fp8_decode(char *dst, const unsigned char *codes, size_t n, c
 		const float *scale = v.each ? scales + i : scales;
 		bytes16 some;
 
+		prefetch_ahead(codes + i);
 		memcpy(&some, codes + i, sizeof(some));
 		if (v.plain && __builtin_expect(any_byte((bytes16)((some & 0x7f) == 0x7f)), 0))
 			fp8_decode_some(dst + i * size, codes + i, 16, scale, v);

@@ -41,7 +41,6 @@ enum {
 	GROUPS_AT_HAND = 512,                   /* groups whose parameters are expanded once per strip */
 	PLANES_MAX = 3,                         /* most parts of a field */
 	PREFETCH_ROWS = COLUMNS < 16 ? 16 : 24, /* rows of qweight are too far apart for the hardware prefetcher */
-	CAST_AHEAD = 8192,                      /* the hardware prefetcher stops at the end of a page */
 };
 
 /* One element per column of a strip. */

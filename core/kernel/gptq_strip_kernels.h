@@ -119,7 +119,7 @@ static const struct {
 		for (size_t i = 0; i < whole; i += COLUMNS) {                                                  \
 			const unsigned char *at = (const unsigned char *)src + i * src_size;                   \
                                                                                                                \
-			prefetch((uintptr_t)at + CAST_AHEAD);                                                  \
+			prefetch_ahead(at);                                                                    \
 			store_floats((char *)dst + i * dst_size, load_floats(at, COLUMNS, from), to);          \
 		}                                                                                              \
 		cast_reference[from][to]((char *)dst + whole * dst_size, (const char *)src + whole * src_size, \

@@ -92,8 +92,10 @@ ALWAYS_INLINE void hqq_look_up(char *dst, const unsigned char *src, uint32_t n, 
 	unsigned char copy[NIBBLE_CODES] = {0};
 	uint32_t i = 0;
 
-	for (; i + NIBBLE_CODES <= n; i += NIBBLE_CODES)
+	for (; i + NIBBLE_CODES <= n; i += NIBBLE_CODES) {
+		prefetch_ahead(src + i);
 		nibble_expand(dst + i * size, hqq_codes(src + i, shift, mask), table, NIBBLE_CODES, out);
+	}
 	if (i == n)
 		return;
 	memcpy(copy, src + i, n - i);
