@@ -334,7 +334,8 @@ enum exit_code helper_run(struct helper *h)
 		;
 	pagecache_close(&st.pagecache);
 	free(st.source);
-	h->again = h->again && !st.killed;
+	/* Not after a crash. */
+	h->again = h->again && !st.killed && WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL;
 	code = h->again ? EXIT_MOUNT : explain(&st, how);
 	rc = detach(&st);
 	if (rc && rc != -EBUSY)

@@ -12,6 +12,7 @@
 #include <fuse_lowlevel.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -246,6 +247,8 @@ static struct outcome open_and_serve(struct options *o, struct serving *s)
 	struct gptqfs *model = NULL;
 	struct outcome end = {EXIT_OK, CLEAN_UP};
 
+	/* A helper that starts a second one has another. */
+	prctl(PR_SET_NAME, "gptqfs");
 	setsid();
 	/* Until it is mounted, signals may end it. */
 	signals_release();

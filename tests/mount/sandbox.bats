@@ -219,6 +219,26 @@ gave_back() {
 	live -o "lora=$adapter:0.5" "$source"
 }
 
+@test "nor does serving the page cache of EROFS" {
+	with_seccomp
+	export TRY_SECCOMP=kill
+	for name in tiny-llama-4b-g32-shard f-mxfp4-gptoss; do
+		find_model "$name"
+		run "$GPTQFS" -o sandbox=yes,pagecache=erofs "$source" "$mnt" 3>&-
+		((status != 4)) || skip "$output"
+		compare_view "$mnt/fp16" F16
+		find "$mnt" -type f -print0 | xargs -0 -P 4 -n 20 cat >/dev/null
+		getfattr -R -d -m - "$mnt" >/dev/null
+		[[ $(sed -n 's/^Sandbox: *//p' "$mnt/info") = "$AVAILABLE" ]]
+		find_server "$mnt"
+		kill -USR1 "$server"
+		compare_view "$mnt/bf16" BF16
+		kill -TERM "$server"
+		wait_until 10 not_mounted "$mnt"
+		wait_until 10 is_gone "$server"
+	done
+}
+
 @test "what needs no mount is confined, and needs no other system call" {
 	with_seccomp
 	find_model tiny-llama-4b-g32-shard
@@ -350,7 +370,8 @@ subprocess.run(command + ["--", "true"], check=True)
 usual = time.monotonic() - began
 for i in range(24):
     quick = random.choice([["-f"], []])
-    p = subprocess.Popen(command[:1] + quick + command[1:], stderr=subprocess.DEVNULL)
+    cache = random.choice([[], ["-o", "pagecache=erofs"]])
+    p = subprocess.Popen(command[:1] + quick + cache + command[1:], stderr=subprocess.DEVNULL)
     time.sleep(random.uniform(0, usual))
     pids = family(p.pid)
     target, sig = random.choice(pids), random.choice([signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
