@@ -987,22 +987,41 @@ pagecache_cases() {
 	add "gptqfs, pagecache=erofs" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs" "$how"
 }
 
-bench_pagecache() {
-	local t
-	[ "$(id -u)" = 0 ] || die "pagecache needs root"
+bench_pagecache_read() {
 	large
 	pagecache_cases "-l $LIMIT"
 	speeds "pagecache: first sequential read of $(gb "$LIMIT")" "$PAIRS"
+}
+
+bench_pagecache_mmap() {
+	local t
+	large
 	for t in 1 4; do
 		pagecache_cases "-m mmap -t $t -l $LIMIT"
 		speeds "pagecache: $(gb "$LIMIT") touched in order by $t thread(s)" "$PAIRS"
 	done
+}
+
+bench_pagecache_again() {
+	large
 	add "real fp16 file, in memory" file - "$DENSE" warm "" "-w -l $LIMIT"
 	add "real fp16 file, again" file - "$DENSE" warm "" "-w -l $LIMIT"
 	pagecache_cases "-w -l $LIMIT"
 	speeds "pagecache: $(gb "$LIMIT") read again" "$ROUNDS"
+}
+
+bench_pagecache_random() {
+	large
 	pagecache_cases "-m random -n 20000"
 	latencies "pagecache: 20000 preads of 4 KiB" "$ROUNDS"
+}
+
+bench_pagecache() {
+	[ "$(id -u)" = 0 ] || die "pagecache needs root"
+	bench_pagecache_read
+	bench_pagecache_mmap
+	bench_pagecache_again
+	bench_pagecache_random
 }
 
 # What the defaults of pagecache=erofs were chosen by: threads of the server, readahead, size of requests.
@@ -1010,14 +1029,17 @@ bench_pagecache_choice() {
 	local n k
 	large
 	add "null: FUSE that does nothing" null - "$SIZE" warm "$R" "-l $LIMIT"
-	for n in 1 2 4 10; do
+	for n in 1 2 10; do
 		add "threads $n" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs,max_threads=$n" "-l $LIMIT"
 	done
-	for k in 128 512 2048 4096; do
+	for k in 512 2048 4096 8192; do
 		add "readahead $k" gptqfs "$LARGE" $F warm "-o pagecache=erofs,readahead=$k" "-l $LIMIT"
 	done
-	for k in 131072 524288; do
-		add "max_read $k" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs,max_read=$k" "-l $LIMIT"
+	for k in 128 256 512; do
+		for n in 1024 2048 4096; do
+			add "requests of $k, readahead $n" gptqfs "$LARGE" $F warm \
+				"-o pagecache=erofs,readahead=$n,max_read=$((k * 1024))" "-l $LIMIT"
+		done
 	done
 	speeds "pagecache: choices, first sequential read of $(gb "$LIMIT")" "$ROUNDS"
 }
@@ -1049,7 +1071,7 @@ main() {
 	local sections=(read readahead threads random small mmap direct cold two scale written mount memory cp export stats families gguf lora) s free
 	[ $# -gt 0 ] || set -- "${sections[@]}"
 	for s in "$@"; do
-		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels pagecache pagecache_choice"
+		declare -F "bench_$s" >/dev/null || die "no section $s; there are: ${sections[*]} kernels pagecache{,_read,_mmap,_again,_random,_choice}"
 	done
 	for s in "$gptqfs" "$null" "$null_erofs" "$reader" "$pin"; do
 		[ -x "$s" ] || die "$s is not built; run: make bench"
