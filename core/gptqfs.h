@@ -40,6 +40,7 @@
  * version they link.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,6 +55,7 @@
 #define GPTQFS_ROOT 1                     /* inode number of the root */
 #define GPTQFS_READ_MAX ((size_t)1 << 20) /* most bytes one gptqfs_read returns */
 #define GPTQFS_AHEAD_MAX 4                /* most reads computed ahead of one reader */
+#define GPTQFS_AHEAD_NONE UINT_MAX
 #define GPTQFS_CACHE_DEFAULT_MIB 32
 #define GPTQFS_CACHE_DEFAULT ((size_t)GPTQFS_CACHE_DEFAULT_MIB << 20)
 #define GPTQFS_ACCEL_MEMORY_MIB 1024
@@ -72,9 +74,9 @@ struct gptqfs_options {
 	const char *view; /* the view shown as the root ("fp16"), or NULL for all of them */
 	const char
 	    *dtype; /* type of the files of tensors/ and the floats of mlx/: "fp16", "bf16" or "fp32"; NULL for fp16 */
-	const char *cpu;      /* highest CPU level to use ("avx2"); NULL for the best available */
-	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps only what reads in progress need */
-	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */
+	const char *cpu;    /* highest CPU level to use ("avx2"); NULL for the best available */
+	size_t cache_bytes; /* budget of the second-level cache; 0 keeps only what reads in progress need */
+	unsigned ahead; /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1, or _NONE */
 	bool follow_symlinks; /* allow symlinks that lead out of the model directory */
 	bool unquantized;     /* also open a model without any quantized tensor, to compare with */
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */

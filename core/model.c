@@ -162,6 +162,8 @@ static int choose_dtype(const char *name, enum dtype *dtype, struct gptqfs_error
 
 static unsigned ahead_depth(unsigned wanted)
 {
+	if (wanted == GPTQFS_AHEAD_NONE)
+		return 0;
 	return wanted < 1 ? 1 : wanted < GPTQFS_AHEAD_MAX ? wanted : GPTQFS_AHEAD_MAX;
 }
 

@@ -199,6 +199,15 @@ static int ask_for_mount(int channel, const char *source)
 	return fd;
 }
 
+/* libfuse wants it from the process that mounts and from the one that serves. */
+static int add_max_read(struct options *o)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "-omax_read=%u", o->max_read);
+	return o->max_read ? fuse_opt_add_arg(&o->fuse, text) : 0;
+}
+
 /* Returns 0, or -errno: the helper then says why, and may start another server. */
 static int make_image(const struct options *o, struct server *server, int channel)
 {
@@ -210,6 +219,15 @@ static int make_image(const struct options *o, struct server *server, int channe
 	if (rc)
 		channel_send(channel, MESSAGE_REFUSED, 0, err.text);
 	return rc;
+}
+
+/* Of a size of their own, unless one was given. This process alone has these options. */
+static int prepare_requests(struct options *o, struct server *server)
+{
+	if (server->max_read)
+		return 0;
+	server->max_read = o->max_read = PAGECACHE_REQUEST;
+	return add_max_read(o);
 }
 
 static struct outcome serve_model(struct options *o, struct gptqfs *model, struct serving *s)
@@ -225,7 +243,7 @@ static struct outcome serve_model(struct options *o, struct gptqfs *model, struc
 
 	s->server = &server;
 	status_start(&server);
-	if (o->erofs && make_image(o, &server, s->channel))
+	if (o->erofs && (prepare_requests(o, &server) || make_image(o, &server, s->channel)))
 		return end;
 	s->session = fuse_session_new(&o->fuse, o->erofs ? &pagecache_ops : &ops, sizeof(ops), &server);
 	if (!s->session)
@@ -365,15 +383,6 @@ static enum exit_code check_mountpoint(const struct options *o, char **path)
 	if (o->asks_rw && !o->asks_by_fuse)
 		log_hint("-o rw is ignored: the mount is read-only");
 	return EXIT_OK;
-}
-
-/* libfuse wants it from the process that mounts and from the one that serves. */
-static int add_max_read(struct options *o)
-{
-	char text[64];
-
-	snprintf(text, sizeof(text), "-omax_read=%u", o->max_read);
-	return o->max_read ? fuse_opt_add_arg(&o->fuse, text) : 0;
 }
 
 /* Blocks signals. Makes a directory for the mount if *path is NULL: it will be removed. */

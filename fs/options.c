@@ -109,7 +109,7 @@ static const struct option table[] = {
     {"-o uid=N", "owner shown", "%u", OF(model.uid), false, NULL},
     {"-o gid=N", "group shown", "%u", OF(model.gid), false, NULL},
     {"-o umask=M", "permissions to clear (octal), replacing those of the source", "%o", OF(model.umask), false, NULL},
-    {"-o max_read=N", "bytes per request (1048576)", "%u", OF(max_read), false, NULL},
+    {"-o max_read=N", "bytes per request (1048576; 262144 with pagecache=erofs)", "%u", OF(max_read), false, NULL},
     {"-o max_threads=N", "worker threads (10)", NULL, 0, true, NULL},
     {"-o max_idle_threads=N", "worker threads kept when idle, with clone_fd", NULL, 0, true, NULL},
     {"-o reader_threads=N", "worker threads per sequential reader (2, or 1 on fewer than 3 CPUs)", "%u",

@@ -57,8 +57,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	struct server *server = userdata;
 
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
-	if (server->max_read)
-		conn->max_read = server->max_read;
+	conn->max_read = server->max_read;
 	if (write(server->event, "i", 1) < 0)
 		return;
 }
@@ -133,7 +132,8 @@ static void reply_file(fuse_req_t req, const struct gptqfs_image_span *span, siz
 	bool more;
 	int rc, count;
 
-	gptqfs_note_read(model, span->ino, span->offset, span->bytes);
+	loop_note_read(server->loop,
+	    &(struct loop_read){.single = gptqfs_note_read(model, span->ino, span->offset, span->bytes)});
 	rc = gptqfs_read(model, span->ino, span->offset, span->bytes, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);
@@ -291,6 +291,7 @@ static bool is_automatic(const struct options *o)
 bool pagecache_fall_back(struct options *o, const char *reason)
 {
 	o->erofs = false;
+	o->model.ahead = o->reader_threads;
 	if (!is_automatic(o)) {
 		log_line("pagecache=%s: %s", o->pagecache, reason);
 		return false;
@@ -319,6 +320,7 @@ int pagecache_choose(struct options *o, const char *mountpoint)
 	if (rc)
 		return pagecache_fall_back(o, err.text) ? 0 : rc;
 	o->erofs = true;
+	o->model.ahead = GPTQFS_AHEAD_NONE;
 	o->model.page_cache = "EROFS's: there is no file `status` (SIGUSR1 logs the counters) and no O_DIRECT, and "
 			      "gguf or mlx only if -o view= names it";
 	if (is_automatic(o) && o->foreground)
@@ -342,8 +344,8 @@ static int configure_hidden(int context, const struct options *o, int device)
 		rc = set_number(context, "user_id", geteuid());
 	if (rc == 0)
 		rc = set_number(context, "group_id", getegid());
-	if (rc == 0 && o->max_read)
-		rc = set_number(context, "max_read", o->max_read);
+	if (rc == 0)
+		rc = set_number(context, "max_read", o->max_read ? o->max_read : PAGECACHE_REQUEST);
 	if (rc == 0)
 		rc = set_flag(context, "ro");
 	return rc;

@@ -16,6 +16,7 @@
 #include "daemon.h"
 #include "log.h"
 #include "loop.h"
+#include "pagecache.h"
 #include "signals.h"
 #include "status.h"
 
@@ -66,8 +67,10 @@ static int start_loop(struct state *st)
 	int rc;
 
 	if (!o->clone_fd || o->single) {
-		st->loop =
-		    loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, o->reader_threads);
+		const unsigned team =
+		    o->erofs && o->reader_threads < PAGECACHE_TEAM ? PAGECACHE_TEAM : o->reader_threads;
+
+		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, team);
 		if (!st->loop)
 			return -ENOMEM;
 		st->s->server->loop = st->loop;

@@ -283,7 +283,7 @@ void ahead_continue(struct ahead *a, const struct range *range)
 	struct block *b;
 	int rc;
 
-	if (range->size < AHEAD_MIN)
+	if (range->size < AHEAD_MIN || !a->depth)
 		return;
 	pthread_mutex_lock(&a->lock);
 	b = begin(a, range);

@@ -13,7 +13,7 @@
 struct ahead;
 
 /*
- * Computes at most `depth` requests ahead of each reader, 1 to GPTQFS_AHEAD_MAX: one per serving thread, or some would
+ * Computes at most `depth` requests ahead of each reader, 0 to GPTQFS_AHEAD_MAX: one per serving thread, or some would
  * find nothing to compute. Returns NULL if out of memory.
  */
 struct ahead *ahead_new(struct reader *reader, unsigned depth);

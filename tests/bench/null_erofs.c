@@ -25,8 +25,8 @@
 #include "../../fs/loop.h"
 
 #define FOREVER 1e9
-#define REQUEST_MAX ((size_t)1 << 20)
-#define ALIGN ((uint64_t)2 << 20) /* of files, and the room of the metadata */
+#define REQUEST_MAX ((size_t)256 << 10) /* in words below, too */
+#define ALIGN ((uint64_t)2 << 20)       /* of files, and the room of the metadata */
 #define COPIED ((size_t)256 << 20)
 
 enum { BLOCK = 4096, FILES_MAX = 8, THREADS_MAX = 10, IMAGE = 2, ROOT_NID = 2 };
@@ -116,6 +116,7 @@ static void fill_attr(fuse_ino_t ino, struct stat *attr)
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
+	conn->max_read = REQUEST_MAX;
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
 }
 
@@ -264,7 +265,7 @@ static int parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	char *words[] = {argv[0], "-o", "ro,nosuid,nodev,fsname=null,subtype=null"};
+	char *words[] = {argv[0], "-o", "ro,nosuid,nodev,fsname=null,subtype=null,max_read=262144"};
 	struct fuse_args args = FUSE_ARGS_INIT(3, words);
 	int rc;
 
