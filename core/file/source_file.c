@@ -9,10 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "file/rights.h"
+
+/* While a file is being renamed, ctime is new and the name still the old one: so long it may take. */
+#define RENAME_MS 50
+/* A name that changes as fast as it is read is read this often. */
+#define AGAIN_MAX 100
 
 /* Attributes whose changes affect ctime but not the contents. */
 struct source_traits {
@@ -45,15 +51,39 @@ static uint64_t hash_path(int fd)
 	return hash;
 }
 
-/* Records the current attributes. Returns true if they differ from those recorded before. */
-static bool note_traits(struct source_file *f, const struct stat *now)
+static bool has_same_contents(const struct source_file *f, const struct stat *now)
+{
+	return now->st_size == f->stat.st_size && nanoseconds(&now->st_mtim) == nanoseconds(&f->stat.st_mtim) &&
+	       now->st_ino == f->stat.st_ino && now->st_dev == f->stat.st_dev;
+}
+
+/* Reads name and attributes of one moment: between them, the file may have got another name. */
+static uint64_t read_traits(const struct source_file *f, struct stat *now)
+{
+	uint64_t path, ctime;
+
+	for (int i = 0; i < AGAIN_MAX; i++) {
+		ctime = nanoseconds(&now->st_ctim);
+		path = hash_path(f->fd);
+		if (TEMP_FAILURE_RETRY(fstat(f->fd, now)) < 0 || nanoseconds(&now->st_ctim) == ctime)
+			break;
+	}
+	return path;
+}
+
+/*
+ * Records the current attributes. Returns true if they differ from those recorded before, or have just been recorded by
+ * another thread.
+ */
+static bool note_traits(struct source_file *f, struct stat *now)
 {
 	struct source_traits *t = f->traits;
-	const uint64_t path = hash_path(f->fd);
-	bool other;
+	uint64_t path;
+	bool noted;
 
 	pthread_mutex_lock(&t->lock);
-	other = t->mode != now->st_mode || t->uid != now->st_uid || t->gid != now->st_gid ||
+	path = read_traits(f, now);
+	noted = t->mode != now->st_mode || t->uid != now->st_uid || t->gid != now->st_gid ||
 	        t->links != now->st_nlink || (path && t->path != path);
 	t->mode = now->st_mode;
 	t->uid = now->st_uid;
@@ -61,22 +91,24 @@ static bool note_traits(struct source_file *f, const struct stat *now)
 	t->links = now->st_nlink;
 	if (path)
 		t->path = path;
-	if (other)
+	if (noted)
 		atomic_store(&f->ctime, nanoseconds(&now->st_ctim));
+	noted |= atomic_load(&f->ctime) == nanoseconds(&now->st_ctim);
 	pthread_mutex_unlock(&t->lock);
-	/* Another thread may just have recorded them. */
-	return other || atomic_load(&f->ctime) == nanoseconds(&now->st_ctim);
+	return noted && has_same_contents(f, now);
 }
 
 static int begin_watch(struct source_file *f, struct gptqfs_error *err)
 {
+	struct stat now = f->stat;
+
 	f->traits = calloc(1, sizeof(*f->traits));
 	if (!f->traits) {
 		source_file_close(f);
 		return err_memory(err);
 	}
 	pthread_mutex_init(&f->traits->lock, NULL);
-	note_traits(f, &f->stat);
+	note_traits(f, &now);
 	return 0;
 }
 
@@ -165,16 +197,20 @@ bool source_file_has_writer(const struct source_file *f)
 
 int source_file_check(struct source_file *f)
 {
+	const struct timespec pause = {.tv_nsec = 1000000};
 	struct stat now;
 	char what[160];
 
 	if (TEMP_FAILURE_RETRY(fstat(f->fd, &now)) < 0)
 		return source_file_fail(f, "can no longer be examined");
-	if (now.st_size == f->stat.st_size && nanoseconds(&now.st_mtim) == nanoseconds(&f->stat.st_mtim) &&
-	    now.st_ino == f->stat.st_ino && now.st_dev == f->stat.st_dev &&
-	    (nanoseconds(&now.st_ctim) == atomic_load_explicit(&f->ctime, memory_order_relaxed) ||
-		note_traits(f, &now)))
-		return 0;
+	for (int i = 0; has_same_contents(f, &now); i++) {
+		if (nanoseconds(&now.st_ctim) == atomic_load_explicit(&f->ctime, memory_order_relaxed) ||
+		    note_traits(f, &now))
+			return 0;
+		if (i == RENAME_MS || atomic_load(&f->reported))
+			break;
+		nanosleep(&pause, NULL);
+	}
 	snprintf(what, sizeof(what), "changed while mounted (%lld bytes when mounted, %lld now)",
 	    (long long)f->stat.st_size, (long long)now.st_size);
 	return source_file_fail(f, what);
