@@ -87,8 +87,9 @@ int landlock_allow(const struct landlock *l, const char *path, enum landlock_acc
 	struct stat st;
 	int rc = 0;
 
+	/* What is not there, or not for this user, is told when it is needed. */
 	if (rule.parent < 0)
-		return 0;
+		return errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP ? 0 : -errno;
 	rule.allowed = rights_of(access) & l->handled;
 	if (fstat(rule.parent, &st) == 0 && !S_ISDIR(st.st_mode))
 		rule.allowed &= OF_FILES;
