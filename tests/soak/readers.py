@@ -129,7 +129,7 @@ def main():
                 assert mount.stop() == 0, mount.said()
             pieces, count = readers.total()
         except (AssertionError, OSError) as e:
-            print(f"{e}")
+            print(f"{e}", *(mount.said() for mount in mounts), sep="\n")
             wrong = 1
             pieces = count = 0
         finally:
