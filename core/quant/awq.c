@@ -418,7 +418,7 @@ static enum awq_layout find_layout(const struct awq_opener *o, const struct awq_
 	return w->shape[1] == s->shape[1] / 8 && s->shape[1] % 8 == 0 ? AWQ_GEMM : AWQ_LAYOUTS;
 }
 
-static struct awq_parts find_parts(const struct awq_opener *o, const struct st_tensor *qweight)
+static struct awq_parts find_awq_parts(const struct awq_opener *o, const struct st_tensor *qweight)
 {
 	struct awq_parts p = {.part = {qweight}};
 
@@ -571,7 +571,7 @@ static int add_awq(struct awq_opener *o, const struct awq_parts *p)
 
 static int open_qweight(struct awq_opener *o, const struct st_tensor *t)
 {
-	const struct awq_parts p = find_parts(o, t);
+	const struct awq_parts p = find_awq_parts(o, t);
 
 	if (p.layout == AWQ_LAYOUTS)
 		return o->config.file ? refuse_shapes(o, &p) : 0;

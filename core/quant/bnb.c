@@ -399,7 +399,7 @@ static int check_parts(const struct bnb4_opener *b)
 }
 
 /* The tensors of module `name`, whose weight has that name too. */
-static int find_parts(const struct bnb4_opener *b, const char *name)
+static int find_bnb_parts(const struct bnb4_opener *b, const char *name)
 {
 	for (size_t i = BNB4_WEIGHT; i < BNB4_STATE; i++) {
 		const struct st_tensor *t = opening_find(b->o, name, i == BNB4_WEIGHT ? "" : nf4_suffixes[i]);
@@ -434,7 +434,7 @@ static int open_bnb4(struct opening *o, const struct st_tensor *state)
 	b.m->e.encoding = *type == 'n' ? &nf4_encoding : &fp4_encoding;
 	b.m->e.module = name;
 	b.m->t.table = *type == 'n' ? bnb_nf4 : bnb_fp4;
-	rc = find_parts(&b, name);
+	rc = find_bnb_parts(&b, name);
 	if (rc == 0)
 		rc = load_state(&b);
 	if (rc == 0)

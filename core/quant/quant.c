@@ -97,7 +97,7 @@ static int refuse_unquantized(struct opening *o)
 }
 
 /* True of F8, whose bytes are numbers though no family decodes them. */
-static bool is_tiny_float(const struct st_tensor *s)
+static bool is_f8(const struct st_tensor *s)
 {
 	return s->dtype < DTYPE_CASTS && !dtype_is_cast(s->dtype);
 }
@@ -106,7 +106,7 @@ static bool is_tiny_float(const struct st_tensor *s)
 static bool has_work(const struct opening *o)
 {
 	for (size_t i = 0; i < o->c->tensor_count; i++)
-		if (o->taken[i] || is_tiny_float(&o->c->tensors[i]))
+		if (o->taken[i] || is_f8(&o->c->tensors[i]))
 			return true;
 	return false;
 }
@@ -124,7 +124,7 @@ static int quant_add_stored(struct opening *o)
 			continue;
 		if (opening_put(o, &t))
 			return -ENOMEM;
-		tiny += is_tiny_float(s);
+		tiny += is_f8(s);
 	}
 	if (tiny)
 		checkpoint_warn(o->c, "%zu F8 tensors have no scale anywhere; decoded as plain numbers", tiny);

@@ -327,7 +327,8 @@ static bool same_shape(const struct st_tensor *a, const struct st_tensor *b)
 }
 
 /* Zeros: a signed byte for each scale; or packed down the columns, as wide as the codes and in the same way. */
-static int check_zeros(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_matrix *m)
+static int check_compressed_zeros(const struct compressed_opener *o, const struct compressed_parts *p,
+    struct affine_matrix *m)
 {
 	const struct st_tensor *t = p->part[PART_ZERO], *scale = p->part[PART_SCALE];
 	uint64_t words;
@@ -403,7 +404,8 @@ static int read_g_idx(const struct compressed_opener *o, const struct compressed
 
 /* ---- modules ---- */
 
-static int find_parts(const struct compressed_opener *o, const struct st_tensor *codes, struct compressed_parts *p)
+static int find_compressed_parts(const struct compressed_opener *o, const struct st_tensor *codes,
+    struct compressed_parts *p)
 {
 	const bool bytes = codes->dtype == DTYPE_I8;
 	const char *const *suffixes = bytes ? bytes_suffixes : packed_suffixes;
@@ -439,7 +441,7 @@ static int fill_compressed_matrix(const struct compressed_opener *o, const struc
 	    .codes = checkpoint_data(o->o->c, codes),
 	    .scales = checkpoint_data(o->o->c, scale),
 	};
-	rc = check_zeros(o, p, &m->m);
+	rc = check_compressed_zeros(o, p, &m->m);
 	return rc ? rc : read_g_idx(o, p, &m->m);
 }
 
@@ -452,7 +454,7 @@ static int add_compressed(const struct compressed_opener *o, const struct st_ten
 
 	if (!m)
 		return err_memory(o->o->err);
-	rc = find_parts(o, codes, &p);
+	rc = find_compressed_parts(o, codes, &p);
 	if (rc == 0)
 		rc = check_codes(o, &p);
 	if (rc == 0)

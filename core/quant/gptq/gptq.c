@@ -72,7 +72,7 @@ static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module 
 	return 0;
 }
 
-static int find_parts(const struct gptq_opener *o, struct gptq_module *m)
+static int find_gptq_parts(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qweight;
 	int rc;
@@ -369,7 +369,7 @@ static int read_zeros(const struct gptq_opener *o, const struct gptq_module *m, 
 	return rc;
 }
 
-static int check_zeros(struct gptq_opener *o, struct gptq_module *m)
+static int check_gptq_zeros(struct gptq_opener *o, struct gptq_module *m)
 {
 	struct zeros_finding found;
 	int rc;
@@ -399,7 +399,7 @@ static int check_zeros(struct gptq_opener *o, struct gptq_module *m)
 
 static int measure_module(struct gptq_opener *o, struct gptq_module *m)
 {
-	int rc = find_parts(o, m);
+	int rc = find_gptq_parts(o, m);
 
 	if (rc == 0)
 		rc = check_shapes(o, m);
@@ -429,7 +429,7 @@ static int open_module(struct gptq_opener *o, struct gptq_module *m)
 	    (struct linear){m->e.module, q->in_features, q->out_features});
 	if (o->config->bits && o->config->bits != q->bits && !o->config->overrides.count)
 		opening_tally(o->o, OTHER_BITS, SHAPES_COUNT, m->e.module);
-	return check_zeros(o, m);
+	return check_gptq_zeros(o, m);
 }
 
 static int gptq_add_module(struct gptq_opener *o, const struct st_tensor *qweight)
