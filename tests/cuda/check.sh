@@ -11,7 +11,7 @@ caught() {
 	grep -q "$1" <<<"$out" || { echo "$out" && return 1; }
 }
 
-case $SAN in '') share=30 ;; *) share=10 ;; esac
+case $SAN in '') share=15 ;; *) share=10 ;; esac
 for cxx in g++ clang; do
 	command -v "$cxx" >/dev/null || continue
 	step "cuda kernels as C++ ($cxx)" "$cxx" -x c++ -std=c++17 -Wall -Wextra -Werror -Wno-unknown-pragmas \

@@ -4,6 +4,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
 # About 20 seconds of one CPU.
-case $SAN in '') cases=1000 ;; *thread*) cases=100 ;; *) cases=200 ;; esac
+case $SAN in '') cases=600 ;; *thread*) cases=100 ;; *) cases=200 ;; esac
 step "random" env CASES="${CASES:-$cases}" "$B/test_random"
 step "random families" env CASES="${CASES:-$((cases / 3))}" "$B/test_families"
