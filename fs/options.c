@@ -580,6 +580,7 @@ void options_free(struct options *o)
 	free(o->accel);
 	free(o->cuda_mem);
 	free(o->sandbox);
+	free(o->pagecache);
 	free((char *)o->model.zeros);
 	free((char *)o->model.gguf_kv);
 	fuse_opt_free_args(&o->fuse);
