@@ -18,7 +18,8 @@
 
 struct loop {
 	struct fuse_session *session;
-	unsigned max_threads, team;
+	unsigned max_threads;
+	struct loop_teams teams;
 	pthread_mutex_t lock;
 	pthread_cond_t wake, gone;
 	unsigned threads;   /* alive */
@@ -34,7 +35,7 @@ struct loop {
 
 static void *run_thread(void *arg);
 
-struct loop *loop_new(struct fuse_session *session, unsigned max_threads, unsigned team)
+struct loop *loop_new(struct fuse_session *session, unsigned max_threads, const struct loop_teams *teams)
 {
 	struct loop *l = calloc(1, sizeof(*l));
 	pthread_condattr_t monotonic;
@@ -43,7 +44,7 @@ struct loop *loop_new(struct fuse_session *session, unsigned max_threads, unsign
 		return NULL;
 	l->session = session;
 	l->max_threads = max_threads;
-	l->team = team;
+	l->teams = *teams;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -63,19 +64,24 @@ void loop_free(struct loop *l)
 	free(l);
 }
 
-unsigned loop_team(void)
+struct loop_teams loop_teams(void)
 {
 	cpu_set_t cpus;
 	const int count = sched_getaffinity(0, sizeof(cpus), &cpus) ? 1 : CPU_COUNT(&cpus);
 
-	return count < 3 ? 1 : TEAM_MAX;
+	return (struct loop_teams){.ahead = count < 3 ? 1 : TEAM_MAX, .in_turn = count == 2 ? TEAM_MAX : 1};
+}
+
+unsigned loop_threads(const struct loop_teams *teams)
+{
+	return teams->ahead > teams->in_turn ? teams->ahead : teams->in_turn;
 }
 
 /* ---- all below but run_thread and loop_run: the lock is held ---- */
 
 static unsigned team(const struct loop *l)
 {
-	return l->last.in_turn ? 1 : l->team;
+	return l->last.in_turn ? l->teams.in_turn : l->teams.ahead;
 }
 
 /* At the limit, or if no thread can be created, the existing ones must do. */

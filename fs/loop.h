@@ -12,7 +12,8 @@
  *
  * With two CPUs, a team of one is best, as the reader needs the other. With more, one thread decodes while another
  * sends what it decoded before; they alternate, so that each sends from its own cache. For a reader that issues one
- * request at a time, handing over would cost a wake-up per request, so one thread is faster.
+ * request at a time (O_DIRECT), it is the reverse. Handing over costs a wake-up per request, so one thread is faster;
+ * but with two CPUs such a reader leaves its own to the second thread, which is then awake.
  */
 
 #include <stdbool.h>
@@ -20,11 +21,17 @@
 struct fuse_session;
 struct loop;
 
+/* How many threads serve a single reader, at least 1. */
+struct loop_teams {
+	unsigned ahead;   /* one that the kernel reads ahead for */
+	unsigned in_turn; /* one that issues one request at a time */
+};
+
 /*
  * Returns NULL if out of memory. At most max_threads (at least 1) serve, including the caller of loop_run; a single
- * reader is served by `team` of them (at least 1).
+ * reader is served by a team of them.
  */
-struct loop *loop_new(struct fuse_session *session, unsigned max_threads, unsigned team);
+struct loop *loop_new(struct fuse_session *session, unsigned max_threads, const struct loop_teams *teams);
 void loop_free(struct loop *l);
 
 /* Serves until the session ends and all other threads have exited. Returns 0 or -errno. */
@@ -38,8 +45,11 @@ struct loop_read {
 /* Tells the loop what is being read, before the reply. Called by any of its threads; NULL is allowed. */
 void loop_note_read(struct loop *l, const struct loop_read *r);
 
-/* Returns the best size of a team on this machine: 1 or 2. */
-unsigned loop_team(void);
+/* Returns the best sizes of teams on this machine: 1 or 2. */
+struct loop_teams loop_teams(void);
+
+/* Returns the threads of the larger team. */
+unsigned loop_threads(const struct loop_teams *teams);
 
 /* True if no request is waiting. False for NULL. */
 bool loop_is_quiet(const struct loop *l);

@@ -113,7 +113,7 @@ static const struct option table[] = {
     {"-o max_threads=N", "worker threads (10)", NULL, 0, true, NULL},
     {"-o max_idle_threads=N", "worker threads kept when idle, with clone_fd", NULL, 0, true, NULL},
     {"-o reader_threads=N", "worker threads per sequential reader (2, or 1 on fewer than 3 CPUs)", "%u",
-	OF(reader_threads), false, NULL},
+	OF(teams.ahead), false, NULL},
     {"-o clone_fd", "a /dev/fuse descriptor per thread, with libfuse's own loop", NULL, 0, true, NULL},
     {"-o allow_other", "let other users read (see /etc/fuse.conf)", NULL, 0, true, NULL},
     {"-o fsname=NAME", "source name in the mount table", NULL, 0, true, NULL},
@@ -465,8 +465,8 @@ static int check_values(const struct options *o)
 {
 	if (o->max_read && (o->max_read < 4096 || o->max_read > GPTQFS_READ_MAX))
 		log_line("max_read=%u: expected 4096 to %zu", o->max_read, GPTQFS_READ_MAX);
-	else if (o->reader_threads < 1 || o->reader_threads > GPTQFS_AHEAD_MAX)
-		log_line("reader_threads=%u: expected 1 to %d", o->reader_threads, GPTQFS_AHEAD_MAX);
+	else if (o->teams.ahead < 1 || o->teams.ahead > GPTQFS_AHEAD_MAX)
+		log_line("reader_threads=%u: expected 1 to %d", o->teams.ahead, GPTQFS_AHEAD_MAX);
 	else if (o->lora_tokenizer && strcmp(o->lora_tokenizer, "base") != 0 &&
 		 strcmp(o->lora_tokenizer, "adapter") != 0)
 		log_line("lora_tokenizer=%s: expected adapter or base", o->lora_tokenizer);
@@ -518,7 +518,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	*o = (struct options){
 	    .model = GPTQFS_OPTIONS,
 	    .readahead = READAHEAD_DEFAULT,
-	    .reader_threads = loop_team(),
+	    .teams = loop_teams(),
 	    .command = command ? argv + command : NULL,
 	    .fuse = FUSE_ARGS_INIT(command ? command - 1 : argc, argv),
 	};
@@ -543,7 +543,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	o->model.follow_symlinks = o->follow_symlinks;
 	o->model.blobs = o->blobs;
 	o->model.gguf_q2 = o->gguf_q2;
-	o->model.ahead = o->reader_threads;
+	o->model.ahead = loop_threads(&o->teams);
 	if (o->model.umask != (mode_t)-1)
 		o->model.umask &= 0777;
 	if (read_size("cache", o->cache, &o->model.cache_bytes) || read_size("shard", o->shard, &shard) ||

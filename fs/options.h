@@ -8,6 +8,7 @@
 #include <fuse_opt.h>
 
 #include "../core/gptqfs.h"
+#include "loop.h"
 
 /* The command line. Free it with options_free, even after failure. */
 struct options {
@@ -38,7 +39,8 @@ struct options {
 	/* What pagecache= has come to, and what `info` says about that: set by pagecache_choose. */
 	bool erofs;
 	char page_cache[512];
-	unsigned max_threads, max_idle_threads, reader_threads;
+	unsigned max_threads, max_idle_threads;
+	struct loop_teams teams;
 	int clone_fd;
 	char *const *command;  /* after "--", or NULL */
 	struct fuse_args fuse; /* remaining arguments, for fuse_session_new */

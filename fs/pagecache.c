@@ -291,7 +291,7 @@ static bool is_automatic(const struct options *o)
 bool pagecache_fall_back(struct options *o, const char *reason)
 {
 	o->erofs = false;
-	o->model.ahead = o->reader_threads;
+	o->model.ahead = loop_threads(&o->teams);
 	if (!is_automatic(o)) {
 		log_line("pagecache=%s: %s", o->pagecache, reason);
 		return false;

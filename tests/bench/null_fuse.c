@@ -191,7 +191,7 @@ static int serve(struct fuse_session *session)
 {
 	int rc;
 
-	server.loop = loop_new(session, THREADS_MAX, 1);
+	server.loop = loop_new(session, THREADS_MAX, &(struct loop_teams){1, 1});
 	if (!server.loop)
 		return 1;
 	rc = loop_run(server.loop);
