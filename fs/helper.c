@@ -334,8 +334,8 @@ enum exit_code helper_run(struct helper *h)
 		;
 	pagecache_close(&st.pagecache);
 	free(st.source);
-	/* Not after a crash. */
-	h->again = h->again && !st.killed && WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL;
+	/* Not after a crash. The server may have ended by itself before it was killed. */
+	h->again = h->again && !st.killed && (!WIFSIGNALED(how) || WTERMSIG(how) == SIGKILL);
 	code = h->again ? EXIT_MOUNT : explain(&st, how);
 	rc = detach(&st);
 	if (rc && rc != -EBUSY)
