@@ -182,7 +182,7 @@ static int for_each_merge(struct gguf_vocab *v, merge_fn *fn, struct gptqfs_erro
 	if (!v->json.merges.at || !json_walk_array(&walk, v->json.merges))
 		return bad_merge(err);
 	for (; rc == 0 && json_next_element(&walk, &text); rank++) {
-		struct merge merge;
+		struct merge merge = {0};
 
 		rc = read_merge(text, &arena, &merge, err);
 		if (rc == 0)
