@@ -94,6 +94,11 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 	return rc ? model_exit_code(rc) : EXIT_OK;
 }
 
+static bool writes_files(const struct options *o)
+{
+	return o->export_dir && !o->writes_tar;
+}
+
 /* Without -o view=, exports the view of which --sha256 tells the hashes. */
 static int export(struct options *o, struct gptqfs *model, struct target *target)
 {
@@ -129,10 +134,25 @@ static enum exit_code open_confined(struct options *o, struct sandbox *sandbox, 
 	return code;
 }
 
+static int use_model(struct options *o, struct gptqfs *model, struct target *target)
+{
+	/* A driver's threads inherit what is blocked. */
+	if (writes_files(o))
+		signals_hold();
+	if (o->export_dir || o->cat)
+		gptqfs_accel_start(model);
+	if (o->check)
+		return check_model(o, model);
+	if (o->stats)
+		return stats_print(o, model);
+	if (o->export_dir)
+		return export(o, model, target);
+	return o->cat ? look_cat(model, o->cat, o->jobs) : look_list(model, o->ls);
+}
+
 /* What needs a model and no mount. */
 static int read_model(struct options *o)
 {
-	const bool writes_files = o->export_dir && !o->writes_tar;
 	struct target target = {.path = o->export_dir, .force = o->force};
 	struct sandbox sandbox;
 	struct gptqfs *model;
@@ -140,25 +160,12 @@ static int read_model(struct options *o)
 
 	if ((o->sha256 || o->export_dir) && !o->view)
 		o->model.view = "fp16";
-	code = open_confined(o, &sandbox, writes_files ? &target : NULL, &model);
-	if (code != EXIT_OK)
-		return code;
-	/* A driver's threads inherit what is blocked. */
-	if (writes_files)
-		signals_hold();
-	if (o->export_dir || o->cat)
-		gptqfs_accel_start(model);
-	if (o->check)
-		code = check_model(o, model);
-	else if (o->stats)
-		code = stats_print(o, model);
-	else if (o->export_dir)
-		code = export(o, model, &target);
-	else if (o->cat)
-		code = look_cat(model, o->cat, o->jobs);
-	else
-		code = look_list(model, o->ls);
-	gptqfs_close(model);
+	code = open_confined(o, &sandbox, writes_files(o) ? &target : NULL, &model);
+	if (code == EXIT_OK) {
+		code = use_model(o, model, &target);
+		gptqfs_close(model);
+	}
+	o->model.sandbox = NULL;
 	return code;
 }
 
