@@ -151,7 +151,8 @@ struct answer {
 
 static void add_bytes(struct answer *a, const char *bytes, size_t len)
 {
-	if (a->used <= a->size && len <= a->size - a->used)
+	/* Nothing is copied to nowhere: an empty value, whose size was asked. */
+	if (len && a->used <= a->size && len <= a->size - a->used)
 		memcpy(a->out + a->used, bytes, len);
 	a->used += len;
 }
