@@ -132,8 +132,6 @@ static void reply_file(fuse_req_t req, const struct gptqfs_image_span *span, siz
 	bool more;
 	int rc, count;
 
-	loop_note_read(server->loop,
-	    &(struct loop_read){.single = gptqfs_note_read(model, span->ino, span->offset, span->bytes)});
 	rc = gptqfs_read(model, span->ino, span->offset, span->bytes, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);

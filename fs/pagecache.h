@@ -23,11 +23,10 @@ struct options;
 
 /*
  * EROFS asks for the next piece while the last is being sent, and FUSE cuts it into requests of this many bytes, so
- * that they are in the CPU's cache when they are sent, and two threads have them to do. Computing ahead would take time
- * from requests that are there already.
+ * that they are in the CPU's cache when they are sent, and several threads have them to do: one always listens.
+ * Computing ahead would take time from requests that are there already.
  */
 #define PAGECACHE_REQUEST (256u << 10)
-#define PAGECACHE_TEAM 2
 
 /* The operations of a session that serves only the image. Their user data is a struct server with an image. */
 extern const struct fuse_lowlevel_ops pagecache_ops;

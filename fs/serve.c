@@ -64,13 +64,10 @@ static void *run(void *arg)
 static int start_loop(struct state *st)
 {
 	const struct options *o = st->s->options;
-	struct loop_teams teams = o->teams;
 	int rc;
 
-	if (o->erofs && teams.ahead < PAGECACHE_TEAM)
-		teams.ahead = PAGECACHE_TEAM;
 	if (!o->clone_fd || o->single) {
-		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, &teams);
+		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, &o->teams);
 		if (!st->loop)
 			return -ENOMEM;
 		st->s->server->loop = st->loop;

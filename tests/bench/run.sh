@@ -1029,7 +1029,7 @@ bench_pagecache_choice() {
 	local n k
 	large
 	add "null: FUSE that does nothing" null - "$SIZE" warm "$R" "-l $LIMIT"
-	for n in 1 2 10; do
+	for n in 1 2 4 10; do
 		add "threads $n" gptqfs "$LARGE" $F warm "$G -o pagecache=erofs,max_threads=$n" "-l $LIMIT"
 	done
 	for k in 512 2048 4096 8192; do
