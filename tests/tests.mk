@@ -225,8 +225,8 @@ report-check: $(B)/gptqfs
 
 # ----
 
-# Everything that make check needs, for make -j.
-programs: $(foreach t,$(TESTS),$(needs_$(t)))
+# Everything that make check needs, for make -j; and what make bench needs, so that it does not break unnoticed.
+programs: $(foreach t,$(TESTS),$(needs_$(t))) $(if $(SAN),,$(bench_programs))
 check: programs
 
 .PHONY: check programs kernels faults soak fuzz fuzz-coverage bench interop report-check

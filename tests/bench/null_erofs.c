@@ -220,10 +220,11 @@ static void *mount_image(void *arg)
 
 static int serve(void)
 {
+	const struct loop_teams teams = {.ahead = server.threads, .in_turn = server.threads};
 	pthread_t mounter;
 	int rc;
 
-	server.loop = loop_new(server.session, server.threads, server.threads);
+	server.loop = loop_new(server.session, server.threads, &teams);
 	if (!server.loop || pthread_create(&mounter, NULL, mount_image, NULL))
 		return 1;
 	rc = loop_run(server.loop);
