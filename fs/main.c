@@ -418,8 +418,14 @@ static struct outcome mount_and_serve(struct options *o)
 	const bool own = !o->mountpoint;
 	struct command command = {.argv = o->command};
 	char *path = NULL;
-	struct outcome end = {own ? EXIT_OK : check_mountpoint(o, &path), CLEAN_UP};
+	struct outcome end = {EXIT_OK, CLEAN_UP};
 
+	if (o->asks_by_fuse && !own && mountpoint_shows(o->mountpoint, o->source)) {
+		log_hint("%s: mounted already", o->mountpoint);
+		return end;
+	}
+	if (!own)
+		end.code = check_mountpoint(o, &path);
 	if (end.code == EXIT_OK)
 		end.code = prepare(o, &command, &path);
 	if (end.code == EXIT_OK && pagecache_choose(o, path))

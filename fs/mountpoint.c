@@ -52,6 +52,26 @@ static int mounted_at(const char *path, struct mounted *out)
 	return rc < 0 ? rc : found;
 }
 
+bool mountpoint_shows(const char *given, const char *source)
+{
+	char *path = realpath(given, NULL), *model = realpath(source, NULL);
+	struct mountinfo m;
+	const char *shown;
+	bool shows = false;
+
+	if (path && model && mountinfo_open(&m) == 0) {
+		while (mountinfo_next(&m) == 1)
+			if (strcmp(m.where, path) == 0) {
+				shown = strcmp(m.type, "erofs") == 0 ? mountinfo_model(&m) : NULL;
+				shows = shown && strcmp(shown, model) == 0;
+			}
+		mountinfo_close(&m);
+	}
+	free(path);
+	free(model);
+	return shows;
+}
+
 int mountpoint_device(const char *path, dev_t *dev)
 {
 	struct mounted m;

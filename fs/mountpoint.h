@@ -17,6 +17,12 @@ bool mountpoint_is_descriptor(const char *path);
  */
 int mountpoint_check(const char *given, char **path);
 
+/*
+ * True if the model in directory `source` is mounted there already, by EROFS and on top. `mount -a` asks again for each
+ * line of fstab whose source is not that of the mount, and EROFS's has a prefix.
+ */
+bool mountpoint_shows(const char *given, const char *source);
+
 /* True for a directory with the files of a model, probably given instead of a mountpoint. */
 bool mountpoint_holds_model(const char *given);
 

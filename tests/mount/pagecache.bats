@@ -88,6 +88,22 @@ attributes() {
 	leaves
 }
 
+@test "mount -a, which takes it for another one, mounts it once" {
+	make_checkpoint plain
+	mount_erofs ,view=fp16
+	ln -s "$GPTQFS" "$BATS_TEST_TMPDIR/mount.gptqfs"
+	run -0 "$BATS_TEST_TMPDIR/mount.gptqfs" "$model" "$mnt" -o ro,pagecache=auto
+	[[ $output = *": mounted already" ]] || fail "$output"
+	[ "$(grep -c " $mnt " /proc/self/mountinfo)" = 1 ]
+	# Another model hides it, as ever.
+	cp -r "$model" "$model.2"
+	run -0 "$BATS_TEST_TMPDIR/mount.gptqfs" "$model.2" "$mnt" -o ro,pagecache=auto 3>&-
+	[ "$(grep -c " $mnt " /proc/self/mountinfo)" = 2 ]
+	umount "$mnt"
+	umount "$mnt"
+	leaves
+}
+
 @test "it is listed, tells its counters, and goes by gptqfs -u" {
 	make_checkpoint plain
 	mount_erofs ,view=fp16
