@@ -162,6 +162,7 @@ void draw_groups(struct module *m)
 {
 	const uint64_t size = whole_size(m->group_size, m->in);
 	unsigned *rank = take(m->in * sizeof(*rank));
+	uint64_t sum = 0;
 
 	m->group_of = take(m->in * sizeof(*m->group_of));
 	shuffle(rank, (unsigned)m->in);
@@ -170,6 +171,11 @@ void draw_groups(struct module *m)
 			m->group_of[k] = (uint32_t)below(m->groups);
 		else
 			m->group_of[k] = (uint32_t)((m->order == GROUPS_ACT_ORDER ? rank[k] : k) / size);
+	/* With several groups, one of zeros alone is taken for one that was never filled in. */
+	for (uint64_t k = 0; k < m->in; k++)
+		sum += m->group_of[k];
+	if (m->order == GROUPS_ARBITRARY && m->groups > 1 && !sum)
+		m->group_of[0] = 1;
 }
 
 void draw_values(const struct gptq *g, struct module *m)
