@@ -30,12 +30,15 @@
 
 /*
  * The image has the name under which the mount table shows it, "gptqfs:/models/Llama". To the kernel that is a relative
- * path, so there are directories as deep as it has slashes.
+ * path, so there are directories as deep as it has slashes. A name that is too long ends in "...": a file's name cannot
+ * end in a slash.
  */
 static void name_image(char name[SOURCE_MAX], const char *source)
 {
+	static const char cut[] = "...";
+
 	if (snprintf(name, SOURCE_MAX, MOUNTINFO_EROFS "%s", source) >= SOURCE_MAX)
-		strcpy(name, MOUNTINFO_EROFS "/");
+		memcpy(name + SOURCE_MAX - sizeof(cut), cut, sizeof(cut));
 }
 
 /* ---- the session ---- */

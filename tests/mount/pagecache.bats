@@ -161,6 +161,22 @@ attributes() {
 	not_mounted "$mnt"
 }
 
+@test "a path that is too long for the source of a mount" {
+	make_checkpoint plain
+	mount_erofs ,view=fp16
+	umount "$mnt"
+	leaves
+	# Cut within a name and after a slash.
+	for first in d dd; do
+		deep=$BATS_TEST_TMPDIR/$first$(printf '/d%.0s' {1..120})
+		mkdir -p "$deep"
+		cp -r "$model" "$deep"
+		run -0 "$GPTQFS" -o pagecache=erofs,view=fp16 "$deep/model" "$mnt" -- \
+			sh -c 'cmp "$1" "$2" && "$3" --list' - "$mnt/tokenizer.json" "$model/tokenizer.json" "$GPTQFS"
+		[[ $output = *" $mnt  ${deep:0:240}"*... ]] || fail "$output"
+	done
+}
+
 @test "over the directory of the model itself" {
 	make_checkpoint plain
 	"$GPTQFS" --cat=fp16/model.safetensors "$model" >"$BATS_TEST_TMPDIR/copy"
