@@ -8,20 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULE = ROOT / "contrib/python"
-MODEL = ROOT / "tests/data/models/tiny-llama-4b-g32-shard"
-GPTQFS = Path(os.environ.get("GPTQFS", "build/gptqfs")).resolve()
-os.environ["GPTQFS"] = str(GPTQFS)
-sys.path.insert(0, str(MODULE))
 sys.dont_write_bytecode = True
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+import packages  # noqa: E402
+from packages import GPTQFS, MODEL, MODULE  # noqa: E402
 
 import gptqfs  # noqa: E402
 
@@ -37,10 +32,6 @@ def can_mount() -> bool:
             return True
     except gptqfs.MountError:
         return False
-
-
-def can_export() -> bool:
-    return "--export=" in subprocess.run([GPTQFS, "--help"], capture_output=True, text=True).stdout
 
 
 CAN_MOUNT = can_mount()
@@ -59,12 +50,7 @@ def wait_until(condition) -> bool:
     return False
 
 
-class Test(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.tmp = Path(directory.name)
-
+class Test(packages.Test):
     def fails(self, call) -> gptqfs.Error:
         with self.assertRaises(gptqfs.Error) as caught:
             call()
@@ -177,7 +163,7 @@ class Words(Test):
         self.assertEqual(gptqfs.info("-model")["modules"], gptqfs.info(MODEL)["modules"])
 
 
-@unittest.skipUnless(CAN_MOUNT and can_export(), "needs FUSE, to compare, and --export")
+@unittest.skipUnless(CAN_MOUNT, "needs FUSE, to compare")
 class Export(Test):
     def same_as_mount(self, directory):
         with gptqfs.mount(MODEL, view="bf16") as path:
@@ -254,8 +240,4 @@ class Wheel(Test):
 
 
 if __name__ == "__main__":
-    result = unittest.main(exit=False).result
-    failed = len(result.failures) + len(result.errors)
-    passed = result.testsRun - failed - len(result.skipped)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, len(result.skipped)))
-    sys.exit(bool(failed))
+    sys.exit(packages.main())

@@ -10,18 +10,14 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import unittest
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULE = ROOT / "contrib/python"
-MODEL = ROOT / "tests/data/models/tiny-llama-4b-g32-shard"
-GPTQFS = Path(os.environ.get("GPTQFS", "build/gptqfs")).resolve()
-ENVIRONMENT = dict(os.environ, GPTQFS=str(GPTQFS), PYTHONPATH=str(MODULE), PYTHONDONTWRITEBYTECODE="1")
-os.environ["GPTQFS"] = str(GPTQFS)
-sys.path[:0] = [str(MODULE), str(ROOT / "tests/report")]
 sys.dont_write_bytecode = True
+
+import packages  # noqa: E402
+from packages import GPTQFS, MODEL, MODULE, ROOT  # noqa: E402
+
+sys.path.insert(0, str(ROOT / "tests/report"))
 
 import gptqfs  # noqa: E402
 import synthetic  # noqa: E402
@@ -45,7 +41,11 @@ def model(figures, name="model"):
 
 def command(*arguments, cwd=None, python=()):
     return subprocess.run(
-        [sys.executable, *python, "-m", "gptqfs", *arguments], env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True
+        [sys.executable, *python, "-m", "gptqfs", *arguments],
+        env=dict(os.environ, PYTHONPATH=str(MODULE)),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -129,12 +129,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual(sum(len(c.modules) for m in made.maps for c in m.cells.values()) + len(made.outside), len(made.modules))
 
 
-class Command(unittest.TestCase):
-    def setUp(self):
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.tmp = Path(directory.name)
-
+class Command(packages.Test):
     def test_usage(self):
         for words in [], ["--compare", "a", "b"], ["a", "b"], ["--nonsense", "a"]:
             done = command("report", *words, cwd=self.tmp)
@@ -203,7 +198,7 @@ class Reader(html.parser.HTMLParser):
 
 
 @unittest.skipUnless(_page, "needs matplotlib and jinja2")
-class Page(unittest.TestCase):
+class Page(packages.Test):
     def read(self, page):
         self.assertLess(len(page.encode()), 2_000_000)
         reader = Reader(page)
@@ -234,13 +229,11 @@ class Page(unittest.TestCase):
         self.assertIn("no quantized weights", "".join(self.read(_page.render([model((stats, {"warnings": []}))], None, "0")).text))
 
     def test_fixture(self):
-        with tempfile.TemporaryDirectory() as directory:
-            out = os.path.join(directory, "page.html")
-            done = command("report", str(MODEL), "--against", str(MODEL), "-o", out)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            with open(out, encoding="utf-8") as file:
-                text = "".join(self.read(file.read()).text)
-            self.assertEqual(os.listdir(directory), ["page.html"])
+        out = self.tmp / "page.html"
+        done = command("report", str(MODEL), "--against", str(MODEL), "-o", str(out))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = "".join(self.read(out.read_text(encoding="utf-8")).text)
+        self.assertEqual(os.listdir(self.tmp), ["page.html"])
         figures = json.loads(subprocess.run([GPTQFS, "--stats", "--json", MODEL], capture_output=True, check=True).stdout)
         self.assertIn("equal those of %s" % MODEL.name, text)
         for m in figures["modules"]:
@@ -248,8 +241,4 @@ class Page(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    result = unittest.main(exit=False).result
-    failed = len(result.failures) + len(result.errors)
-    passed = result.testsRun - failed - len(result.skipped)
-    print("%d passed, %d failed, %d skipped" % (passed, failed, len(result.skipped)))
-    sys.exit(bool(failed))
+    sys.exit(packages.main())
