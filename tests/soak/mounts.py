@@ -5,7 +5,7 @@ import os
 import random
 import sys
 
-from soak import Served, arguments, copy_tree, find, map_tree, row, scratch
+from soak import Served, arguments, find, row, scratch
 
 MODELS = [("models", "tiny-llama-4b-g32-shard"), ("float", "models", "f-fp8-dsv3-shards"), ("int", "models", "awq-gemm-g32"),
           ("int", "models", "mlx-3b-g32")]
@@ -19,10 +19,7 @@ def main():
         places = []
         for i, parts in enumerate(MODELS):
             mount = Served(options.program, find(*parts), f"{directory}/{i}")
-            assert mount.start() is None, mount.said()
-            copy_tree(mount.at, f"{directory}/{i}/expected")
-            assert mount.stop() == 0
-            places.append((mount, map_tree(f"{directory}/{i}/expected")))
+            places.append((mount, mount.contents()))
         for n in range(options.cycles):
             mount, tree = places[n % len(places)]
             try:

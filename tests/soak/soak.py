@@ -42,6 +42,17 @@ class Served(Mount):
         if cgroup:
             self.command = ["sh", "-c", 'echo $$ >"$0" && exec "$@"', cgroup, *self.command]
 
+    def contents(self):
+        """Mounts it once. Returns what map_tree() does, of a copy, without what is never the same twice."""
+        copy = f"{os.path.dirname(self.at)}/expected"
+        try:
+            assert self.start() is None, self.said()
+            shutil.copytree(self.at, copy, ignore=lambda _, names: {"status"} & set(names), copy_function=shutil.copyfile)
+            assert self.stop() == 0, self.said()
+        finally:
+            self.end()
+        return map_tree(copy)
+
     def pid(self):
         """The process that serves; the one that was started mounts and unmounts."""
         with open(os.path.join(self.at, "status")) as f:
@@ -52,11 +63,6 @@ class Served(Mount):
         while self.mounted():
             assert time.monotonic() < end, f"still mounted after {seconds} seconds"
             time.sleep(0.01)
-
-
-def copy_tree(at, to):
-    """Copies what a mount shows, except what is never the same twice."""
-    shutil.copytree(at, to, ignore=lambda _, names: {"status"} & set(names), copy_function=shutil.copyfile)
 
 
 def map_tree(at):
