@@ -30,13 +30,14 @@ bool mountpoint_is_descriptor(const char *path)
 struct mounted {
 	dev_t dev;
 	char type[64];
-	bool ours;
+	char model[PATH_MAX]; /* empty if it is not of gptqfs */
 };
 
 /* Finds the last mount of the path, which is the topmost one. Returns 0, -ENOENT or -errno. */
 static int mounted_at(const char *path, struct mounted *out)
 {
 	struct mountinfo m;
+	const char *model;
 	int rc = mountinfo_open(&m), found = -ENOENT;
 
 	if (rc)
@@ -45,7 +46,8 @@ static int mounted_at(const char *path, struct mounted *out)
 		if (strcmp(m.where, path) == 0) {
 			out->dev = m.dev;
 			memcpy(out->type, m.type, sizeof(out->type));
-			out->ours = mountinfo_model(&m) != NULL;
+			model = mountinfo_model(&m);
+			snprintf(out->model, sizeof(out->model), "%s", model ? model : "");
 			found = 0;
 		}
 	mountinfo_close(&m);
@@ -55,18 +57,10 @@ static int mounted_at(const char *path, struct mounted *out)
 bool mountpoint_shows(const char *given, const char *source)
 {
 	char *path = realpath(given, NULL), *model = realpath(source, NULL);
-	struct mountinfo m;
-	const char *shown;
-	bool shows = false;
+	struct mounted m;
+	const bool shows =
+	    path && model && mounted_at(path, &m) == 0 && strcmp(m.type, "erofs") == 0 && strcmp(m.model, model) == 0;
 
-	if (path && model && mountinfo_open(&m) == 0) {
-		while (mountinfo_next(&m) == 1)
-			if (strcmp(m.where, path) == 0) {
-				shown = strcmp(m.type, "erofs") == 0 ? mountinfo_model(&m) : NULL;
-				shows = shown && strcmp(shown, model) == 0;
-			}
-		mountinfo_close(&m);
-	}
 	free(path);
 	free(model);
 	return shows;
@@ -92,7 +86,7 @@ int mountpoint_check(const char *given, char **path)
 	*path = descriptor ? strdup(given) : realpath(given, NULL);
 	/* stat alone may be answered from the kernel's cache even if the server is dead. */
 	if (*path && stat(*path, &st) == 0 && statvfs(*path, &fs) == 0) {
-		if (S_ISDIR(st.st_mode) && mounted_at(*path, &m) == 0 && m.ours)
+		if (S_ISDIR(st.st_mode) && mounted_at(*path, &m) == 0 && *m.model)
 			log_hint("%s: a model is mounted there already; this mount will hide it until it is unmounted",
 			    given);
 		if (S_ISDIR(st.st_mode) || descriptor)
@@ -260,7 +254,7 @@ int mountpoint_unmount(const char *given)
 		log_line("%s: %s", given, strerror(-rc));
 	else if (rc)
 		log_line("%s: nothing is mounted there", given);
-	else if (!m.ours) {
+	else if (!*m.model) {
 		log_line("%s: a mount of type %s, not of gptqfs; unmount it with: umount '%s'", given, m.type, given);
 		rc = -EINVAL;
 	} else if (umount2(path, UMOUNT_NOFOLLOW) < 0) {
