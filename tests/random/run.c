@@ -9,6 +9,7 @@
  */
 
 #include <ftw.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -102,6 +103,22 @@ static bool run_case(const struct program *p, uint64_t seed)
 	return test_failed == failed;
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int number)
+{
+	interrupted = number;
+}
+
+/* A signal lets the case that runs remove its directory; another one ends the program at once. */
+static void catch_signals(void)
+{
+	const struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
 static uint64_t from_environment(const char *name, uint64_t otherwise)
 {
 	const char *given = getenv(name);
@@ -116,7 +133,10 @@ int run_cases(const struct program *p)
 	unsigned bad = 0;
 
 	printf("seed %" PRIu64 ", %" PRIu64 " cases (SEED=%" PRIu64 " repeats them)\n", seed, cases, seed);
-	for (uint64_t i = 0; i < cases && bad < 5; i++)
+	catch_signals();
+	for (uint64_t i = 0; i < cases && bad < 5 && !interrupted; i++)
 		bad += !run_case(p, seed + i);
+	if (interrupted)
+		raise(interrupted);
 	return test_done();
 }
