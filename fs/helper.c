@@ -141,7 +141,8 @@ static void mount_image(struct state *st)
 	struct pagecache_mount m = {st->h->path, st->source, st->h->options->readahead};
 	struct gptqfs_error err;
 
-	if (st->mounted || !st->source)
+	/* Not made yet, or mounted already. */
+	if (st->pagecache.hidden < 0)
 		return;
 	if (pagecache_mount(&st->pagecache, st->h->options, &m, &err)) {
 		refuse_erofs(st, err.text);
@@ -252,7 +253,7 @@ static bool on_message(struct state *st)
 		return rc == -EPROTO;
 	if (m.kind == MESSAGE_OPENED)
 		on_opened(st, m.text);
-	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs)
+	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs && !st->source)
 		refuse_erofs(st, m.text);
 	else if (m.kind == MESSAGE_CONTACT)
 		on_contact(st);

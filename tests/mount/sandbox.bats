@@ -24,7 +24,7 @@ setup() {
 	sanitized && skip "there is no sandbox with sanitizers"
 	mkdir "$mnt"
 	export TRY_FILE=$model/tokenizer.json TRY_MOUNT=$mnt
-	unset TRY_SECCOMP TRY_LANDLOCK TRY_EXPORT
+	unset TRY_SECCOMP TRY_LANDLOCK TRY_EXPORT TRY_MESSAGES
 	NORMAL=$GPTQFS
 	GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
 }
@@ -329,6 +329,24 @@ gave_back() {
 	kill -KILL "$helper"
 	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 	unmount "$mnt"
+}
+
+@test "no message brings back a mount by EROFS, or ends its server" {
+	export TRY_MESSAGES=1
+	run "$GPTQFS" -o pagecache=erofs "$model" "$mnt" 3>&-
+	((status != 4)) || skip "$output"
+	find_server "$mnt"
+	# Messages are sent 20 times a second.
+	sleep 0.5
+	is_running "$server"
+	exec 9<"$mnt/fp16/tokenizer.json"
+	kill -TERM "$server"
+	wait_until 10 not_mounted "$mnt"
+	sleep 0.5
+	is_running "$server"
+	cmp - "$model/tokenizer.json" <&9
+	exec 9<&-
+	wait_until 10 is_gone "$server"
 }
 
 @test "one signal to both processes is one request" {

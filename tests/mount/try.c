@@ -3,7 +3,7 @@
  * Linked into a server, tries from inside what its sandbox must refuse: reading the attribute user.gptqfs.try.NAME of
  * the root makes the try, and its value is the error. An export with TRY_EXPORT makes all tries when it has written its
  * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused; TRY_SECCOMP=none and
- * TRY_LANDLOCK=none are a kernel without them.
+ * TRY_LANDLOCK=none are a kernel without them. With TRY_MESSAGES an idle server sends the helper what it must ignore.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,6 +26,8 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "../../fs/channel.h"
 
 struct gptqfs;
 struct server;
@@ -63,6 +65,15 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 	return __real_syscall(number, a, b, c, d, e, f);
 }
 
+/* Another contact, and a refusal to be mounted. The channel is the only socket. */
+static void send_messages(void)
+{
+	for (int fd = 3; fd < 64; fd++) {
+		channel_send(fd, MESSAGE_CONTACT, 0, NULL);
+		channel_send(fd, MESSAGE_REFUSED, 0, "no reason");
+	}
+}
+
 /* ---- giving back memory: soon, and counted ---- */
 
 static atomic_int trims;
@@ -76,6 +87,8 @@ void __wrap_gptqfs_trim(struct gptqfs *model)
 {
 	__real_gptqfs_trim(model);
 	atomic_fetch_add(&trims, 1);
+	if (getenv("TRY_MESSAGES"))
+		send_messages();
 }
 
 /* ---- the tries: each returns what the call returned ---- */
