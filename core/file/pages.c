@@ -106,12 +106,12 @@ static ssize_t fetch_piece(const struct source_file *f, loff_t *at, uint64_t len
 void source_file_fetch(const struct source_file *f, uint64_t offset, uint64_t len)
 {
 	loff_t at = (loff_t)offset;
-	ssize_t n = 1;
+	ssize_t n;
 
 	if (!f->map || source_file_resident(f, offset, len))
 		return;
-	for (; len && n > 0; len -= (uint64_t)(n > 0 ? n : 0))
-		n = fetch_piece(f, &at, len);
+	while (len && (n = fetch_piece(f, &at, len)) > 0)
+		len -= (uint64_t)n;
 }
 
 /* ---- the page tables ---- */
