@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "report/stats.h"
 
 /* ---- rows ---- */
@@ -31,8 +32,7 @@ static int fill_turned(const struct stats_rows *rows, float *dst, uint64_t row0,
 	const struct generator *g = rows->list[0];
 	const uint64_t step = rows->column_step, first = (rows->column0 + row0 * step) * sizeof(*dst);
 	const uint64_t from = first / g->step * g->step;
-	const uint64_t end = first + ((count - 1) * step + 1) * sizeof(*dst),
-		       up = (end + g->step - 1) / g->step * g->step;
+	const uint64_t end = first + ((count - 1) * step + 1) * sizeof(*dst), up = div_up(end, g->step) * g->step;
 	const uint64_t bytes = (up < g->row_bytes ? up : g->row_bytes) - from, width = bytes / sizeof(*dst);
 	float *tile = malloc(TURNED_ROWS * bytes);
 	int rc = tile ? 0 : -ENOMEM;
@@ -263,9 +263,8 @@ static int try_tensor(const struct tensor *mine, const struct tensor *theirs, st
 static int try_columns(const struct stats_leaf *l, const struct tensor *theirs, struct stats_leaves *other,
     struct stats_rows *out, const char **reason)
 {
-	const struct stacked *s = l->whole->stacked;
 	const uint64_t *shape = l->whole->shape; /* [experts, in_features, out_features of all parts] */
-	const uint64_t parts = s->order == STACK_INTERLEAVED ? s->per_expert : 1;
+	const struct stacked *s;
 	int rc = try_tensor(l->whole, theirs, other, out, reason);
 
 	if (rc || *reason)
@@ -275,12 +274,15 @@ static int try_columns(const struct stats_leaf *l, const struct tensor *theirs, 
 		*reason = "transposed";
 		return 0;
 	}
+	s = l->whole->stacked; /* joined tensors have fewer dimensions */
 	out->skip = l->row0 / shape[2] * shape[1];
 	out->turned = shape[1];
 	out->column0 = l->row0 % shape[2];
-	if (parts > 1)
-		out->column0 /= shape[2] / parts;
-	out->column_step = parts;
+	out->column_step = 1;
+	if (s->order == STACK_INTERLEAVED) {
+		out->column0 /= shape[2] / s->per_expert;
+		out->column_step = s->per_expert;
+	}
 	return 0;
 }
 
