@@ -114,7 +114,7 @@ static int add_attributes(const struct gptqfs_image *image, uint32_t ino, struct
 
 /* ---- directories ---- */
 
-/* A name that could not be listed. The tree has none: this is so that no bug of its can shape an image. */
+/* True of a name that no listing can have. The tree has none; a bug there must not shape an image. */
 static bool is_odd(const char *name)
 {
 	const size_t len = strnlen(name, NAME + 1);
@@ -252,8 +252,7 @@ static int place_directories(struct gptqfs_image *image)
 	return rc;
 }
 
-/* Each inode is followed by its attributes, up to the next multiple of NID. Number 0 is none, and has room as if it
- * were. */
+/* Each inode is followed by its attributes, up to the next multiple of NID. Number 0, which is none, has room too. */
 static int place_inodes(struct gptqfs_image *image)
 {
 	uint64_t end = INODE / NID;
@@ -469,7 +468,7 @@ static int make_inodes(const struct gptqfs_image *image, uint64_t index, unsigne
 	unsigned char *bytes;
 	int rc = 0;
 
-	/* No inodes, but for the last one's attributes, are longer than a block. */
+	/* Only the first may begin before the block, and only the last may end behind it. */
 	bytes = calloc(total - base + BLOCK / NID, NID);
 	if (!bytes)
 		return -ENOMEM;

@@ -29,12 +29,13 @@
  * contents never change. Inode numbers are consecutive from GPTQFS_ROOT, and the same for the same model, options and
  * version.
  *
- * Threads: all functions may be called concurrently, except gptqfs_close and gptqfs_accel_start. No lock is held while
- * bytes are computed. A model may be opened before fork() and then used in the parent or in the child, but not in both.
+ * Threads: all functions may be called concurrently, except those that free a model, its statistics or its image, and
+ * gptqfs_accel_start. No lock is held while bytes are computed. A model may be opened before fork() and then used in
+ * the parent or in the child, but not in both.
  *
  * Errors: functions that can fail return 0 or -errno. After a failure no output but `err` is valid, and there is
- * nothing to free. gptqfs_open, gptqfs_check, gptqfs_hashes and gptqfs_stats explain a failure in struct gptqfs_error.
- * If a source file fails later, reads that need it return -EIO, and the log gets one line per file.
+ * nothing to free. Those that take a struct gptqfs_error explain a failure there. If a source file fails later, reads
+ * that need it return -EIO, and the log gets one line per file.
  *
  * The library is linked statically: structs may grow with each version, so compile callers against the header of the
  * version they link.
@@ -55,7 +56,7 @@
 #define GPTQFS_ROOT 1                     /* inode number of the root */
 #define GPTQFS_READ_MAX ((size_t)1 << 20) /* most bytes one gptqfs_read returns */
 #define GPTQFS_AHEAD_MAX 4                /* most reads computed ahead of one reader */
-#define GPTQFS_AHEAD_NONE UINT_MAX
+#define GPTQFS_AHEAD_NONE UINT_MAX        /* compute no reads ahead */
 #define GPTQFS_CACHE_DEFAULT_MIB 32
 #define GPTQFS_CACHE_DEFAULT ((size_t)GPTQFS_CACHE_DEFAULT_MIB << 20)
 #define GPTQFS_ACCEL_MEMORY_MIB 1024
@@ -74,9 +75,9 @@ struct gptqfs_options {
 	const char *view; /* the view shown as the root ("fp16"), or NULL for all of them */
 	const char
 	    *dtype; /* type of the files of tensors/ and the floats of mlx/: "fp16", "bf16" or "fp32"; NULL for fp16 */
-	const char *cpu;    /* highest CPU level to use ("avx2"); NULL for the best available */
-	size_t cache_bytes; /* budget of the second-level cache; 0 keeps only what reads in progress need */
-	unsigned ahead; /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1, or _NONE */
+	const char *cpu;      /* highest CPU level to use ("avx2"); NULL for the best available */
+	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps only what reads in progress need */
+	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */
 	bool follow_symlinks; /* allow symlinks that lead out of the model directory */
 	bool unquantized;     /* also open a model without any quantized tensor, to compare with */
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
@@ -158,7 +159,7 @@ int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct 
 /* True for the file `status` in the root. It is empty here; the server generates its text on each open. */
 bool gptqfs_is_status(const struct gptqfs *m, uint64_t ino);
 
-/* True for what has yet to be planned, on its first use, which may take long. */
+/* True for a file or directory that is yet to be planned: its first use does that, which may take long. */
 bool gptqfs_is_late(const struct gptqfs *m, uint64_t ino);
 
 /* For df: the total size of all virtual files, nothing free. */
@@ -392,23 +393,24 @@ int gptqfs_stats_json(const struct gptqfs_stats *stats, FILE *out, struct gptqfs
 
 /*
  * The tree as one EROFS image, which the kernel can mount from a file. Its metadata is made when read; the bytes of
- * files are those of gptqfs_read. Left out are `status` and what has yet to be planned.
+ * files are those of gptqfs_read. It has neither `status` nor what is late (gptqfs_is_late) when it is laid out.
  */
 struct gptqfs_image;
 
 struct gptqfs_image_options {
 	/*
-	 * Tells facts that become extended attributes, "user.gptqfs.KEY", as gptqfs_facts does. Each call must tell the
-	 * same. Any thread. NULL for none.
+	 * Tells facts that become extended attributes, "user.gptqfs.KEY", as gptqfs_facts does. It is called again
+	 * whenever inodes are read, by any thread, and must tell the same each time. NULL for none.
 	 */
 	int (*tell)(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx);
-	const void *ctx;
-	bool closed; /* only the user of this process may enter the root */
+	const void *ctx; /* must outlive the image */
+	bool closed;     /* only the user of this process may enter the root */
 };
 
 /*
- * Lays out the image. On success, free *out with gptqfs_image_close before the model. On failure
- * *out is NULL and err says why: -EFBIG if the files take more than the format's 16 TiB, -ENOMEM.
+ * Lays out the image. Takes 8 bytes for each inode and for each block of a directory. Free *out with gptqfs_image_close
+ * before the model. On failure *out is NULL: -EFBIG if the files take more than the format's 16 TiB, -ENOMEM, or as
+ * `tell`.
  */
 int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_options *options, struct gptqfs_image **out,
     struct gptqfs_error *err);
@@ -416,7 +418,7 @@ int gptqfs_image_open(struct gptqfs *m, const struct gptqfs_image_options *optio
 /* Frees an image; NULL is allowed. */
 void gptqfs_image_close(struct gptqfs_image *image);
 
-/* Returns its size, a multiple of 4096. */
+/* Returns its size in bytes, a multiple of 4096. */
 uint64_t gptqfs_image_size(const struct gptqfs_image *image);
 
 /* Consecutive bytes of an image that are of one file, or of none. */
@@ -426,10 +428,10 @@ struct gptqfs_image_span {
 	size_t bytes;    /* 0 at the end of the image */
 };
 
-/* Finds what the bytes at an offset are, at most `size` of them. Returns 0 or -errno. */
+/* Finds what the bytes at an offset are, at most `size` of them. Beyond the end there are none. Returns 0 or -errno. */
 int gptqfs_image_find(const struct gptqfs_image *image, uint64_t offset, size_t size, struct gptqfs_image_span *out);
 
-/* Copies bytes of an image. -EINVAL beyond its end, or as gptqfs_read. */
+/* Copies bytes of an image, as many as wanted. -EINVAL if it has fewer, or as gptqfs_read and `tell`. */
 int gptqfs_image_read(const struct gptqfs_image *image, uint64_t offset, size_t size, void *dst);
 
 #endif
