@@ -78,12 +78,13 @@ static void make_hidden_mount(struct state *st)
  * Passes the descriptor to the server, and keeps none: readers of a dead server would hang. libfuse gets a pipe without
  * a reader in its place: it closes that in the end, and, because poll reports an error, takes its mount for gone.
  */
-static int hand_over(const struct state *st, int pipe)
+static void hand_over(const struct state *st, int pipe)
 {
 	const int fd = fuse_session_fd(st->session);
-	const int rc = channel_send_descriptor(st->h->channel, fd);
 
-	return dup3(pipe, fd, O_CLOEXEC) < 0 ? -errno : rc;
+	/* A server that has died meanwhile is noticed by its end of the channel. */
+	channel_send_descriptor(st->h->channel, fd);
+	dup3(pipe, fd, O_CLOEXEC);
 }
 
 static enum exit_code mount_session(struct state *st, const char *source)
@@ -110,7 +111,6 @@ static enum exit_code mount_session(struct state *st, const char *source)
 		return EXIT_MOUNT;
 	}
 	st->mounted = mountpoint_device(h->path, &st->dev) == 0;
-	/* A server that has died meanwhile is noticed by its end of the channel. */
 	hand_over(st, ends[1]);
 	close(ends[1]);
 	return EXIT_OK;
@@ -136,6 +136,14 @@ static void on_opened(struct state *st, const char *source)
 		kill(st->h->server, SIGKILL);
 }
 
+/* A caller that waits is told only when the server holds nothing of it any more: on_detached. */
+static void tell_usable(struct state *st, unsigned readahead)
+{
+	channel_send(st->h->channel, MESSAGE_USABLE, readahead, NULL);
+	if (st->status < 0)
+		st->usable = true;
+}
+
 static void mount_image(struct state *st)
 {
 	struct pagecache_mount m = {st->h->path, st->source, st->h->options->readahead};
@@ -149,9 +157,7 @@ static void mount_image(struct state *st)
 		return;
 	}
 	st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
-	channel_send(st->h->channel, MESSAGE_USABLE, m.readahead, NULL);
-	if (st->status < 0)
-		st->usable = true;
+	tell_usable(st, m.readahead);
 }
 
 static void on_contact(struct state *st)
@@ -170,9 +176,7 @@ static void on_contact(struct state *st)
 		readahead = mountpoint_readahead(dev, st->h->options->readahead);
 	else if (rc && rc != -ENOTSUP)
 		log_line("%s: the mount does not respond: %s", st->h->path, strerror(-rc));
-	channel_send(st->h->channel, MESSAGE_USABLE, readahead, NULL);
-	if (st->status < 0)
-		st->usable = true;
+	tell_usable(st, readahead);
 }
 
 static void on_detached(struct state *st)
