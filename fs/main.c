@@ -180,7 +180,7 @@ static struct outcome run(struct serving *s)
 		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	}
 	s->events = ends[0];
-	s->event = s->server->event = ends[1];
+	s->server->event = ends[1];
 	rc = serve(s);
 	if (rc == 1)
 		return (struct outcome){EXIT_OK, AT_ONCE};

@@ -55,7 +55,7 @@ static void *run(void *arg)
 	struct state *st = arg;
 
 	st->result = st->loop ? loop_run(st->loop) : run_libfuse(st->s->session, st->s->options);
-	if (write(st->s->event, "x", 1) < 0)
+	if (write(st->s->server->event, "x", 1) < 0)
 		return NULL;
 	return NULL;
 }

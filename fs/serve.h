@@ -13,7 +13,7 @@ struct serving {
 	struct server *server;
 	const struct options *options;
 	const char *mountpoint; /* canonical */
-	int events, event;      /* pipe through which the session's threads report: see struct server */
+	int events;             /* the other end of server->event */
 	struct sandbox sandbox;
 	int channel;     /* to the helper */
 	bool background; /* leaves the caller's terminal once the mount is usable */
