@@ -16,19 +16,24 @@
 static atomic_bool background, no_hints;
 static atomic_int helper = -1;
 
-/* Many lines contain file names, which may contain anything. */
-static void write_line(const char *fmt, va_list args)
+/* Many lines contain file names, which may contain anything. `prefix` is for stderr. */
+static void put_line(const char *prefix, char *line)
 {
-	char line[4096];
-
-	vsnprintf(line, sizeof(line), fmt, args);
 	gptqfs_printable(line);
 	if (atomic_load(&helper) >= 0)
 		channel_log(atomic_load(&helper), line);
 	else if (atomic_load(&background))
 		syslog(LOG_NOTICE, "%s", line);
 	else
-		fprintf(stderr, "gptqfs: %s\n", line);
+		fprintf(stderr, "%s%s\n", prefix, line);
+}
+
+static void write_line(const char *fmt, va_list args)
+{
+	char line[4096];
+
+	vsnprintf(line, sizeof(line), fmt, args);
+	put_line("gptqfs: ", line);
 }
 
 void log_line(const char *fmt, ...)
@@ -62,15 +67,7 @@ void log_to_helper(int channel)
 	atomic_store(&helper, channel);
 }
 
-static void fuse_text(const char *line)
-{
-	if (atomic_load(&helper) >= 0 || atomic_load(&background))
-		log_line("%s", line);
-	else
-		fprintf(stderr, "%s\n", line);
-}
-
-/* Its lines end with a newline, which would be replaced. */
+/* Its lines have a prefix of their own, and end with a newline, which would be replaced. */
 static void fuse_line(enum fuse_log_level level, const char *fmt, va_list args)
 {
 	char line[1024];
@@ -79,7 +76,7 @@ static void fuse_line(enum fuse_log_level level, const char *fmt, va_list args)
 	vsnprintf(line, sizeof(line), fmt, args);
 	line[strcspn(line, "\n")] = 0;
 	if (*line)
-		fuse_text(line);
+		put_line("", line);
 }
 
 void log_install(bool debug, bool quiet)
