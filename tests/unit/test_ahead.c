@@ -250,10 +250,26 @@ static void test_two_at_once(void)
 	tear_down(&x);
 }
 
+/* Without blocks a reader is only followed. */
+static void test_none(void)
+{
+	struct fixture x;
+
+	set_up(&x, 0);
+	for (uint64_t i = 0; i < BLOCKS; i++) {
+		request(&x, i * BLOCK, BLOCK);
+		CHECK(x.file.computed == (i + 1) * (BLOCK / ROW));
+	}
+	CHECK(!ahead_trim(x.ahead));
+	tear_down(&x);
+}
+
 int main(void)
 {
-	for (unsigned depth = 1; depth <= GPTQFS_AHEAD_MAX; depth++) {
+	test_none();
+	for (unsigned depth = 1; depth <= GPTQFS_AHEAD_MAX; depth++)
 		test_sequence(depth);
+	for (unsigned depth = 0; depth <= GPTQFS_AHEAD_MAX; depth++) {
 		test_end(depth);
 		test_random(depth);
 		test_other_sizes(depth);
