@@ -207,7 +207,7 @@ static int note_unpaired(struct gptqfs_stats *stats, const char *name, const cha
 	return 0;
 }
 
-/* Rows of a block; a turned generator computes whole runs of them. */
+/* Rows of a block; a transposed generator computes whole runs of them. */
 static uint64_t block_rows(const struct subject *s)
 {
 	const uint64_t rows = BLOCK_WEIGHTS / s->columns;

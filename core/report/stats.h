@@ -43,14 +43,14 @@ int stats_codes_count(const struct stats_codes *c, uint64_t histogram[STATS_CODE
 /* ---- stats_pairs.c: what is compared with what ---- */
 
 /*
- * Rows of fp32, from consecutive generators with rows of equal length. If `turned` is not 0, they are columns of a
+ * Rows of fp32, from consecutive generators with rows of equal length. If `matrix_rows` is not 0, they are columns of a
  * matrix of that many rows instead: row r is column column0 + r * column_step.
  */
 struct stats_rows {
 	const struct generator *const *list; /* [count] */
 	size_t count;
 	uint64_t skip; /* rows before the first one, or before the matrix */
-	uint64_t turned, column0, column_step;
+	uint64_t matrix_rows, column0, column_step;
 };
 
 /* Computes `count` rows from row0 on. Returns 0, -EIO or -ENOMEM. */

@@ -16,35 +16,36 @@
 
 /* ---- rows ---- */
 
-#define TURNED_ROWS 64 /* a multiple of all run_rows */
+/* Rows computed at a time: a multiple of all usual run_rows. */
+#define BAND_ROWS 64
 
 /* True if columns can be had without the rest of their rows. */
-static bool can_turn(const struct stats_rows *rows, uint64_t matrix_rows)
+static bool has_columns(const struct stats_rows *rows, uint64_t matrix_rows)
 {
 	const struct generator *g = rows->list[0];
 
 	return rows->count == 1 && g->step &&
-	       (!g->run_rows || (TURNED_ROWS % g->run_rows == 0 && matrix_rows % g->run_rows == 0));
+	       (!g->run_rows || (BAND_ROWS % g->run_rows == 0 && matrix_rows % g->run_rows == 0));
 }
 
-static int fill_turned(const struct stats_rows *rows, float *dst, uint64_t row0, uint64_t count)
+static int fill_from_columns(const struct stats_rows *rows, float *dst, uint64_t row0, uint64_t count)
 {
 	const struct generator *g = rows->list[0];
 	const uint64_t step = rows->column_step, first = (rows->column0 + row0 * step) * sizeof(*dst);
 	const uint64_t from = first / g->step * g->step;
 	const uint64_t end = first + ((count - 1) * step + 1) * sizeof(*dst), up = div_up(end, g->step) * g->step;
 	const uint64_t bytes = (up < g->row_bytes ? up : g->row_bytes) - from, width = bytes / sizeof(*dst);
-	float *tile = malloc(TURNED_ROWS * bytes);
+	float *tile = malloc(BAND_ROWS * bytes);
 	int rc = tile ? 0 : -ENOMEM;
 
-	for (uint64_t k = 0; rc == 0 && k < rows->turned; k += TURNED_ROWS) {
-		const uint64_t n = rows->turned - k < TURNED_ROWS ? rows->turned - k : TURNED_ROWS;
+	for (uint64_t k = 0; rc == 0 && k < rows->matrix_rows; k += BAND_ROWS) {
+		const uint64_t n = rows->matrix_rows - k < BAND_ROWS ? rows->matrix_rows - k : BAND_ROWS;
 		const float *src = tile + (first - from) / sizeof(*dst);
 
 		rc = g->ops->fill(g, tile, &(struct rect){rows->skip + k, n, from, bytes});
 		for (uint64_t r = 0; rc == 0 && r < count; r++)
 			for (uint64_t i = 0; i < n; i++)
-				dst[r * rows->turned + k + i] = src[i * width + r * step];
+				dst[r * rows->matrix_rows + k + i] = src[i * width + r * step];
 	}
 	free(tile);
 	return rc;
@@ -55,8 +56,8 @@ int stats_rows_fill(const struct stats_rows *rows, float *dst, uint64_t row0, ui
 	uint64_t at = row0 + rows->skip;
 	int rc = 0;
 
-	if (rows->turned)
-		return fill_turned(rows, dst, row0, count);
+	if (rows->matrix_rows)
+		return fill_from_columns(rows, dst, row0, count);
 	for (size_t i = 0; rc == 0 && count && i < rows->count; i++) {
 		const struct generator *g = rows->list[i];
 		const uint64_t n = at >= g->rows ? 0 : count < g->rows - at ? count : g->rows - at;
@@ -192,7 +193,7 @@ static bool same_shape(const struct tensor *a, const struct tensor *b)
 }
 
 /* The matrices of experts that are transposed only exist as parts of a file. */
-static int turned_rows(const struct dense *d, const struct tensor *t, struct stats_rows *out)
+static int stack_rows(const struct dense *d, const struct tensor *t, struct stats_rows *out)
 {
 	struct layout layout = {0};
 	const struct generator **list;
@@ -218,7 +219,7 @@ static int tensor_rows(const struct plan *p, const struct tensor *t, struct stat
 	int rc = 0;
 
 	if (is_whole(t) && !is_rows(t))
-		return turned_rows(&d, t, out);
+		return stack_rows(&d, t, out);
 	parts = tensor_parts(&t, &count);
 	list = arena_alloc(&p->c->arena, count, sizeof(const struct generator *));
 	if (!list)
@@ -269,14 +270,14 @@ static int try_columns(const struct stats_leaf *l, const struct tensor *theirs, 
 
 	if (rc || *reason)
 		return rc;
-	if (l->whole->ndim != 3 || !can_turn(out, shape[1])) {
+	if (l->whole->ndim != 3 || !has_columns(out, shape[1])) {
 		*out = (struct stats_rows){0};
 		*reason = "transposed";
 		return 0;
 	}
 	s = l->whole->stacked; /* joined tensors have fewer dimensions */
 	out->skip = l->row0 / shape[2] * shape[1];
-	out->turned = shape[1];
+	out->matrix_rows = shape[1];
 	out->column0 = l->row0 % shape[2];
 	out->column_step = 1;
 	if (s->order == STACK_INTERLEAVED) {
