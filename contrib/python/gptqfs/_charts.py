@@ -158,7 +158,7 @@ def cell_title(where: str, cell: Cell, scale: Scale) -> str:
             lines.append("entropy %s of %d bits" % (number(m.figures["codes"]["entropy"]), m.figures["bits"]))
         lines.append("%s bits per weight" % number(m.bits_per_weight))
     else:
-        values = [v for v in map(scale.figure.of, cell.modules) if v is not None]
+        values = scale.figure.values(cell.modules)
         lines.append("%d modules: %s %s" % (len(cell.modules), scale.figure.name, percent(cell.value)))
         if values:
             lines.append("from %s to %s" % (percent(min(values)), percent(max(values))))
@@ -183,10 +183,15 @@ def _cells(axes: Any, map_: Map, scale: Scale, turned: bool, size: Tuple[float, 
     return titles
 
 
-def _name_layers(axis: Any, map_: Map, size: float, room: float) -> None:
-    every = next(n for n in (1, 2, 5, 10, 20, 50, 100) if n * size >= room or n == 100)
-    at = [i for i in range(len(map_.layers)) if i % every == 0]
-    axis.set_ticks([i + 0.5 for i in at], [map_.layers[i] for i in at])
+def _name_layers(axis: Any, map_: Map, every: int, middle: float = 0.0) -> None:
+    """Names each of so many layers, that many units after where it begins."""
+    at = range(0, len(map_.layers), every)
+    axis.set_ticks([i + middle for i in at], [map_.layers[i] for i in at])
+
+
+def _name_cells(axis: Any, map_: Map, size: float, room: float) -> None:
+    """Names as many layers of so many pixels as there is room for."""
+    _name_layers(axis, map_, next(n for n in (1, 2, 5, 10, 20, 50, 100) if n * size >= room or n == 100), 0.5)
 
 
 def wide_map(map_: Map, scale: Scale, prefix: str) -> Markup:
@@ -200,7 +205,7 @@ def wide_map(map_: Map, scale: Scale, prefix: str) -> Markup:
     titles = _cells(axes, map_, scale, False, (cell, height))
     axes.set_yticks([i + 0.5 for i in range(rows)], map_.kinds)
     axes.tick_params(axis="y", labelcolor=INK, labelsize=12)
-    _name_layers(axes.xaxis, map_, cell, 14 + 7 * max(map(len, map_.layers)))
+    _name_cells(axes.xaxis, map_, cell, 14 + 7 * max(map(len, map_.layers)))
     return svg(figure, prefix, "Map of layers by projections; the table below has its numbers", titles)
 
 
@@ -220,7 +225,7 @@ def tall_map(map_: Map, scale: Scale, prefix: str, row: float = 15) -> Markup:
     axes.xaxis.tick_top()
     axes.set_xticks([i + 0.5 for i in range(columns)], map_.kinds, rotation=90 if turned else 0)
     axes.tick_params(axis="x", labelcolor=INK, labelsize=11)
-    _name_layers(axes.yaxis, map_, height, 14)
+    _name_cells(axes.yaxis, map_, height, 14)
     return svg(figure, prefix, "Map of layers by projections; the table below has its numbers", titles)
 
 
@@ -272,7 +277,6 @@ def histogram(module: Module, prefix: str) -> Markup:
         for i, share in enumerate(shares):
             ident = "bar%d" % i
             axes.bar(i, share, width=0.84, color=ACCENT if i in (0, count - 1) else WEAK, linewidth=0, gid=ident)
-            axes.patches[-1].set_gid(ident)
             titles[ident] = "code %d: %s" % (order[i], percent(share))
     else:
         titles = None
@@ -324,9 +328,7 @@ class Depth:
             axes.grid(axis="y", color=RULE, linewidth=0.8)
             axes.set_axisbelow(True)
             axes.tick_params(labelsize=10)
-        every = max(1, -(-len(self.map.layers) // 5))
-        at = range(0, len(self.map.layers), every)
-        lowest.set_xticks(list(at), [self.map.layers[i] for i in at])
+        _name_layers(lowest.xaxis, self.map, -(-len(self.map.layers) // 5))
         return svg(figure, prefix, "Bits per weight and scales of %s by layer" % self.map.kinds[kind])
 
     def _draw_scales(self, axes: Any, cells: Sequence[Tuple[int, Cell]]) -> None:
@@ -400,9 +402,7 @@ def _experts(map_: Map, grid: List[List[float]], dark: bool, prefix: str, label:
     axes = _axes(figure, 34, 2, NARROW - 40, height)
     colours = matplotlib.colors.ListedColormap([f for f, _ in ramp(dark)])
     axes.imshow(grid, cmap=colours, vmin=0, vmax=LEVELS - 1, aspect="auto", interpolation="nearest")
-    every = max(1, -(-len(map_.layers) // 8))
-    at = range(0, len(map_.layers), every)
-    axes.set_xticks(list(at), [map_.layers[i] for i in at])
+    _name_layers(axes.xaxis, map_, -(-len(map_.layers) // 8))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     return svg(figure, "%s-%s" % (prefix, "dark" if dark else "light"), label)
 

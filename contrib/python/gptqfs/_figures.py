@@ -105,12 +105,15 @@ class Figure(NamedTuple):
 
     key: str  # of Module
     name: str
-    unit: str  # of the numbers in cells
     worst: Callable[[Iterable[float]], float]
 
     def of(self, module: Module) -> Optional[float]:
         value: Optional[float] = getattr(module, self.key)
         return value
+
+    def values(self, modules: Iterable[Module]) -> List[float]:
+        """Of those modules that have one."""
+        return [value for value in map(self.of, modules) if value is not None]
 
     def mean(self, modules: Sequence[Module]) -> Optional[float]:
         """Of several modules by their weights: of errors the root of the mean square."""
@@ -124,14 +127,14 @@ class Figure(NamedTuple):
         return math.sqrt(mean) if power == 2 else mean
 
 
-ERROR = Figure("error", "relative error", "%", max)
-USE = Figure("use", "entropy of the codes over their bits", "%", min)
+ERROR = Figure("error", "relative error", max)
+USE = Figure("use", "entropy of the codes over their bits", min)
 
 
 def figure_of(modules: Sequence[Module]) -> Optional[Figure]:
     """The first that there is."""
     for figure in ERROR, USE:
-        if any(figure.of(m) is not None for m in modules):
+        if figure.values(modules):
             return figure
     return None
 
@@ -255,8 +258,8 @@ class Model:
     def values(self) -> List[float]:
         """Of everything that has a colour."""
         assert self.figure
-        cells = [cell.value for map_ in self.maps for cell in map_.cells.values()]
-        return [v for v in cells + [self.figure.of(m) for m in self.outside] if v is not None]
+        cells = [cell.value for map_ in self.maps for cell in map_.cells.values() if cell.value is not None]
+        return cells + self.figure.values(self.outside)
 
     def worst(self, most: int = 10) -> List[Module]:
         if not self.figure:

@@ -144,8 +144,7 @@ def _median(values: Sequence[float]) -> float:
 def _experts(map_: Map, prefix: str) -> Optional[Dict[str, Any]]:
     """The kinds of a map that are experts, with a scale of their own: single ones differ by more than their means."""
     kinds = [kind for kind in range(len(map_.kinds)) if any(m.place.expert is not None for m in map_.of_kind(kind))]
-    known = [map_.figure.of(m) for kind in kinds for m in map_.of_kind(kind)]
-    scale = Scale(map_.figure, [value for value in known if value is not None])
+    scale = Scale(map_.figure, map_.figure.values(m for kind in kinds for m in map_.of_kind(kind)))
     if not kinds:
         return None
     parts = []
