@@ -128,7 +128,6 @@ int daemon_start(struct daemon *d)
 
 void daemon_detach(int null, bool talk)
 {
-	setsid();
 	if (chdir("/") < 0)
 		log_line("/: %s; the server keeps the current directory busy", strerror(errno));
 	for (int fd = 0; null >= 0 && fd <= (talk ? 1 : 2); fd++)
@@ -146,8 +145,10 @@ void daemon_ready(int status, enum exit_code code, bool talk)
 		log_to_syslog();
 	if (code == EXIT_OK && (null = open("/dev/null", O_RDWR)) < 0)
 		log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
-	if (code == EXIT_OK)
+	if (code == EXIT_OK) {
+		setsid();
 		daemon_detach(null, talk);
+	}
 	/* Last: once the parent has exited, nothing waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
 		log_line("the process that started this server is gone");

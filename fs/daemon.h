@@ -37,13 +37,15 @@ struct daemon {
 int daemon_start(struct daemon *d);
 
 /*
- * Leaves the terminal, the directory and descriptors 0 to 2, which `null`, /dev/null, replaces and which it closes.
- * With `talk` keeps stderr for messages.
+ * Leaves the directory, and replaces descriptors 0 to 2 by `null`, /dev/null, which it closes. With `talk` keeps stderr
+ * for messages.
  */
 void daemon_detach(int null, bool talk);
 
-/* Reports to the parent, which exits with `code`. With EXIT_OK also detaches; without `talk` logs to syslog from now
- * on. */
+/*
+ * Reports to the parent, which exits with `code`. With EXIT_OK also becomes a session of its own and detaches; without
+ * `talk` logs to syslog from now on.
+ */
 void daemon_ready(int status, enum exit_code code, bool talk);
 
 #endif

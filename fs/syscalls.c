@@ -44,8 +44,8 @@ static const int to_serve[] = {
     /* Signals, time. */
     SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigpending, SYS_rt_sigreturn, SYS_sigaltstack, SYS_clock_gettime,
     SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_getrandom, SYS_sysinfo,
-    /* The helper, and leaving the caller's terminal. */
-    SYS_sendto, SYS_sendmsg, SYS_recvmsg, SYS_setsid, SYS_chdir,
+    /* The helper, and leaving the caller's directory. */
+    SYS_sendto, SYS_sendmsg, SYS_recvmsg, SYS_chdir,
     /* How things were before they had a second number. */
 #ifdef SYS_poll
     SYS_poll, SYS_pipe, SYS_dup2, SYS_stat, SYS_lstat, SYS_readlink, SYS_time,
