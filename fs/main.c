@@ -94,11 +94,6 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 	return rc ? model_exit_code(rc) : EXIT_OK;
 }
 
-static bool writes_files(const struct options *o)
-{
-	return o->export_dir && !o->writes_tar;
-}
-
 /* Without -o view=, exports the view of which --sha256 tells the hashes. */
 static int export(struct options *o, struct gptqfs *model, struct target *target)
 {
@@ -137,7 +132,7 @@ static enum exit_code open_confined(struct options *o, struct sandbox *sandbox, 
 static int use_model(struct options *o, struct gptqfs *model, struct target *target)
 {
 	/* A driver's threads inherit what is blocked. */
-	if (writes_files(o))
+	if (o->writes_files)
 		signals_hold();
 	if (o->export_dir || o->cat)
 		gptqfs_accel_start(model);
@@ -160,7 +155,7 @@ static int read_model(struct options *o)
 
 	if ((o->sha256 || o->export_dir) && !o->view)
 		o->model.view = "fp16";
-	code = open_confined(o, &sandbox, writes_files(o) ? &target : NULL, &model);
+	code = open_confined(o, &sandbox, o->writes_files ? &target : NULL, &model);
 	if (code == EXIT_OK) {
 		code = use_model(o, model, &target);
 		gptqfs_close(model);

@@ -532,6 +532,7 @@ int options_parse(struct options *o, int argc, char **argv)
 		return -EINVAL;
 	}
 	o->writes_tar = o->export_dir && strcmp(o->export_dir, "-") == 0;
+	o->writes_files = o->export_dir && !o->writes_tar;
 	o->model.view = o->view;
 	o->model.lora = (const char *const *)o->lora;
 	o->model.loras = o->loras;

@@ -20,6 +20,7 @@ struct options {
 	char *export_dir;   /* of --export, or NULL */
 	char *cat, *ls;     /* paths in the tree, or NULL */
 	bool writes_tar;    /* export_dir is "-" */
+	bool writes_files;  /* export_dir is a directory */
 	unsigned jobs;      /* 0 for the default */
 	char **lora;        /* [model.lora_count] */
 	unsigned readahead; /* KiB */

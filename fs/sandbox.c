@@ -119,11 +119,6 @@ static int allow_export(const struct landlock *l, const struct options *o)
 	return rc;
 }
 
-static bool writes_files(const struct options *o)
-{
-	return o->export_dir && !o->writes_tar;
-}
-
 /* A driver needs libraries, devices and files that only it knows. */
 static bool has_driver(const struct options *o)
 {
@@ -144,7 +139,7 @@ static int confine_files(struct sandbox *s, const struct options *o)
 		rc = landlock_allow(&l, "/dev/fuse", LANDLOCK_DEVICE);
 	if (rc == 0)
 		rc = allow_inputs(&l, o);
-	if (rc == 0 && writes_files(o))
+	if (rc == 0 && o->writes_files)
 		rc = allow_export(&l, o);
 	if (rc) {
 		close(l.rules);
@@ -235,8 +230,8 @@ int sandbox_enter(struct sandbox *s, const struct options *o)
 	 */
 	const uint64_t reading =
 	    1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_LEASE | 1ull << CAP_SYS_RESOURCE;
-	const uint64_t kept = reading | (writes_files(o) ? 1ull << CAP_FOWNER : 0);
-	const enum syscalls calls = writes_files(o) ? SYSCALLS_TO_EXPORT : SYSCALLS_TO_OPEN;
+	const uint64_t kept = reading | (o->writes_files ? 1ull << CAP_FOWNER : 0);
+	const enum syscalls calls = o->writes_files ? SYSCALLS_TO_EXPORT : SYSCALLS_TO_OPEN;
 	const char *without = without_seccomp(o);
 	int landlock_rc, seccomp_rc = 0;
 
