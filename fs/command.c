@@ -50,7 +50,7 @@ int command_serve(struct command *c)
 
 void command_over(const struct command *c)
 {
-	/* If the mount is gone, the server may have exited already. */
+	/* If the mount is gone, the helper may have exited already. */
 	signal(SIGPIPE, SIG_IGN);
 	if (write(c->ends[1], "o", 1) < 0 && errno != EPIPE)
 		log_line("the server cannot be told that the command has ended: %s", strerror(errno));

@@ -7,14 +7,14 @@
 
 /*
  * gptqfs MODEL [MOUNTPOINT] -- COMMAND ARG...: a program that runs while the model is mounted, with the descriptors,
- * terminal, signal mask and limits of gptqfs's caller. This process, the launcher, waits and forwards signals; another
- * one serves.
+ * terminal, signal mask and limits of gptqfs's caller. This process, the launcher, waits and forwards signals; others
+ * mount and serve.
  */
 struct command {
 	char *const *argv;   /* NULL-terminated, or NULL for no command */
 	struct rlimit files; /* the caller's RLIMIT_NOFILE */
 	sigset_t caller;     /* the caller's signal mask */
-	int ends[2];         /* pipe by which the launcher tells the server that the command has ended */
+	int ends[2];         /* pipe by which the launcher tells the helper that the command has ended */
 };
 
 /*
@@ -24,8 +24,9 @@ struct command {
 int command_prepare(struct command *c);
 
 /*
- * In the server: unblocks signals except signals_of_server, and closes the caller's descriptors. Returns a descriptor
- * that yields one byte when the launcher has detached the mount, or end of file if it was killed before that.
+ * In the helper, before it starts the server: unblocks signals except signals_of_server, and closes the caller's
+ * descriptors. Returns a descriptor that yields one byte when the launcher has detached the mount, or end of file if it
+ * was killed before that.
  */
 int command_serve(struct command *c);
 
@@ -48,7 +49,7 @@ char *command_make_mountpoint(void);
  */
 int command_tell_mountpoint(struct command *c, const char *path);
 
-/* Tells the server that the mount was detached, or could not be. */
+/* Tells the helper that the mount was detached, or could not be. */
 void command_over(const struct command *c);
 
 #endif

@@ -478,7 +478,7 @@ int main(int argc, char **argv)
 	struct outcome end = {EXIT_USAGE, CLEAN_UP};
 	int rc;
 
-	/* A command inherits them; its server closes them later. */
+	/* A command inherits them; its helper closes them later. */
 	if (!options_find_command(argc, argv))
 		daemon_close_inherited(argc, argv);
 	rc = daemon_guard_descriptors();

@@ -225,8 +225,8 @@ static void limit_arenas(void)
 int sandbox_enter(struct sandbox *s, const struct options *o)
 {
 	/*
-	 * Files of other users, and leases on them, if the process had them before; pipes of full size however many
-	 * mounts there are.
+	 * To read files of other users, for which a container may have only the first, and to learn by leases whether
+	 * they are being written; for pipes of full size however many mounts there are.
 	 */
 	const uint64_t reading =
 	    1ull << CAP_DAC_OVERRIDE | 1ull << CAP_DAC_READ_SEARCH | 1ull << CAP_LEASE | 1ull << CAP_SYS_RESOURCE;

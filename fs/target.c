@@ -624,7 +624,7 @@ int target_complete(struct target *t)
 {
 	if (unlinkat(t->fd, JOURNAL, 0) < 0)
 		return -errno;
-	/* Advice: everything else is on the disk, and a journal that comes back after a crash does no harm. */
+	/* It may fail: everything else is on the disk, and a journal that comes back after a crash does no harm. */
 	fsync(t->fd);
 	return 0;
 }
