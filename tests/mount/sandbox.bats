@@ -306,7 +306,7 @@ gave_back() {
 	chmod -R a+rX "$dir/model"
 	mkdir "$dir/mnt"
 	chown nobody "$dir/mnt"
-	run -0 unshare -m bash -c 'mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse &&
+	run -0 in_private bash -c 'mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse &&
 		setpriv --reuid=65534 --regid=65534 --clear-groups "$@"' bash "$dir/gptqfs" -o sandbox=yes "$dir/model" "$dir/mnt" -- \
 		sh -c "cat $dir/mnt/status; cmp $dir/mnt/fp16/tokenizer.json $dir/model/tokenizer.json" 3>&-
 	[[ $output = *"Sandbox:"*"landlock "*", seccomp"* ]] || fail "$output"
