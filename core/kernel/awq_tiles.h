@@ -248,7 +248,7 @@ ALWAYS_INLINE void awq_expand_column(char *dst, const struct awq_stretch *s, con
 ALWAYS_INLINE void awq_prefetch(struct awq_stretch *s, size_t stride)
 {
 	for (uint32_t i = 0; i < s->each; i++, s->ahead += stride)
-		__builtin_prefetch((const void *)s->ahead, 0, 2);
+		prefetch(s->ahead);
 }
 
 ALWAYS_INLINE void awq_expand(const struct awq_job *job, const struct awq_tile *tile, struct awq_stretch *s,

@@ -2,22 +2,16 @@
 
 /* Part of gptq_strip.h: codes. */
 
-/*
- * Harmless past the end of the matrix. Prefetches to the L2 cache only: rows of qweight are often a multiple of 4 KiB
- * apart, and would evict each other from L1, which has too few ways.
- */
-ALWAYS_INLINE void prefetch(uintptr_t src)
-{
-	__builtin_prefetch((const void *)src, 0, 2);
-}
-
 /* Wide codes take more rows: prefetches those of at least 128 codes. */
 ALWAYS_INLINE unsigned rows_ahead(unsigned bits)
 {
 	return 4 * bits > PREFETCH_ROWS ? 4 * bits : PREFETCH_ROWS;
 }
 
-/* Two lines if the strip is not aligned. */
+/*
+ * Two lines if the strip is not aligned. Only to the L2 cache: rows of qweight are often a multiple of 4 KiB apart, and
+ * would evict each other from L1, which has too few ways.
+ */
 ALWAYS_INLINE void prefetch_words(uintptr_t src)
 {
 	prefetch(src);

@@ -20,13 +20,16 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-/*
- * Prefetches, to the L2 cache, what is two pages on in a long row: the hardware prefetcher stops at the end of a page.
- * Harmless past the end of a mapping.
- */
+/* Prefetches a line to the L2 cache. Harmless past the end of a mapping. */
+ALWAYS_INLINE void prefetch(uintptr_t src)
+{
+	__builtin_prefetch((const void *)src, 0, 2);
+}
+
+/* Prefetches what is two pages on in a long row: the hardware prefetcher stops at the end of a page. */
 ALWAYS_INLINE void prefetch_ahead(const void *src)
 {
-	__builtin_prefetch((const void *)((uintptr_t)src + 8192), 0, 2);
+	prefetch((uintptr_t)src + 8192);
 }
 
 /* Returns the bytes of an element of output. */
