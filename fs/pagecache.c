@@ -24,6 +24,11 @@
 #include "options.h"
 #include "server.h"
 
+/* Linux 5.14; older headers lack it. */
+#ifndef MOUNT_ATTR_NOSYMFOLLOW
+#define MOUNT_ATTR_NOSYMFOLLOW 0x00200000
+#endif
+
 #define FOREVER 1e9
 #define BLOCK 4096
 #define SOURCE_MAX 256 /* longest string that fsconfig takes, with its NUL */
@@ -367,7 +372,8 @@ int pagecache_open(struct pagecache *p, const struct options *o, int *device, st
 	context = open_context("fuse");
 	rc = context < 0 ? context : configure_hidden(context, o, *device);
 	if (rc == 0) {
-		p->hidden = make_mount(context, attributes_of(o));
+		/* A link in it, by a server that was taken over, would be followed with the rights of this process. */
+		p->hidden = make_mount(context, attributes_of(o) | MOUNT_ATTR_NOSYMFOLLOW);
 		rc = p->hidden < 0 ? p->hidden : 0;
 	}
 	if (rc) {

@@ -15,8 +15,10 @@ $(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
 
 # A server that tries what a sandbox forbids.
-tried := status_get_attribute target_complete gptqfs_trim poll syscall
+tried := status_get_attribute target_complete gptqfs_trim poll syscall pagecache_ops
 needs_mount += $(B)/gptqfs-try
+
+$(B)/tests/mount/try.o: override CFLAGS += $(FUSE_CFLAGS)
 
 $(B)/gptqfs-try: $(fs_obj) $(B)/tests/mount/try.o $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) $(tried:%=-Wl,--wrap=%) -o $@ $^ $(FUSE_LIBS) $(LIBS)

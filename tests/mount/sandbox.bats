@@ -24,7 +24,7 @@ setup() {
 	sanitized && skip "there is no sandbox with sanitizers"
 	mkdir "$mnt"
 	export TRY_FILE=$model/tokenizer.json TRY_MOUNT=$mnt
-	unset TRY_SECCOMP TRY_LANDLOCK TRY_EXPORT TRY_MESSAGES
+	unset TRY_SECCOMP TRY_LANDLOCK TRY_EXPORT TRY_MESSAGES TRY_LINK
 	NORMAL=$GPTQFS
 	GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
 }
@@ -347,6 +347,13 @@ gave_back() {
 	cmp - "$model/tokenizer.json" <&9
 	exec 9<&-
 	wait_until 10 is_gone "$server"
+}
+
+@test "no link makes the helper open another file than the image" {
+	run "$GPTQFS" -o pagecache=erofs "$model" "$mnt" -- true
+	((status != 4)) || skip "$output"
+	TRY_LINK=/ run -4 "$GPTQFS" -o pagecache=erofs "$model" "$mnt"
+	[[ $output = *"Too many levels of symbolic links"* ]] || fail "$output"
 }
 
 @test "one signal to both processes is one request" {

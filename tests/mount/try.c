@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+#define FUSE_USE_VERSION 314
+
 /*
  * Linked into a server, tries from inside what its sandbox must refuse: reading the attribute user.gptqfs.try.NAME of
  * the root makes the try, and its value is the error. An export with TRY_EXPORT makes all tries when it has written its
  * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused; TRY_SECCOMP=none and
  * TRY_LANDLOCK=none are a kernel without them. With TRY_MESSAGES an idle server sends the helper what it must ignore.
+ * With TRY_LINK a server of an image has a link to that path in place of the directories above.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse_lowlevel.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -41,6 +45,8 @@ void __real_gptqfs_trim(struct gptqfs *model);
 void __wrap_gptqfs_trim(struct gptqfs *model);
 int __real_poll(struct pollfd *polls, nfds_t count, int timeout);
 int __wrap_poll(struct pollfd *polls, nfds_t count, int timeout);
+extern const struct fuse_lowlevel_ops __real_pagecache_ops;
+struct fuse_lowlevel_ops __wrap_pagecache_ops;
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 
@@ -71,6 +77,31 @@ static void send_messages(void)
 	for (int fd = 3; fd < 64; fd++) {
 		channel_send(fd, MESSAGE_CONTACT, 0, NULL);
 		channel_send(fd, MESSAGE_REFUSED, 0, "no reason");
+	}
+}
+
+/* ---- a link in the hidden mount ---- */
+
+static void find_link(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	const struct fuse_entry_param e = {.ino = parent + 1, .attr = {.st_mode = S_IFLNK | 0777, .st_nlink = 1}};
+
+	(void)name;
+	fuse_reply_entry(req, &e);
+}
+
+static void read_link(fuse_req_t req, fuse_ino_t ino)
+{
+	(void)ino;
+	fuse_reply_readlink(req, getenv("TRY_LINK"));
+}
+
+__attribute__((constructor)) static void set_operations(void)
+{
+	__wrap_pagecache_ops = __real_pagecache_ops;
+	if (getenv("TRY_LINK")) {
+		__wrap_pagecache_ops.lookup = find_link;
+		__wrap_pagecache_ops.readlink = read_link;
 	}
 }
 
