@@ -4,10 +4,14 @@ import errno
 import mmap
 import os
 import re
+import signal
 import subprocess
 import time
 
 PIECE = 1 << 17
+
+# A test that is terminated removes what it has made, as one that is interrupted does.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class Mount:

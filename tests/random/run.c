@@ -79,6 +79,8 @@ static void make_directory(char dir[256])
 		write_failed(dir);
 }
 
+static volatile sig_atomic_t interrupted;
+
 static bool run_case(const struct program *p, uint64_t seed)
 {
 	struct checkpoint *c;
@@ -95,15 +97,13 @@ static bool run_case(const struct program *p, uint64_t seed)
 		    c->index ? ", " : "", c->index ? c->index : "");
 		p->print(c);
 	}
-	if (keep && (test_failed > failed || strcmp(keep, "all") == 0))
+	if (keep && (test_failed > failed || (strcmp(keep, "all") == 0 && !interrupted)))
 		printf("  %s\n", c->dir);
 	else
 		nftw(c->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 	release_all();
 	return test_failed == failed;
 }
-
-static volatile sig_atomic_t interrupted;
 
 static void note_signal(int number)
 {

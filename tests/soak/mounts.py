@@ -36,6 +36,9 @@ def main():
                 print(f"cycle {n}: {e}")
                 wrong += 1
                 mount.end()
+            except KeyboardInterrupt:
+                mount.end()
+                raise
         for mount, _ in places:
             wrong += mount.mounted()
     row("mount, read, unmount", f"{options.cycles} cycles", f"{wrong} wrong")

@@ -99,6 +99,7 @@ class Readers:
 
     def run(self, i, seed):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         at, tree = self.places[i % len(self.places)]
         names, chance = sorted(tree), random.Random(seed)
         while True:
