@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef GPTQFS_TURN_H
-#define GPTQFS_TURN_H
+#ifndef GPTQFS_TRANSPOSE_H
+#define GPTQFS_TRANSPOSE_H
 
 /*
  * Transposed matrices: row k consists of element k of every row of another generator. With two generators, each row
