@@ -107,7 +107,7 @@ static int check_blobs(const struct blobs *b, struct gptqfs_error *err)
 
 int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *err)
 {
-	struct report r = {&m->plan, &m->refusals, NULL, m->sandbox};
+	struct report r = {.plan = &m->plan, .refusals = &m->refusals, .sandbox = m->sandbox};
 	struct findings findings;
 	struct blobs blobs = {0};
 	struct text text = {0};

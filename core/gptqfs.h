@@ -94,7 +94,7 @@ struct gptqfs_options {
 	const char *loras;        /* directory of adapters, each with its own views; or NULL */
 	bool lora_base_tokenizer; /* keep the model's tokenizer even if an adapter has one */
 	bool blobs; /* gptqfs_check also verifies Hugging Face cache blobs against the hashes in their names */
-	const char *page_cache;   /* what `info` says about the page cache of the mount; NULL for nothing */
+	const char *page_cache;   /* what `info` says about the page cache; NULL for nothing; must outlive the model */
 	const char *accel;        /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda load; NULL for the installed one */
 	size_t accel_memory;      /* most bytes of device memory it may hold */

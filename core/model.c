@@ -39,7 +39,8 @@ static void weights_stat(const struct checkpoint *c, struct stat *out)
 /* README, info, info.json. Planned last, because planning views may add warnings. */
 static int plan_texts(const struct gptqfs *m)
 {
-	const struct report r = {&m->plan, &m->refusals, NULL, m->sandbox};
+	const struct report r = {
+	    .plan = &m->plan, .refusals = &m->refusals, .sandbox = m->sandbox, .page_cache = m->page_cache};
 	const struct plan *p = &m->plan;
 	struct text readme = {0}, info = {0}, json = {0};
 	int rc;
@@ -291,11 +292,7 @@ static int open_all(struct gptqfs *m, const char *dir, const struct gptqfs_optio
 		rc = join_lists(m, err);
 	if (rc == 0)
 		rc = check_root(m, err);
-	m->plan.page_cache = options->page_cache;
-	if (rc == 0)
-		rc = plan_tree(m, err);
-	m->plan.page_cache = NULL;
-	return rc;
+	return rc ? rc : plan_tree(m, err);
 }
 
 int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gptqfs **out, struct gptqfs_error *err)
@@ -319,6 +316,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->gguf_q2 = options->gguf_q2;
 	m->shard_bytes = options->shard_bytes;
 	m->sandbox = options->sandbox;
+	m->page_cache = options->page_cache;
 	rc = open_all(m, dir, options, err);
 	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)
 		rc = err_set(err, -EBADMSG,

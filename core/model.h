@@ -38,7 +38,7 @@ struct gptqfs {
 	mode_t umask;
 	bool blobs, gguf_q2;
 	uint64_t shard_bytes;
-	const char *sandbox;
+	const char *sandbox, *page_cache;
 	struct gguf_kv kv; /* without keys unless one was given */
 };
 

@@ -196,8 +196,8 @@ void report_model(const struct report *r, struct sheet *s)
 	report_variants(r->plan->variants, s);
 	tell_views(s, r->plan);
 	tell_engines(s, r->plan, &t);
-	if (r->plan->page_cache)
-		sheet_string(s, "Page_cache", r->plan->page_cache, NULL);
+	if (r->page_cache)
+		sheet_string(s, "Page_cache", r->page_cache, NULL);
 	sheet_string(s, "Checked", "headers, shapes, g_idx, first row of zeros", "all else: gptqfs --check");
 	sheet_string(s, "Sandbox", r->sandbox, NULL);
 	tell_warnings(s, c);

@@ -16,7 +16,8 @@ struct report {
 	const struct plan *plan; /* of the model's views */
 	const struct join_refusals *refusals;
 	const struct blobs *blobs; /* NULL unless --check verified them */
-	const char *sandbox;       /* what the process is confined by, or NULL */
+	/* See struct gptqfs_options; either may be NULL. */
+	const char *sandbox, *page_cache;
 };
 
 /* Writes `info` or `info.json`: fixed order, units in keys, new keys only at the end of a section. */

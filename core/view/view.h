@@ -36,7 +36,6 @@ struct plan {
 	const struct gguf_kv *gguf_kv; /* likewise; or NULL */
 	uint64_t shard_bytes;          /* likewise */
 	enum dtype dtype;              /* for views without a type of their own */
-	const char *page_cache;        /* likewise; NULL after opening */
 	struct stat weights;           /* attributes shown for computed files */
 };
 
