@@ -331,10 +331,11 @@ enum exit_code helper_run(struct helper *h)
 	if (st.signals < 0) {
 		log_line("cannot wait for signals: %s", strerror(errno));
 		st.failure = EXIT_SERVE;
-		kill(h->server, SIGKILL);
 	} else {
 		watch(&st);
 	}
+	/* Unless it has exited: if it has only closed the channel, no signal to this process could end the wait. */
+	kill(h->server, SIGKILL);
 	while (waitpid(h->server, &how, 0) < 0 && errno == EINTR)
 		;
 	pagecache_close(&st.pagecache);

@@ -324,6 +324,15 @@ gave_back() {
 	wait_until 10 is_gone "$helper"
 }
 
+@test "a server that closes the channel is ended" {
+	mount_here "$model"
+	# It may not live to answer.
+	run try hang_up
+	wait_until 10 not_mounted "$mnt"
+	wait_until 10 is_gone "$helper"
+	is_gone "$server"
+}
+
 @test "a helper that is killed takes nothing away" {
 	mount_here "$model"
 	kill -KILL "$helper"

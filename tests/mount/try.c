@@ -71,7 +71,17 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 	return __real_syscall(number, a, b, c, d, e, f);
 }
 
-/* Another contact, and a refusal to be mounted. The channel is the only socket. */
+/* It is the only socket. */
+static void close_channel(void)
+{
+	struct stat st;
+
+	for (int fd = 3; fd < 64; fd++)
+		if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+			close(fd);
+}
+
+/* Another contact, and a refusal to be mounted. */
 static void send_messages(void)
 {
 	for (int fd = 3; fd < 64; fd++) {
@@ -240,6 +250,10 @@ ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const 
 		return -ERANGE;
 	if (strcmp(name + strlen(prefix), "trims") == 0)
 		return snprintf(out, size, "%d", atomic_load(&trims));
+	if (strcmp(name + strlen(prefix), "hang_up") == 0) {
+		close_channel();
+		return snprintf(out, size, "done");
+	}
 	for (size_t i = 0; i < COUNT; i++)
 		if (strcmp(name + strlen(prefix), tries[i].name) == 0)
 			return snprintf(out, size, "%.15s", word_of(&tries[i]));
