@@ -4,11 +4,11 @@
  * Fails the n-th call of each class, only that one or all from it, for all n, while a model is opened, read completely,
  * checked, hashed and closed:
  *
- *     sweep [-n RUNS] [-s SEED] MODEL [EXPECTED.F16.json] [MODEL [EXPECTED.F16.json]]...
+ *     sweep [-n RUNS] [-s SEED] [-l ADAPTER] MODEL [EXPECTED.F16.json] [MODEL [EXPECTED.F16.json]]...
  *
  * Each run must end in a clean error or show exactly what a run without faults shows, and free everything. -n makes at
- * most RUNS runs of each kind, spread over all n; SEED selects where they start. The hashes of a run without faults
- * must be those of EXPECTED.
+ * most RUNS runs of each kind, spread over all n; SEED selects where they start. ADAPTER is merged into all models. The
+ * hashes of a run without faults must be those of EXPECTED.
  */
 
 #include <cjson/cJSON.h>

@@ -267,9 +267,9 @@ REAL(struct dirent *, readdir, DIR *dir)
 }
 
 /* Returns a failure, or sets `size` to the bytes to transfer. */
-static bool read_fails(size_t *size)
+static bool transfer_fails(enum fault_class class, size_t *size)
 {
-	if (!fails(FAULT_READ))
+	if (!fails(class))
 		return false;
 	if (faults->error != FAULT_HALF)
 		return true;
@@ -279,22 +279,22 @@ static bool read_fails(size_t *size)
 
 REAL(ssize_t, read, int fd, void *out, size_t size)
 {
-	return read_fails(&size) ? -1 : __real_read(fd, out, size);
+	return transfer_fails(FAULT_READ, &size) ? -1 : __real_read(fd, out, size);
 }
 
 REAL(ssize_t, __read_chk, int fd, void *out, size_t size, size_t room)
 {
-	return read_fails(&size) ? -1 : __real___read_chk(fd, out, size, room);
+	return transfer_fails(FAULT_READ, &size) ? -1 : __real___read_chk(fd, out, size, room);
 }
 
 REAL(ssize_t, pread, int fd, void *out, size_t size, off_t offset)
 {
-	return read_fails(&size) ? -1 : __real_pread(fd, out, size, offset);
+	return transfer_fails(FAULT_READ, &size) ? -1 : __real_pread(fd, out, size, offset);
 }
 
 REAL(ssize_t, __pread_chk, int fd, void *out, size_t size, off_t offset, size_t room)
 {
-	return read_fails(&size) ? -1 : __real___pread_chk(fd, out, size, offset, room);
+	return transfer_fails(FAULT_READ, &size) ? -1 : __real___pread_chk(fd, out, size, offset, room);
 }
 
 REAL(void *, mmap, void *at, size_t size, int protection, int flags, int fd, off_t offset)
@@ -314,9 +314,7 @@ REAL(int, munmap, void *map, size_t size)
 
 /* ---- writing ---- */
 
-/*
- * Returns a failure, or sets `size` to the bytes to transfer. Only of files and pipes: other descriptors (eventfd, the
- * socket between server and helper) do not fail like this.
+/* The same of files and pipes: other descriptors (eventfd, the socket between server and helper) do not fail like this.
  */
 static bool write_fails(int fd, size_t *size)
 {
@@ -324,12 +322,7 @@ static bool write_fails(int fd, size_t *size)
 
 	if (!faults->active || __real_fstat(fd, &st) || !(S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode)))
 		return false;
-	if (!fails(FAULT_WRITE))
-		return false;
-	if (faults->error != FAULT_HALF)
-		return true;
-	*size = *size > 1 ? *size / 2 : *size;
-	return false;
+	return transfer_fails(FAULT_WRITE, size);
 }
 
 REAL(ssize_t, write, int fd, const void *bytes, size_t size)
@@ -355,7 +348,9 @@ REAL(ssize_t, pwritev, int fd, const struct iovec *iov, int count, off_t offset)
 
 REAL(int, ftruncate, int fd, off_t size)
 {
-	return fails(FAULT_WRITE) ? -1 : __real_ftruncate(fd, size);
+	size_t bytes = 0; /* which cannot be halved */
+
+	return transfer_fails(FAULT_WRITE, &bytes) ? -1 : __real_ftruncate(fd, size);
 }
 
 REAL(int, mkdir, const char *path, mode_t mode)
