@@ -77,12 +77,13 @@ static void tell_accelerator(const struct gptqfs *m, gptqfs_fact_fn *fn, void *c
 
 int gptqfs_facts(const struct gptqfs *m, uint64_t ino, gptqfs_fact_fn *fn, void *ctx)
 {
+	const struct node *n = find_node(m, ino);
 	const struct fact_sink sink = {fn, ctx};
 	int rc;
 
-	if (!find_node(m, ino))
+	if (!n)
 		return -ENOENT;
-	rc = find_node(m, ino)->layout ? settle_node(find_node(m, ino)) : 0;
+	rc = n->layout ? settle_node(n) : 0;
 	if (rc)
 		return rc;
 	if (ino != GPTQFS_ROOT)

@@ -521,8 +521,10 @@ bool gptqfs_work(struct gptqfs *m)
 
 void gptqfs_release(struct gptqfs *m, uint64_t ino, uint64_t offset, uint64_t size)
 {
-	if (find_node(m, ino) && find_node(m, ino)->layout)
-		ahead_release(m->ahead, find_node(m, ino)->layout, offset, offset + size);
+	const struct node *n = find_node(m, ino);
+
+	if (n && n->layout)
+		ahead_release(m->ahead, n->layout, offset, offset + size);
 }
 
 bool gptqfs_trim(struct gptqfs *m)
