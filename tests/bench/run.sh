@@ -165,6 +165,13 @@ unserve() {
 	rmdir "$mnt"
 }
 
+# view_size MODEL FILE: sets SIZE to that of a file of its mount.
+view_size() {
+	serve_gptqfs "$1" ""
+	SIZE=$(size_of "$MNT/$2")
+	unserve "$MNT"
+}
+
 # Drops files from the page cache, except pages mapped by a server.
 drop() {
 	local i
@@ -506,9 +513,7 @@ bench_families() {
 bench_gguf() {
 	local file=gguf/vocab-1024.gguf
 	model vocab-1024 llama --view-gb "$LARGE_GB" --vocab 1024
-	serve_gptqfs "$DIR" ""
-	SIZE=$(size_of "$MNT/$file")
-	unserve "$MNT"
+	view_size "$DIR" $file
 	add "null: does nothing" null - "$SIZE" warm "$R" ""
 	add "null again" null - "$SIZE" warm "$R" ""
 	add "gguf" gptqfs "$DIR" "$file" warm "$G" ""
@@ -523,9 +528,7 @@ bench_gguf() {
 bench_lora() {
 	local rank start end
 	large source
-	serve_gptqfs "$LARGE" ""
-	SIZE=$(size_of "$MNT/$F")
-	unserve "$MNT"
+	view_size "$LARGE" $F
 	add "null: does nothing" null - "$SIZE" warm "$R" "-l $LIMIT"
 	add "gptqfs, no adapter" gptqfs "$LARGE" $F warm "$G" "-l $LIMIT"
 	for rank in 8 16 64; do
@@ -652,9 +655,7 @@ bench_two() {
 bench_written() {
 	local how name size file to
 	large source
-	serve_gptqfs "$LARGE" ""
-	SIZE=$(size_of "$MNT/$F")
-	unserve "$MNT"
+	view_size "$LARGE" $F
 	for size in 4k 64k; do
 		to=$work/written-$size
 		rm -rf "$to"
@@ -906,9 +907,7 @@ export_once() {
 bench_export() {
 	local r k i kinds=(write cp export export export) options=("" "" "" "-j 1" "--verify")
 	large source
-	serve_gptqfs "$LARGE" ""
-	SIZE=$(size_of "$MNT/$F")
-	unserve "$MNT"
+	view_size "$LARGE" $F
 	: >"$scratch/results"
 	for ((r = 0; r < ROUNDS; r++)); do
 		for ((k = 0; k < ${#kinds[@]}; k++)); do
@@ -949,9 +948,7 @@ stats_once() {
 bench_stats() {
 	local r
 	large source
-	serve_gptqfs "$LARGE" ""
-	SIZE=$(size_of "$MNT/$F")
-	unserve "$MNT"
+	view_size "$LARGE" $F
 	warm "$LARGE"/*.safetensors
 	: >"$scratch/results"
 	for ((r = 0; r < ROUNDS; r++)); do
