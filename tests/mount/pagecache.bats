@@ -28,6 +28,11 @@ leaves() {
 	wait_until 20 is_gone "$server" || fail "the server did not leave"
 }
 
+unmount_erofs() {
+	umount "$mnt"
+	leaves
+}
+
 # list DIRECTORY TYPE FORMAT: what both kinds of mount have.
 list() {
 	(cd "$1" && find . -type "$2" ! -path ./status ! -path './info*' ! -path './gguf*' ! -path './mlx*' -printf "$3\n" | sort)
@@ -52,8 +57,7 @@ attributes() {
 	grep -q "^Page_cache: *EROFS" "$mnt/info"
 	[ ! -e "$mnt/status" ]
 	[ "$(stat -f -c %T "$mnt")" != fuseblk ]
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	server=$fuse
 	unmount "$mnt.fuse"
 }
@@ -63,13 +67,11 @@ attributes() {
 	mount_erofs ,view=gguf,noxattr
 	"$GPTQFS" --cat=gguf/"$(ls "$mnt" | grep 'gguf$')" "$model" | cmp - "$mnt"/*.gguf
 	[ -z "$(getfattr -d "$mnt")" ]
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	mount_erofs ,view=bf16,max_read=65536,max_threads=1,umask=0077,uid=1000,readahead=256
 	"$GPTQFS" --cat=bf16/model.safetensors "$model" | cmp - "$mnt/model.safetensors"
 	[ "$(stat -c %a,%u "$mnt/model.safetensors")" = 400,1000 ]
-	umount "$mnt"
-	leaves
+	unmount_erofs
 }
 
 @test "who may read" {
@@ -80,12 +82,10 @@ attributes() {
 	mount_erofs ,view=fp16,umask=0
 	cat "$mnt/config.json" >/dev/null
 	run ! setpriv --reuid 65534 --clear-groups cat "$mnt/config.json"
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	mount_erofs ,view=fp16,allow_other,umask=0
 	setpriv --reuid 65534 --clear-groups cat "$mnt/config.json" >/dev/null
-	umount "$mnt"
-	leaves
+	unmount_erofs
 }
 
 @test "mount -a, which takes it for another one, mounts it once" {
@@ -100,8 +100,7 @@ attributes() {
 	run -0 "$BATS_TEST_TMPDIR/mount.gptqfs" "$model.2" "$mnt" -o ro,pagecache=auto 3>&-
 	[ "$(grep -c " $mnt " /proc/self/mountinfo)" = 2 ]
 	umount "$mnt"
-	umount "$mnt"
-	leaves
+	unmount_erofs
 }
 
 @test "it is listed, tells its counters, and goes by gptqfs -u" {
@@ -132,8 +131,7 @@ attributes() {
 	first=$server
 	# Another one above it.
 	mount_erofs ,view=bf16
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	server=$first
 	umount -l "$mnt"
 	not_mounted "$mnt"
@@ -153,8 +151,7 @@ attributes() {
 @test "a command has the mount, and its temporary one" {
 	make_checkpoint plain
 	mount_erofs ,view=fp16
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	run -0 "$GPTQFS" -o pagecache=erofs,view=fp16 "$model" -- stat -f -c %T {}
 	[[ $output = *erofs* || $output = *UNKNOWN* ]]
 	run -7 "$GPTQFS" -o pagecache=erofs,view=fp16 "$model" "$mnt" -- sh -c 'cmp "$1" "$2" && exit 7' - "$mnt/tokenizer.json" "$model/tokenizer.json"
@@ -164,8 +161,7 @@ attributes() {
 @test "a path that is too long for the source of a mount" {
 	make_checkpoint plain
 	mount_erofs ,view=fp16
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	# Cut within a name and after a slash.
 	for first in d dd; do
 		deep=$BATS_TEST_TMPDIR/$first$(printf '/d%.0s' {1..120})
@@ -185,8 +181,7 @@ attributes() {
 	mnt=$model
 	mount_erofs ,view=fp16
 	cmp "$mnt/model.safetensors" "$BATS_TEST_TMPDIR/copy"
-	umount "$mnt"
-	leaves
+	unmount_erofs
 }
 
 @test "when server or helper are killed, reads fail and nothing is left" {
@@ -216,8 +211,7 @@ attributes() {
 	[[ $output != *" 0 failed" ]]
 	# Touched through a map.
 	run ! python3 -c 'import mmap, sys; m = mmap.mmap(open(sys.argv[1]).fileno(), 0, prot=mmap.PROT_READ); sum(m[::4096])' "$mnt/model.safetensors"
-	umount "$mnt"
-	leaves
+	unmount_erofs
 }
 
 @test "with little memory" {
@@ -234,8 +228,7 @@ attributes() {
 		"$GPTQFS" --cat=fp32/"${file##*/}" "$model" | sha256sum
 	done >"$BATS_TEST_TMPDIR/sums"
 	diff <(printf '%s\n' "$output") <(cat "$BATS_TEST_TMPDIR/sums" "$BATS_TEST_TMPDIR/sums")
-	umount "$mnt"
-	leaves
+	unmount_erofs
 }
 
 @test "what EROFS cannot do is refused, or done by FUSE with auto, which says why" {
@@ -252,8 +245,7 @@ attributes() {
 	unmount "$mnt"
 	# The kernel refuses it only when all else is ready.
 	mount_erofs ,view=fp16
-	umount "$mnt"
-	leaves
+	unmount_erofs
 	run -4 unshare -Urm "$GPTQFS" -o pagecache=erofs "$model" "$mnt" -- true
 	[[ $output = *"EROFS cannot be mounted"*"not permitted"* ]]
 	run -0 unshare -Urm "$GPTQFS" -o pagecache=auto "$model" "$mnt" -- grep ^Page_cache "$mnt/info"
