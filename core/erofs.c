@@ -115,7 +115,7 @@ static int add_attributes(const struct gptqfs_image *image, uint32_t ino, struct
 /* ---- directories ---- */
 
 /* True of a name that no listing can have. The tree has none; a bug there must not shape an image. */
-static bool is_odd(const char *name)
+static bool is_odd_name(const char *name)
 {
 	const size_t len = strnlen(name, NAME + 1);
 
@@ -134,7 +134,7 @@ static int cursor_next(const struct gptqfs_image *image, struct cursor *at, stru
 		rc = gptqfs_readdir(image->m, at->ino, ++at->next, out);
 	if (rc && rc != -ENOENT)
 		return rc;
-	if (rc == 0 && is_odd(out->name))
+	if (rc == 0 && is_odd_name(out->name))
 		return -EINVAL;
 	if (!at->dot && (rc || strcmp(out->name, ".") > 0)) {
 		at->dot = 1;

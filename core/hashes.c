@@ -192,7 +192,7 @@ static int hashes_add_directory(struct hashes *h, uint64_t dir)
 }
 
 /* By inode number, not by recursion: names in a file can nest arbitrarily deep. */
-static int add_all(struct hashes *h)
+static int hash_files(struct hashes *h)
 {
 	struct stat st;
 	int rc = 0;
@@ -289,7 +289,7 @@ static int write_hashes(struct hashes *h, FILE *out)
 int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err)
 {
 	struct hashes h = {.m = m, .err = err};
-	int rc = add_all(&h);
+	int rc = hash_files(&h);
 
 	if (rc == 0) {
 		crew_run(hash_some, &h);

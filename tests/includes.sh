@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Checks includes: the folders of core/ by the table below; fs/ and cuda/ may include only one header each. Circular
-# includes are refused. Each header must compile alone.
+# includes are refused. Each header must compile alone. A static function has a name of its own in core/, or one that
+# begins with its file's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -102,6 +103,14 @@ for header in core/*.h core/*/*.h core/*/*/*.h fs/*.h cuda/*.h; do
 		complain "$header does not compile alone"
 	fi
 done
+if twice=$(grep -roE '^static [a-z_0-9 ]+[ *][a-z_0-9]+\(' core --include='*.[ch]' |
+	sed -E 's|^(.*/([a-z0-9]+)[a-z_0-9]*\.[ch]):.*[ *]([a-z_0-9]+)\($|\3 \2 \1|' | sort -u |
+	awk 'index($1, $2) != 1 { files[$1] = files[$1] " " $3; n[$1]++ } END { for (f in n) if (n[f] > 1) print f ":" files[f] }' |
+	grep .); then
+	complain "static functions of one name: $twice"
+else
+	passed=$((passed + 1))
+fi
 if python3 core/kernel/gptq_shuffles.py | cmp -s - core/kernel/gptq_shuffles.h; then
 	passed=$((passed + 1))
 else

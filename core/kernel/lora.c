@@ -105,7 +105,7 @@ static void pack_elements(void *panel, const struct lora_piece *p)
 		}
 }
 
-static bool is_zero(const float *block, uint32_t rank, uint32_t width)
+static bool is_zero_block(const float *block, uint32_t rank, uint32_t width)
 {
 	for (uint32_t i = 0; i < rank; i++)
 		if (block[(size_t)i * width] != 0)
@@ -145,7 +145,7 @@ static void put_norms_of(float *block, uint32_t rank, uint32_t width)
 	for (uint32_t k = 0; k < NORMS; k++) {
 		norm[k] = sqrtf(norm[k]) * (1 + 0x1p-17f);
 		if (!(norm[k] >= 0x1p-40f && norm[k] <= 0x1p40f))
-			norm[k] = is_zero(block + k, rank, width) ? 0 : HUGE_VALF;
+			norm[k] = is_zero_block(block + k, rank, width) ? 0 : HUGE_VALF;
 	}
 	memcpy(block + (size_t)rank * width, norm, sizeof(norm));
 }

@@ -112,7 +112,7 @@ static int open_adapter_file(struct adapter *a, struct checkpoint *c, const char
 
 /* ---- the configuration ---- */
 
-static int read_config(struct adapter *a, struct checkpoint *c, struct gptqfs_error *err)
+static int adapter_read_config(struct adapter *a, struct checkpoint *c, struct gptqfs_error *err)
 {
 	struct source_file f = {.fd = -1};
 	char *text = NULL;
@@ -380,7 +380,7 @@ int adapter_open(struct adapter *a, struct checkpoint *c, const struct lora_requ
 	if (rc == 0)
 		rc = listing_read(&a->dir, &c->arena, &a->listing, err);
 	if (rc == 0)
-		rc = read_config(a, c, err);
+		rc = adapter_read_config(a, c, err);
 	if (rc == 0)
 		rc = examine_config(a, c, request->scale, err);
 	if (rc == 0 && listing_has(&a->listing, "new_embeddings.safetensors"))

@@ -86,7 +86,7 @@ static int read_layer(struct layer *l, struct gptqfs_error *err)
 }
 
 /* Classes whose stacks have columns where others have rows: which is which cannot be told from shapes. */
-static bool is_transposed(const struct checkpoint *c)
+static bool has_transposed_stacks(const struct checkpoint *c)
 {
 	const struct expert_class *class = experts_find(c->config_json);
 
@@ -137,7 +137,7 @@ static int add_parts(const struct layer *l, const char *part, uint64_t row0, uin
 	return rc;
 }
 
-static int add_stack(const struct layer *l, const char *part, struct gptqfs_error *err)
+static int add_to_stack(const struct layer *l, const char *part, struct gptqfs_error *err)
 {
 	struct arena *arena = &l->places->c->arena;
 	const struct place *place = find_stack(l, part);
@@ -173,7 +173,7 @@ static int add_layer(struct layer *l, struct gptqfs_error *err)
 		    (ull)p->out, (ull)p->in, (ull)l->hidden, (ull)l->intermediate, both, (ull)l->hidden);
 	rc = scale_layer(l, down ? "down_proj" : "gate_up_proj", err);
 	if (rc || !l->spelling)
-		return rc ? rc : add_stack(l, down ? "down_proj" : "gate_up_proj", err);
+		return rc ? rc : add_to_stack(l, down ? "down_proj" : "gate_up_proj", err);
 	if (down)
 		return add_parts(l, l->spelling->down, 0, l->hidden, err);
 	rc = add_parts(l, l->spelling->gate, 0, l->intermediate, err);
@@ -191,7 +191,7 @@ int pair_add_experts(struct pair *p, struct places *places, struct gptqfs_error 
 	rc = read_layer(&l, err);
 	if (rc)
 		return rc;
-	if (is_transposed(places->c))
+	if (has_transposed_stacks(places->c))
 		return refuse_layer(&l,
 		    "has experts in a stack that is transposed or interleaved: which of its rows target_parameters means cannot be told from shapes; merge it with PEFT",
 		    err);

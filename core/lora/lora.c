@@ -126,7 +126,7 @@ static void compare_bytes(void *ctx)
 	x->same = memcmp(checkpoint_data(x->c, x->a), checkpoint_data(x->c, x->b), x->a->bytes) == 0;
 }
 
-static bool is_same(const struct checkpoint *c, const struct st_tensor *a, const struct st_tensor *b)
+static bool is_same_tensor(const struct checkpoint *c, const struct st_tensor *a, const struct st_tensor *b)
 {
 	struct comparison x = {c, a, b, false};
 
@@ -134,7 +134,7 @@ static bool is_same(const struct checkpoint *c, const struct st_tensor *a, const
 	       source_guard(compare_bytes, &x) == 0 && x.same;
 }
 
-static bool same_shape(const struct st_tensor *s, const struct tensor *t, bool rows_too)
+static bool is_shape_of(const struct st_tensor *s, const struct tensor *t, bool rows_too)
 {
 	if (s->ndim != t->ndim)
 		return false;
@@ -159,7 +159,7 @@ static bool replaces_both_alike(const struct merging *m)
 		if (tying_is_head(m->tying, e->name.module))
 			head = e;
 	}
-	return embedding && head && is_same(m->places->c, &embedding->t, &head->t);
+	return embedding && head && is_same_tensor(m->places->c, &embedding->t, &head->t);
 }
 
 static int replace_tensor(struct merging *m, struct lora_entry *e, bool together)
@@ -176,10 +176,10 @@ static int replace_tensor(struct merging *m, struct lora_entry *e, bool together
 	    place && (place == m->tying->embedding || (m->tying->head && strcmp(place->name, m->tying->head) == 0));
 	if (!t)
 		return adapter_refuse(m->a, e, m->err, "the model has no tensor that it could replace");
-	if (!tensor_is_float(t) || !same_shape(&e->t, t, !vocabulary))
+	if (!tensor_is_float(t) || !is_shape_of(&e->t, t, !vocabulary))
 		return adapter_refuse(m->a, e, m->err, "%.200s of the model has another shape or is of no float type",
 		    t->name);
-	if (place->replaced && !is_same(m->places->c, place->replaced, &e->t))
+	if (place->replaced && !is_same_tensor(m->places->c, place->replaced, &e->t))
 		return adapter_refuse(m->a, e, m->err, "another adapter replaces %.200s as well, by other values",
 		    t->name);
 	if (t->origin == TENSOR_ADAPTED && !place->replaced)

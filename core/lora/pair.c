@@ -179,7 +179,7 @@ const char *pair_obstacle(const struct pair *p, const struct tensor *t)
 	return NULL;
 }
 
-static int refuse_shape(const struct pair *p, const struct tensor *t, struct gptqfs_error *err)
+static int refuse_pair_shape(const struct pair *p, const struct tensor *t, struct gptqfs_error *err)
 {
 	return adapter_refuse(p->adapter, p->b, err,
 	    "with lora_A it makes [%llu, %llu], but %.200s of the model is [%llu, %llu]; is it an adapter of another model?",
@@ -256,7 +256,7 @@ int pair_add(const struct pair *p, struct places *places, struct tensor *t, stru
 	if (p->rank > LORA_RANK_MAX)
 		return adapter_refuse(p->adapter, p->a, err, "expected a rank of 1 to %d", LORA_RANK_MAX);
 	if (t->ndim == 2 && !fits(p, places, t))
-		return refuse_shape(p, t, err);
+		return refuse_pair_shape(p, t, err);
 	if (t->origin != TENSOR_JOINED)
 		return add_matrix(p, places, t, 0, err);
 	for (size_t i = 0; rc == 0 && i < t->part_count; i++) {

@@ -487,7 +487,7 @@ static uint64_t count_slots(enum awq_layout layout, uint64_t groups, uint64_t si
 }
 
 /* The configuration's group size where it fits the shapes, else the one that divides evenly: GEMM has no padding. */
-static int find_group_size(const struct awq_opener *o, struct awq_module *m)
+static int awq_find_group_size(const struct awq_opener *o, struct awq_module *m)
 {
 	struct awq_tensor *t = &m->t;
 	const int64_t wanted = o->config.group_size;
@@ -537,7 +537,7 @@ static int open_awq(struct awq_opener *o, struct awq_module *m)
 	if (rc == 0)
 		rc = measure(o, m);
 	if (rc == 0)
-		rc = find_group_size(o, m);
+		rc = awq_find_group_size(o, m);
 	if (rc)
 		return rc;
 	m->e.transposed = architecture_keeps_orientation(o->o->architecture, &o->o->tables,

@@ -254,7 +254,7 @@ static bool read_log2(const struct json *value, unsigned *log2)
 }
 
 /* [rows, columns], or that of each of several matrices. */
-static bool read_shape(const struct bnb4_opener *b, const struct json *list)
+static bool bnb_read_shape(const struct bnb4_opener *b, const struct json *list)
 {
 	struct bnb4_module *m = b->m;
 	const size_t ndim = json_count(list);
@@ -306,7 +306,7 @@ static int read_state(const struct bnb4_opener *b, const struct json *json)
 		return bad_state(b, "\"quant_type\" as the tensor's name has it");
 	if (!read_log2(json_get(json, "blocksize"), &t->block_log2))
 		return bad_state(b, "\"blocksize\", a power of two from 32 to 4096");
-	if (!read_shape(b, json_get(json, "shape")))
+	if (!bnb_read_shape(b, json_get(json, "shape")))
 		return bad_state(b,
 		    "\"shape\", of two or three dimensions, at most 2147483648 rows and 4194304 columns");
 	b->m->blocks = div_up(b->m->count, (uint64_t)1 << t->block_log2);
@@ -379,7 +379,7 @@ static int check_map(const struct bnb4_opener *b)
 	return 0;
 }
 
-static int check_parts(const struct bnb4_opener *b)
+static int bnb_check_parts(const struct bnb4_opener *b)
 {
 	const struct bnb4_module *m = b->m;
 	const struct st_tensor *weight = m->e.part[BNB4_WEIGHT], *absmax = m->e.part[BNB4_ABSMAX];
@@ -438,7 +438,7 @@ static int open_bnb4(struct opening *o, const struct st_tensor *state)
 	if (rc == 0)
 		rc = load_state(&b);
 	if (rc == 0)
-		rc = check_parts(&b);
+		rc = bnb_check_parts(&b);
 	if (rc == 0)
 		rc = check_map(&b);
 	return rc ? rc : bnb_add(o, name, &b.m->e, b.shape);

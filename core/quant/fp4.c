@@ -248,7 +248,7 @@ static int check_scales(struct opening *o, const struct fp4_stored *s, struct fp
  * Rows are whole groups, so that the bytes of a group tell the width of codes. Scales in any other number, such as
  * those that TensorRT-LLM pads and swizzles, are refused.
  */
-static int check_shapes(struct opening *o, const struct fp4_stored *s, struct fp4_tensor *t)
+static int fp4_check_shapes(struct opening *o, const struct fp4_stored *s, struct fp4_tensor *t)
 {
 	const struct st_tensor *codes = s->codes, *scales = s->scales;
 	const int stacked = is_stack(s) ? 1 : 0, ndim = 2 + stacked;
@@ -318,7 +318,7 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 		return err_memory(o->err);
 	rc = check_scales(o, s, &m->t);
 	if (rc == 0)
-		rc = check_shapes(o, s, &m->t);
+		rc = fp4_check_shapes(o, s, &m->t);
 	if (rc)
 		return rc;
 	m->t.codes = checkpoint_data(c, s->codes);

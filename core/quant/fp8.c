@@ -213,7 +213,7 @@ static bool try_block(struct fp8_tensor *t, const struct fp8_grid *g, uint64_t r
  * along a row; 128x128; what divides evenly. The order matters for ragged matrices: 192 rows in 2 blocks of 128 are 128
  * + 64.
  */
-static bool fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp8_grid *g)
+static bool fp8_fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp8_grid *g)
 {
 	if (g->one) {
 		*g = (struct fp8_grid){.rows = 1, .columns = 1, .one = true, .stacked = g->stacked};
@@ -258,7 +258,7 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 
 	if (!dtype_is_view(dtype) && dtype != DTYPE_F8_E8M0)
 		return opening_bad_tensor(o->o, s, "scales of type F32, F16, BF16, F8_E8M0 or U8");
-	if (!read_grid(t, s, &g) || !fit_grid(o, &m->t, &g))
+	if (!read_grid(t, s, &g) || !fp8_fit_grid(o, &m->t, &g))
 		return opening_bad_tensor(o->o, s,
 		    "one scale for the weight, for each row, column, group or block of it");
 	m->t.scale_dtype = dtype;

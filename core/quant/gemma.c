@@ -65,7 +65,7 @@ static int gemma_read_config(void *ctx, const char *where, const struct json *co
 }
 
 /* What the first pattern that is anywhere in the module's name says, else what is said of all. */
-static int find_bits(struct gemma_opener *g, const char *module, int64_t *bits)
+static int gemma_find_bits(struct gemma_opener *g, const char *module, int64_t *bits)
 {
 	for (size_t i = 0; i < g->count; i++) {
 		struct gemma_pattern *p = &g->list[i];
@@ -111,7 +111,7 @@ static int fill_gemma_matrix(struct gemma_opener *g, const struct st_tensor *cod
 
 	if (!codes->bytes || !rows || rows > MATRIX_ROWS_MAX || row_bytes > MATRIX_COLUMNS_MAX / 4)
 		return opening_bad_tensor(g->o, codes, "[out_features, bytes], at most 2147483648 by 1048576");
-	rc = bytes ? 0 : find_bits(g, m->e.module, &bits);
+	rc = bytes ? 0 : gemma_find_bits(g, m->e.module, &bits);
 	if (rc)
 		return rc;
 	if (!bytes && !bits_fit(g, row_bytes, bits))

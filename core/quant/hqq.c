@@ -311,7 +311,7 @@ static int read_packing(struct hqq_opener *h)
 
 /* ---- sizes ---- */
 
-static int read_shape(struct hqq_opener *h)
+static int hqq_read_shape(struct hqq_opener *h)
 {
 	int64_t shape[2], axis, bits;
 	size_t count;
@@ -363,7 +363,7 @@ static int check_params(struct hqq_opener *h)
 }
 
 /* Seen as floats, the codes have the type and the width of those; their bytes are the same. */
-static int check_codes(struct hqq_opener *h)
+static int hqq_check_codes(struct hqq_opener *h)
 {
 	struct hqq_tensor *t = &h->m->t;
 	const struct hqq_packing *p = h->packing;
@@ -395,10 +395,10 @@ static int measure_hqq(struct hqq_opener *h)
 	if (rc == 0)
 		rc = read_packing(h);
 	if (rc == 0)
-		rc = read_shape(h);
+		rc = hqq_read_shape(h);
 	if (rc == 0)
 		rc = check_params(h);
-	return rc ? rc : check_codes(h);
+	return rc ? rc : hqq_check_codes(h);
 }
 
 static int add_hqq(struct opening *o, const struct st_tensor *codes)

@@ -103,7 +103,7 @@ static bool is_f8(const struct st_tensor *s)
 }
 
 /* True if a family left something out, although it decodes nothing, or a tensor is a float that few programs read. */
-static bool has_work(const struct opening *o)
+static bool quant_has_work(const struct opening *o)
 {
 	for (size_t i = 0; i < o->c->tensor_count; i++)
 		if (o->taken[i] || is_f8(&o->c->tensors[i]))
@@ -221,7 +221,7 @@ static int open_families(struct opening *o)
 		rc = refuse_tensors(o);
 	if (rc == 0)
 		rc = refuse_scaled(o);
-	if (rc == 0 && !o->out->encoded_count && !has_work(o))
+	if (rc == 0 && !o->out->encoded_count && !quant_has_work(o))
 		rc = refuse_unquantized(o);
 	if (rc == 0)
 		rc = quant_add_stored(o);

@@ -119,7 +119,7 @@ static int do_block(const struct stats_run *x, struct bench *b, struct chunk *c,
 }
 
 /* Unmaps what rows were computed from, so that memory does not grow with the model. */
-static void release(const struct generator *g)
+static void release_rows(const struct generator *g)
 {
 	struct spans spans = {0};
 
@@ -143,9 +143,9 @@ static void finish_chunk(struct stats_run *x, struct subject *s, const uint64_t 
 	last = --s->left == 0;
 	pthread_mutex_unlock(&x->lock);
 	if (last)
-		release(s->rows);
+		release_rows(s->rows);
 	for (size_t i = 0; last && i < s->other.count; i++)
-		release(s->other.list[i]);
+		release_rows(s->other.list[i]);
 }
 
 static int do_chunk(struct stats_run *x, struct bench *b, struct chunk *c)

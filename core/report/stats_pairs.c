@@ -107,7 +107,7 @@ static uint64_t rows_of(const struct tensor *t)
 	return columns ? elements / columns : 0;
 }
 
-static int add_parts(struct stats_leaves *l, const struct tensor *t)
+static int add_leaf_parts(struct stats_leaves *l, const struct tensor *t)
 {
 	size_t count;
 	const struct tensor *const *parts = tensor_parts(&t, &count);
@@ -135,10 +135,10 @@ int stats_leaves_make(struct stats_leaves *l, const struct plan *p)
 	*l = (struct stats_leaves){.plan = p};
 	for (size_t i = 0; rc == 0 && i < p->tensors->count; i++)
 		if (tensor_is_float(&p->tensors->list[i]))
-			rc = add_parts(l, &p->tensors->list[i]);
+			rc = add_leaf_parts(l, &p->tensors->list[i]);
 	for (size_t i = 0; rc == 0 && i < p->fused->count; i++)
 		if (p->fused->list[i].origin == TENSOR_JOINED)
-			rc = add_parts(l, &p->fused->list[i]);
+			rc = add_leaf_parts(l, &p->fused->list[i]);
 	if (l->count)
 		qsort(l->list, l->count, sizeof(*l->list), stats_leaf_compare);
 	return rc;

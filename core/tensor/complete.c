@@ -130,7 +130,7 @@ static bool needs_both(const struct json *config)
 	return false;
 }
 
-static int refuse_missing(const struct checkpoint *c, const struct tensors *ts, const struct stack *s,
+static int refuse_incomplete(const struct checkpoint *c, const struct tensors *ts, const struct stack *s,
     struct gptqfs_error *err)
 {
 	static const char *const wanted[] = {"embed_tokens.weight", "norm.weight"};
@@ -212,7 +212,7 @@ int complete_check(struct checkpoint *c, const struct tensors *ts, struct gptqfs
 	if (read_stack(ts, &s))
 		rc = refuse_gap(c, &s, err);
 	if (rc == 0 && s.count && needs_both(config))
-		rc = refuse_missing(c, ts, &s, err);
+		rc = refuse_incomplete(c, ts, &s, err);
 	/*
 	 * No layer is missing, so layers <= count, which bounds the allocation. Fewer than three layers show no
 	 * pattern.

@@ -33,7 +33,7 @@ static bool names_class(const struct json *config, const char *model_type, const
 }
 
 /* Phi-3 has other defaults, so members that both classes read must be explicit. */
-static const char *read_shape(const struct json *config, struct shape *s)
+static const char *phi3_read_shape(const struct json *config, struct shape *s)
 {
 	const struct {
 		const char *key;
@@ -81,7 +81,7 @@ static bool has_plain_rope(const struct json *config)
 	       is_one(json_get(p, "partial_rotary_factor"));
 }
 
-static const char *examine_config(const struct json *config, struct shape *s)
+static const char *phi3_examine_config(const struct json *config, struct shape *s)
 {
 	const char *reason;
 
@@ -98,7 +98,7 @@ static const char *examine_config(const struct json *config, struct shape *s)
 		return "its layers are of several types (layer_types)";
 	if (!s->mistral && !is_absent(json_get(config, "sliding_window")))
 		return "its class ignores sliding_window, and Phi-3 does not";
-	reason = read_shape(config, s);
+	reason = phi3_read_shape(config, s);
 	if (!reason && !has_plain_rope(config))
 		reason = "its rotary embedding is scaled or partial";
 	return reason;
@@ -181,7 +181,7 @@ const char *phi3_refusal(const struct tensors *fused, const struct json *config,
 	*out = (struct phi3){0};
 	if (names_class(config, "phi3", "Phi3ForCausalLM"))
 		return NULL;
-	reason = examine_config(config, &s);
+	reason = phi3_examine_config(config, &s);
 	if (!reason)
 		reason = examine_tensors(fused, &s, arena);
 	if (reason)

@@ -259,7 +259,7 @@ static int fit_module(const struct compressed_opener *o, const struct compressed
 
 /* ---- checks ---- */
 
-static int read_shape(const struct compressed_opener *o, struct compressed_parts *p)
+static int compressed_read_shape(const struct compressed_opener *o, struct compressed_parts *p)
 {
 	const struct st_tensor *t = p->part[PART_SHAPE], *codes = p->part[PART_CODES];
 	const size_t width = t && t->dtype == DTYPE_I32 ? 4 : 8;
@@ -304,7 +304,7 @@ static int check_codes(const struct compressed_opener *o, struct compressed_part
 	p->rows = t->shape[0];
 	p->columns = t->shape[1];
 	if (t->dtype == DTYPE_I32)
-		rc = read_shape(o, p);
+		rc = compressed_read_shape(o, p);
 	return rc ? rc : opening_check_size(o->o, t, p->rows, p->columns);
 }
 
@@ -321,7 +321,7 @@ static int compressed_check_scale(const struct compressed_opener *o, const struc
 	return 0;
 }
 
-static bool same_shape(const struct st_tensor *a, const struct st_tensor *b)
+static bool compressed_same_shape(const struct st_tensor *a, const struct st_tensor *b)
 {
 	return a->ndim == b->ndim && memcmp(a->shape, b->shape, a->ndim * sizeof(*a->shape)) == 0;
 }
@@ -337,7 +337,7 @@ static int check_compressed_zeros(const struct compressed_opener *o, const struc
 	if (!t)
 		return 0;
 	m->offsets = checkpoint_data(o->o->c, t);
-	if (t->dtype == DTYPE_I8 && same_shape(t, scale)) {
+	if (t->dtype == DTYPE_I8 && compressed_same_shape(t, scale)) {
 		m->offset = AFFINE_ZEROS_SIGNED;
 		return 0;
 	}
@@ -371,7 +371,8 @@ static enum g_idx_use use_of_g_idx(const struct affine_matrix *m, const uint32_t
 }
 
 /* The groups of columns that are not in order, as private memory. */
-static int read_g_idx(const struct compressed_opener *o, const struct compressed_parts *p, struct affine_matrix *m)
+static int compressed_read_g_idx(const struct compressed_opener *o, const struct compressed_parts *p,
+    struct affine_matrix *m)
 {
 	const struct st_tensor *t = p->part[PART_G_IDX];
 	enum g_idx_use use;
@@ -442,7 +443,7 @@ static int fill_compressed_matrix(const struct compressed_opener *o, const struc
 	    .scales = checkpoint_data(o->o->c, scale),
 	};
 	rc = check_compressed_zeros(o, p, &m->m);
-	return rc ? rc : read_g_idx(o, p, &m->m);
+	return rc ? rc : compressed_read_g_idx(o, p, &m->m);
 }
 
 static int add_compressed(const struct compressed_opener *o, const struct st_tensor *codes)

@@ -104,7 +104,7 @@ static int add_half(const struct overrides_reader *r, const struct json *object,
 	return rc;
 }
 
-static int by_module(const void *a_, const void *b_)
+static int compare_overrides(const void *a_, const void *b_)
 {
 	const struct override *a = *(struct override *const *)a_, *b = *(struct override *const *)b_;
 	const int order = strcmp(a->name, b->name);
@@ -134,7 +134,7 @@ int overrides_read(const char *file, const struct json *quant, struct arena *are
 		rc = add_half(&r, extra, false, false);
 	if (rc)
 		return rc;
-	qsort(out->names, out->name_count, sizeof(*out->names), by_module);
+	qsort(out->names, out->name_count, sizeof(*out->names), compare_overrides);
 	out->set = out->pattern_count ? patterns_new(arena) : NULL;
 	return out->pattern_count && !out->set ? err_memory(err) : 0;
 }
@@ -155,7 +155,7 @@ void overrides_bind(struct overrides *o, override_module_fn *is_module, const vo
 	}
 	o->pattern_count = kept;
 	if (o->name_count)
-		qsort(o->names, o->name_count, sizeof(*o->names), by_module);
+		qsort(o->names, o->name_count, sizeof(*o->names), compare_overrides);
 }
 
 /* ---- finding ---- */

@@ -325,7 +325,7 @@ static const char *packed_name(const struct packed *p, const struct tensor *t, c
 }
 
 /* Adds one of the matrices of a module. */
-static int add_matrix(struct packed *p, const struct tensor *t, enum packed_kind kind, uint64_t columns)
+static int add_packed_matrix(struct packed *p, const struct tensor *t, enum packed_kind kind, uint64_t columns)
 {
 	static const char *const suffixes[] = {
 	    [PACKED_QWEIGHT] = ".qweight", [PACKED_QZEROS] = ".qzeros", [PACKED_SCALES] = ".scales"};
@@ -378,10 +378,10 @@ static int packed_add_module(struct packed *p, const struct tensor *t)
 	if (g_idx)
 		rc = add_g_idx(p, t, q->in_features);
 	if (rc == 0)
-		rc = add_matrix(p, t, PACKED_QWEIGHT, columns);
+		rc = add_packed_matrix(p, t, PACKED_QWEIGHT, columns);
 	if (rc == 0)
-		rc = add_matrix(p, t, PACKED_QZEROS, div_up(columns * q->bits, q->word_bits));
-	return rc ? rc : add_matrix(p, t, PACKED_SCALES, columns);
+		rc = add_packed_matrix(p, t, PACKED_QZEROS, div_up(columns * q->bits, q->word_bits));
+	return rc ? rc : add_packed_matrix(p, t, PACKED_SCALES, columns);
 }
 
 static int packed_add_stored(struct packed *p, const struct tensor *t)

@@ -22,7 +22,7 @@ static bool skip_keys(struct gguf_reader *r, uint64_t count)
 }
 
 /* Computes the bytes of a tensor: rows of whole blocks. */
-static bool count_bytes(struct gguf_info *info)
+static bool compute_info_bytes(struct gguf_info *info)
 {
 	uint64_t blocks = info->ndim ? info->shape[0] / info->type.weights : 1;
 
@@ -46,7 +46,7 @@ static int take_info(struct gguf_reader *r, struct arena *arena, struct gguf_inf
 	    !gguf_take(r, &type, 4) || !gguf_take(r, &out->begin, 8))
 		return -EINVAL;
 	out->ndim = (uint8_t)ndim;
-	if (!gguf_type_find(type, &out->type) || !count_bytes(out))
+	if (!gguf_type_find(type, &out->type) || !compute_info_bytes(out))
 		return -EINVAL;
 	out->name = arena_strndup(arena, (const char *)name, len);
 	return out->name ? 0 : -ENOMEM;

@@ -173,7 +173,7 @@ static int settle_shape(const struct placer *p, struct gguf_tensor *out, bool ex
 }
 
 /* Returns how many tensors of the model a module has: one for each expert. */
-static uint32_t count_experts(const struct placer *p, const struct gguf_place *place)
+static uint32_t count_placed_experts(const struct placer *p, const struct gguf_place *place)
 {
 	return strchr(place->from, '#') ? p->h->experts : 1;
 }
@@ -196,7 +196,7 @@ static int check_heads(const struct placer *p, const struct gguf_place *place, c
 /* Appends the tensors of a module, of each expert, to those of a tensor of the file. */
 static int take_parts(struct placer *p, const struct source *s, const char *module, struct gguf_tensor *out)
 {
-	const uint32_t count = count_experts(p, s->place);
+	const uint32_t count = count_placed_experts(p, s->place);
 	char name[NAME_MAX_BYTES];
 	int rc = 0;
 
@@ -214,7 +214,7 @@ static int take_parts(struct placer *p, const struct source *s, const char *modu
 static int place_source(struct placer *p, const struct source *s)
 {
 	const struct gguf_place *place = s->place;
-	const uint32_t experts = count_experts(p, place);
+	const uint32_t experts = count_placed_experts(p, place);
 	char name[NAME_MAX_BYTES];
 	struct gguf_tensor *t;
 	bool halves;
@@ -301,7 +301,7 @@ static int place_bias(struct placer *p, const struct source *s)
 	bool some = false;
 
 	for (size_t m = 0; m < 3; m++)
-		for (uint32_t i = 0; modules[m] && i < count_experts(p, place); i++) {
+		for (uint32_t i = 0; modules[m] && i < count_placed_experts(p, place); i++) {
 			int rc;
 
 			source_name(p, s, modules[m], i, name);
@@ -415,7 +415,7 @@ static int check_rest(const struct placer *p)
 	return 0;
 }
 
-static int find_prefix(struct placer *p)
+static int find_name_prefix(struct placer *p)
 {
 	static const struct {
 		const char *prefix, *head;
@@ -437,7 +437,7 @@ static int find_prefix(struct placer *p)
 static int place_tensors(struct placer *p)
 {
 	char name[NAME_MAX_BYTES];
-	int rc = find_prefix(p);
+	int rc = find_name_prefix(p);
 
 	if (rc)
 		return rc;

@@ -56,7 +56,7 @@ static const struct json *first_step(const struct json *pre)
 }
 
 /* Returns the next step; a pre_tokenizer that is not a Sequence has only one. */
-static const struct json *next_step(const struct json *pre, const struct json *step)
+static const struct json *next_pre_tokenizer(const struct json *pre, const struct json *step)
 {
 	return step == pre ? NULL : json_after(step);
 }
@@ -87,9 +87,9 @@ static bool follows(const struct json *pre, const struct pre_rule *rule)
 
 		if (!split || strcmp(split, rule->split[i]) != 0)
 			return false;
-		step = next_step(pre, step);
+		step = next_pre_tokenizer(pre, step);
 	}
-	return step && is_byte_level(step, false) && !next_step(pre, step);
+	return step && is_byte_level(step, false) && !next_pre_tokenizer(pre, step);
 }
 
 /* GPT-2's own rule, built into ByteLevel; digits may be split off singly before. */
@@ -99,10 +99,10 @@ static const char *find_gpt2(const struct json *pre)
 	const char *name = "gpt-2";
 
 	if (step && vocab_type_is(step, "Digits") && json_bool(json_get(step, "individual_digits"), false)) {
-		step = next_step(pre, step);
+		step = next_pre_tokenizer(pre, step);
 		name = "smollm";
 	}
-	return step && is_byte_level(step, true) && !next_step(pre, step) ? name : NULL;
+	return step && is_byte_level(step, true) && !next_pre_tokenizer(pre, step) ? name : NULL;
 }
 
 /* llama.cpp does not normalize; NFC does not change texts that are already NFC, as nearly all are. */
@@ -118,7 +118,7 @@ static int refuse_steps(const struct gguf_vocab *v, struct gptqfs_error *err)
 	struct text steps = {0};
 	int rc;
 
-	for (const struct json *s = first_step(pre); s; s = next_step(pre, s)) {
+	for (const struct json *s = first_step(pre); s; s = next_pre_tokenizer(pre, s)) {
 		const char *type = json_str(json_get(s, "type"));
 		const char *split = json_str(json_get(json_get(s, "pattern"), "Regex"));
 

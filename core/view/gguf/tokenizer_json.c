@@ -35,7 +35,7 @@ static int read_model(struct json_text text, struct vocab_json *out, struct gptq
 	return 0;
 }
 
-static int read_part(const struct json_member *m, struct vocab_json *out, struct gptqfs_error *err)
+static int read_tokenizer_part(const struct json_member *m, struct vocab_json *out, struct gptqfs_error *err)
 {
 	if (json_text_is(m->key, "model"))
 		return read_model(m->value, out, err);
@@ -62,7 +62,7 @@ int vocab_read_json(char *bytes, size_t len, struct vocab_json *out, struct gptq
 	if (rc == 0 && !json_walk(&walk, text))
 		rc = err_set(err, -EBADMSG, FILE_NAME " is not an object");
 	while (rc == 0 && json_next(&walk, &m))
-		rc = read_part(&m, out, err);
+		rc = read_tokenizer_part(&m, out, err);
 	return rc;
 }
 

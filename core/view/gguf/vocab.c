@@ -158,7 +158,7 @@ static int read_all_files(const struct plan *p, struct gguf_vocab *v, struct gpt
 	return rc == 0 && file.bytes ? vocab_read_json(file.bytes, file.len, &v->json, err) : rc;
 }
 
-static void release(char **bytes)
+static void vocab_release(char **bytes)
 {
 	free(*bytes);
 	*bytes = NULL;
@@ -175,9 +175,9 @@ int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct g
 	if (rc == 0)
 		rc = check_texts(v, err);
 	/* Decoded strings do not point there. */
-	release(&v->json.bytes);
-	release(&v->config.bytes);
-	release(&v->old.bytes);
+	vocab_release(&v->json.bytes);
+	vocab_release(&v->config.bytes);
+	vocab_release(&v->old.bytes);
 	return rc;
 }
 
