@@ -23,6 +23,7 @@
 #include "mountpoint.h"
 #include "options.h"
 #include "server.h"
+#include "workers.h"
 
 /* Linux 5.14; older headers lack it. */
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
@@ -31,7 +32,9 @@
 
 #define FOREVER 1e9
 #define BLOCK 4096
-#define SOURCE_MAX 256 /* longest string that fsconfig takes, with its NUL */
+#define TEAM_MIN (64u << 10) /* smaller requests are those of random readers */
+#define REQUESTS_MAX 64      /* at a time; the kernel's default of 12 has three sequential readers wait */
+#define SOURCE_MAX 256       /* longest string that fsconfig takes, with its NUL */
 
 /*
  * The image has the name under which the mount table shows it, "gptqfs:/models/Llama". To the kernel that is a relative
@@ -66,6 +69,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
 	conn->max_read = server->max_read;
+	conn->max_background = REQUESTS_MAX;
 	if (write(server->event, "i", 1) < 0)
 		return;
 }
@@ -140,6 +144,7 @@ static void reply_file(fuse_req_t req, const struct gptqfs_image_span *span, siz
 	bool more;
 	int rc, count;
 
+	loop_note_read(server->loop, &(struct loop_read){.single = size >= TEAM_MIN});
 	rc = gptqfs_read(model, span->ino, span->offset, span->bytes, &reply);
 	if (rc) {
 		fuse_reply_err(req, -rc);
@@ -177,6 +182,11 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		reply_file(req, &span, size);
 	else
 		reply_copied(req, size, offset);
+}
+
+struct loop_teams pagecache_teams(void)
+{
+	return (struct loop_teams){.ahead = workers_count(0), .in_turn = 1};
 }
 
 const struct fuse_lowlevel_ops pagecache_ops = {

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "loop.h"
+
 struct fuse_lowlevel_ops;
 struct gptqfs_error;
 struct options;
@@ -23,10 +25,16 @@ struct options;
 
 /*
  * EROFS asks for the next piece while the last is being sent, and FUSE cuts it into requests of this many bytes, so
- * that they are in the CPU's cache when they are sent, and several threads have them to do: one always listens.
- * Computing ahead would take time from requests that are there already.
+ * that they are in the CPU's cache when they are sent, and several threads have them to do. Computing ahead would take
+ * time from requests that are there already.
  */
 #define PAGECACHE_REQUEST (256u << 10)
+
+/*
+ * Returns a team of a thread per CPU. More would take turns, each with a buffer that is no longer in the CPU's cache.
+ * Random readers are served by all threads.
+ */
+struct loop_teams pagecache_teams(void);
 
 /* The operations of a session that serves only the image. Their user data is a struct server with an image. */
 extern const struct fuse_lowlevel_ops pagecache_ops;

@@ -64,10 +64,11 @@ static void *run(void *arg)
 static int start_loop(struct state *st)
 {
 	const struct options *o = st->s->options;
+	const struct loop_teams teams = o->erofs ? pagecache_teams() : o->teams;
 	int rc;
 
 	if (!o->clone_fd || o->single) {
-		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, &o->teams);
+		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, &teams);
 		if (!st->loop)
 			return -ENOMEM;
 		st->s->server->loop = st->loop;

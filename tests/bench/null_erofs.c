@@ -7,7 +7,7 @@
  * reading this. With -c the data are copied from 256 MiB of memory first, as a server must that has them elsewhere.
  * Needs root.
  *
- *     null_erofs [-c] [-f] [-r KIB] [-t THREADS] MOUNTPOINT SIZE...
+ *     null_erofs [-c] [-f] [-r KIB] [-t TEAM] MOUNTPOINT SIZE...
  */
 
 #include <dirent.h>
@@ -29,12 +29,12 @@
 #define ALIGN ((uint64_t)2 << 20)       /* of files, and the room of the metadata */
 #define COPIED ((size_t)256 << 20)
 
-enum { BLOCK = 4096, FILES_MAX = 8, THREADS_MAX = 10, IMAGE = 2, ROOT_NID = 2 };
+enum { BLOCK = 4096, FILES_MAX = 8, THREADS_MAX = 10, REQUESTS_MAX = 64, IMAGE = 2, ROOT_NID = 2 };
 
 struct null_erofs {
 	unsigned readahead; /* KiB, 0 to leave it alone */
-	unsigned threads;
-	char *copied; /* [COPIED] or NULL */
+	unsigned team;      /* threads for large requests */
+	char *copied;       /* [COPIED] or NULL */
 	const char *mountpoint;
 	char hidden[32];
 	struct fuse_session *session;
@@ -43,7 +43,7 @@ struct null_erofs {
 	size_t count;
 };
 
-static struct null_erofs server = {.threads = THREADS_MAX};
+static struct null_erofs server;
 static char metadata[ALIGN], buffer[REQUEST_MAX] __attribute__((aligned(4096)));
 
 /* ---- the image: superblock at 1024, inodes in block 1, the root's list in block 2, files from 2 MiB on ---- */
@@ -117,6 +117,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
 	conn->max_read = REQUEST_MAX;
+	conn->max_background = REQUESTS_MAX;
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
 }
 
@@ -161,6 +162,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		size = 0;
 	else if (size > server.size - at)
 		size = (size_t)(server.size - at);
+	loop_note_read(server.loop, &(struct loop_read){.single = size >= REQUEST_MAX / 4});
 	if (at < ALIGN) {
 		bytes = metadata + at;
 		size = size < ALIGN - at ? size : (size_t)(ALIGN - at);
@@ -220,11 +222,11 @@ static void *mount_image(void *arg)
 
 static int serve(void)
 {
-	const struct loop_teams teams = {.ahead = server.threads, .in_turn = server.threads};
+	const struct loop_teams teams = {.ahead = server.team, .in_turn = 1};
 	pthread_t mounter;
 	int rc;
 
-	server.loop = loop_new(server.session, server.threads, &teams);
+	server.loop = loop_new(server.session, THREADS_MAX, &teams);
 	if (!server.loop || pthread_create(&mounter, NULL, mount_image, NULL))
 		return 1;
 	rc = loop_run(server.loop);
@@ -238,6 +240,7 @@ static int parse(int argc, char **argv)
 	char *end;
 	int c;
 
+	server.team = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	while ((c = getopt(argc, argv, "cfr:t:")) != -1) {
 		if (c == 'c') {
 			server.copied = malloc(COPIED);
@@ -247,12 +250,12 @@ static int parse(int argc, char **argv)
 		} else if (c == 'r') {
 			server.readahead = (unsigned)strtoul(optarg, NULL, 10);
 		} else if (c == 't') {
-			server.threads = (unsigned)strtoul(optarg, NULL, 10);
+			server.team = (unsigned)strtoul(optarg, NULL, 10);
 		} else if (c != 'f') {
 			return -EINVAL;
 		}
 	}
-	if (argc - optind < 2 || argc - optind - 1 > FILES_MAX || !server.threads)
+	if (argc - optind < 2 || argc - optind - 1 > FILES_MAX || !server.team)
 		return -EINVAL;
 	server.mountpoint = argv[optind++];
 	for (; optind < argc; optind++) {
@@ -271,7 +274,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	if (parse(argc, argv)) {
-		fprintf(stderr, "usage: null_erofs [-c (copy)] [-r READAHEAD_KIB] [-t THREADS] MOUNTPOINT SIZE...\n");
+		fprintf(stderr, "usage: null_erofs [-c (copy)] [-f] [-r READAHEAD_KIB] [-t TEAM] MOUNTPOINT SIZE...\n");
 		return 2;
 	}
 	memset(buffer, 0x3c, sizeof(buffer));
