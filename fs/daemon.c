@@ -136,20 +136,22 @@ void daemon_detach(int null, bool talk)
 		close(null);
 }
 
-void daemon_ready(int status, enum exit_code code, bool talk)
+void daemon_leave(bool talk)
+{
+	const int null = open("/dev/null", O_RDWR);
+
+	if (!talk)
+		log_to_syslog();
+	if (null < 0)
+		log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
+	setsid();
+	daemon_detach(null, talk);
+}
+
+void daemon_report(int status, enum exit_code code)
 {
 	unsigned char byte = (unsigned char)code;
-	int null = -1;
 
-	if (code == EXIT_OK && !talk)
-		log_to_syslog();
-	if (code == EXIT_OK && (null = open("/dev/null", O_RDWR)) < 0)
-		log_line("/dev/null: %s; the server keeps the caller's terminal", strerror(errno));
-	if (code == EXIT_OK) {
-		setsid();
-		daemon_detach(null, talk);
-	}
-	/* Last: once the parent has exited, nothing waits for a descriptor of this process. */
 	if (write(status, &byte, 1) < 0)
 		log_line("the process that started this server is gone");
 	close(status);

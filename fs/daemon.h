@@ -27,7 +27,7 @@ enum daemon_side { DAEMON_CHILD, DAEMON_PARENT };
 struct daemon {
 	enum daemon_side side; /* which process this is */
 	enum exit_code code;   /* parent: reported by the child; EXIT_SERVE if it died before */
-	int status;            /* child: for daemon_ready */
+	int status;            /* child: for daemon_report */
 };
 
 /*
@@ -42,10 +42,10 @@ int daemon_start(struct daemon *d);
  */
 void daemon_detach(int null, bool talk);
 
-/*
- * Reports to the parent, which exits with `code`. With EXIT_OK also becomes a session of its own and detaches; without
- * `talk` logs to syslog from now on.
- */
-void daemon_ready(int status, enum exit_code code, bool talk);
+/* Becomes a session of its own, and detaches; without `talk` logs to syslog from now on. */
+void daemon_leave(bool talk);
+
+/* Reports to the parent, which exits with `code`. By then this process must have left. */
+void daemon_report(int status, enum exit_code code);
 
 #endif

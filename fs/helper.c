@@ -11,22 +11,29 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "channel.h"
 #include "daemon.h"
+#include "deputy.h"
 #include "log.h"
 #include "mountpoint.h"
 #include "pagecache.h"
 #include "signals.h"
 
+#define NAME "gptqfs-helper"
+
 struct state {
 	struct helper *h;
 	struct fuse_session *session;
 	struct pagecache pagecache;
+	struct deputy deputy;
 	char *source; /* the model: what the server sent */
 	int signals, status, command;
+	int server;    /* pidfd, or -1 in old kernels */
+	bool promoted; /* this process was the deputy of a helper that was killed: the server is not its child */
 	dev_t dev;
 	bool mounted; /* by this process, and not yet removed */
 	bool usable, killed;
@@ -34,6 +41,15 @@ struct state {
 	unsigned own, told;
 	enum exit_code failure; /* why it was not mounted */
 };
+
+/* By number only a child is sure to be the same process still. */
+static void signal_server(const struct state *st, int sig)
+{
+	if (st->server >= 0)
+		syscall(SYS_pidfd_send_signal, st->server, sig, NULL, 0);
+	else if (!st->promoted)
+		kill(st->h->server, sig);
+}
 
 /* Options of every mount. Last, so that they override given ones. */
 static int add_mount_options(struct options *o, const char *source)
@@ -58,7 +74,7 @@ static void refuse_erofs(struct state *st, const char *reason)
 		st->h->again = true;
 	else
 		st->failure = EXIT_MOUNT;
-	kill(st->h->server, SIGKILL);
+	signal_server(st, SIGKILL);
 }
 
 static void make_hidden_mount(struct state *st)
@@ -119,7 +135,53 @@ static enum exit_code mount_session(struct state *st, const char *source)
 static void end_server(struct state *st)
 {
 	st->killed = true;
-	kill(st->h->server, SIGKILL);
+	signal_server(st, SIGKILL);
+}
+
+/* Removes the mount. The server goes on until the last user is gone. */
+static int detach(struct state *st)
+{
+	int rc;
+
+	if (!st->mounted)
+		return 0;
+	st->mounted = false;
+	rc = mountpoint_detach(st->h->path, st->dev);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static void leave(struct state *st, unsigned *requests)
+{
+	int rc;
+
+	if (++*requests > 1 || !st->usable) {
+		end_server(st);
+		return;
+	}
+	if (st->own + st->told > 1)
+		return;
+	rc = detach(st);
+	if (rc == 0)
+		return;
+	log_line("%s cannot be detached (%s); exiting", st->h->path, strerror(-rc));
+	end_server(st);
+}
+
+/*
+ * From now on a deputy goes on if this process is killed. In the foreground its end is that of the mount, as if by
+ * SIGTERM.
+ */
+static void become_usable(struct state *st)
+{
+	st->usable = true;
+	if (!deputy_post(&st->deputy, st->status))
+		return;
+	st->promoted = true;
+	st->status = -1;
+	prctl(PR_SET_NAME, NAME);
+	log_line("%s: the helper was killed; its deputy goes on", st->h->path);
+	if (st->h->status < 0)
+		leave(st, &st->own);
 }
 
 static void on_opened(struct state *st, const char *source)
@@ -133,7 +195,7 @@ static void on_opened(struct state *st, const char *source)
 	}
 	st->failure = st->source ? mount_session(st, source) : EXIT_SERVE;
 	if (st->failure != EXIT_OK)
-		kill(st->h->server, SIGKILL);
+		signal_server(st, SIGKILL);
 }
 
 /* A caller that waits is told only when the server holds nothing of it any more: on_detached. */
@@ -141,7 +203,7 @@ static void tell_usable(struct state *st, unsigned readahead)
 {
 	channel_send(st->h->channel, MESSAGE_USABLE, readahead, NULL);
 	if (st->status < 0)
-		st->usable = true;
+		become_usable(st);
 }
 
 static void mount_image(struct state *st)
@@ -181,39 +243,13 @@ static void on_contact(struct state *st)
 
 static void on_detached(struct state *st)
 {
+	if (st->status < 0)
+		return;
+	daemon_leave(st->h->options->foreground);
+	become_usable(st);
 	if (st->status >= 0)
-		daemon_ready(st->status, EXIT_OK, st->h->options->foreground);
+		daemon_report(st->status, EXIT_OK);
 	st->status = -1;
-	st->usable = true;
-}
-
-/* Removes the mount. The server goes on until the last user is gone. */
-static int detach(struct state *st)
-{
-	int rc;
-
-	if (!st->mounted)
-		return 0;
-	st->mounted = false;
-	rc = mountpoint_detach(st->h->path, st->dev);
-	return rc == -ENOENT ? 0 : rc;
-}
-
-static void leave(struct state *st, unsigned *requests)
-{
-	int rc;
-
-	if (++*requests > 1 || !st->usable) {
-		end_server(st);
-		return;
-	}
-	if (st->own + st->told > 1)
-		return;
-	rc = detach(st);
-	if (rc == 0)
-		return;
-	log_line("%s cannot be detached (%s); exiting", st->h->path, strerror(-rc));
-	end_server(st);
 }
 
 static void on_signal(struct state *st)
@@ -223,7 +259,7 @@ static void on_signal(struct state *st)
 	if (read(st->signals, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGUSR1)
-		kill(st->h->server, SIGUSR1);
+		signal_server(st, SIGUSR1);
 	else
 		leave(st, &st->own);
 }
@@ -291,6 +327,18 @@ static void watch(struct state *st)
 	}
 }
 
+/* Returns how the server ended, or 0 if it is not a child of this process. */
+static int end_and_wait(const struct state *st)
+{
+	int how = 0;
+
+	/* Unless it has exited: if it has only closed the channel, no signal to this process could end the wait. */
+	signal_server(st, SIGKILL);
+	while (waitpid(st->h->server, &how, 0) < 0 && errno == EINTR)
+		;
+	return how;
+}
+
 /* How the server ended, as an exit code, after a message if it was not by itself. */
 static enum exit_code explain(const struct state *st, int how)
 {
@@ -298,6 +346,8 @@ static enum exit_code explain(const struct state *st, int how)
 
 	if (st->failure != EXIT_OK)
 		return st->failure;
+	if (st->promoted && st->mounted && !st->killed)
+		log_line("%s: the server has died; the mount is removed", st->h->path);
 	if (!sig)
 		return (enum exit_code)WEXITSTATUS(how);
 	if (st->usable && st->killed)
@@ -319,13 +369,15 @@ static enum exit_code explain(const struct state *st, int how)
 
 enum exit_code helper_run(struct helper *h)
 {
-	struct state st = {.h = h, .status = h->status, .command = h->command, .pagecache = PAGECACHE_NONE};
+	struct state st = {
+	    .h = h, .status = h->status, .command = h->command, .pagecache = PAGECACHE_NONE, .deputy = DEPUTY_NONE};
 	enum exit_code code;
 	sigset_t set;
-	int how = 0, rc;
+	int how, rc;
 
 	/* Its arguments are those of the server. */
-	prctl(PR_SET_NAME, "gptqfs-helper");
+	prctl(PR_SET_NAME, NAME);
+	st.server = (int)syscall(SYS_pidfd_open, h->server, 0);
 	signals_of_server(&set);
 	st.signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (st.signals < 0) {
@@ -334,10 +386,7 @@ enum exit_code helper_run(struct helper *h)
 	} else {
 		watch(&st);
 	}
-	/* Unless it has exited: if it has only closed the channel, no signal to this process could end the wait. */
-	kill(h->server, SIGKILL);
-	while (waitpid(h->server, &how, 0) < 0 && errno == EINTR)
-		;
+	how = end_and_wait(&st);
 	pagecache_close(&st.pagecache);
 	free(st.source);
 	/* Not after a crash. The server may have ended by itself before it was killed. */
@@ -346,13 +395,16 @@ enum exit_code helper_run(struct helper *h)
 	rc = detach(&st);
 	if (rc && rc != -EBUSY)
 		log_line("%s cannot be detached: %s", h->path, strerror(-rc));
+	deputy_dismiss(&st.deputy);
 	if (st.status >= 0 && !h->again)
-		daemon_ready(st.status, code, true);
+		daemon_report(st.status, code);
 	if (st.session) {
 		/* Frees the path. */
 		fuse_session_unmount(st.session);
 		fuse_session_destroy(st.session);
 	}
 	close(st.signals);
+	if (st.server >= 0)
+		close(st.server);
 	return code;
 }

@@ -10,7 +10,8 @@
 /*
  * The helper: the process that mounts for a server, and removes the mount when that ends, however it ends. It never
  * sees a byte of the model, and stays small: it is forked before the model is opened. Only it needs the rights to mount
- * and unmount, to write to the log and to raise readahead.
+ * and unmount, to write to the log and to raise readahead. Once the mount is usable it has a deputy (deputy.h): in the
+ * background that takes its place if it is killed, in the foreground it detaches the mount.
  */
 
 struct helper {
@@ -18,7 +19,7 @@ struct helper {
 	const char *path;        /* the mountpoint, canonical */
 	pid_t server;
 	int channel; /* to the server */
-	int status;  /* for daemon_ready, or -1 in the foreground */
+	int status;  /* for daemon_report, or -1 in the foreground */
 	int command; /* result of command_serve, or -1 without a command */
 	bool again;  /* set by helper_run: start another server, as EROFS cannot be used */
 };

@@ -2,9 +2,9 @@
 #define FUSE_USE_VERSION 314
 
 /*
- * gptqfs: options, model, mount, serve, unmount. A mount has two processes: the server, which reads the model, and the
- * helper, which mounts and unmounts for it (helper.h). Unless it stays in the foreground, a third one, which the caller
- * started, waits until the mount is usable; it also runs a command (command.h).
+ * gptqfs: options, model, mount, serve, unmount. The server of a mount reads the model, and its helper mounts and
+ * unmounts for it (helper.h). Unless that stays in the foreground, a third process, which the caller started, waits
+ * until the mount is usable; it also runs a command (command.h).
  */
 
 #include <errno.h>
@@ -303,7 +303,7 @@ static struct outcome split(struct helper *helper)
 	if (rc) {
 		log_line("cannot start the server: %s", strerror(-rc));
 		if (status >= 0)
-			daemon_ready(status, EXIT_SERVE, true);
+			daemon_report(status, EXIT_SERVE);
 		return (struct outcome){EXIT_SERVE, CLEAN_UP};
 	}
 	if (helper->server == 0) {
@@ -322,7 +322,7 @@ static struct outcome split(struct helper *helper)
 	return (struct outcome){rc, CLEAN_UP};
 }
 
-/* `status` is for daemon_ready, or -1. */
+/* `status` is for daemon_report, or -1. */
 static struct outcome split_until_served(struct options *o, const char *path, struct command *command, int status)
 {
 	struct helper helper = {.options = o, .path = path, .status = status, .command = -1};

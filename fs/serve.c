@@ -114,8 +114,8 @@ static void on_usable(struct state *st, unsigned readahead)
 }
 
 /*
- * Without a helper the server goes on in the background, until it is unmounted or told to exit. In the foreground
- * nothing waits for it any more. Returns true if the process must exit at once.
+ * Without helper and deputy the server goes on in the background, until it is unmounted or told to exit. In the
+ * foreground nothing waits for it any more. Returns true if the process must exit at once.
  */
 static bool on_message(struct state *st)
 {

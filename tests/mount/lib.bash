@@ -176,7 +176,7 @@ not_mounted() {
 # servers_of PATTERN: gptqfs processes with an argument that matches the pattern, without their helpers.
 servers_of() {
 	processes_of "$1" | while read -r pid; do
-		[[ $(cat "/proc/$pid/comm" 2>/dev/null) = gptqfs-helper ]] || printf '%s\n' "$pid"
+		[[ $(cat "/proc/$pid/comm" 2>/dev/null) = gptqfs-[hd]e* ]] || printf '%s\n' "$pid"
 	done
 }
 
@@ -204,10 +204,22 @@ find_server() {
 	[[ -n $server ]] || fail "no server of $1"
 }
 
-# leave_stale MOUNTPOINT: kills its $server, and first the helper, which would remove the mount.
+# find_helper: sets $helper and $deputy, those of $server.
+find_helper() {
+	local child
+
+	helper=$(awk '/^PPid:/ { print $2 }' "/proc/$server/status")
+	deputy=
+	for child in $(cat "/proc/$helper/task/$helper/children"); do
+		[[ $child = "$server" ]] || deputy=$child
+	done
+	[[ -n $deputy ]] || fail "the helper of $server has no deputy"
+}
+
+# leave_stale MOUNTPOINT: kills its $server, and first those that would remove the mount.
 leave_stale() {
-	kill -KILL "$(awk '/^PPid:/ { print $2 }' "/proc/$server/status")"
-	kill -KILL "$server"
+	find_helper
+	kill -KILL "$deputy" "$helper" "$server"
 	wait_until 20 is_gone "$server" || fail "the server of $1 is still there"
 }
 

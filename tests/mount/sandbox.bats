@@ -47,7 +47,7 @@ with_seccomp() {
 mount_here() {
 	"$GPTQFS" "$@" "$mnt" 3>&-
 	server=$(sed -n 's/^Pid: *//p' "$mnt/status")
-	helper=$(awk '/^PPid:/ { print $2 }' "/proc/$server/status")
+	find_helper
 }
 
 # try NAME: makes one try in the server, and prints its result.
@@ -314,10 +314,10 @@ gave_back() {
 
 # ---- the helper ----
 
-@test "the helper is small, and removes the mount of a server that was killed" {
+@test "the helper and its deputy are small, and the mount of a server that was killed is removed" {
 	mount_here "$model"
 	cat "$mnt"/fp16/* >/dev/null
-	small=$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$helper/smaps_rollup")
+	small=$(awk '/^Pss_Anon:/ { sum += $2 } END { print sum }' "/proc/$helper/smaps_rollup" "/proc/$deputy/smaps_rollup")
 	((small > 0 && small < 300)) || fail "$small kB"
 	kill -KILL "$server"
 	wait_until 10 not_mounted "$mnt"
@@ -333,11 +333,60 @@ gave_back() {
 	is_gone "$server"
 }
 
-@test "a helper that is killed takes nothing away" {
+# has_deputy PROCESS: sets $next.
+has_deputy() {
+	next=$(cat "/proc/$1/task/$1/children")
+	[[ $next ]]
+}
+
+@test "a helper that is killed takes nothing away: its deputy removes the mount, however the server ends" {
+	local sig
+
+	for sig in TERM INT KILL; do
+		mount_here "$model"
+		kill -KILL "$helper"
+		cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
+		kill "-$sig" "$server"
+		wait_until 10 not_mounted "$mnt"
+		wait_until 10 is_gone "$server"
+		wait_until 10 is_gone "$deputy"
+	done
+	# By another program.
 	mount_here "$model"
 	kill -KILL "$helper"
-	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 	unmount "$mnt"
+	wait_until 10 is_gone "$deputy"
+	# Both at once.
+	mount_here "$model"
+	kill -KILL "$helper" "$server"
+	wait_until 10 not_mounted "$mnt"
+	wait_until 10 is_gone "$deputy"
+}
+
+@test "a deputy has a deputy, and goes on for those that have files open" {
+	local next
+
+	mount_here "$model"
+	exec 9<"$mnt/fp16/tokenizer.json"
+	kill -KILL "$helper"
+	wait_until 10 has_deputy "$deputy"
+	kill -KILL "$deputy"
+	kill -TERM "${next% }"
+	wait_until 10 not_mounted "$mnt"
+	is_running "$server"
+	cmp - "$model/tokenizer.json" <&9
+	exec 9<&-
+	wait_until 10 is_gone "${next% }"
+	is_gone "$server"
+}
+
+@test "killing the process in the foreground removes the mount" {
+	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
+	cat "$mnt"/fp16/* >/dev/null
+	kill -KILL "$helper"
+	wait_until 10 not_mounted "$mnt"
+	wait_until 10 is_gone "$server"
+	grep -q "the helper was killed; its deputy goes on" "$BATS_TEST_TMPDIR/log"
 }
 
 @test "no message brings back a mount by EROFS, or ends its server" {
@@ -397,7 +446,20 @@ def family(pid):
             pids += map(int, open(f"/proc/{each}/task/{each}/children").read().split())
         except OSError:
             pass
-    return pids
+    # A deputy does nothing until the helper is killed.
+    return [each for each in pids if names(each) not in deputies]
+
+# Of parent and process; at first it has the helper's.
+deputies = [("gptqfs-helper", "gptqfs-helper"), ("gptqfs-helper", "gptqfs-deputy")]
+
+def names(pid):
+    def name(of):
+        return open(f"/proc/{of}/comm").read().strip()
+    try:
+        parent = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1]
+        return name(parent), name(pid)
+    except OSError:
+        return None
 
 began = time.monotonic()
 subprocess.run(command + ["--", "true"], check=True)

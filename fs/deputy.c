@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include "deputy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void wait_for_death(int pipe)
+{
+	char byte;
+
+	prctl(PR_SET_NAME, "gptqfs-deputy");
+	while (read(pipe, &byte, 1) < 0 && errno == EINTR)
+		;
+	close(pipe);
+}
+
+bool deputy_post(struct deputy *d, int report)
+{
+	bool promoted = false;
+	int ends[2];
+
+	for (;;) {
+		*d = (struct deputy)DEPUTY_NONE;
+		if (pipe2(ends, O_CLOEXEC) < 0)
+			return promoted;
+		d->pid = fork();
+		if (d->pid != 0) {
+			close(ends[0]);
+			d->life = ends[1];
+			return promoted;
+		}
+		close(ends[1]);
+		if (report >= 0)
+			close(report);
+		report = -1;
+		wait_for_death(ends[0]);
+		promoted = true;
+	}
+}
+
+void deputy_dismiss(struct deputy *d)
+{
+	if (d->pid > 0) {
+		kill(d->pid, SIGKILL);
+		while (waitpid(d->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (d->life >= 0)
+		close(d->life);
+	*d = (struct deputy)DEPUTY_NONE;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GPTQFS_DEPUTY_H
+#define GPTQFS_DEPUTY_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* A process that waits until the one that posted it has died, and then goes on in its place. */
+struct deputy {
+	pid_t pid; /* or -1 */
+	int life;  /* end of a pipe that closes when this process dies */
+};
+
+#define DEPUTY_NONE    \
+	{              \
+		-1, -1 \
+	}
+
+/*
+ * Forks a deputy, in which this returns when the caller has died, and after it has posted a deputy of its own. It does
+ * not hold `report`, a descriptor or -1. Returns true in a deputy, false in the caller, even if there is no deputy.
+ */
+bool deputy_post(struct deputy *d, int report);
+
+/* Ends the deputy: the caller needs nothing done after its death any more. */
+void deputy_dismiss(struct deputy *d);
+
+#endif
