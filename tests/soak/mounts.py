@@ -7,23 +7,29 @@ import sys
 
 from soak import Served, arguments, find, row, scratch
 
-MODELS = [("models", "tiny-llama-4b-g32-shard"), ("float", "models", "f-fp8-dsv3-shards"), ("int", "models", "awq-gemm-g32"),
-          ("int", "models", "mlx-3b-g32")]
+MODELS = [
+    (("models", "tiny-llama-4b-g32-shard"), None),
+    (("float", "models", "f-fp8-dsv3-shards"), None),
+    (("int", "models", "awq-gemm-g32"), None),
+    (("int", "models", "mlx-3b-g32"), None),
+    (("int", "models", "mlx-3b-g32"), "pagecache=auto"),
+]
 
 
 def main():
     options = arguments(__doc__, cycles=5000)
     chance = random.Random(options.seed)
-    wrong = 0
+    wrong = erofs = 0
     with scratch() as directory:
         places = []
-        for i, parts in enumerate(MODELS):
-            mount = Served(options.program, find(*parts), f"{directory}/{i}")
+        for i, (parts, words) in enumerate(MODELS):
+            mount = Served(options.program, find(*parts), f"{directory}/{i}", words)
             places.append((mount, mount.contents()))
         for n in range(options.cycles):
             mount, tree = places[n % len(places)]
             try:
                 assert mount.start() is None, mount.said()
+                erofs += mount.is_erofs()
                 for _ in range(3):
                     name = chance.choice(list(tree))
                     at = chance.randrange(len(tree[name]))
@@ -41,7 +47,7 @@ def main():
                 raise
         for mount, _ in places:
             wrong += mount.mounted()
-    row("mount, read, unmount", f"{options.cycles} cycles", f"{wrong} wrong")
+    row("mount, read, unmount", f"{options.cycles} cycles, {erofs} of them by EROFS", f"{wrong} wrong")
     return wrong != 0
 
 
