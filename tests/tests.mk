@@ -45,7 +45,7 @@ kernels: $(needs_kernel) $(needs_cuda)
 
 # All faults instead of a sample.
 faults: $(needs_faults)
-	$(Q)B=$(B) SAN=$(SAN) FAULT_RUNS=0 tests/run.sh faults
+	$(Q)B=$(B) SAN=$(SAN) FAULT_EVERY=1 tests/run.sh faults
 
 # ---- soak ----
 

@@ -1,28 +1,47 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# FAULT_RUNS=N faults of each kind; 0 for all of them (make faults).
+# Every 50th call of a model of each family, of a server, of exports and of merging fails; two of each kind with other
+# models. FAULT_EVERY=N: every N-th of all of them; make faults takes 1.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps.bash"
 
-# A model of each family, and each bundled GPTQ model; a cache entry with links; one that is served with a warning; experts
-# in one tensor, with and without one missing.
-models=()
-for model in tests/data/{float,int,gguf,.}/models/*; do
-	models+=("$model")
-	expected=${model/models/expected}.F16.json
-	[ ! -e "$expected" ] || models+=("$expected")
+# sweep EVERY MODEL: a step.
+sweep() {
+	local arguments=("$2") expected=${2/models/expected}.F16.json
+
+	[ ! -e "$expected" ] || arguments+=("$expected")
+	step "faults: $(basename "$2")" "$B/sweep" -e "${FAULT_EVERY:-$1}" "${arguments[@]}"
+}
+
+families='
+models/tiny-phi3-4b-g32
+int/models/awq-gemm-g32
+int/models/ct-bits-2to7
+int/models/gemma-int248
+int/models/hqq-2b-g16-axis0-qwen2
+int/models/mlx-3b-g32
+float/models/f-bnb-gpt2
+float/models/f-fp8-experts-3d
+float/models/f-mxfp4-gptoss
+'
+for model in tests/data/{,*/}models/*; do
+	[[ $families = *$'\n'"${model#tests/data/}"$'\n'* ]] && every=50 || every=1000
+	sweep $every "$model"
 done
+# A cache entry with links; one that is served with a warning; experts in one tensor, with and without one missing.
 for name in hf_cache unlisted plain gpt_oss_interleaved missing_expert; do
 	python3 -S tests/tools/make_checkpoint.py "$name" "$steps_dir/$name"
 done
+for model in hf_cache/models--org--name unlisted gpt_oss_interleaved missing_expert; do
+	sweep 1000 "$steps_dir/$model"
+done
+every=${FAULT_EVERY:-50}
 lora=tests/data/lora/adapters
 qwen2=tests/data/models/tiny-qwen2-4b-g64-asym
-step "faults" "$B/sweep" -n "${FAULT_RUNS:-2}" "${models[@]}" "$steps_dir/hf_cache/models--org--name" \
-	"$steps_dir/unlisted" "$steps_dir/gpt_oss_interleaved" "$steps_dir/missing_expert"
-step "faults of an adapter" "$B/sweep" -n "${FAULT_RUNS:-8}" -l "$lora/qwen2-bias-all" "$qwen2"
-step "faults of a fused adapter" "$B/sweep" -n "${FAULT_RUNS:-4}" -l "$lora/phi3-fused" tests/data/models/tiny-phi3-4b-g32
-step "faults of a server" tests/faults/live.py --runs="${FAULT_RUNS:-10}" "$B/gptqfs-faulty" "$steps_dir/plain"
-step "faults of an export" tests/faults/exports.py --runs="${FAULT_RUNS:-3}" -o view=fp16 "$B/gptqfs-faulty" \
+step "faults of an adapter" "$B/sweep" -e "$every" -l "$lora/qwen2-bias-all" "$qwen2"
+step "faults of a fused adapter" "$B/sweep" -e "$every" -l "$lora/phi3-fused" tests/data/models/tiny-phi3-4b-g32
+step "faults of a server" tests/faults/live.py --every="${FAULT_EVERY:-10}" "$B/gptqfs-faulty" "$steps_dir/plain"
+step "faults of an export" tests/faults/exports.py --every="$every" -o view=fp16 "$B/gptqfs-faulty" \
 	tests/data/models/tiny-llama-4b-g32-shard
-step "faults of a merged GGUF" tests/faults/exports.py --runs="${FAULT_RUNS:-2}" -o "view=gguf,lora=$lora/qwen2-tied-head" \
+step "faults of a merged GGUF" tests/faults/exports.py --every="$every" -o "view=gguf,lora=$lora/qwen2-tied-head" \
 	"$B/gptqfs-faulty" "$qwen2"
 step "sources that change" tests/faults/changes.py "$GPTQFS" tests/data/models/tiny-llama-4b-g32-shard

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Makes calls of an export fail, and goes on with it afterwards.
 
-    exports.py [--runs=N] [--seed=N] [-o OPTIONS] GPTQFS_FAULTY MODEL_DIR
+    exports.py [--every=N] [--seed=N] [-o OPTIONS] GPTQFS_FAULTY MODEL_DIR
 
 GPTQFS_FAULTY is gptqfs linked with wrap.c. An export under a fault must write the same tree as one without, or end with
 a message; every file that then has its name must be whole. The same command without the fault must complete it.
---runs limits the runs of each kind; --seed selects where they start.
+With --every only every N-th call fails, but at least two of each kind; --seed selects where they start.
 """
 import argparse
 import collections
@@ -19,6 +19,7 @@ import tempfile
 import time
 
 from live import CLASSES, Control, Table, numbers
+from mount import PATIENCE
 
 FAULTS = [
     ("alloc", errno.ENOMEM, False), ("alloc", errno.ENOMEM, True), ("open", errno.EIO, False), ("open", errno.EMFILE, True),
@@ -38,7 +39,7 @@ class Export:
 
     def run(self):
         done = subprocess.run(self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=120)
+                              stderr=subprocess.STDOUT, timeout=PATIENCE)
         return done.returncode, done.stdout.decode(errors="replace")
 
     def tree(self):
@@ -81,7 +82,7 @@ def try_fault(export, expected, kind, error, always, n):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("-o", dest="options")
     parser.add_argument("program")

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Makes calls of a server fail, while it starts and while it serves, and reads its mount meanwhile.
 
-    live.py [--runs=N] [--seed=N] GPTQFS_FAULTY MODEL_DIR
+    live.py [--every=N] [--seed=N] GPTQFS_FAULTY MODEL_DIR
 
 GPTQFS_FAULTY is gptqfs linked with wrap.c. A start under a fault must end with a message and no mount,
 or with a mount equal to one without a fault. A read under a fault must return the right bytes or an error, and the
-right bytes once the fault is over; the server must survive. --runs limits the runs of each kind; --seed selects where
-they start.
+right bytes once the fault is over; the server must survive. With --every only every N-th call fails, but at least
+two of each kind; --seed selects where they start.
 """
 import argparse
 import collections
@@ -62,7 +62,7 @@ class Control:
 def numbers(kind, calls, options):
     """Returns the calls of a kind that are to fail. Whether a thread is started may be a matter of time."""
     assert calls[kind] or kind == "thread", f"there is no call of {kind}; is it not wrapped?"
-    step = max(1, -(-calls[kind] // options.runs)) if options.runs else 1
+    step = max(1, min(options.every, calls[kind] // 2))
     return range(1 + options.seed % step, calls[kind] + 1, step)
 
 
@@ -135,7 +135,7 @@ def sweep_serving(mount, expected, options, table):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("program")
     parser.add_argument("model")

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 PIECE = 1 << 17
+PATIENCE = 300  # seconds, of a busy machine; only what hangs takes so long
 
 # A test that is terminated removes what it has made, as one that is interrupted does.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -28,15 +29,15 @@ class Mount:
             # In the foreground: the process is then known.
             self.server = subprocess.Popen([*self.command, self.at], env=self.env, stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log)
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not self.mounted() and self.server.poll() is None:
-            assert time.monotonic() < end, "neither mounted nor over after 60 seconds"
+            assert time.monotonic() < end, f"neither mounted nor over after {PATIENCE} seconds"
             time.sleep(0.002)
         try:
             os.listdir(self.at)
         except OSError as e:
             if e.errno == errno.ENOTCONN:
-                self.server.wait(60)  # the mount came, and goes
+                self.server.wait(PATIENCE)  # the mount came, and goes
         return self.server.poll()
 
     def mounted(self):
@@ -49,7 +50,7 @@ class Mount:
             if not self.mounted() or subprocess.run(["fusermount3", "-u", self.at], stderr=subprocess.DEVNULL).returncode == 0:
                 break
             time.sleep(0.05)
-        status = self.server.wait(60)
+        status = self.server.wait(PATIENCE)
         assert not self.mounted(), "a mount is left"
         return status
 

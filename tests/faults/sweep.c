@@ -4,11 +4,11 @@
  * Fails the n-th call of each class, only that one or all from it, for all n, while a model is opened, read completely,
  * checked, hashed and closed:
  *
- *     sweep [-n RUNS] [-s SEED] [-l ADAPTER] MODEL [EXPECTED.F16.json] [MODEL [EXPECTED.F16.json]]...
+ *     sweep [-e EVERY] [-s SEED] [-l ADAPTER] MODEL [EXPECTED.F16.json] [MODEL [EXPECTED.F16.json]]...
  *
- * Each run must end in a clean error or show exactly what a run without faults shows, and free everything. -n makes at
- * most RUNS runs of each kind, spread over all n; SEED selects where they start. ADAPTER is merged into all models. The
- * hashes of a run without faults must be those of EXPECTED.
+ * Each run must end in a clean error or show exactly what a run without faults shows, and free everything. With -e only
+ * every EVERY-th n is taken, but at least two of each kind; SEED selects where they start. ADAPTER is merged into all
+ * models. The hashes of a run without faults must be those of EXPECTED.
  */
 
 #include <cjson/cJSON.h>
@@ -63,7 +63,7 @@ struct subject {
 };
 
 struct sweep {
-	int64_t limit, seed; /* of each kind; 0 for all */
+	int64_t every, seed;
 	const char *adapter; /* -l: of all models */
 	int64_t runs, failed;
 };
@@ -180,10 +180,10 @@ static struct verdict run(const struct subject *s, const struct fault *f, int64_
 static void sweep_fault(struct sweep *sweep, const struct subject *s, const struct fault *f)
 {
 	const int64_t calls = s->calls[f->class];
-	const int64_t step = sweep->limit ? (calls + sweep->limit - 1) / sweep->limit : 1;
+	const int64_t step = calls / 2 < sweep->every ? calls / 2 + (calls < 2) : sweep->every;
 	int64_t counts[OUTCOMES] = {0}, runs = 0;
 
-	for (int64_t n = 1 + (step ? sweep->seed % step : 0); n <= calls; n += step, runs++) {
+	for (int64_t n = 1 + sweep->seed % step; n <= calls; n += step, runs++) {
 		const struct verdict v = run(s, f, n);
 
 		if (v.outcome >= BLAMED && counts[v.outcome] < COMPLAINTS)
@@ -265,20 +265,22 @@ static void sweep_model(struct sweep *sweep, const char *dir, const char *expect
 
 int main(int argc, char **argv)
 {
-	struct sweep sweep = {.seed = time(NULL)};
+	struct sweep sweep = {.every = 1, .seed = time(NULL)};
 	cJSON_Hooks hooks = {malloc, free};
 	int option;
 
-	while ((option = getopt(argc, argv, "l:n:s:")) != -1) {
-		if (option == 'l')
+	while ((option = getopt(argc, argv, "e:l:s:")) != -1) {
+		if (option == 'e')
+			sweep.every = atoll(optarg);
+		else if (option == 'l')
 			sweep.adapter = optarg;
-		else if (option == 'n')
-			sweep.limit = atoll(optarg);
 		else if (option == 's')
 			sweep.seed = atoll(optarg);
 		else
 			return 2;
 	}
+	if (sweep.every < 1 || sweep.seed < 0)
+		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	cJSON_InitHooks(&hooks); /* it is a shared library: the linker does not wrap its calls */
 	printf("seed %lld\n", (long long)sweep.seed);

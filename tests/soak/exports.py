@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from soak import arguments, find, map_tree, row, scratch
+from soak import PATIENCE, arguments, find, map_tree, row, scratch
 
 KINDS = [(("models", "tiny-llama-4b-g32-shard"), "view=fp32"), (("float", "models", "f-fp8-dsv3-shards"), "view=bf16"),
          (("models", "tiny-qwen2-4b-g64-asym"), "view=gguf,lora=" + (find("lora", "adapters", "qwen2-tied-head") or ""))]
@@ -33,7 +33,7 @@ def interrupt(command, out, expected, seconds, chance):
         time.sleep(chance.uniform(0, seconds))
         which = chance.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
         process.send_signal(which)
-        status = process.wait(60)
+        status = process.wait(PATIENCE)
         # Killed after it was whole, but before it left: then there is nothing to go on with.
         if status == 0 or (status == 1 and times and same(expected, finished(out))):
             break
@@ -42,7 +42,7 @@ def interrupt(command, out, expected, seconds, chance):
         if os.path.isdir(out):
             for name, data in finished(out).items():
                 assert expected[name][:] == data[:], f"{name} is not whole after {which.name}"
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
     # Without a journal the directory is like any other.
     assert done.returncode == 0 or "is not empty" in done.stderr, f"continued: status {done.returncode}: {done.stderr}"
     assert same(expected, finished(out)), "continued, and another tree"

@@ -77,7 +77,7 @@ test_changes() {
 test_faults() {
 	local status=0
 
-	FAULT_RUNS=$([ "$scale" -ge 100 ] && echo 0 || share 3000) B=$B tests/run.sh faults | tee "$out/faults.steps" || status=1
+	FAULT_EVERY=$((scale < 100 ? 100 / scale : 1)) B=$B tests/run.sh faults | tee "$out/faults.steps" || status=1
 	awk '/^[0-9]+ passed, / { p = $1; f = $3 } END { printf "| every call fails once, and from then on | %d runs | %d wrong |\n", p + f, f }' \
 		"$out/faults.steps"
 	return $status

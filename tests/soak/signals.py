@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from soak import Readers, Served, arguments, find, row, scratch
+from soak import PATIENCE, Readers, Served, arguments, find, row, scratch
 
 
 def play(mount, tree, which, chance, seed):
@@ -25,7 +25,7 @@ def play(mount, tree, which, chance, seed):
             time.sleep(0.1)
             os.kill(pid, signal.SIGCONT)
             before = readers.total()[0]
-            end = time.monotonic() + 60
+            end = time.monotonic() + PATIENCE
             while readers.total()[0] < before + 8:
                 readers.check()
                 assert time.monotonic() < end, "it does not go on"
@@ -38,7 +38,7 @@ def play(mount, tree, which, chance, seed):
         else:
             os.kill(pid, which)
         mount.await_gone()
-        status = mount.server.wait(60)
+        status = mount.server.wait(PATIENCE)
         # SIGTERM detaches: readers that still have files open get the rest.
         assert (status == 0) == (which == signal.SIGTERM), f"the server left with {status}: {mount.said()}"
         return readers.total()[0]

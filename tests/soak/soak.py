@@ -16,7 +16,7 @@ import time
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TESTS, "faults"))
 
-from mount import Mount  # noqa: E402
+from mount import PATIENCE, Mount  # noqa: E402
 
 DATA = os.path.join(TESTS, "data")
 SHARED = os.path.join(TESTS, "..", "..", "shared")
@@ -62,10 +62,10 @@ class Served(Mount):
         with open(os.path.join(self.at, "status")) as f:
             return int(next(line.split()[1] for line in f if line.startswith("Pid:")))
 
-    def await_gone(self, seconds=30):
-        end = time.monotonic() + seconds
+    def await_gone(self):
+        end = time.monotonic() + PATIENCE
         while self.mounted():
-            assert time.monotonic() < end, f"still mounted after {seconds} seconds"
+            assert time.monotonic() < end, f"still mounted after {PATIENCE} seconds"
             time.sleep(0.01)
 
 
