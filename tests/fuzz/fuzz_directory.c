@@ -171,7 +171,7 @@ static void add_data(struct text *data, size_t len, unsigned how)
 	static const uint8_t zeros[4096];
 	uint8_t bytes[4096];
 
-	for (size_t i = 0; i < sizeof(bytes); i++)
+	for (size_t i = 0; i < sizeof(bytes) && i < len; i++)
 		bytes[i] = (uint8_t)((i * 37 + how * 101) ^ (i >> 3));
 	for (size_t n; len; len -= n) {
 		n = len < sizeof(bytes) ? len : sizeof(bytes);
@@ -681,7 +681,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options.follow_symlinks = chance(&r, 8);
 	options.blobs = chance(&r, 4);
 	make_directory(&d, &r);
-	open_beneath(&d);
+	if (size % 8 == 0)
+		open_beneath(&d);
 	snprintf(path, sizeof(path), "%s%s", d.cached ? root : d.files, d.cached ? "/models--o--n" : "");
 	rc = gptqfs_open(path, &options, &m, &err);
 	if (rc)

@@ -103,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	put_file(size % 2 ? "/adapter/adapters.safetensors" : "/adapter/adapter_model.safetensors", true, data,
 	    header_len, data + header_len + config_len, size - header_len - config_len);
 	if (gptqfs_open(model, &options, &m, &err) == 0) {
-		read_all(m);
+		read_all(m, size % 2);
 		gptqfs_close(m);
 	}
 	return 0;
