@@ -25,11 +25,25 @@
 
 #define NAME "gptqfs-helper"
 
+/* The last step, which needs a server that answers. It is taken by a child: one that never answers hangs only that. */
+struct preparation {
+	pid_t pid; /* or 0 */
+	int pipe;  /* gets a struct prepared, or -1 */
+	bool begun;
+};
+
+struct prepared {
+	int rc; /* 0 or -errno, with the reason in err.text for EROFS */
+	unsigned readahead;
+	struct gptqfs_error err;
+};
+
 struct state {
 	struct helper *h;
 	struct fuse_session *session;
 	struct pagecache pagecache;
 	struct deputy deputy;
+	struct preparation preparation;
 	char *source; /* the model: what the server sent */
 	int signals, status, command;
 	int server;    /* pidfd, or -1 in old kernels */
@@ -206,39 +220,82 @@ static void tell_usable(struct state *st, unsigned readahead)
 		become_usable(st);
 }
 
-static void mount_image(struct state *st)
+static void mount_image(struct state *st, struct prepared *p)
 {
 	struct pagecache_mount m = {st->h->path, st->source, st->h->options->readahead};
-	struct gptqfs_error err;
 
-	/* Not made yet, or mounted already. */
-	if (st->pagecache.hidden < 0)
-		return;
-	if (pagecache_mount(&st->pagecache, st->h->options, &m, &err)) {
-		refuse_erofs(st, err.text);
+	p->rc = pagecache_mount(&st->pagecache, st->h->options, &m, &p->err);
+	p->readahead = m.readahead;
+}
+
+/* The kernel lowers the readahead when it makes contact, which is over when the mount responds. */
+static void wait_for_session(const struct state *st, struct prepared *p)
+{
+	dev_t dev;
+
+	p->rc = mountpoint_wait(st->h->path, &dev);
+	/* Unless it was unmounted at once: the device is then that of the directory below. */
+	if (p->rc == 0 && st->mounted && dev == st->dev)
+		p->readahead = mountpoint_readahead(dev, st->h->options->readahead);
+}
+
+static void prepare_in_child(struct state *st, int pipe)
+{
+	struct prepared p = {0};
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (st->h->options->erofs)
+		mount_image(st, &p);
+	else
+		wait_for_session(st, &p);
+	if (write(pipe, &p, sizeof(p)) != sizeof(p))
+		_exit(1);
+	_exit(0);
+}
+
+static void on_prepared(struct state *st, const struct prepared *p)
+{
+	if (st->h->options->erofs && p->rc) {
+		refuse_erofs(st, p->err.text);
 		return;
 	}
-	st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
-	tell_usable(st, m.readahead);
+	if (st->h->options->erofs)
+		st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
+	else if (p->rc && p->rc != -ENOTSUP)
+		log_line("%s: the mount does not respond: %s", st->h->path, strerror(-p->rc));
+	tell_usable(st, p->readahead);
+}
+
+/* Waits for the child. */
+static void receive_prepared(struct state *st, struct prepared *p)
+{
+	if (read(st->preparation.pipe, p, sizeof(*p)) != sizeof(*p))
+		*p = (struct prepared){-ECANCELED, 0, {"the process that mounts it was killed"}};
+	while (waitpid(st->preparation.pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	close(st->preparation.pipe);
+	st->preparation.pid = 0;
+	st->preparation.pipe = -1;
 }
 
 static void on_contact(struct state *st)
 {
-	unsigned readahead = 0;
-	dev_t dev;
-	int rc;
+	int ends[2];
 
-	if (st->h->options->erofs) {
-		mount_image(st);
+	if (st->preparation.begun || !st->source)
+		return;
+	st->preparation.begun = true;
+	if (pipe2(ends, O_CLOEXEC) < 0 || (st->preparation.pid = fork()) < 0) {
+		log_line("cannot start a process: %s", strerror(errno));
+		st->failure = EXIT_SERVE;
+		signal_server(st, SIGKILL);
 		return;
 	}
-	rc = mountpoint_wait(st->h->path, &dev);
-	/* Unless it was unmounted at once: the device is then that of the directory below. */
-	if (rc == 0 && st->mounted && dev == st->dev)
-		readahead = mountpoint_readahead(dev, st->h->options->readahead);
-	else if (rc && rc != -ENOTSUP)
-		log_line("%s: the mount does not respond: %s", st->h->path, strerror(-rc));
-	tell_usable(st, readahead);
+	if (st->preparation.pid == 0)
+		prepare_in_child(st, ends[1]);
+	close(ends[1]);
+	st->preparation.pipe = ends[0];
+	pagecache_close(&st->pagecache);
 }
 
 static void on_detached(struct state *st)
@@ -310,30 +367,53 @@ static bool on_message(struct state *st)
 
 static void watch(struct state *st)
 {
-	struct pollfd polls[3];
+	struct pollfd polls[4];
+	struct prepared prepared;
 
 	for (;;) {
 		polls[0] = (struct pollfd){.fd = st->signals, .events = POLLIN};
 		polls[1] = (struct pollfd){.fd = st->h->channel, .events = POLLIN};
 		polls[2] = (struct pollfd){.fd = st->command, .events = POLLIN};
-		if (poll(polls, 3, -1) <= 0)
+		polls[3] = (struct pollfd){.fd = st->preparation.pipe, .events = POLLIN};
+		if (poll(polls, 4, -1) <= 0)
 			continue;
 		if (polls[0].revents)
 			on_signal(st);
 		if (polls[2].revents)
 			on_command(st);
+		if (polls[3].revents) {
+			receive_prepared(st, &prepared);
+			on_prepared(st, &prepared);
+		}
 		if (polls[1].revents && !on_message(st))
 			return;
 	}
 }
 
+/* A child ends soon without a server, but what it says may be why that ended, or that it has mounted before. */
+static void end_preparation(struct state *st)
+{
+	struct prepared p;
+
+	if (st->preparation.pipe < 0)
+		return;
+	receive_prepared(st, &p);
+	if (!st->h->options->erofs)
+		return;
+	if (p.rc == 0)
+		st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
+	else if (!st->killed)
+		refuse_erofs(st, p.err.text);
+}
+
 /* Returns how the server ended, or 0 if it is not a child of this process. */
-static int end_and_wait(const struct state *st)
+static int end_and_wait(struct state *st)
 {
 	int how = 0;
 
 	/* Unless it has exited: if it has only closed the channel, no signal to this process could end the wait. */
 	signal_server(st, SIGKILL);
+	end_preparation(st);
 	while (waitpid(st->h->server, &how, 0) < 0 && errno == EINTR)
 		;
 	return how;
@@ -369,8 +449,12 @@ static enum exit_code explain(const struct state *st, int how)
 
 enum exit_code helper_run(struct helper *h)
 {
-	struct state st = {
-	    .h = h, .status = h->status, .command = h->command, .pagecache = PAGECACHE_NONE, .deputy = DEPUTY_NONE};
+	struct state st = {.h = h,
+	    .status = h->status,
+	    .command = h->command,
+	    .pagecache = PAGECACHE_NONE,
+	    .preparation = {.pipe = -1},
+	    .deputy = DEPUTY_NONE};
 	enum exit_code code;
 	sigset_t set;
 	int how, rc;

@@ -358,10 +358,10 @@ static struct outcome mount_model(struct options *o, const char *path, struct co
 static int run_command(struct command *command, const char *path)
 {
 	dev_t dev;
-	int rc = mountpoint_wait(path, &dev), code;
+	int rc = mountpoint_device(path, &dev), code;
 
 	if (rc) {
-		log_line("%s: the mount does not respond: %s", path, strerror(-rc));
+		log_line("%s: the mount is gone: %s", path, strerror(-rc));
 		return EXIT_SERVE;
 	}
 	code = command_run(command);

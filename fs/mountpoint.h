@@ -36,8 +36,8 @@ void mountpoint_explain(const char *path);
 int mountpoint_device(const char *path, dev_t *dev);
 
 /*
- * Waits until the mount responds, and finds its device number. Returns 0 or -errno, -ENOTSUP as above. Must
- * not be called by a thread that serves the mount.
+ * Waits until the mount responds, which may be forever, and finds its device number. Returns 0 or -errno, -ENOTSUP as
+ * above.
  */
 int mountpoint_wait(const char *path, dev_t *dev);
 

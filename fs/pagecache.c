@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -469,11 +470,26 @@ static int make_erofs(const struct pagecache *p, const struct options *o, const 
 	return fd;
 }
 
+/* For 5 s: another may wait for a server that never answers. */
+static bool lock(int fd)
+{
+	const struct timespec pause = {.tv_nsec = 50L * 1000 * 1000};
+
+	for (int i = 0; i < 100; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (errno != EWOULDBLOCK)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
 int pagecache_mount(struct pagecache *p, const struct options *o, struct pagecache_mount *m, struct gptqfs_error *err)
 {
 	const int devices = open("/sys/class/bdi", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	/* Against other servers that do the same. */
-	const bool alone = devices >= 0 && flock(devices, LOCK_EX) == 0;
+	const bool alone = devices >= 0 && lock(devices);
 	const unsigned before = alone ? newest_number(devices, 0, true) : 0;
 	const unsigned wanted = m->readahead;
 	const int fd = make_erofs(p, o, m->source, err);

@@ -24,7 +24,7 @@ setup() {
 	sanitized && skip "there is no sandbox with sanitizers"
 	mkdir "$mnt"
 	export TRY_FILE=$model/tokenizer.json TRY_MOUNT=$mnt
-	unset TRY_SECCOMP TRY_LANDLOCK TRY_EXPORT TRY_MESSAGES TRY_LINK
+	unset TRY_SECCOMP TRY_LANDLOCK TRY_EXPORT TRY_MESSAGES TRY_HANG TRY_LINK
 	NORMAL=$GPTQFS
 	GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
 }
@@ -405,6 +405,43 @@ has_deputy() {
 	cmp - "$model/tokenizer.json" <&9
 	exec 9<&-
 	wait_until 10 is_gone "$server"
+}
+
+# waits_for_server: true when the helper has a second child, which asks the server; sets $server. Or if it has ended.
+waits_for_server() {
+	local children
+
+	is_gone "$helper" && return
+	read -ra children <"/proc/$helper/task/$helper/children"
+	server=${children[0]}
+	((${#children[@]} == 2)) && grep -q "^request_wait_answer" "/proc/${children[1]}/wchan"
+}
+
+@test "a server that never answers does not hang the helper" {
+	local cache sig
+
+	export TRY_HANG=1
+	for cache in fuse erofs; do
+		for sig in TERM KILL; do
+			in_background "$GPTQFS" -f -o "pagecache=$cache" "$model" "$mnt"
+			helper=$process
+			wait_until 10 waits_for_server
+			[[ $cache = fuse ]] || is_running "$helper" || skip "no EROFS"
+			kill -STOP "$server"
+			[[ $sig != TERM ]] || kill -TERM "$helper"
+			[[ $sig != KILL ]] || kill -KILL "$server"
+			wait_until 10 is_gone "$helper"
+			wait_until 10 not_mounted "$mnt"
+			is_gone "$server"
+		done
+	done
+	# The caller is told.
+	in_background "$GPTQFS" "$model" "$mnt"
+	wait_until 10 is_mounted "$mnt"
+	kill -TERM "$process"
+	wait "$process" || status=$?
+	((status == 4))
+	not_mounted "$mnt"
 }
 
 @test "no link makes the helper open another file than the image" {

@@ -6,7 +6,8 @@
  * the root makes the try, and its value is the error. An export with TRY_EXPORT makes all tries when it has written its
  * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused; TRY_SECCOMP=none and
  * TRY_LANDLOCK=none are a kernel without them. With TRY_MESSAGES an idle server sends the helper what it must ignore.
- * With TRY_LINK a server of an image has a link to that path in place of the directories above.
+ * With TRY_HANG a server never tells the attributes of a file, or reads an image. With TRY_LINK a server of an image
+ * has a link to that path in place of the directories above.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,8 +46,8 @@ void __real_gptqfs_trim(struct gptqfs *model);
 void __wrap_gptqfs_trim(struct gptqfs *model);
 int __real_poll(struct pollfd *polls, nfds_t count, int timeout);
 int __wrap_poll(struct pollfd *polls, nfds_t count, int timeout);
-extern const struct fuse_lowlevel_ops __real_pagecache_ops;
-struct fuse_lowlevel_ops __wrap_pagecache_ops;
+extern const struct fuse_lowlevel_ops __real_ops, __real_pagecache_ops;
+struct fuse_lowlevel_ops __wrap_ops, __wrap_pagecache_ops;
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 
@@ -90,6 +91,32 @@ static void send_messages(void)
 	}
 }
 
+/* ---- operations that never answer ---- */
+
+static void hang(void)
+{
+	for (;;)
+		__real_poll(NULL, 0, -1);
+}
+
+static void hang_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)ino;
+	(void)fi;
+	hang();
+}
+
+static void hang_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)req;
+	(void)ino;
+	(void)size;
+	(void)off;
+	(void)fi;
+	hang();
+}
+
 /* ---- a link in the hidden mount ---- */
 
 static void find_link(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -108,7 +135,12 @@ static void read_link(fuse_req_t req, fuse_ino_t ino)
 
 __attribute__((constructor)) static void set_operations(void)
 {
+	__wrap_ops = __real_ops;
 	__wrap_pagecache_ops = __real_pagecache_ops;
+	if (getenv("TRY_HANG")) {
+		__wrap_ops.getattr = hang_getattr;
+		__wrap_pagecache_ops.read = hang_read;
+	}
 	if (getenv("TRY_LINK")) {
 		__wrap_pagecache_ops.lookup = find_link;
 		__wrap_pagecache_ops.readlink = read_link;
