@@ -489,7 +489,8 @@ struct play {
 	struct gptqfs *m;
 	struct directory *d;
 	uint64_t inodes;
-	bool changed; /* a source changed, so reads may fail */
+	bool changed;  /* a source changed, so reads may fail */
+	bool reported; /* once is enough: it takes as long as a dozen of other operations */
 	struct gptqfs_reply held[HELD];
 	bool holds[HELD];
 };
@@ -601,6 +602,7 @@ static void report(struct play *p, bool json)
 	FILE *null = fopen("/dev/null", "w");
 	int rc;
 
+	p->reported = true;
 	FUZZ_CHECK(null != NULL);
 	rc = gptqfs_check(p->m, json, null, &err);
 	FUZZ_CHECK(rc == 0 || p->changed);
@@ -638,9 +640,9 @@ static void operate(struct play *p, struct recipe *r)
 		gptqfs_trim(p->m);
 	else if (what == 13)
 		gptqfs_work(p->m);
-	else if (what == 14)
+	else if (what == 14 && !p->reported)
 		report(p, size & 1);
-	else if (take(r, 4) == 3)
+	else if (what == 15 && take(r, 4) == 3)
 		change(p, r);
 }
 
@@ -653,7 +655,8 @@ static void play(struct gptqfs *m, struct directory *d, struct recipe *r)
 		p.inodes++;
 	for (uint64_t ino = GPTQFS_ROOT; ino < p.inodes; ino++) {
 		list(&p, ino);
-		tell_facts(&p, ino);
+		if ((r->end - r->at + (ptrdiff_t)ino) % 4 == 0)
+			tell_facts(&p, ino);
 	}
 	for (int i = 0; i < OPERATIONS && r->at < r->end; i++)
 		operate(&p, r);

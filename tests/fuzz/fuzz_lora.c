@@ -75,9 +75,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char model[128], adapter[128];
 	const char *adapters[2] = {adapter, adapter};
+	static const char *const views[] = {NULL, "fp16", "tensors", "fp32", "fused/bf16"};
 	const struct gptqfs_options options = {.uid = (uid_t)-1,
 	    .gid = (gid_t)-1,
 	    .cache_bytes = 1 << 16,
+	    .view = views[size % 11 % 5],
 	    .lora = adapters,
 	    .lora_count = size % 7 == 0 ? 0
 	                  : size % 3    ? 1
