@@ -73,7 +73,7 @@ static int add_mount_options(struct options *o, const char *source)
 
 	if (asprintf(&name, "fsname=%s", source) >= 0 &&
 	    fuse_opt_add_opt(&words, "ro,nosuid,nodev,default_permissions,subtype=gptqfs") == 0 &&
-	    (o->has_fsname || fuse_opt_add_opt_escaped(&words, name) == 0) && fuse_opt_add_arg(&o->fuse, "-o") == 0 &&
+	    (o->fsname || fuse_opt_add_opt_escaped(&words, name) == 0) && fuse_opt_add_arg(&o->fuse, "-o") == 0 &&
 	    fuse_opt_add_arg(&o->fuse, words) == 0)
 		rc = 0;
 	free(words);
@@ -222,9 +222,10 @@ static void tell_usable(struct state *st, unsigned readahead)
 
 static void mount_image(struct state *st, struct prepared *p)
 {
-	struct pagecache_mount m = {st->h->path, st->source, st->h->options->readahead};
+	const struct options *o = st->h->options;
+	struct pagecache_mount m = {st->h->path, o->fsname ? o->fsname : st->source, o->readahead};
 
-	p->rc = pagecache_mount(&st->pagecache, st->h->options, &m, &p->err);
+	p->rc = pagecache_mount(&st->pagecache, o, &m, &p->err);
 	p->readahead = m.readahead;
 }
 

@@ -237,6 +237,7 @@ static struct outcome serve_model(struct options *o, struct gptqfs *model, struc
 	struct server server = {.model = model,
 	    .direct_io = o->direct_io,
 	    .noxattr = o->noxattr,
+	    .image_name = o->fsname ? o->fsname : gptqfs_source(model),
 	    .max_read = o->max_read,
 	    .sandbox = s->sandbox.text};
 	struct outcome end = {EXIT_MOUNT, CLEAN_UP};
@@ -415,11 +416,14 @@ static struct outcome mount_and_serve(struct options *o)
 	char *path = NULL;
 	struct outcome end = {EXIT_OK, CLEAN_UP};
 
-	if (o->asks_by_fuse && !own && mountpoint_shows(o->mountpoint, o->source)) {
-		log_hint("%s: mounted already", o->mountpoint);
-		return end;
+	if (o->asks_by_fuse && !own) {
+		end.code = model_find_source(&o->source);
+		if (end.code == EXIT_OK && mountpoint_shows(o->mountpoint, o->source)) {
+			log_hint("%s: mounted already", o->mountpoint);
+			return end;
+		}
 	}
-	if (!own)
+	if (end.code == EXIT_OK && !own)
 		end.code = check_mountpoint(o, &path);
 	if (end.code == EXIT_OK)
 		end.code = prepare(o, &command, &path);

@@ -45,8 +45,7 @@ static void raise_file_limit(void)
 	}
 }
 
-/* Replaces a model name by its path in the Hugging Face cache. */
-static enum exit_code find_source(char **source)
+enum exit_code model_find_source(char **source)
 {
 	char *entry;
 
@@ -75,8 +74,8 @@ enum exit_code model_find(struct options *o)
 
 	raise_file_limit();
 	o->holds_model = o->mountpoint && mountpoint_holds_model(o->mountpoint);
-	code = find_source(&o->source);
-	return code == EXIT_OK && o->against ? find_source(&o->against) : code;
+	code = model_find_source(&o->source);
+	return code == EXIT_OK && o->against ? model_find_source(&o->against) : code;
 }
 
 enum exit_code model_open(struct options *o, struct gptqfs **model)

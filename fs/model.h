@@ -7,6 +7,9 @@
 
 /* Opens the model of the command line; if it is no directory, looks for it in the Hugging Face cache. */
 
+/* Replaces a name by its path in the cache. Returns EXIT_OK, or another code after a message. */
+enum exit_code model_find_source(char **source);
+
 /*
  * Finds the directories of the models and raises the limit of open files: what needs rights that reading them does not.
  * May replace o->source and o->against. Returns EXIT_OK, or another code after a message.

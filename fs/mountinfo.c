@@ -57,7 +57,7 @@ const char *mountinfo_model(const struct mountinfo *m)
 
 	if (strcmp(m->type, "fuse.gptqfs") == 0)
 		return m->source;
-	if (strcmp(m->type, "erofs") == 0 && strncmp(m->source, MOUNTINFO_EROFS "/", prefix + 1) == 0)
+	if (strcmp(m->type, "erofs") == 0 && strncmp(m->source, MOUNTINFO_EROFS, prefix) == 0)
 		return m->source + prefix;
 	return NULL;
 }

@@ -11,6 +11,10 @@
 /* Precedes the model in the source of a mount by EROFS: "gptqfs:/models/Llama". */
 #define MOUNTINFO_EROFS "gptqfs:"
 
+/* Room for what follows it, with a NUL, of the 256 that fsconfig takes. A longer name is cut, and ends in this. */
+#define MOUNTINFO_EROFS_MAX (256 - (sizeof(MOUNTINFO_EROFS) - 1))
+#define MOUNTINFO_CUT "..."
+
 struct mountinfo {
 	FILE *file;
 	char *line;

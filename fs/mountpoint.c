@@ -54,12 +54,25 @@ static int mounted_at(const char *path, struct mounted *out)
 	return rc < 0 ? rc : found;
 }
 
+/* EROFS's name may be cut. That of a cache entry is the path of its snapshot. */
+static bool is_name_of(const char *name, const char *model)
+{
+	static const char snapshots[] = "/snapshots/", cut[] = MOUNTINFO_CUT;
+	const size_t len = strlen(model), most = strlen(name) - strlen(cut);
+
+	if (strcmp(name, model) == 0)
+		return true;
+	if (strncmp(name, model, len) == 0)
+		return strncmp(name + len, snapshots, strlen(snapshots)) == 0;
+	return strlen(name) == MOUNTINFO_EROFS_MAX - 1 && strcmp(name + most, cut) == 0 &&
+	       strncmp(name, model, most) == 0;
+}
+
 bool mountpoint_shows(const char *given, const char *source)
 {
 	char *path = realpath(given, NULL), *model = realpath(source, NULL);
 	struct mounted m;
-	const bool shows =
-	    path && model && mounted_at(path, &m) == 0 && strcmp(m.type, "erofs") == 0 && strcmp(m.model, model) == 0;
+	const bool shows = path && model && mounted_at(path, &m) == 0 && *m.model && is_name_of(m.model, model);
 
 	free(path);
 	free(model);

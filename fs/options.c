@@ -293,6 +293,16 @@ static int take_lora(struct options *o, const char *arg)
 	return 0;
 }
 
+/* The last one counts, as it does for libfuse. */
+static int note_fsname(struct options *o, const char *name)
+{
+	free(o->fsname);
+	o->fsname = strdup(name);
+	if (!o->fsname)
+		log_line("out of memory");
+	return o->fsname ? 0 : -1;
+}
+
 /* Handles arguments that match no template. As for fuse_opt_parse, 1 keeps the argument for libfuse, 0 drops it. */
 static int take_other(void *data, const char *arg, int key, struct fuse_args *outargs)
 {
@@ -305,7 +315,8 @@ static int take_other(void *data, const char *arg, int key, struct fuse_args *ou
 		return take_argument(o, arg);
 	o->asks_rw |= strcmp(arg, "rw") == 0;
 	o->asks_by_fuse |= strcmp(arg, "dev") == 0 || strcmp(arg, "suid") == 0;
-	o->has_fsname |= strncmp(arg, "fsname=", 7) == 0;
+	if (strncmp(arg, "fsname=", 7) == 0 && note_fsname(o, arg + 7))
+		return -1;
 	o->allow_other |= strcmp(arg, "allow_other") == 0;
 	o->noexec |= strcmp(arg, "noexec") == 0;
 	if (mount_helper_ignores(arg))
@@ -564,6 +575,7 @@ void options_free(struct options *o)
 {
 	free(o->source);
 	free(o->mountpoint);
+	free(o->fsname);
 	for (size_t i = 0; i < o->model.lora_count; i++)
 		free(o->lora[i]);
 	free(o->lora);

@@ -35,7 +35,7 @@
 #define BLOCK 4096
 #define TEAM_MIN (64u << 10) /* smaller requests are those of random readers */
 #define REQUESTS_MAX 64      /* at a time; the kernel's default of 12 has three sequential readers wait */
-#define SOURCE_MAX 256       /* longest string that fsconfig takes, with its NUL */
+#define SOURCE_MAX (sizeof(MOUNTINFO_EROFS) - 1 + MOUNTINFO_EROFS_MAX)
 
 /*
  * The image has the name under which the mount table shows it, "gptqfs:/models/Llama". To the kernel that is a relative
@@ -44,9 +44,9 @@
  */
 static void name_image(char name[SOURCE_MAX], const char *source)
 {
-	static const char cut[] = "...";
+	static const char cut[] = MOUNTINFO_CUT;
 
-	if (snprintf(name, SOURCE_MAX, MOUNTINFO_EROFS "%s", source) >= SOURCE_MAX)
+	if ((size_t)snprintf(name, SOURCE_MAX, MOUNTINFO_EROFS "%s", source) >= SOURCE_MAX)
 		memcpy(name + SOURCE_MAX - sizeof(cut), cut, sizeof(cut));
 }
 
@@ -58,7 +58,7 @@ static fuse_ino_t image_ino(const struct server *server)
 	char name[SOURCE_MAX];
 	fuse_ino_t ino = FUSE_ROOT_ID;
 
-	name_image(name, gptqfs_source(server->model));
+	name_image(name, server->image_name);
 	for (const char *at = name; *at; ino++)
 		at += strspn(at + strcspn(at, "/"), "/") + strcspn(at, "/");
 	return ino;
@@ -300,6 +300,20 @@ static int check_kernel(struct gptqfs_error *err)
 	return rc;
 }
 
+/* True for a name that can be a path: of components that are names, not only dots. */
+static bool is_path(const char *name)
+{
+	size_t len;
+
+	for (; *name; name += len) {
+		name += strspn(name, "/");
+		len = strcspn(name, "/");
+		if (len == 0 || (len == strspn(name, ".") && len < 3))
+			return false;
+	}
+	return true;
+}
+
 static bool is_automatic(const struct options *o)
 {
 	return o->pagecache && strcmp(o->pagecache, "auto") == 0;
@@ -331,6 +345,11 @@ int pagecache_choose(struct options *o, const char *mountpoint)
 		rc = -EINVAL;
 		snprintf(err.text, sizeof(err.text), "%s",
 		    o->direct_io ? "direct_io bypasses the page cache" : "the mount exists already, and is FUSE's");
+	}
+	if (rc == 0 && o->fsname && !is_path(o->fsname)) {
+		rc = -EINVAL;
+		snprintf(err.text, sizeof(err.text),
+		    "fsname=%.200s: the kernel takes it for a path, which it cannot be", o->fsname);
 	}
 	if (rc == 0)
 		rc = check_kernel(&err);

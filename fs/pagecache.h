@@ -67,7 +67,7 @@ int pagecache_open(struct pagecache *p, const struct options *o, int *device, st
 
 /* What is mounted, and where. */
 struct pagecache_mount {
-	const char *path, *source; /* the mountpoint and the model, canonical */
+	const char *path, *source; /* the mountpoint, canonical, and the name */
 	unsigned readahead;        /* wanted, in KiB; afterwards the actual one, 0 if unknown */
 };
 

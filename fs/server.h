@@ -13,6 +13,7 @@
 struct server {
 	struct gptqfs *model;
 	struct gptqfs_image *image; /* what is served with pagecache=erofs, or NULL */
+	const char *image_name;     /* of the mount */
 	struct loop *loop;          /* NULL with libfuse's own loop */
 	bool direct_io, noxattr;
 	unsigned max_read;

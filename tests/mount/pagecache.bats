@@ -74,6 +74,42 @@ attributes() {
 	unmount_erofs
 }
 
+@test "adapters and the file for llama.cpp have the bytes of the FUSE mount" {
+	find_model tiny-qwen2-4b-g64-asym
+	find_adapter qwen2-bias-all
+	model=$source
+	mkdir "$mnt.fuse"
+	for options in "lora=$adapter:0.5" "lora=$adapter,view=gguf" view=gguf; do
+		mount_model -o "$options" "$model" "$mnt.fuse"
+		fuse=$server
+		mount_erofs ",$options"
+		for name in $(cd "$mnt" && find . -type f ! -name info\* ! -name README); do
+			cmp "$mnt/$name" "$mnt.fuse/$name"
+		done
+		[[ $options = *gguf || -s $mnt/bf16/model.safetensors ]]
+		[[ $options != *gguf || -s $(echo "$mnt"/*.gguf) ]]
+		unmount_erofs
+		server=$fuse
+		unmount "$mnt.fuse"
+	done
+}
+
+@test "the name of the mount" {
+	make_checkpoint plain
+	for name in weights a/b "/models/a, b"; do
+		mount_erofs ",view=fp16,fsname=${name//,/\\,}"
+		[[ $(findmnt -no SOURCE "$mnt") = "gptqfs:$name" ]]
+		"$GPTQFS" --list --json | jq -e --arg at "$mnt" --arg name "$name" '.[] | select(.mountpoint == $at).model == $name'
+		cat "$mnt/model.safetensors" >/dev/null
+		run -0 "$GPTQFS" -u "$mnt"
+		leaves
+	done
+	for name in a/ .. a/../b; do
+		run -4 "$GPTQFS" -o "pagecache=erofs,fsname=$name" "$model" "$mnt"
+		[[ $output = *"fsname=$name: the kernel takes it for a path"* ]]
+	done
+}
+
 @test "who may read" {
 	public_directory
 	chmod 755 "$dir"
@@ -95,12 +131,38 @@ attributes() {
 	run -0 "$BATS_TEST_TMPDIR/mount.gptqfs" "$model" "$mnt" -o ro,pagecache=auto
 	[[ $output = *": mounted already" ]] || fail "$output"
 	[ "$(grep -c " $mnt " /proc/self/mountinfo)" = 1 ]
-	# Another model hides it, as ever.
+	# Another model hides it.
 	cp -r "$model" "$model.2"
 	run -0 "$BATS_TEST_TMPDIR/mount.gptqfs" "$model.2" "$mnt" -o ro,pagecache=auto 3>&-
 	[ "$(grep -c " $mnt " /proc/self/mountinfo)" = 2 ]
 	umount "$mnt"
 	unmount_erofs
+}
+
+# mount_all: twice, as fstab has it, with gptqfs where mount(8) finds it. In a namespace of its own, where it is unmounted.
+mount_all() {
+	in_private bash -c 'mount --bind "$1" /usr/local/bin && mount -a -T "$2" && mount -a -T "$2" && grep -F "$3" /proc/self/mountinfo
+		while umount "$3"; do :; done' bash "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/fstab" "$mnt" 2>/dev/null 3>&-
+}
+
+@test "fstab: a line is mounted once, by whatever name the model goes" {
+	need_namespace
+	make_checkpoint hf_cache
+	mount_erofs ,view=fp16
+	unmount_erofs
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	ln -s "$GPTQFS" "$BATS_TEST_TMPDIR/bin/gptqfs"
+	export HF_HUB_CACHE=${model%/*}
+	deep=$BATS_TEST_TMPDIR/d$(printf '/d%.0s' {1..120})
+	mkdir -p "$deep"
+	cp -rL "$model"/snapshots/* "$deep/model"
+	for cache in fuse erofs; do
+		for name in org/name "$model" "$model"/snapshots/* "$deep/model"; do
+			echo "$name $mnt fuse.gptqfs pagecache=$cache,view=fp16 0 0" >"$BATS_TEST_TMPDIR/fstab"
+			run mount_all
+			[[ $(wc -l <<<"$output") = 1 && $output = *" - "*"$cache"*gptqfs* ]] || fail "$name" "$output"
+		done
+	done
 }
 
 @test "it is listed, tells its counters, and goes by gptqfs -u" {
