@@ -25,6 +25,7 @@ static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes)
 		return NULL;
 	}
 	chunk = calloc(1, sizeof(*chunk) + size);
+	arena->failed |= !chunk;
 	if (!chunk)
 		return NULL;
 	arena->bytes += size;
@@ -81,6 +82,7 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
 	va_start(args, fmt);
 	len = vasprintf(&s, fmt, args);
 	va_end(args);
+	arena->failed |= len < 0;
 	if (len < 0)
 		return NULL;
 	copy = arena_strndup(arena, s, (size_t)len);

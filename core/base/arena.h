@@ -14,6 +14,7 @@ struct arena {
 	size_t bytes;  /* allocated */
 	size_t limit;  /* limit; 0: none */
 	bool exceeded; /* an allocation failed because of the limit */
+	bool failed;   /* an allocation failed because there was no memory */
 };
 
 /*

@@ -77,10 +77,11 @@ static int find_prefix(struct merging *m, const struct lora_entry *unknown)
 	}
 	p->from = fitting == 1 ? from : NULL;
 	p->to = fitting == 1 ? found : NULL;
-	if (fitting == 1)
-		m->a->renamed =
-		    arena_printf(&p->c->arena, "%s as %s", *from ? from : "(nothing)", *found ? found : "(nothing)");
-	return 0;
+	if (fitting != 1)
+		return 0;
+	m->a->renamed =
+	    arena_printf(&p->c->arena, "%s as %s", *from ? from : "(nothing)", *found ? found : "(nothing)");
+	return m->a->renamed ? 0 : err_memory(m->err);
 }
 
 static int check_names(struct merging *m)

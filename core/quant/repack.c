@@ -46,7 +46,7 @@ static const char *unlike_parts(struct arena *arena, const struct tensor *a, con
 	    arena, tensor_encoded(a), tensor_encoded(b), tensor_short_name(a, arena), tensor_short_name(b, arena)};
 
 	if (!p.first_name || !p.other_name)
-		return "out of memory";
+		return NULL;
 	if (p.first && p.other)
 		return p.first->encoding->repack->unlike(&p);
 	if (p.first || p.other)
@@ -132,6 +132,8 @@ static int add_packed(struct packer *k, const struct tensor *t)
 			return -ENOMEM;
 	}
 	reason = repack_misfit_of(k, weight);
+	if (k->arena->failed)
+		return -ENOMEM; /* there may be a reason, but no memory for its words */
 	if (!reason) {
 		k->out->list[k->out->count++] = *t;
 		return 0;

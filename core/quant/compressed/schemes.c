@@ -209,6 +209,8 @@ static int read_compressed_config(void *ctx, const char *file, const struct json
 	if (rc == 0 && !labels->configuration) {
 		opening_label(r->o, file, config);
 		labels->producer = version ? arena_printf(&r->o->c->arena, METHOD " %s", version) : NULL;
+		if (version && !labels->producer)
+			return err_memory(r->o->err);
 		labels->group_size = r->out->count ? r->out->list[0].group_size : 0;
 	}
 	return rc;
