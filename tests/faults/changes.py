@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-from mount import Mount, compare
+from mount import PATIENCE, Mount, compare
 
 OLD_TIME = 10**18  # of all source files: no change has it by chance
 SHARD = "model-00002-of-00004.safetensors"
@@ -353,7 +353,7 @@ def play(case):
     assert case.expected != KEPT or not failed, f"{failed} of {pieces} pieces cannot be read"
     assert case.expected != FAILS or failed, "the change was not noticed"
     assert failed < pieces, "nothing can be read"
-    assert seconds < 30, f"reading took {seconds:.0f} seconds"
+    assert seconds < PATIENCE, f"reading took {seconds:.0f} seconds"
     # Passed files and texts need no shard.
     lost = [path for path, entry in found.items() if None in entry[3] and path.endswith((".json", "README", "info"))]
     assert case.expected is None or not lost, f"lost: {lost}"
