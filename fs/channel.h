@@ -17,12 +17,14 @@ enum message_kind {
 	MESSAGE_CONTACT,  /* the kernel has made contact: the mount responds */
 	MESSAGE_DETACHED, /* the server holds nothing of its caller any more */
 	MESSAGE_REFUSED,  /* instead of these: there is no image of the model; text is why */
+	MESSAGE_FILE,     /* text is the path of a file to open by EROFS; "" after the last: see face.h */
 	MESSAGE_OVER,     /* the session has ended by itself, and with it the mount */
 	/* From the server, at any time. */
 	MESSAGE_EXIT, /* a signal told the server to exit */
 	MESSAGE_LINE, /* text is for the log */
 	/* From the helper. */
-	MESSAGE_MOUNTED, /* with the descriptor of the session */
+	MESSAGE_MOUNTED, /* with the descriptor of the session; with a face, the image's comes first */
+	MESSAGE_BACKED,  /* name the next file; number is the kernel's for the last one */
 	MESSAGE_USABLE,  /* number is the readahead of the mount in KiB */
 };
 

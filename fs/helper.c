@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +20,7 @@
 #include "channel.h"
 #include "daemon.h"
 #include "deputy.h"
+#include "face.h"
 #include "log.h"
 #include "mountpoint.h"
 #include "pagecache.h"
@@ -29,6 +32,7 @@
 struct preparation {
 	pid_t pid; /* or 0 */
 	int pipe;  /* gets a struct prepared, or -1 */
+	int files; /* with a face: passes on the paths that the server names, each with its NUL; or -1 */
 	bool begun;
 };
 
@@ -91,26 +95,31 @@ static void refuse_erofs(struct state *st, const char *reason)
 	signal_server(st, SIGKILL);
 }
 
-static void make_hidden_mount(struct state *st)
+static bool make_hidden_mount(struct state *st)
 {
 	struct gptqfs_error err;
 	int device;
 
 	if (pagecache_open(&st->pagecache, st->h->options, &device, &err)) {
 		refuse_erofs(st, err.text);
-		return;
+		return false;
 	}
 	channel_send_descriptor(st->h->channel, device);
 	close(device);
+	return true;
 }
 
 /*
  * Passes the descriptor to the server, and keeps none: readers of a dead server would hang. libfuse gets a pipe without
- * a reader in its place: it closes that in the end, and, because poll reports an error, takes its mount for gone.
+ * a reader in its place: it closes that in the end, and, because poll reports an error, takes its mount for gone. With
+ * a face, one is kept until all files are open.
  */
-static void hand_over(const struct state *st, int pipe)
+static void hand_over(struct state *st, int pipe)
 {
 	const int fd = fuse_session_fd(st->session);
+
+	if (st->h->options->face)
+		st->pagecache.device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	/* A server that has died meanwhile is noticed by its end of the channel. */
 	channel_send_descriptor(st->h->channel, fd);
@@ -121,13 +130,17 @@ static enum exit_code mount_session(struct state *st, const char *source)
 {
 	static const struct fuse_lowlevel_ops none;
 	const struct helper *h = st->h;
+	struct fuse_args args;
 	int ends[2];
 
 	if (add_mount_options(h->options, source)) {
 		log_line("out of memory");
 		return EXIT_SERVE;
 	}
-	st->session = fuse_session_new(&h->options->fuse, &none, sizeof(none), NULL);
+	/* A copy: another server may need them. */
+	args = (struct fuse_args)FUSE_ARGS_INIT(h->options->fuse.argc, h->options->fuse.argv);
+	st->session = fuse_session_new(&args, &none, sizeof(none), NULL);
+	fuse_opt_free_args(&args);
 	if (!st->session)
 		return EXIT_USAGE;
 	if (pipe2(ends, O_CLOEXEC) < 0) {
@@ -203,10 +216,8 @@ static void on_opened(struct state *st, const char *source)
 	if (st->source)
 		return;
 	st->source = strdup(source);
-	if (st->source && st->h->options->erofs) {
-		make_hidden_mount(st);
+	if (st->source && st->h->options->erofs && (!make_hidden_mount(st) || !st->h->options->face))
 		return;
-	}
 	st->failure = st->source ? mount_session(st, source) : EXIT_SERVE;
 	if (st->failure != EXIT_OK)
 		signal_server(st, SIGKILL);
@@ -223,7 +234,8 @@ static void tell_usable(struct state *st, unsigned readahead)
 static void mount_image(struct state *st, struct prepared *p)
 {
 	const struct options *o = st->h->options;
-	struct pagecache_mount m = {st->h->path, o->fsname ? o->fsname : st->source, o->readahead};
+	struct pagecache_mount m = {
+	    o->face ? NULL : st->h->path, o->fsname && !o->face ? o->fsname : st->source, o->readahead};
 
 	p->rc = pagecache_mount(&st->pagecache, o, &m, &p->err);
 	p->readahead = m.readahead;
@@ -240,31 +252,86 @@ static void wait_for_session(const struct state *st, struct prepared *p)
 		p->readahead = mountpoint_readahead(dev, st->h->options->readahead);
 }
 
-static void prepare_in_child(struct state *st, int pipe)
+/* Asks for the files behind a face, one by one, until the server has no more. Returns 0 or -errno. */
+static int open_files(const struct state *st, int files)
 {
+	char path[MESSAGE_TEXT];
+	int number = 0;
+
+	for (unsigned count = 0; count <= FACE_FILES_MAX; count++) {
+		ssize_t n;
+
+		channel_send(st->h->channel, MESSAGE_BACKED, (unsigned)number, NULL);
+		n = recv(files, path, sizeof(path), 0);
+		if (n <= 0 || path[n - 1])
+			return -ECANCELED;
+		if (!*path)
+			return 0;
+		number = face_back(st->pagecache.image, st->pagecache.device, path, files);
+		if (number < 0)
+			return number;
+	}
+	return -E2BIG;
+}
+
+static void prepare_face(struct state *st, int files, struct prepared *p)
+{
+	struct prepared fuse = {0};
+
+	p->rc = open_files(st, files);
+	if (p->rc)
+		snprintf(p->err.text, sizeof(p->err.text), "files cannot be passed through FUSE: %s", strerror(-p->rc));
+	/* Or it would wait for ever with a server that is dead: see hand_over. */
+	pagecache_close(&st->pagecache);
+	if (p->rc == 0)
+		wait_for_session(st, &fuse);
+}
+
+static void prepare_in_child(struct state *st, int pipe, int files)
+{
+	const struct options *o = st->h->options;
 	struct prepared p = {0};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (st->h->options->erofs)
+	if (o->erofs)
 		mount_image(st, &p);
 	else
 		wait_for_session(st, &p);
+	if (o->face && p.rc == 0)
+		prepare_face(st, files, &p);
 	if (write(pipe, &p, sizeof(p)) != sizeof(p))
 		_exit(1);
 	_exit(0);
 }
 
+/* True if the mount is gone before it could be prepared. */
+static bool is_moot(const struct state *st)
+{
+	return st->h->options->face && !st->mounted;
+}
+
 static void on_prepared(struct state *st, const struct prepared *p)
 {
-	if (st->h->options->erofs && p->rc) {
-		refuse_erofs(st, p->err.text);
+	const struct options *o = st->h->options;
+
+	if (o->erofs && p->rc) {
+		if (!is_moot(st))
+			refuse_erofs(st, p->err.text);
 		return;
 	}
-	if (st->h->options->erofs)
+	if (o->erofs && !o->face)
 		st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
 	else if (p->rc && p->rc != -ENOTSUP)
 		log_line("%s: the mount does not respond: %s", st->h->path, strerror(-p->rc));
 	tell_usable(st, p->readahead);
+}
+
+/* The child gets no more paths. */
+static void end_files(struct state *st)
+{
+	if (st->preparation.files >= 0)
+		close(st->preparation.files);
+	st->preparation.files = -1;
 }
 
 /* Waits for the child. */
@@ -275,28 +342,47 @@ static void receive_prepared(struct state *st, struct prepared *p)
 	while (waitpid(st->preparation.pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	close(st->preparation.pipe);
+	end_files(st);
 	st->preparation.pid = 0;
 	st->preparation.pipe = -1;
 }
 
 static void on_contact(struct state *st)
 {
-	int ends[2];
+	int ends[2], files[2] = {-1, -1};
 
 	if (st->preparation.begun || !st->source)
 		return;
 	st->preparation.begun = true;
-	if (pipe2(ends, O_CLOEXEC) < 0 || (st->preparation.pid = fork()) < 0) {
+	if ((st->h->options->face && channel_open(files)) || pipe2(ends, O_CLOEXEC) < 0 ||
+	    (st->preparation.pid = fork()) < 0) {
 		log_line("cannot start a process: %s", strerror(errno));
 		st->failure = EXIT_SERVE;
 		signal_server(st, SIGKILL);
 		return;
 	}
-	if (st->preparation.pid == 0)
-		prepare_in_child(st, ends[1]);
+	if (st->preparation.pid == 0) {
+		close(files[0]);
+		prepare_in_child(st, ends[1], files[1]);
+	}
 	close(ends[1]);
+	close(files[1]);
 	st->preparation.pipe = ends[0];
+	st->preparation.files = files[0];
 	pagecache_close(&st->pagecache);
+}
+
+static void on_file(const struct state *st, const char *path)
+{
+	if (st->preparation.files >= 0)
+		send(st->preparation.files, path, strlen(path) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The server then waits for the mounts behind a face to end. */
+static void on_over(struct state *st)
+{
+	st->mounted = false;
+	end_files(st);
 }
 
 static void on_detached(struct state *st)
@@ -351,10 +437,12 @@ static bool on_message(struct state *st)
 		return rc == -EPROTO;
 	if (m.kind == MESSAGE_OPENED)
 		on_opened(st, m.text);
-	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs && !st->source)
+	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs && (!st->source || !st->preparation.begun))
 		refuse_erofs(st, m.text);
 	else if (m.kind == MESSAGE_CONTACT)
 		on_contact(st);
+	else if (m.kind == MESSAGE_FILE)
+		on_file(st, m.text);
 	else if (m.kind == MESSAGE_DETACHED)
 		on_detached(st);
 	else if (m.kind == MESSAGE_EXIT)
@@ -362,7 +450,7 @@ static bool on_message(struct state *st)
 	else if (m.kind == MESSAGE_LINE)
 		log_line("%s", m.text);
 	else if (m.kind == MESSAGE_OVER)
-		st->mounted = false;
+		on_over(st);
 	return true;
 }
 
@@ -398,12 +486,13 @@ static void end_preparation(struct state *st)
 
 	if (st->preparation.pipe < 0)
 		return;
+	end_files(st);
 	receive_prepared(st, &p);
-	if (!st->h->options->erofs)
+	if (!st->h->options->erofs || is_moot(st))
 		return;
-	if (p.rc == 0)
+	if (p.rc == 0 && !st->h->options->face)
 		st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
-	else if (!st->killed)
+	else if (p.rc && !st->killed)
 		refuse_erofs(st, p.err.text);
 }
 
@@ -454,7 +543,7 @@ enum exit_code helper_run(struct helper *h)
 	    .status = h->status,
 	    .command = h->command,
 	    .pagecache = PAGECACHE_NONE,
-	    .preparation = {.pipe = -1},
+	    .preparation = {.pipe = -1, .files = -1},
 	    .deputy = DEPUTY_NONE};
 	enum exit_code code;
 	sigset_t set;
@@ -471,8 +560,9 @@ enum exit_code helper_run(struct helper *h)
 	} else {
 		watch(&st);
 	}
-	how = end_and_wait(&st);
+	/* Or the server might wait for this. */
 	pagecache_close(&st.pagecache);
+	how = end_and_wait(&st);
 	free(st.source);
 	/* Not after a crash. The server may have ended by itself before it was killed. */
 	h->again = h->again && !st.killed && (!WIFSIGNALED(how) || WTERMSIG(how) == SIGKILL);

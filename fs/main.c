@@ -22,6 +22,7 @@
 #include "entries.h"
 #include "exit.h"
 #include "export.h"
+#include "face.h"
 #include "helper.h"
 #include "licenses.h"
 #include "log.h"
@@ -176,6 +177,8 @@ static struct outcome run(struct serving *s)
 	}
 	s->events = ends[0];
 	s->server->event = ends[1];
+	if (s->behind)
+		s->server_behind->event = ends[1];
 	rc = serve(s);
 	if (rc == 1)
 		return (struct outcome){EXIT_OK, AT_ONCE};
@@ -185,20 +188,24 @@ static struct outcome run(struct serving *s)
 		log_line("serving failed: %s", strerror(-rc));
 	close(ends[0]);
 	close(ends[1]);
-	if (rc == -ECONNREFUSED)
-		return (struct outcome){EXIT_MOUNT, CLEAN_UP};
-	return (struct outcome){rc < 0 ? EXIT_SERVE : EXIT_OK, CLEAN_UP};
+	/* After a failure, what is behind a face may still be served. */
+	return (struct outcome){rc == -ECONNREFUSED ? EXIT_MOUNT
+				: rc < 0            ? EXIT_SERVE
+						    : EXIT_OK,
+	    rc < 0 && s->behind ? AT_ONCE : CLEAN_UP};
 }
 
-/* Asks the helper to mount. Returns the descriptor of the session, or -1: the helper then says why, and kills this. */
-static int ask_for_mount(int channel, const char *source)
+/* The helper has mounted it. Returns 0, or -1: the helper then says why, and kills this. */
+static int receive_session(int channel, struct fuse_session *session)
 {
 	struct message m;
+	char path[32];
 	int fd = -1;
 
-	if (channel_send(channel, MESSAGE_OPENED, 0, source) || channel_receive(channel, &m, &fd) != 1)
+	if (channel_receive(channel, &m, &fd) != 1 || fd < 0)
 		return -1;
-	return fd;
+	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+	return fuse_session_mount(session, path);
 }
 
 /* libfuse wants it from the process that mounts and from the one that serves. */
@@ -232,32 +239,63 @@ static int prepare_requests(struct options *o, struct server *server)
 	return add_max_read(o);
 }
 
+/* With a face, the image has a server and a session of its own. Returns 0, or -errno: as make_image. */
+static int make_behind(const struct options *o, struct server *server, struct server *behind, struct serving *s)
+{
+	char requests[64], debug[] = "-d", *words[] = {(char *)"gptqfs", requests, debug, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(o->debug ? 3 : 2, words);
+	int rc;
+
+	*behind = *server;
+	behind->max_read = o->max_read ? o->max_read : PAGECACHE_REQUEST;
+	server->image = NULL;
+	snprintf(requests, sizeof(requests), "-omax_read=%u", behind->max_read);
+	s->server_behind = behind;
+	s->behind = fuse_session_new(&args, &pagecache_ops, sizeof(pagecache_ops), behind);
+	fuse_opt_free_args(&args);
+	rc = s->behind ? face_new(server->model, &server->face) : -ENOMEM;
+	if (rc)
+		channel_send(s->channel, MESSAGE_REFUSED, 0, strerror(-rc));
+	return rc;
+}
+
+/* What EROFS needs. Returns 0, or -1 after a message here or by the helper. */
+static int prepare_image(struct options *o, struct server *server, struct server *behind, struct serving *s)
+{
+	if ((!o->face && prepare_requests(o, server)) || make_image(o, server, s->channel))
+		return -1;
+	return o->face ? make_behind(o, server, behind, s) : 0;
+}
+
 static struct outcome serve_model(struct options *o, struct gptqfs *model, struct serving *s)
 {
 	struct server server = {.model = model,
 	    .direct_io = o->direct_io,
 	    .noxattr = o->noxattr,
-	    .image_name = o->fsname ? o->fsname : gptqfs_source(model),
+	    .image_name = o->fsname && !o->face ? o->fsname : gptqfs_source(model),
 	    .max_read = o->max_read,
 	    .sandbox = s->sandbox.text};
+	struct server behind = {.model = NULL};
 	struct outcome end = {EXIT_MOUNT, CLEAN_UP};
-	char path[32];
-	int fd;
 
 	s->server = &server;
 	status_start(&server);
-	if (o->erofs && (prepare_requests(o, &server) || make_image(o, &server, s->channel)))
+	if (o->erofs && prepare_image(o, &server, &behind, s))
 		return end;
-	s->session = fuse_session_new(&o->fuse, o->erofs ? &pagecache_ops : &ops, sizeof(ops), &server);
+	s->session = fuse_session_new(&o->fuse, o->erofs && !o->face ? &pagecache_ops : &ops, sizeof(ops), &server);
 	if (!s->session)
 		return (struct outcome){EXIT_USAGE, CLEAN_UP};
-	fd = ask_for_mount(s->channel, gptqfs_source(model));
-	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
-	if (fd >= 0 && fuse_session_mount(s->session, path) == 0)
+	if (channel_send(s->channel, MESSAGE_OPENED, 0, gptqfs_source(model)) == 0 &&
+	    (!s->behind || receive_session(s->channel, s->behind) == 0) && receive_session(s->channel, s->session) == 0)
 		end = run(s);
 	if (end.then == CLEAN_UP) {
-		fuse_session_destroy(s->session);
+		if (s->session)
+			fuse_session_destroy(s->session);
+		if (s->behind)
+			fuse_session_destroy(s->behind);
 		gptqfs_image_close(server.image);
+		gptqfs_image_close(behind.image);
+		face_free(server.face);
 	}
 	return end;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "face.h"
 #include "loop.h"
 #include "status.h"
 
@@ -35,6 +36,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;
 	if (server->max_read)
 		conn->max_read = server->max_read;
+	face_init(server->face, conn);
 	if (write(server->event, "i", 1) < 0)
 		return;
 }
@@ -101,6 +103,7 @@ static void open_status(fuse_req_t req, struct fuse_file_info *fi)
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct server *server = server_of(req);
+	int rc;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
@@ -113,7 +116,11 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->direct_io = server->direct_io;
 	fi->keep_cache = 1;
 	fi->noflush = 1;
-	fuse_reply_open(req, fi);
+	rc = face_open(server->face, ino, fi);
+	if (rc)
+		fuse_reply_err(req, -rc);
+	else if (fuse_reply_open(req, fi))
+		face_release(server->face, ino); /* the open was interrupted, so there will be no release */
 }
 
 /* Sent from a copy: once the reader has the bytes, it may close the file before the reply call returns. */
@@ -161,7 +168,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	face_release(server_of(req)->face, ino);
 	free((void *)(uintptr_t)fi->fh);
 	fuse_reply_err(req, 0);
 }

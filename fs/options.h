@@ -39,7 +39,7 @@ struct options {
 	bool holds_model;         /* the mountpoint has the files of a model: set by model_find */
 	bool fake;                /* mount -f: do everything but mount */
 	/* What pagecache= has come to, and what `info` says about that: set by pagecache_choose. */
-	bool erofs;
+	bool erofs, face;
 	char page_cache[512];
 	unsigned max_threads, max_idle_threads;
 	struct loop_teams teams;

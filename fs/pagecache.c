@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "face.h"
 #include "log.h"
 #include "loop.h"
 #include "mountinfo.h"
@@ -321,7 +322,7 @@ static bool is_automatic(const struct options *o)
 
 bool pagecache_fall_back(struct options *o, const char *reason)
 {
-	o->erofs = false;
+	o->erofs = o->face = false;
 	o->model.ahead = loop_threads(&o->teams);
 	if (!is_automatic(o)) {
 		log_line("pagecache=%s: %s", o->pagecache, reason);
@@ -346,7 +347,7 @@ int pagecache_choose(struct options *o, const char *mountpoint)
 		snprintf(err.text, sizeof(err.text), "%s",
 		    o->direct_io ? "direct_io bypasses the page cache" : "the mount exists already, and is FUSE's");
 	}
-	if (rc == 0 && o->fsname && !is_path(o->fsname)) {
+	if (rc == 0 && o->fsname && !face_is_built() && !is_path(o->fsname)) {
 		rc = -EINVAL;
 		snprintf(err.text, sizeof(err.text),
 		    "fsname=%.200s: the kernel takes it for a path, which it cannot be", o->fsname);
@@ -356,9 +357,12 @@ int pagecache_choose(struct options *o, const char *mountpoint)
 	if (rc)
 		return pagecache_fall_back(o, err.text) ? 0 : rc;
 	o->erofs = true;
+	o->face = face_is_built();
 	o->model.ahead = GPTQFS_AHEAD_NONE;
-	o->model.page_cache = "EROFS's: there is no file `status` (SIGUSR1 logs the counters) and no O_DIRECT, and "
-			      "gguf or mlx only if -o view= names it";
+	o->model.page_cache =
+	    o->face ? "EROFS's, below FUSE: a file that is open cannot be opened again with O_DIRECT"
+		    : "EROFS's: there is no file `status` (SIGUSR1 logs the counters) and no O_DIRECT, and "
+		      "gguf or mlx only if -o view= names it";
 	if (is_automatic(o) && o->foreground)
 		log_hint("pagecache=auto: erofs");
 	return 0;
@@ -416,11 +420,18 @@ int pagecache_open(struct pagecache *p, const struct options *o, int *device, st
 	return rc;
 }
 
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 void pagecache_close(struct pagecache *p)
 {
-	if (p->hidden >= 0)
-		close(p->hidden);
-	p->hidden = -1;
+	close_one(&p->hidden);
+	close_one(&p->image);
+	close_one(&p->device);
 }
 
 /*
@@ -511,22 +522,25 @@ int pagecache_mount(struct pagecache *p, const struct options *o, struct pagecac
 	const bool alone = devices >= 0 && lock(devices);
 	const unsigned before = alone ? newest_number(devices, 0, true) : 0;
 	const unsigned wanted = m->readahead;
-	const int fd = make_erofs(p, o, m->source, err);
-	int rc = fd < 0 ? fd : attach(fd, m->path);
+	int fd = make_erofs(p, o, m->source, err);
+	int rc = fd < 0 || !m->path ? fd : attach(fd, m->path);
 	unsigned number;
 
 	if (fd >= 0 && rc)
 		explain(err, rc, -1, m->path);
-	number = rc == 0 && alone ? newest_number(devices, before, false) : 0;
+	number = rc >= 0 && alone ? newest_number(devices, before, false) : 0;
 	m->readahead = number ? set_readahead(devices, number, wanted) : 0;
-	if (rc == 0 && m->readahead != wanted)
+	if (rc >= 0 && m->readahead != wanted)
 		log_hint(
 		    "the readahead of %s could not be set; to do so: echo %u > /sys/class/bdi/erofs-N/read_ahead_kb",
-		    m->path, wanted);
-	if (fd >= 0)
-		close(fd);
+		    m->source, wanted);
+	if (!m->path) {
+		p->image = fd;
+		fd = -1;
+	}
+	close_one(&fd);
 	if (devices >= 0)
 		close(devices);
-	pagecache_close(p);
-	return rc;
+	close_one(&p->hidden);
+	return rc < 0 ? rc : 0;
 }

@@ -54,12 +54,13 @@ int pagecache_choose(struct options *o, const char *mountpoint);
 bool pagecache_fall_back(struct options *o, const char *reason);
 
 struct pagecache {
-	int hidden; /* the FUSE mount, or -1 */
+	int hidden;        /* the FUSE mount, or -1 */
+	int image, device; /* with a face, until all files are open: the EROFS mount, and the session of the face */
 };
 
-#define PAGECACHE_NONE \
-	{              \
-		-1     \
+#define PAGECACHE_NONE     \
+	{                  \
+		-1, -1, -1 \
 	}
 
 /* Makes the hidden mount. *device gets /dev/fuse for the session. Returns 0, or -errno with the reason in err. */
@@ -67,17 +68,17 @@ int pagecache_open(struct pagecache *p, const struct options *o, int *device, st
 
 /* What is mounted, and where. */
 struct pagecache_mount {
-	const char *path, *source; /* the mountpoint, canonical, and the name */
+	const char *path, *source; /* the mountpoint, canonical, or NULL below a face, and the name */
 	unsigned readahead;        /* wanted, in KiB; afterwards the actual one, 0 if unknown */
 };
 
 /*
  * Mounts the image, once the session is served, and sets the readahead. Returns 0, or -errno with the reason in err.
- * Afterwards this process holds nothing of either mount.
+ * Afterwards this process holds nothing of either mount, but p->image if that is attached nowhere.
  */
 int pagecache_mount(struct pagecache *p, const struct options *o, struct pagecache_mount *m, struct gptqfs_error *err);
 
-/* Gives up the hidden mount. */
+/* Closes everything. */
 void pagecache_close(struct pagecache *p);
 
 #endif

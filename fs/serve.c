@@ -14,6 +14,7 @@
 
 #include "channel.h"
 #include "daemon.h"
+#include "face.h"
 #include "log.h"
 #include "loop.h"
 #include "pagecache.h"
@@ -22,14 +23,23 @@
 
 #define TRIM_MS 5000
 
-struct state {
-	struct serving *s;
+/* A session being served. */
+struct run {
+	const struct options *options;
+	struct fuse_session *session;
+	struct server *server;
 	struct loop *loop; /* NULL if libfuse's own loop is used */
 	pthread_t thread;  /* runs the loop; the caller's handles signals and frees memory */
 	int result;        /* result of the loop */
+	bool tells;        /* when the loop has ended */
+};
+
+struct state {
+	struct serving *s;
+	struct run run, behind;
 	int signals;       /* signalfd */
 	int null;          /* /dev/null */
-	bool contact;      /* by the kernel */
+	unsigned contacts; /* by the kernel */
 	bool alone;        /* the helper is gone */
 };
 
@@ -52,31 +62,52 @@ static int run_libfuse(struct fuse_session *session, const struct options *o)
 
 static void *run(void *arg)
 {
-	struct state *st = arg;
+	struct run *r = arg;
 
-	st->result = st->loop ? loop_run(st->loop) : run_libfuse(st->s->session, st->s->options);
-	if (write(st->s->server->event, "x", 1) < 0)
+	r->result = r->loop ? loop_run(r->loop) : run_libfuse(r->session, r->options);
+	if (r->tells && write(r->server->event, "x", 1) < 0)
 		return NULL;
 	return NULL;
 }
 
-/* Once this succeeds, the mount is served. */
-static int start_loop(struct state *st)
+static int start_loop(struct run *r)
 {
-	const struct options *o = st->s->options;
-	const struct loop_teams teams = o->erofs ? pagecache_teams() : o->teams;
+	const struct options *o = r->options;
+	const struct loop_teams teams = r->server->image ? pagecache_teams() : o->teams;
 	int rc;
 
 	if (!o->clone_fd || o->single) {
-		st->loop = loop_new(st->s->session, o->single || !o->max_threads ? 1 : o->max_threads, &teams);
-		if (!st->loop)
+		r->loop = loop_new(r->session, o->single || !o->max_threads ? 1 : o->max_threads, &teams);
+		if (!r->loop)
 			return -ENOMEM;
-		st->s->server->loop = st->loop;
+		r->server->loop = r->loop;
 	}
-	rc = pthread_create(&st->thread, NULL, run, st);
+	rc = pthread_create(&r->thread, NULL, run, r);
 	if (rc)
-		loop_free(st->loop);
+		loop_free(r->loop);
 	return -rc;
+}
+
+/* Once this succeeds, the mount is served. */
+static int start_loops(struct state *st)
+{
+	struct serving *s = st->s;
+	int rc = 0;
+
+	st->run = (struct run){.options = s->options, .session = s->session, .server = s->server, .tells = true};
+	st->behind = (struct run){.options = s->options, .session = s->behind, .server = s->server_behind};
+	if (s->behind)
+		rc = start_loop(&st->behind);
+	return rc ? rc : start_loop(&st->run);
+}
+
+/* The session is over. What is behind a face ends when that is closed, by the helper too. */
+static void end_behind(struct state *st)
+{
+	fuse_session_destroy(st->s->session);
+	st->s->session = NULL;
+	pthread_join(st->behind.thread, NULL);
+	loop_free(st->behind.loop);
 }
 
 static int start(struct state *st)
@@ -93,7 +124,7 @@ static int start(struct state *st)
 	gptqfs_accel_start(st->s->server->model);
 	/* While files can be opened. */
 	st->null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	rc = sandbox_narrow(&st->s->sandbox, st->s->options) ? -EPERM : start_loop(st);
+	rc = sandbox_narrow(&st->s->sandbox, st->s->options) ? -EPERM : start_loops(st);
 	if (rc)
 		close(st->signals);
 	return rc;
@@ -124,6 +155,8 @@ static bool on_message(struct state *st)
 	if (channel_receive(st->s->channel, &m, NULL) == 1) {
 		if (m.kind == MESSAGE_USABLE)
 			on_usable(st, m.number);
+		else if (m.kind == MESSAGE_BACKED && st->s->server->face)
+			channel_send(st->s->channel, MESSAGE_FILE, 0, face_next(st->s->server->face, (int)m.number));
 		return false;
 	}
 	st->alone = true;
@@ -143,6 +176,14 @@ static bool on_signal(struct state *st)
 	return false;
 }
 
+static void on_contact(const struct state *st)
+{
+	if (st->s->behind && !face_is_possible(st->s->server->face))
+		channel_send(st->s->channel, MESSAGE_REFUSED, 0, "this kernel has no FUSE passthrough");
+	else
+		channel_send(st->s->channel, MESSAGE_CONTACT, 0, NULL);
+}
+
 /* Returns true when the loop has ended. */
 static bool on_event(struct state *st)
 {
@@ -150,10 +191,8 @@ static bool on_event(struct state *st)
 
 	if (read(st->s->events, &event, 1) != 1)
 		return false;
-	if (event == 'i') {
-		st->contact = true;
-		channel_send(st->s->channel, MESSAGE_CONTACT, 0, NULL);
-	}
+	if (event == 'i' && ++st->contacts == (st->s->behind ? 2 : 1))
+		on_contact(st);
 	return event == 'x';
 }
 
@@ -181,13 +220,15 @@ int serve(struct serving *s)
 		if (n > 0 && polls[1].revents && on_event(&st))
 			break;
 	}
-	pthread_join(st.thread, NULL);
+	pthread_join(st.run.thread, NULL);
 	close(st.signals);
-	loop_free(st.loop);
-	if (st.result < 0)
-		return st.result;
-	if (!st.contact)
+	loop_free(st.run.loop);
+	if (st.run.result < 0)
+		return st.run.result;
+	if (!st.contacts)
 		return -ECONNREFUSED;
 	channel_send(s->channel, MESSAGE_OVER, 0, NULL);
+	if (s->behind)
+		end_behind(&st);
 	return 0;
 }

@@ -10,10 +10,12 @@
 #include "../core/gptqfs.h"
 
 /* The user data of the session, shared by operations and status. */
+struct face;
 struct server {
 	struct gptqfs *model;
 	struct gptqfs_image *image; /* what is served with pagecache=erofs, or NULL */
 	const char *image_name;     /* of the mount */
+	struct face *face;          /* what the kernel serves by EROFS, or NULL */
 	struct loop *loop;          /* NULL with libfuse's own loop */
 	bool direct_io, noxattr;
 	unsigned max_read;

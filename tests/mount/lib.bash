@@ -204,6 +204,11 @@ find_server() {
 	[[ -n $server ]] || fail "no server of $1"
 }
 
+# has_face SERVER: true if its files are read by an EROFS mount behind the one that is seen: it has a session for each.
+has_face() {
+	[[ $(find "/proc/$1/fd" -lname /dev/fuse | wc -l) = 2 ]]
+}
+
 # find_helper: sets $helper and $deputy, those of $server.
 find_helper() {
 	local child
