@@ -278,3 +278,21 @@ adapter("experts", {E + "lora_A.weight": ("F32", 4, 3), E + "lora_B.weight": ("F
 adapter("mlx", {"model.layers.0.q_proj.lora_a": ("F32", 5, 2), "model.layers.0.q_proj.lora_b": ("F32", 2, 6)},
         {"fine_tune_type": "lora", "lora_parameters": {"scale": 20.0}}, odd=True)
 EOF
+# The length of an input selects what is computed. Of each, one for all views, and of checkpoints for statistics as well.
+python3 - "$out" <<'EOF'
+import os, struct, sys
+
+def pad(folder, fits):
+    for name in sorted(os.listdir(folder)):
+        with open(f"{folder}/{name}", "rb") as f:
+            data = f.read()
+        header, config = struct.unpack_from("<HH", data)
+        end, spaces = 4 + header + config, 0
+        while not fits(len(data) + spaces, len(data)):
+            spaces += 1
+        with open(f"{folder}/{name}-all", "wb") as f:
+            f.write(struct.pack("<HH", header, config + spaces) + data[4:end] + b" " * spaces + data[end:])
+
+pad(f"{sys.argv[1]}/checkpoint", lambda size, _: size % 11 == 0 and size % 16 == 5)
+pad(f"{sys.argv[1]}/lora", lambda size, before: size % 11 == 0 and size % 2 == before % 2)
+EOF
