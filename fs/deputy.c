@@ -8,13 +8,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* A failure to wait says nothing about the helper, which goes on without a deputy. */
 static void wait_for_death(int pipe)
 {
+	ssize_t n;
 	char byte;
 
 	prctl(PR_SET_NAME, "gptqfs-deputy");
-	while (read(pipe, &byte, 1) < 0 && errno == EINTR)
-		;
+	do
+		n = read(pipe, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		_exit(1);
 	close(pipe);
 }
 

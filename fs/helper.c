@@ -218,6 +218,8 @@ static void on_opened(struct state *st, const char *source)
 	st->source = strdup(source);
 	if (st->source && st->h->options->erofs && (!make_hidden_mount(st) || !st->h->options->face))
 		return;
+	if (!st->source)
+		log_line("out of memory");
 	st->failure = st->source ? mount_session(st, source) : EXIT_SERVE;
 	if (st->failure != EXIT_OK)
 		signal_server(st, SIGKILL);
