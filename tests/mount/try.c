@@ -7,7 +7,8 @@
  * files, and prints NAME=ERROR. TRY_SECCOMP=kill ends the process at any call that is refused; TRY_SECCOMP=none and
  * TRY_LANDLOCK=none are a kernel without them. With TRY_MESSAGES an idle server sends the helper what it must ignore.
  * With TRY_HANG a server never tells the attributes of a file, or reads an image. With TRY_LINK a server of an image
- * has a link to that path in place of the directories above.
+ * has a link to that path in place of the directories above. With TRY_BEHIND a server with a face names that file
+ * without end.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,6 +35,7 @@
 
 #include "../../fs/channel.h"
 
+struct face;
 struct gptqfs;
 struct server;
 struct target;
@@ -48,6 +50,8 @@ int __real_poll(struct pollfd *polls, nfds_t count, int timeout);
 int __wrap_poll(struct pollfd *polls, nfds_t count, int timeout);
 extern const struct fuse_lowlevel_ops __real_ops, __real_pagecache_ops;
 struct fuse_lowlevel_ops __wrap_ops, __wrap_pagecache_ops;
+const char *__real_face_next(struct face *face, int number);
+const char *__wrap_face_next(struct face *face, int number);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
 
@@ -89,6 +93,13 @@ static void send_messages(void)
 		channel_send(fd, MESSAGE_CONTACT, 0, NULL);
 		channel_send(fd, MESSAGE_REFUSED, 0, "no reason");
 	}
+}
+
+const char *__wrap_face_next(struct face *face, int number)
+{
+	const char *path = getenv("TRY_BEHIND");
+
+	return path ? path : __real_face_next(face, number);
 }
 
 /* ---- operations that never answer ---- */
