@@ -14,8 +14,10 @@ int main(int argc, char **argv)
 		uint8_t *data = malloc(1 << 20);
 		size_t n;
 
-		if (!f || !data)
+		if (!f || !data) {
+			perror(argv[i]);
 			return 1;
+		}
 		n = fread(data, 1, 1 << 20, f);
 		fclose(f);
 		/* Exactly as long as the input, so that a sanitizer sees a read beyond it. */

@@ -195,6 +195,21 @@ def whole(model_type, cls, joined=False, experts=0, **config):
                      "bos_token_id": 0, "eos_token_id": 0, **config, "bits": 4, "group_size": 32, "sym": True, "desc_act": False,
                      "quant_method": "gptq", "checkpoint_format": "gptq"}
 
+# The same matrices in bytes, as compressed-tensors stores them.
+def in_bytes(tensors, config):
+    out = {}
+    for name, tensor in tensors.items():
+        module, part = name.rsplit(".", 1)
+        if part == "qweight":
+            k, n = 8 * tensor[1][0], tensor[1][1]
+            out[module + ".weight"] = ("I8", [n, k], some(n * k))
+            out[module + ".weight_scale"] = ("F16", [n, k // 32], struct.pack("<e", 0.5) * (n * k // 32))
+        elif part not in ("qzeros", "scales"):
+            out[name] = tensor
+    gptq = ("bits", "group_size", "sym", "desc_act", "checkpoint_format")
+    rest = {key: value for key, value in config.items() if key not in gptq}
+    return out, {**rest, "quant_method": "compressed-tensors", "config_groups": {"a": group(8, 32, "Linear")}}
+
 wholes = {}
 moe = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 32, "norm_topk_prob": True, "decoder_sparse_step": 1}
 wholes["llama"] = whole("llama", "LlamaForCausalLM", rope_scaling={"rope_type": "llama3", "factor": 8.0,
@@ -209,6 +224,7 @@ wholes["phi3"] = whole("phi3", "Phi3ForCausalLM", joined=True, rope_scaling={"ty
 wholes["gemma2"] = whole("gemma2", "Gemma2ForCausalLM", sliding_window=16, query_pre_attn_scalar=32,
                                final_logit_softcapping=30.0, attn_logit_softcapping=50.0)
 wholes["gemma3"] = whole("gemma3_text", "Gemma3ForCausalLM", sliding_window=16, query_pre_attn_scalar=32)
+wholes["int8"] = in_bytes(*wholes["mistral"])
 for name, case in others.items():
     with open(f"{sys.argv[1]}/{name}", "wb") as f:
         f.write(module(*case))
