@@ -5,6 +5,7 @@
 #   make wheel      the package for PyPI       make release    all of these for amd64 and arm64, with SHA-256 sums
 #   make deps-packages      what they need     make check-packages   installs and uses them in fresh Debians; as root
 #                                              make check-release    builds the release again and compares
+#                                              make check-systemd    the service in a Debian that is booted; as root
 
 version := $(shell sed -n 's/^.define GPTQFS_VERSION "\(.*\)"$$/\1/p' core/gptqfs.h)
 epoch = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y contrib/CHANGELOG.md))
@@ -87,5 +88,8 @@ check-packages:
 check-release:
 	$(Q)B=$(B) tests/packages/reproduce.sh
 
+check-systemd: $(B)/gptqfs
+	$(Q)B=$(B) tests/packages/systemd.sh
+
 FORCE:
-.PHONY: deps-packages static static-arm64 wheel wheel-arm64 deb release clean-release check-packages check-release FORCE
+.PHONY: deps-packages static static-arm64 wheel wheel-arm64 deb release clean-release check-packages check-release check-systemd FORCE
