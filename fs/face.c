@@ -44,7 +44,7 @@ struct face {
 	struct face_file *files; /* by ino */
 	size_t count, room, named;
 	uint64_t least; /* size of the smallest ones */
-	bool possible;
+	bool possible;  /* the kernel has passthrough */
 };
 
 bool face_is_built(void)
@@ -92,6 +92,8 @@ static uint64_t least_size(const struct face *face)
 
 static int add_file(struct face *face, uint64_t ino, const char *path)
 {
+	char *copy;
+
 	if (face->count == face->room) {
 		const size_t room = face->room ? face->room * 2 : 64;
 		struct face_file *files = reallocarray(face->files, room, sizeof(*files));
@@ -101,8 +103,11 @@ static int add_file(struct face *face, uint64_t ino, const char *path)
 		face->files = files;
 		face->room = room;
 	}
-	face->files[face->count] = (struct face_file){.ino = ino, .path = strdup(path)};
-	return face->files[face->count].path ? (face->count++, 0) : -ENOMEM;
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	face->files[face->count++] = (struct face_file){.ino = ino, .path = copy};
+	return 0;
 }
 
 /* Adds the files below a directory, whose path has `len` bytes. What is nested too deep is left out. */

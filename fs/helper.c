@@ -120,7 +120,6 @@ static void hand_over(struct state *st, int pipe)
 
 	if (st->h->options->face)
 		st->pagecache.device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
 	/* A server that has died meanwhile is noticed by its end of the channel. */
 	channel_send_descriptor(st->h->channel, fd);
 	dup3(pipe, fd, O_CLOEXEC);

@@ -483,11 +483,11 @@ def family(pid):
             pids += map(int, open(f"/proc/{each}/task/{each}/children").read().split())
         except OSError:
             pass
-    # A deputy does nothing until the helper is killed.
-    return [each for each in pids if names(each) not in deputies]
+    # A deputy does nothing until the helper is killed, and mount(8), which libfuse runs, nothing at all.
+    return [each for each in pids if names(each) not in idle]
 
-# Of parent and process; at first it has the helper's.
-deputies = [("gptqfs-helper", "gptqfs-helper"), ("gptqfs-helper", "gptqfs-deputy")]
+# Of parent and process; a deputy at first has the helper's.
+idle = [("gptqfs-helper", name) for name in ("gptqfs-helper", "gptqfs-deputy", "mount")]
 
 def names(pid):
     def name(of):
