@@ -11,6 +11,9 @@ import sys
 
 BAR, GAP, LEFT, WIDTH = 18, 8, 260, 420
 ROW = re.compile(r"^  (\S.*?) {2,}([\d.]+) +([\d.]+) +([\d.]+|-) +([\d.]+) +\(([\d.]+)-([\d.]+)\)")
+# Of the table of families: GB/s, two ratios, ..., and with pagecache=erofs again GB/s.
+FAMILY = re.compile(r"^  (\S+) +([\d.]+) +[\d.]+ \([^)]*\) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+(?: +([\d.]+) +[\d.]+ \()?")
+EROFS = "pagecache=erofs"
 
 
 def tables(lines):
@@ -20,7 +23,12 @@ def tables(lines):
         if "first sequential read" in line:
             title, rows = line.strip(), []
         row = ROW.match(line)
-        if title and row:
+        family = FAMILY.match(line)
+        if title and family:
+            rows.append(("gptqfs, " + family[1], float(family[2])))
+            if family[3]:
+                rows.append((f"{family[1]}, {EROFS}", float(family[3])))
+        elif title and row:
             rows.append((row[1].strip(), float(row[3])))
         elif title and rows and not line.strip():
             yield title, rows
@@ -42,7 +50,7 @@ def draw(found):
         y += GAP
         for label, speed in rows:
             width = WIDTH * speed / fastest
-            colour = "#3b6ea5" if label.startswith("gptqfs") else "#b8bec6"
+            colour = "#c0702e" if EROFS in label else "#3b6ea5" if label.startswith("gptqfs") else "#b8bec6"
             out.append(f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
                        f'<rect x="{LEFT}" y="{y}" width="{width:.0f}" height="{BAR}" fill="{colour}"/>'
                        f'<text x="{LEFT + width + 6:.0f}" y="{y + 13}">{speed:.2f} GB/s</text>')
