@@ -12,6 +12,7 @@ import ctypes
 import mmap
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -280,8 +281,8 @@ class ServerDies(Case):
         assert self.inner.start() is None, self.inner.said()
 
     def change(self):
-        self.inner.server.kill()
-        self.inner.server.wait()
+        os.kill(self.inner.pid(), signal.SIGKILL)
+        self.inner.server.wait(PATIENCE)
 
     def clear(self):
         self.inner.end()

@@ -44,6 +44,11 @@ class Mount:
         with open("/proc/self/mountinfo", errors="surrogateescape") as f:
             return any(line.split()[4] == self.at for line in f)
 
+    def pid(self):
+        """The process that serves; the one that was started mounts and unmounts."""
+        with open(os.path.join(self.at, "status")) as f:
+            return int(next(line.split()[1] for line in f if line.startswith("Pid:")))
+
     def stop(self):
         # A scanner of file systems may be in it.
         for _ in range(100):

@@ -57,11 +57,6 @@ class Served(Mount):
         with open("/proc/self/mountinfo", errors="surrogateescape") as f:
             return any(line.split()[4] == self.at and " - erofs " in line for line in f)
 
-    def pid(self):
-        """The process that serves; the one that was started mounts and unmounts."""
-        with open(os.path.join(self.at, "status")) as f:
-            return int(next(line.split()[1] for line in f if line.startswith("Pid:")))
-
     def await_gone(self):
         end = time.monotonic() + PATIENCE
         while self.mounted():
