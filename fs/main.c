@@ -178,7 +178,7 @@ static struct outcome run(struct serving *s)
 	s->events = ends[0];
 	s->server->event = ends[1];
 	if (s->behind)
-		s->server_behind->event = ends[1];
+		s->server_behind.event = ends[1];
 	rc = serve(s);
 	if (rc == 1)
 		return (struct outcome){EXIT_OK, AT_ONCE};
@@ -240,8 +240,9 @@ static int prepare_requests(struct options *o, struct server *server)
 }
 
 /* With a face, the image has a server and a session of its own. Returns 0, or -errno: as make_image. */
-static int make_behind(const struct options *o, struct server *server, struct server *behind, struct serving *s)
+static int make_behind(const struct options *o, struct server *server, struct serving *s)
 {
+	struct server *behind = &s->server_behind;
 	char requests[64], debug[] = "-d", *words[] = {(char *)"gptqfs", requests, debug, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(o->debug ? 3 : 2, words);
 	int rc;
@@ -250,7 +251,6 @@ static int make_behind(const struct options *o, struct server *server, struct se
 	behind->max_read = o->max_read ? o->max_read : PAGECACHE_REQUEST;
 	server->image = NULL;
 	snprintf(requests, sizeof(requests), "-omax_read=%u", behind->max_read);
-	s->server_behind = behind;
 	s->behind = fuse_session_new(&args, &pagecache_ops, sizeof(pagecache_ops), behind);
 	fuse_opt_free_args(&args);
 	rc = s->behind ? face_new(server->model, &server->face) : -ENOMEM;
@@ -260,11 +260,22 @@ static int make_behind(const struct options *o, struct server *server, struct se
 }
 
 /* What EROFS needs. Returns 0, or -1 after a message here or by the helper. */
-static int prepare_image(struct options *o, struct server *server, struct server *behind, struct serving *s)
+static int prepare_image(struct options *o, struct server *server, struct serving *s)
 {
 	if ((!o->face && prepare_requests(o, server)) || make_image(o, server, s->channel))
 		return -1;
-	return o->face ? make_behind(o, server, behind, s) : 0;
+	return o->face ? make_behind(o, server, s) : 0;
+}
+
+static void end_serving(struct serving *s)
+{
+	if (s->session)
+		fuse_session_destroy(s->session);
+	if (s->behind)
+		fuse_session_destroy(s->behind);
+	gptqfs_image_close(s->server->image);
+	gptqfs_image_close(s->server_behind.image);
+	face_free(s->server->face);
 }
 
 static struct outcome serve_model(struct options *o, struct gptqfs *model, struct serving *s)
@@ -275,28 +286,23 @@ static struct outcome serve_model(struct options *o, struct gptqfs *model, struc
 	    .image_name = o->fsname && !o->face ? o->fsname : gptqfs_source(model),
 	    .max_read = o->max_read,
 	    .sandbox = s->sandbox.text};
-	struct server behind = {.model = NULL};
 	struct outcome end = {EXIT_MOUNT, CLEAN_UP};
 
 	s->server = &server;
 	status_start(&server);
-	if (o->erofs && prepare_image(o, &server, &behind, s))
-		return end;
+	if (o->erofs && prepare_image(o, &server, s))
+		goto out;
 	s->session = fuse_session_new(&o->fuse, o->erofs && !o->face ? &pagecache_ops : &ops, sizeof(ops), &server);
-	if (!s->session)
-		return (struct outcome){EXIT_USAGE, CLEAN_UP};
+	if (!s->session) {
+		end.code = EXIT_USAGE;
+		goto out;
+	}
 	if (channel_send(s->channel, MESSAGE_OPENED, 0, gptqfs_source(model)) == 0 &&
 	    (!s->behind || receive_session(s->channel, s->behind) == 0) && receive_session(s->channel, s->session) == 0)
 		end = run(s);
-	if (end.then == CLEAN_UP) {
-		if (s->session)
-			fuse_session_destroy(s->session);
-		if (s->behind)
-			fuse_session_destroy(s->behind);
-		gptqfs_image_close(server.image);
-		gptqfs_image_close(behind.image);
-		face_free(server.face);
-	}
+out:
+	if (end.then == CLEAN_UP)
+		end_serving(s);
 	return end;
 }
 

@@ -95,7 +95,7 @@ static int start_loops(struct state *st)
 	int rc = 0;
 
 	st->run = (struct run){.options = s->options, .session = s->session, .server = s->server, .tells = true};
-	st->behind = (struct run){.options = s->options, .session = s->behind, .server = s->server_behind};
+	st->behind = (struct run){.options = s->options, .session = s->behind, .server = &s->server_behind};
 	if (s->behind)
 		rc = start_loop(&st->behind);
 	return rc ? rc : start_loop(&st->run);

@@ -11,9 +11,9 @@ struct fuse_session;
 struct serving {
 	struct fuse_session *session;
 	struct server *server;
-	/* With a face, the session of the image, and its server, which has a loop of its own; else NULL. */
+	/* With a face, the session of the image, and its server, which has a loop of its own. */
 	struct fuse_session *behind;
-	struct server *server_behind;
+	struct server server_behind;
 	const struct options *options;
 	const char *mountpoint; /* canonical */
 	int events;             /* the other end of server->event */
