@@ -7,6 +7,9 @@
  * EROFS, and the kernel is told to read and map files of it by their twins in the EROFS mount, which is attached
  * nowhere. The helper opens those, one by one, when the server names them. So both hidden mounts end with the visible
  * one, `status` and late views exist, and no other program can name what is behind.
+ *
+ * The visible mount comes first, as the kernel takes files only for a session: until all are open it is served by FUSE
+ * alone, and if they cannot be opened it goes again.
  */
 
 #include <stdbool.h>
