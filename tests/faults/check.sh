@@ -27,7 +27,7 @@ for model in tests/data/{,*/}models/*; do
 	[[ $families = *$'\n'"${model#tests/data/}"$'\n'* ]] && every=50 || every=1000
 	expected=${model/models/expected}.F16.json
 	[ -e "$expected" ] || expected=
-	sweep $every "$model" ${expected:+"$expected"}
+	sweep "$every" "$model" ${expected:+"$expected"}
 done
 # A cache entry with links; one that is served with a warning; experts in one tensor, with and without one missing.
 for name in hf_cache unlisted plain gpt_oss_interleaved missing_expert; do
