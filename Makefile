@@ -72,7 +72,7 @@ $(B)/libgptqfs.a: $(core_obj)
 $(B)/%.o: %.c
 	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(CFLAGS) -c -o $@ $<
 
-$(fs_obj): override CFLAGS += $(FUSE_CFLAGS)
+$(fs_obj): override CFLAGS += -Ifs $(FUSE_CFLAGS)
 
 # What --licenses prints; a static program embeds those of its libraries as well.
 LICENSES ?= LICENSE
@@ -92,7 +92,7 @@ $(B)/plugin.path:
 # Tests make shared objects of these, in which hidden symbols keep the code that an executable has.
 $(B)/core/kernel/%.o $(B)/core/base/dtype.o: override CFLAGS += -fPIC -fvisibility=hidden
 
-# Only files of core/kernel/ named after an instruction set are compiled for it.
+# Only files below core/kernel/ named after an instruction set are compiled for it.
 ifneq ($(filter x86_64%,$(machine)),)
 $(B)/%_vector.o: override CFLAGS += -mssse3
 $(B)/%_avx2.o: override CFLAGS += -mavx2 -mf16c

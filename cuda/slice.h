@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-/* The values of enum zeros and enum packing of core/kernel/gptq.h, and of enum dtype; columns.c asserts that. */
+/* The values of enum zeros and enum packing of core/kernel/gptq/gptq.h, and of enum dtype; columns.c asserts that. */
 #define SLICE_ZEROS_V1 0
 #define SLICE_ZEROS_V2 1
 #define SLICE_ZEROS_MIDDLE 2

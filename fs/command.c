@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon.h"
+#include "serve/daemon.h"
 #include "log.h"
 #include "signals.h"
 

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "../core/gptqfs.h"
-#include "channel.h"
+#include "gptqfs.h"
+#include "serve/channel.h"
 
 static atomic_bool background, no_hints;
 static atomic_int helper = -1;

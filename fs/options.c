@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "loop.h"
-#include "mount_helper.h"
+#include "serve/loop.h"
+#include "mount/mount_helper.h"
 #include "spelling.h"
 
 #define READAHEAD_DEFAULT 1024 /* KiB */

@@ -7,8 +7,8 @@
 
 #include <fuse_opt.h>
 
-#include "../core/gptqfs.h"
-#include "loop.h"
+#include "gptqfs.h"
+#include "serve/loop.h"
 
 /* The command line. Free it with options_free, even after failure. */
 struct options {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Checks includes: the folders of core/ by the table below; fs/ and cuda/ may include only one header each. Circular
-# includes are refused. Each header must compile alone. A static function has a name of its own in core/, or one that
-# begins with its file's.
+# Checks includes: the folders of core/ by the table below; fs/ and cuda/ may include only one header of core/ each.
+# Circular includes are refused. Each header must compile alone. A static function has a name of its own in core/, or
+# one that begins with its file's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -61,21 +61,24 @@ if circles=$(units | tsort 2>&1 >/dev/null); then
 else
 	complain "files that include each other: $circles"
 fi
-if circles=$(for file in fs/*.[ch]; do
+if circles=$(for file in fs/*.[ch] fs/*/*.[ch]; do
 	for header in $(includes "$file"); do
-		[ ! -e "fs/$header" ] || [ "fs/${header%.h}" = "${file%.*}" ] || echo "${file%.*} fs/${header%.h}"
+		[ "$header" = gptqfs.h ] || [ "fs/${header%.h}" = "${file%.*}" ] || echo "${file%.*} fs/${header%.h}"
 	done
 done | tsort 2>&1 >/dev/null); then
 	passed=$((passed + 1))
 else
 	complain "files that include each other: $circles"
 fi
-while IFS=: read -r file include; do
-	complain "$file: $include (only core/gptqfs.h may be included from fs/)"
-done < <(grep -H '^#include "\.\./\|^#include "core/' fs/*.[ch] | grep -v '"\.\./core/gptqfs\.h"' || true)
-while IFS=: read -r file header; do
-	[ -e "fs/$header" ] || complain "$file includes $header, which is not in fs/"
-done < <(grep -H '^#include "[a-z]' fs/*.[ch] | sed 's/#include "\(.*\)"/\1/')
+for file in fs/*.[ch] fs/*/*.[ch]; do
+	for header in $(includes "$file"); do
+		if [ -e "fs/$header" ] || [ "$header" = gptqfs.h ]; then
+			passed=$((passed + 1))
+		else
+			complain "$file includes $header (of core/, only gptqfs.h may be included from fs/)"
+		fi
+	done
+done
 while IFS=: read -r file header; do
 	if [ -e "cuda/$header" ] || [ "$header" = kernel/plugin.h ]; then
 		passed=$((passed + 1))
@@ -95,9 +98,13 @@ done < <(grep -rH 'pcre2\.h' core fs || true)
 while IFS=: read -r file _; do
 	complain "$file: core/ must not know FUSE"
 done < <(grep -rH '#include <fuse' core || true)
-for header in core/*.h core/*/*.h core/*/*/*.h fs/*.h cuda/*.h; do
-	case $header in core/kernel/gptq_strip*.h | core/kernel/gptq_shuffles.h | core/kernel/affine_rows.h | core/kernel/fp8_blocks.h | core/kernel/bnb_runs.h | core/kernel/fp4_groups.h | core/kernel/gguf_strips.h | core/kernel/lora_*.h | core/kernel/awq_tiles.h | core/kernel/hqq_groups.h) continue ;; esac # a template
-	if ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -Icore $(pkg-config --cflags fuse3) -fsyntax-only -x c "$header" 2>/dev/null; then
+for header in core/*.h core/*/*.h core/*/*/*.h fs/*.h fs/*/*.h cuda/*.h; do
+	case $header in # templates
+	*/gptq_strip*.h | */gptq_shuffles.h | */affine_rows.h | */fp8_blocks.h | */bnb_runs.h | */fp4_groups.h) continue ;;
+	*/gguf_strips.h | */kernel/lora/lora_*.h | */awq_tiles.h | */hqq_groups.h) continue ;;
+	esac
+	if ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -Icore -Ifs $(pkg-config --cflags fuse3) \
+		-fsyntax-only -x c "$header" 2>/dev/null; then
 		passed=$((passed + 1))
 	else
 		complain "$header does not compile alone"
@@ -105,16 +112,17 @@ for header in core/*.h core/*/*.h core/*/*/*.h fs/*.h cuda/*.h; do
 done
 if twice=$(grep -roE '^static [a-z_0-9 ]+[ *][a-z_0-9]+\(' core --include='*.[ch]' |
 	sed -E 's|^(.*/([a-z0-9]+)[a-z_0-9]*\.[ch]):.*[ *]([a-z_0-9]+)\($|\3 \2 \1|' | sort -u |
-	awk 'index($1, $2) != 1 { files[$1] = files[$1] " " $3; n[$1]++ } END { for (f in n) if (n[f] > 1) print f ":" files[f] }' |
+	awk 'index($1, $2) != 1 { files[$1] = files[$1] " " $3; n[$1]++ }
+		END { for (name in n) if (n[name] > 1) print name ":" files[name] }' |
 	grep .); then
 	complain "static functions of one name: $twice"
 else
 	passed=$((passed + 1))
 fi
-if python3 core/kernel/gptq_shuffles.py | cmp -s - core/kernel/gptq_shuffles.h; then
+if python3 core/kernel/gptq/gptq_shuffles.py | cmp -s - core/kernel/gptq/gptq_shuffles.h; then
 	passed=$((passed + 1))
 else
-	complain "core/kernel/gptq_shuffles.h is not what gptq_shuffles.py writes"
+	complain "core/kernel/gptq/gptq_shuffles.h is not what gptq_shuffles.py writes"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -75,12 +75,12 @@ $(B)/test_%: $(B)/tests/unit/test_%.o $(B)/libgptqfs.a
 $(B)/test_%: $(B)/tests/model/test_%.o $(B)/libgptqfs.a
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/test_loop: $(B)/fs/loop.o
+$(B)/test_loop: $(B)/fs/serve/loop.o
 $(B)/tests/unit/test_loop.o: override CFLAGS += $(FUSE_CFLAGS)
 
 # ---- kernel ----
 
-kernel_src := $(filter-out core/kernel/accel%,$(wildcard core/kernel/*.c)) core/base/dtype.c
+kernel_src := $(filter-out core/kernel/accel%,$(call below,core/kernel,c)) core/base/dtype.c
 check_src := $(filter-out %/fake_plugin.c,$(wildcard tests/kernel/*.c))
 needs_kernel := $(B)/check_kernel
 needs_cuda := $(B)/check_kernel
@@ -212,8 +212,8 @@ fuzz-coverage:
 
 bench_programs := $(B)/bench_null $(B)/bench_null_erofs $(B)/bench_reader $(B)/bench_pin_memory
 
-$(B)/bench_null: tests/bench/null_fuse.c fs/loop.c
-$(B)/bench_null_erofs: tests/bench/null_erofs.c fs/loop.c
+$(B)/bench_null: tests/bench/null_fuse.c fs/serve/loop.c
+$(B)/bench_null_erofs: tests/bench/null_erofs.c fs/serve/loop.c
 $(B)/bench_reader: tests/bench/reader.c
 $(B)/bench_pin_memory: tests/bench/pin_memory.c
 $(bench_programs):

@@ -8,18 +8,18 @@
  * the reference; there are no tolerances.
  */
 
-#include "kernel/bnb.h"
-#include "kernel/affine.h"
-#include "kernel/awq.h"
+#include "kernel/bnb/bnb.h"
+#include "kernel/affine/affine.h"
+#include "kernel/awq/awq.h"
 #include "kernel/cast.h"
 #include "kernel/cpu.h"
-#include "kernel/fp4.h"
-#include "kernel/fp8.h"
-#include "kernel/gguf.h"
-#include "kernel/gptq.h"
-#include "kernel/hqq.h"
-#include "kernel/lora.h"
-#include "kernel/mlx.h"
+#include "kernel/fp4/fp4.h"
+#include "kernel/fp8/fp8.h"
+#include "kernel/gguf/gguf.h"
+#include "kernel/gptq/gptq.h"
+#include "kernel/hqq/hqq.h"
+#include "kernel/lora/lora.h"
+#include "kernel/mlx/mlx.h"
 
 struct accel;
 

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/dtype.h"
-#include "kernel/gptq.h"
+#include "kernel/gptq/gptq.h"
 
 #define ACCEL_VERSION 2
 #define ACCEL_SYMBOL "gptqfs_accel_plugin" /* a const struct accel_plugin, exported */

@@ -12,7 +12,7 @@
 #include "checkpoint/header.h"
 #include "file/guard.h"
 #include "file/pages.h"
-#include "kernel/lora.h"
+#include "kernel/lora/lora.h"
 
 #define CONFIG_NAME "adapter_config.json"
 

@@ -3,11 +3,11 @@
 #define GPTQFS_QUANT_AFFINE_H
 
 /*
- * What families have in common whose weights are integer codes along rows (kernel/affine.h): each has a struct encoding
- * of its own, with its name and the suffixes of its tensors, made of these operations.
+ * What families have in common whose weights are integer codes along rows (kernel/affine/affine.h): each has a struct
+ * encoding of its own, with its name and the suffixes of its tensors, made of these operations.
  */
 
-#include "kernel/affine.h"
+#include "kernel/affine/affine.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * AWQ: X.qweight, X.scales and mostly X.qzeros, of 4 bits, in one of three layouts (kernel/awq.h). GEMM, which nearly
- * all checkpoints have, and GEMV fast show in their shapes; GEMV has the shapes of GPTQ too, so only the configuration
- * tells. Unlike GPTQ's, zeros are stored as they are. Sources: AutoAWQ's gemm.py, gemv.py, gemv_fast.py and scale.py;
- * AutoRound's export_to_awq; GPTQModel's awq packers.
+ * AWQ: X.qweight, X.scales and mostly X.qzeros, of 4 bits, in one of three layouts (kernel/awq/awq.h). GEMM, which
+ * nearly all checkpoints have, and GEMV fast show in their shapes; GEMV has the shapes of GPTQ too, so only the
+ * configuration tells. Unlike GPTQ's, zeros are stored as they are. Sources: AutoAWQ's gemm.py, gemv.py, gemv_fast.py
+ * and scale.py; AutoRound's export_to_awq; GPTQModel's awq packers.
  */
 
 #include <errno.h>

@@ -3,8 +3,8 @@
 #define GPTQFS_ADAPTED_H
 
 /*
- * A tensor with merged adapters: kernel/lora.h on the rows of any other tensor. It is a matrix, the matrices of several
- * experts in sequence, or a vector (a bias).
+ * A tensor with merged adapters: kernel/lora/lora.h on the rows of any other tensor. It is a matrix, the matrices of
+ * several experts in sequence, or a vector (a bias).
  */
 
 #include "kernel/kernels.h"

@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../fs/loop.h"
+#include "../../fs/serve/loop.h"
 
 #define FOREVER 1e9
 #define REQUEST_MAX ((size_t)256 << 10) /* in words below, too */

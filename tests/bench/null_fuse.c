@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../fs/loop.h"
+#include "../../fs/serve/loop.h"
 #include "read/stream.h"
 
 #define FOREVER 1e9

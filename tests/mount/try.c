@@ -33,7 +33,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "../../fs/channel.h"
+#include "../../fs/serve/channel.h"
 
 struct face;
 struct gptqfs;

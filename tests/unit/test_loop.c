@@ -3,7 +3,7 @@
 
 /* The loop over a fake session: requests come from a queue, and their effects are part of the test. */
 
-#include "../../fs/loop.h"
+#include "../../fs/serve/loop.h"
 #include "read/stream.h"
 
 #include <errno.h>

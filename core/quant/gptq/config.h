@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "gptqfs.h"
-#include "kernel/gptq.h"
+#include "kernel/gptq/gptq.h"
 #include "quant/family.h"
 #include "quant/gptq/overrides.h"
 

@@ -8,7 +8,7 @@
  * in other places.
  */
 
-#include "kernel/gptq.h"
+#include "kernel/gptq/gptq.h"
 #include "tensor/encoding.h"
 #include "tensor/join.h"
 

@@ -8,7 +8,7 @@
  * shapes, because configurations only give a default for all modules.
  */
 
-#include "kernel/gptq.h"
+#include "kernel/gptq/gptq.h"
 #include "quant/family.h"
 #include "quant/gptq/config.h"
 #include "quant/gptq/form.h"

@@ -7,7 +7,7 @@
  * so rows can be made in pieces. Of a qtensor only bits, word_bits, packing and zeros (ZEROS_V1 or ZEROS_V2) are used.
  */
 
-#include "kernel/gptq.h"
+#include "kernel/gptq/gptq.h"
 
 #define PACK_ZEROS_MAX 34 /* most zeros a word has bits of */
 

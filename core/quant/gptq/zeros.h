@@ -9,7 +9,7 @@
  * width (GPTQModel before 7.3.2). Each leaves a unique pattern; the zeros are then known to be the middle value.
  */
 
-#include "kernel/gptq.h"
+#include "kernel/gptq/gptq.h"
 
 /* Properties of the first row of zeros. */
 struct zeros_finding {

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/half.h"
-#include "kernel/mlx.h"
+#include "kernel/mlx/mlx.h"
 #include "view/coded.h"
 
 #define GROUP_MIN 32
