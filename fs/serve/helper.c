@@ -34,6 +34,8 @@ struct preparation {
 	int pipe;  /* gets a struct prepared, or -1 */
 	int files; /* with a face: passes on the paths that the server names, each with its NUL; or -1 */
 	bool begun;
+	bool noted;  /* what was mounted at the path before */
+	dev_t below; /* its device, or 0 */
 };
 
 struct prepared {
@@ -335,13 +337,36 @@ static void end_files(struct state *st)
 	st->preparation.files = -1;
 }
 
+/* From the mount table: a call for the path itself could wait for a server. */
+static void note_mount(struct state *st)
+{
+	const int rc = mountpoint_device(st->h->path, &st->preparation.below);
+
+	st->preparation.noted = rc == 0 || rc == -ENOENT;
+}
+
+/* Removes what a child may have mounted that has died before it could tell. */
+static void detach_unreported(const struct state *st)
+{
+	const struct options *o = st->h->options;
+	dev_t dev;
+
+	if (o->erofs && !o->face && st->preparation.noted && mountpoint_device(st->h->path, &dev) == 0 &&
+	    dev != st->preparation.below)
+		mountpoint_detach(st->h->path, dev);
+}
+
 /* Waits for the child. */
 static void receive_prepared(struct state *st, struct prepared *p)
 {
-	if (read(st->preparation.pipe, p, sizeof(*p)) != sizeof(*p))
-		*p = (struct prepared){-ECANCELED, 0, {"the process that mounts it was killed"}};
+	const bool told = read(st->preparation.pipe, p, sizeof(*p)) == sizeof(*p);
+
 	while (waitpid(st->preparation.pid, NULL, 0) < 0 && errno == EINTR)
 		;
+	if (!told) {
+		*p = (struct prepared){-ECANCELED, 0, {"the process that mounts it was killed"}};
+		detach_unreported(st);
+	}
 	close(st->preparation.pipe);
 	end_files(st);
 	st->preparation.pid = 0;
@@ -355,6 +380,7 @@ static void on_contact(struct state *st)
 	if (st->preparation.begun || !st->source)
 		return;
 	st->preparation.begun = true;
+	note_mount(st);
 	if ((st->h->options->face && channel_open(files)) || pipe2(ends, O_CLOEXEC) < 0 ||
 	    (st->preparation.pid = fork()) < 0) {
 		log_line("cannot start a process: %s", strerror(errno));

@@ -277,6 +277,26 @@ mount_all() {
 	not_mounted "$mnt"
 }
 
+@test "when the process that mounts it dies, what it has mounted goes, and nothing else" {
+	[ -x "$(dirname "$GPTQFS")/gptqfs-try" ] || skip "gptqfs-try is not built"
+	make_checkpoint plain
+	mount_erofs ,view=fp16
+	without_face
+	unmount_erofs
+	GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
+	export TRY_DIE=1
+	mount -t tmpfs tmpfs "$mnt"
+	run -4 "$GPTQFS" -o pagecache=erofs "$model" "$mnt"
+	[[ $output = *"the process that mounts it was killed"* ]] || fail "$output"
+	[ "$(findmnt -no FSTYPE "$mnt")" = tmpfs ]
+	umount "$mnt"
+	mount_model -o pagecache=auto "$model" "$mnt"
+	[ "$(findmnt -no FSTYPE "$mnt")" = fuse.gptqfs ]
+	grep -q "^Page_cache: *FUSE's.*was killed" "$mnt/info"
+	unmount "$mnt"
+	not_mounted "$mnt"
+}
+
 @test "a source that changes" {
 	make_checkpoint plain
 	"$GPTQFS" --cat=fp16/model.safetensors "$model" >"$BATS_TEST_TMPDIR/copy"

@@ -8,7 +8,7 @@
  * TRY_LANDLOCK=none are a kernel without them. With TRY_MESSAGES an idle server sends the helper what it must ignore.
  * With TRY_HANG a server never tells the attributes of a file, or reads an image. With TRY_LINK a server of an image
  * has a link to that path in place of the directories above. With TRY_BEHIND a server with a face names that file
- * without end.
+ * without end. With TRY_DIE the process that mounts EROFS dies when it has done so.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -65,6 +65,7 @@ static bool is_set(const char *variable, const char *value)
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	const struct sock_fprog *program = (const void *)c;
+	long result;
 
 	if ((number == SYS_seccomp && is_set("TRY_SECCOMP", "none")) ||
 	    (number == SYS_landlock_create_ruleset && is_set("TRY_LANDLOCK", "none"))) {
@@ -73,7 +74,10 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 	}
 	if (number == SYS_seccomp && is_set("TRY_SECCOMP", "kill"))
 		program->filter[program->len - 1].k = SECCOMP_RET_KILL_PROCESS;
-	return __real_syscall(number, a, b, c, d, e, f);
+	result = __real_syscall(number, a, b, c, d, e, f);
+	if (number == SYS_move_mount && result == 0 && getenv("TRY_DIE"))
+		raise(SIGKILL);
+	return result;
 }
 
 /* It is the only socket. */
