@@ -405,10 +405,11 @@ static void on_file(const struct state *st, const char *path)
 		send(st->preparation.files, path, strlen(path) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The server then waits for the mounts behind a face to end. */
+/* The server then waits for the mounts behind a face to end, even if it has never told of contact. */
 static void on_over(struct state *st)
 {
 	st->mounted = false;
+	pagecache_close(&st->pagecache);
 	end_files(st);
 }
 

@@ -157,6 +157,16 @@ erofs_mounts() {
 	[[ $output = *"too long"* ]] || fail "$output"
 }
 
+@test "it is unmounted before the image is served" {
+	[ -x "$(dirname "$GPTQFS")/gptqfs-try" ] || skip "gptqfs-try is not built"
+	mount_face ""
+	unmount_face
+	TRY_LATE=1 in_background "$(dirname "$GPTQFS")/gptqfs-try" -f -o pagecache=erofs "$model" "$mnt"
+	wait_until 20 is_mounted "$mnt"
+	umount "$mnt"
+	wait_until 20 is_gone "$process" || fail "it did not leave"
+}
+
 @test "where it cannot be, another server has all options" {
 	mount_face ""
 	unmount_face

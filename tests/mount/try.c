@@ -8,7 +8,8 @@
  * TRY_LANDLOCK=none are a kernel without them. With TRY_MESSAGES an idle server sends the helper what it must ignore.
  * With TRY_HANG a server never tells the attributes of a file, or reads an image. With TRY_LINK a server of an image
  * has a link to that path in place of the directories above. With TRY_BEHIND a server with a face names that file
- * without end. With TRY_DIE the process that mounts EROFS dies when it has done so.
+ * without end. With TRY_DIE the process that mounts EROFS dies when it has done so. With
+ * TRY_LATE a server of an image greets the kernel a second late.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -132,6 +133,12 @@ static void hang_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, st
 	hang();
 }
 
+static void init_late(void *userdata, struct fuse_conn_info *conn)
+{
+	__real_poll(NULL, 0, 1000);
+	__real_pagecache_ops.init(userdata, conn);
+}
+
 /* ---- a link in the hidden mount ---- */
 
 static void find_link(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -156,6 +163,8 @@ __attribute__((constructor)) static void set_operations(void)
 		__wrap_ops.getattr = hang_getattr;
 		__wrap_pagecache_ops.read = hang_read;
 	}
+	if (getenv("TRY_LATE"))
+		__wrap_pagecache_ops.init = init_late;
 	if (getenv("TRY_LINK")) {
 		__wrap_pagecache_ops.lookup = find_link;
 		__wrap_pagecache_ops.readlink = read_link;
