@@ -3,8 +3,8 @@
 /*
  * The numeric contract of core/kernel/gptq/gptq.h, for a GPU. Written in the common subset of C, C++ and CUDA, so that
  * tests can run the same source on a CPU, where threads are fibers and addresses are checked. For the same reason it
- * uses no numeric intrinsics: the device only multiplies floats, once, by IEEE 754; conversions are in integers. A GPU has
- * instructions to spare: memory and the bus are the limit.
+ * uses no numeric intrinsics: the device only multiplies floats, once, by IEEE 754; conversions are in integers. A GPU
+ * has instructions to spare: memory and the bus are the limit.
  *
  * One block decodes 64 columns of 256 inputs. The words of that tile are loaded along rows of qweight, 16 bytes per
  * thread and 256 bytes of a row, into shared memory. Then each warp takes a column, each of its threads 8 inputs of it,

@@ -217,7 +217,7 @@ $(B)/bench_null_erofs: tests/bench/null_erofs.c fs/serve/loop.c
 $(B)/bench_reader: tests/bench/reader.c
 $(B)/bench_pin_memory: tests/bench/pin_memory.c
 $(bench_programs):
-	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) $(FUSE_CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(FUSE_LIBS) -pthread
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) $(CFLAGS) -Ifs $(FUSE_CFLAGS) -MF $@.d -o $@ $(filter %.c,$^) $(FUSE_LIBS) -pthread
 
 bench: $(B)/gptqfs $(B)/check_kernel $(bench_programs)
 	$(Q)B=$(B) tests/bench/run.sh $(BENCH)
