@@ -514,7 +514,9 @@ for i in range(24):
     try:
         os.kill(target, sig)
     except OSError:
-        pass
+        # It has ended by itself.
+        target = p.pid
+        p.terminate()
     code = p.wait(30)
     # It had left its mount to the others already.
     if code == 0 and not quick and target == p.pid:
