@@ -508,8 +508,8 @@ for i in range(24):
     time.sleep(random.uniform(0, usual))
     pids = family(p.pid)
     target, sig = random.choice(pids), random.choice([signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-    # The one that would clean up.
-    if sig == signal.SIGKILL and target != pids[-1]:
+    # The one that would clean up, or may have left the mount to another by now.
+    if sig == signal.SIGKILL and (target == p.pid or target != pids[-1]):
         sig = signal.SIGTERM
     try:
         os.kill(target, sig)
