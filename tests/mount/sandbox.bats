@@ -498,13 +498,15 @@ def names(pid):
     except OSError:
         return None
 
+# A shell has its background jobs ignore it, and so would the server, until it is mounted.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 began = time.monotonic()
 subprocess.run(command + ["--", "true"], check=True)
 usual = time.monotonic() - began
 for i in range(24):
     quick = random.choice([["-f"], []])
     cache = random.choice([[], ["-o", "pagecache=erofs"]])
-    p = subprocess.Popen(command[:1] + quick + cache + command[1:], stderr=subprocess.DEVNULL)
+    p = subprocess.Popen(command[:1] + quick + cache + command[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(random.uniform(0, usual))
     pids = family(p.pid)
     target, sig = random.choice(pids), random.choice([signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -517,7 +519,11 @@ for i in range(24):
         # It has ended by itself.
         target = p.pid
         p.terminate()
-    code = p.wait(30)
+    try:
+        code = p.wait(30)
+    except subprocess.TimeoutExpired:
+        p.kill()
+        sys.exit(f"round {i}: {sig} to process {pids.index(target)} of {len(pids)} had no effect")
     # It had left its mount to the others already.
     if code == 0 and not quick and target == p.pid:
         subprocess.run([command[0], "-u", mnt])
