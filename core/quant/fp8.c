@@ -337,8 +337,12 @@ static int read_fp8_config(void *ctx, const char *where, const struct json *conf
 	read_block(o, json_get(config, "weight_block_size"));
 	for (const struct json *group = json_first(groups); group; group = json_after(group)) {
 		const struct json *weights = json_get(group, "weights");
+		const char *type = json_str(json_get(weights, "type"));
 		int64_t size;
 
+		/* Of integers; compressed-tensors takes those that do not say. */
+		if (type && strcmp(type, "int") == 0)
+			continue;
 		read_block(o, json_get(weights, "block_structure"));
 		if (!o->group && json_integer(json_get(weights, "group_size"), &size) && size > 0)
 			o->group = (uint64_t)size;
