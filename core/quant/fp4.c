@@ -367,6 +367,10 @@ static int refuse_orphan(const struct opening *o, const struct fp4_seen *seen, c
 	if ((t->dtype != DTYPE_I8 && t->dtype != DTYPE_U8) || t->ndim != 2 || !ends_with(t->name, ".weight") ||
 	    !fp4_is_seen(seen, t))
 		return 0;
+	/* Another family's integers, whose modules have such a name too. */
+	s = fp4_beside(o, t, ".weight", ".weight_scale", NULL);
+	if (t->dtype == DTYPE_I8 && s.scales)
+		return 0;
 	s = fp4_beside(o, t, ".weight", scale, NULL);
 	return s.scales ? 0 : fp4_missing(o, &s, scale);
 }
