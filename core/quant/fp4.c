@@ -361,18 +361,16 @@ static bool fp4_is_seen(const struct fp4_seen *seen, const struct st_tensor *t)
 /* Refuses codes without scales where those of the same name in other modules have theirs: an unfinished download. */
 static int refuse_orphan(const struct opening *o, const struct fp4_seen *seen, const struct st_tensor *t)
 {
-	const char *scale = t->dtype == DTYPE_I8 ? ".scale" : ".weight_scale";
 	struct fp4_stored s;
 
 	if ((t->dtype != DTYPE_I8 && t->dtype != DTYPE_U8) || t->ndim != 2 || !ends_with(t->name, ".weight") ||
 	    !fp4_is_seen(seen, t))
 		return 0;
-	/* Another family's integers, whose modules have such a name too. */
+	/* Of I8, those are another family's integers, whose modules may have the same names. */
 	s = fp4_beside(o, t, ".weight", ".weight_scale", NULL);
-	if (t->dtype == DTYPE_I8 && s.scales)
-		return 0;
-	s = fp4_beside(o, t, ".weight", scale, NULL);
-	return s.scales ? 0 : fp4_missing(o, &s, scale);
+	if (!s.scales && t->dtype == DTYPE_I8)
+		s = fp4_beside(o, t, ".weight", ".scale", NULL);
+	return s.scales ? 0 : fp4_missing(o, &s, t->dtype == DTYPE_I8 ? ".scale" : ".weight_scale");
 }
 
 static int fp4_open(struct opening *o)

@@ -49,6 +49,8 @@ made() {
 	GPTQFS_CPU=c compare_model
 }
 
+@test "DeepSeek's layout beside int8 modules of the same name" { made deepseek_and_int8; }
+
 @test "info names formats, groups, and what the global scale does" {
 	find_model f-mixed-ct-nvfp4-fp8
 	mount_model "$source" "$mnt"

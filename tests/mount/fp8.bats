@@ -126,6 +126,26 @@ END
 	jq -e '.configuration == "config.json (llm_config)" and all(.modules[]; .divided_by_scale)' "$mnt/info.json"
 }
 
+@test "groups of FP8 are not those of integers elsewhere in the configuration" {
+	model=$BATS_TEST_TMPDIR/groups
+	mkdir "$model"
+	echo '{"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors", "config_groups": {"group_0":
+		{"targets": ["re:b$"], "weights": {"num_bits": 8, "type": "int", "strategy": "group", "group_size": 24}}}}}' \
+		>"$model/config.json"
+	python3 - "$model/model.safetensors" <<'END'
+import json, struct, sys
+header = json.dumps({"a.weight": {"dtype": "F8_E4M3", "shape": [3, 32], "data_offsets": [0, 96]},
+                     "a.weight_scale": {"dtype": "F32", "shape": [3, 2], "data_offsets": [96, 120]}}).encode()
+parts = bytes([0x38]) * 96 + struct.pack("<6f", 1, 2, 4, 8, 16, 32)
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + parts)
+END
+	mount_model "$model" "$mnt"
+	tail -c 384 "$mnt/fp32/model.safetensors" | python3 -c '
+import struct, sys
+found = struct.unpack("<96f", sys.stdin.buffer.read())
+assert found == tuple(2.0 ** (i // 16) for i in range(96)), found'
+}
+
 @test "no scale anywhere: codes are plain numbers, and nothing else is quantized" {
 	model=$BATS_TEST_TMPDIR/plain
 	mkdir "$model"

@@ -106,6 +106,22 @@ def fp4_mixed(path):
     served(path, model)
 
 
+@kind
+def deepseek_and_int8(path):
+    """Modules of one name: codes of DeepSeek-V4's layout, and bytes of compressed-tensors, which are I8 too."""
+    other = "model.layers.1.self_attn.q_proj"
+    weights = {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True}
+    model = llama(quant_method="compressed-tensors", format="int-quantized",
+                  config_groups={"group_0": {"targets": ["re:.*layers.1.self_attn.q_proj$"], "weights": weights}})
+    module(model, Q, 64, 64, "deepseek")
+    codes = [model.random.randrange(-128, 128) for _ in range(64 * 64)]
+    scales = [2.0 ** -model.random.randrange(8) for _ in range(64)]
+    model.stored[other + ".weight"] = ["I8", [64, 64], struct.pack("4096b", *codes)]
+    model.stored[other + ".weight_scale"] = ["F32", [64, 1], struct.pack("<64f", *scales)]
+    model.dense[other + ".weight"] = ([64, 64], [code * scales[i // 64] for i, code in enumerate(codes)])
+    served(path, model, quantize_config=False)
+
+
 # ---- what is refused ----
 
 def refused(name, layout, spoil, **quant):
