@@ -318,8 +318,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->sandbox = options->sandbox;
 	m->page_cache = options->page_cache;
 	rc = open_all(m, dir, options, err);
-	/* Then that is the reason, whatever was made of it: an optional word that is absent, or a model that looks bad.
-	 */
+	/* Whatever was made of it: an optional word that is absent, or a model that looks bad. */
 	if (m->checkpoint.arena.failed)
 		rc = err_memory(err);
 	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)
