@@ -283,7 +283,7 @@ static struct outcome serve_model(struct options *o, struct gptqfs *model, struc
 	struct server server = {.model = model,
 	    .direct_io = o->direct_io,
 	    .noxattr = o->noxattr,
-	    .image_name = o->fsname && !o->face ? o->fsname : gptqfs_source(model),
+	    .image_name = pagecache_name(o, gptqfs_source(model)),
 	    .max_read = o->max_read,
 	    .sandbox = s->sandbox.text};
 	struct outcome end = {EXIT_MOUNT, CLEAN_UP};

@@ -237,8 +237,7 @@ static void tell_usable(struct state *st, unsigned readahead)
 static void mount_image(struct state *st, struct prepared *p)
 {
 	const struct options *o = st->h->options;
-	struct pagecache_mount m = {
-	    o->face ? NULL : st->h->path, o->fsname && !o->face ? o->fsname : st->source, o->readahead};
+	struct pagecache_mount m = {o->face ? NULL : st->h->path, pagecache_name(o, st->source), o->readahead};
 
 	p->rc = pagecache_mount(&st->pagecache, o, &m, &p->err);
 	p->readahead = m.readahead;

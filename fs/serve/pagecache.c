@@ -51,6 +51,11 @@ static void name_image(char name[SOURCE_MAX], const char *source)
 		memcpy(name + SOURCE_MAX - sizeof(cut), cut, sizeof(cut));
 }
 
+const char *pagecache_name(const struct options *o, const char *source)
+{
+	return o->fsname && !o->face ? o->fsname : source;
+}
+
 /* ---- the session ---- */
 
 /* Inodes are numbered by depth: the image is the last, all others are directories. */

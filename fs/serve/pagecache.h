@@ -21,6 +21,12 @@ struct fuse_lowlevel_ops;
 struct gptqfs_error;
 struct options;
 
+/*
+ * Returns the name of the image, which is what a mount of type erofs shows: o->fsname, or the path of the model. Server
+ * and helper both need it.
+ */
+const char *pagecache_name(const struct options *o, const char *source);
+
 /* ---- by the server ---- */
 
 /*
