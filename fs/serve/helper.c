@@ -127,6 +127,12 @@ static void hand_over(struct state *st, int pipe)
 	dup3(pipe, fd, O_CLOEXEC);
 }
 
+/* From the mount table: a call for the path itself could wait for a server. */
+static void note_mounted(struct state *st)
+{
+	st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
+}
+
 static enum exit_code mount_session(struct state *st, const char *source)
 {
 	static const struct fuse_lowlevel_ops none;
@@ -154,7 +160,7 @@ static enum exit_code mount_session(struct state *st, const char *source)
 		close(ends[1]);
 		return EXIT_MOUNT;
 	}
-	st->mounted = mountpoint_device(h->path, &st->dev) == 0;
+	note_mounted(st);
 	hand_over(st, ends[1]);
 	close(ends[1]);
 	return EXIT_OK;
@@ -322,7 +328,7 @@ static void on_prepared(struct state *st, const struct prepared *p)
 		return;
 	}
 	if (o->erofs && !o->face)
-		st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
+		note_mounted(st);
 	else if (p->rc && p->rc != -ENOTSUP)
 		log_line("%s: the mount does not respond: %s", st->h->path, strerror(-p->rc));
 	tell_usable(st, p->readahead);
@@ -336,8 +342,7 @@ static void end_files(struct state *st)
 	st->preparation.files = -1;
 }
 
-/* From the mount table: a call for the path itself could wait for a server. */
-static void note_mount(struct state *st)
+static void note_below(struct state *st)
 {
 	const int rc = mountpoint_device(st->h->path, &st->preparation.below);
 
@@ -379,7 +384,7 @@ static void on_contact(struct state *st)
 	if (st->preparation.begun || !st->source)
 		return;
 	st->preparation.begun = true;
-	note_mount(st);
+	note_below(st);
 	if ((st->h->options->face && channel_open(files)) || pipe2(ends, O_CLOEXEC) < 0 ||
 	    (st->preparation.pid = fork()) < 0) {
 		log_line("cannot start a process: %s", strerror(errno));
@@ -518,7 +523,7 @@ static void end_preparation(struct state *st)
 	if (!st->h->options->erofs || is_moot(st))
 		return;
 	if (p.rc == 0 && !st->h->options->face)
-		st->mounted = mountpoint_device(st->h->path, &st->dev) == 0;
+		note_mounted(st);
 	else if (p.rc && !st->killed)
 		refuse_erofs(st, p.err.text);
 }
