@@ -150,9 +150,12 @@ void daemon_leave(bool talk)
 
 void daemon_report(int status, enum exit_code code)
 {
-	unsigned char byte = (unsigned char)code;
+	const unsigned char byte = (unsigned char)code;
+	ssize_t n;
 
-	if (write(status, &byte, 1) < 0)
-		log_line("the process that started this server is gone");
+	/* The parent may be gone, or have been told by a process before this one. */
+	do
+		n = write(status, &byte, 1);
+	while (n < 0 && errno == EINTR);
 	close(status);
 }

@@ -34,8 +34,6 @@ struct preparation {
 	int pipe;  /* gets a struct prepared, or -1 */
 	int files; /* with a face: passes on the paths that the server names, each with its NUL; or -1 */
 	bool begun;
-	bool noted;  /* what was mounted at the path before */
-	dev_t below; /* its device, or 0 */
 };
 
 struct prepared {
@@ -54,8 +52,10 @@ struct state {
 	int signals, status, command;
 	int server;    /* pidfd, or -1 in old kernels */
 	bool promoted; /* this process was the deputy of a helper that was killed: the server is not its child */
-	dev_t dev;
-	bool mounted; /* by this process, and not yet removed */
+	bool noted;    /* what was mounted at the path before */
+	dev_t below;   /* its device, or 0 */
+	dev_t dev;     /* of what is mounted now */
+	bool mounted;  /* by this process, and not yet removed */
 	bool usable, killed;
 	/* Requests to exit: sent to this process, and told by the server. One sent to both is one request. */
 	unsigned own, told;
@@ -201,6 +201,52 @@ static void leave(struct state *st, unsigned *requests)
 	end_server(st);
 }
 
+static void note_below(struct state *st)
+{
+	const int rc = mountpoint_device(st->h->path, &st->below);
+
+	st->noted = rc == 0 || rc == -ENOENT;
+}
+
+/* Removes what was mounted by a process that has died before it could tell. */
+static void detach_unreported(const struct state *st)
+{
+	dev_t dev;
+
+	if (st->noted && mountpoint_device(st->h->path, &dev) == 0 && dev != st->below)
+		mountpoint_detach(st->h->path, dev);
+}
+
+/*
+ * True in the deputy, when this process has been killed. There is one at all times: the one before ends when this
+ * process or its new deputy says so.
+ */
+static bool post_deputy(struct state *st)
+{
+	struct deputy before = st->deputy;
+
+	st->promoted = deputy_post(&st->deputy);
+	deputy_dismiss(&before);
+	if (st->promoted)
+		prctl(PR_SET_NAME, NAME);
+	return st->promoted;
+}
+
+/* The end of this process before the mount is usable is that of the mount and of the server. */
+static void begin_mounting(struct state *st)
+{
+	note_below(st);
+	if (!post_deputy(st))
+		return;
+	log_line("%s: the helper was killed before the mount was usable", st->h->path);
+	signal_server(st, SIGKILL);
+	detach_unreported(st);
+	deputy_dismiss(&st->deputy);
+	if (st->status >= 0)
+		daemon_report(st->status, EXIT_SERVE);
+	_exit(EXIT_SERVE);
+}
+
 /*
  * From now on a deputy goes on if this process is killed. In the foreground its end is that of the mount, as if by
  * SIGTERM.
@@ -208,11 +254,8 @@ static void leave(struct state *st, unsigned *requests)
 static void become_usable(struct state *st)
 {
 	st->usable = true;
-	if (!deputy_post(&st->deputy, st->status))
+	if (!post_deputy(st))
 		return;
-	st->promoted = true;
-	st->status = -1;
-	prctl(PR_SET_NAME, NAME);
 	log_line("%s: the helper was killed; its deputy goes on", st->h->path);
 	if (st->h->status < 0)
 		leave(st, &st->own);
@@ -222,6 +265,7 @@ static void on_opened(struct state *st, const char *source)
 {
 	if (st->source)
 		return;
+	begin_mounting(st);
 	st->source = strdup(source);
 	if (st->source && st->h->options->erofs && (!make_hidden_mount(st) || !st->h->options->face))
 		return;
@@ -342,34 +386,18 @@ static void end_files(struct state *st)
 	st->preparation.files = -1;
 }
 
-static void note_below(struct state *st)
-{
-	const int rc = mountpoint_device(st->h->path, &st->preparation.below);
-
-	st->preparation.noted = rc == 0 || rc == -ENOENT;
-}
-
-/* Removes what a child may have mounted that has died before it could tell. */
-static void detach_unreported(const struct state *st)
-{
-	const struct options *o = st->h->options;
-	dev_t dev;
-
-	if (o->erofs && !o->face && st->preparation.noted && mountpoint_device(st->h->path, &dev) == 0 &&
-	    dev != st->preparation.below)
-		mountpoint_detach(st->h->path, dev);
-}
-
 /* Waits for the child. */
 static void receive_prepared(struct state *st, struct prepared *p)
 {
+	const struct options *o = st->h->options;
 	const bool told = read(st->preparation.pipe, p, sizeof(*p)) == sizeof(*p);
 
 	while (waitpid(st->preparation.pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	if (!told) {
 		*p = (struct prepared){-ECANCELED, 0, {"the process that mounts it was killed"}};
-		detach_unreported(st);
+		if (o->erofs && !o->face)
+			detach_unreported(st);
 	}
 	close(st->preparation.pipe);
 	end_files(st);
@@ -384,7 +412,6 @@ static void on_contact(struct state *st)
 	if (st->preparation.begun || !st->source)
 		return;
 	st->preparation.begun = true;
-	note_below(st);
 	if ((st->h->options->face && channel_open(files)) || pipe2(ends, O_CLOEXEC) < 0 ||
 	    (st->preparation.pid = fork()) < 0) {
 		log_line("cannot start a process: %s", strerror(errno));
@@ -583,6 +610,8 @@ enum exit_code helper_run(struct helper *h)
 
 	/* Its arguments are those of the server. */
 	prctl(PR_SET_NAME, NAME);
+	/* A log that nobody reads any more ends no mount. */
+	signal(SIGPIPE, SIG_IGN);
 	st.server = (int)syscall(SYS_pidfd_open, h->server, 0);
 	signals_of_server(&set);
 	st.signals = signalfd(-1, &set, SFD_CLOEXEC);

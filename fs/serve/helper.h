@@ -10,8 +10,8 @@
 /*
  * The helper: the process that mounts for a server, and removes the mount when that ends, however it ends. It never
  * sees a byte of the model, and stays small: it is forked before the model is opened. Only it needs the rights to mount
- * and unmount, to write to the log and to raise readahead. Once the mount is usable it has a deputy (deputy.h): in the
- * background that takes its place if it is killed, in the foreground it detaches the mount.
+ * and unmount, to write to the log and to raise readahead. It has a deputy (deputy.h) for the case that it is killed:
+ * in the background that takes its place; in the foreground, and before the mount is usable, it removes the mount.
  */
 
 struct helper {
