@@ -389,6 +389,22 @@ has_deputy() {
 	grep -q "the helper was killed; its deputy goes on" "$BATS_TEST_TMPDIR/log"
 }
 
+@test "a log that nobody reads any more ends neither the helper nor its deputies" {
+	mkdir -p "$mnt"
+	# The reader of the log ends at once.
+	env --default-signal=PIPE "$GPTQFS" -f "$model" "$mnt" 2> >(:) 3>&- &
+	helper=$!
+	wait_until 20 is_ready "$mnt"
+	find_server "$mnt"
+	find_helper
+	kill -KILL "$helper"
+	wait_until 10 is_gone "$deputy"
+	not_mounted "$mnt"
+	is_gone "$server"
+	# Each deputy started another one and ended.
+	run ! grep -ls "$model" /proc/[0-9]*/cmdline
+}
+
 @test "no message brings back a mount by EROFS, or ends its server" {
 	export TRY_MESSAGES=1
 	run "$GPTQFS" -o pagecache=erofs "$model" "$mnt" 3>&-
