@@ -29,9 +29,9 @@
  * contents never change. Inode numbers are consecutive from GPTQFS_ROOT, and the same for the same model, options and
  * version.
  *
- * Threads: all functions may be called concurrently, except those that free a model, its statistics or its image, and
- * gptqfs_accel_start. No lock is held while bytes are computed. A model may be opened before fork() and then used in
- * the parent or in the child, but not in both.
+ * Threads: all functions may be called concurrently, except those that free a model, its statistics or its image;
+ * gptqfs_accel_start is called once. No lock is held while bytes are computed. A model may be opened before fork() and
+ * then used in the parent or in the child, but not in both.
  *
  * Errors: functions that can fail return 0 or -errno. After a failure no output but `err` is valid, and there is
  * nothing to free. Those that take a struct gptqfs_error explain a failure there. If a source file fails later, reads
@@ -69,20 +69,19 @@ struct gptqfs_error {
 	char text[2048];
 };
 
-/* The caller keeps the strings; they need not outlive gptqfs_open. */
+/* The caller keeps the strings. They need not outlive gptqfs_open unless noted. */
 struct gptqfs_options {
-	size_t size;      /* sizeof(struct gptqfs_options) or 0; anything else is refused */
-	const char *view; /* the view shown as the root ("fp16"), or NULL for all of them */
-	const char
-	    *dtype; /* type of the files of tensors/ and the floats of mlx/: "fp16", "bf16" or "fp32"; NULL for fp16 */
+	size_t size;          /* sizeof(struct gptqfs_options) or 0; anything else is refused */
+	const char *view;     /* the view shown as the root ("fp16"), or NULL for all of them */
+	const char *dtype;    /* of tensors/ and of floats in mlx/: "fp16", "bf16" or "fp32"; NULL for fp16 */
 	const char *cpu;      /* highest CPU level to use ("avx2"); NULL for the best available */
 	size_t cache_bytes;   /* budget of the second-level cache; 0 keeps only what reads in progress need */
 	unsigned ahead;       /* reads to compute ahead of a sequential reader, one per serving thread; 0 means 1 */
 	bool follow_symlinks; /* allow symlinks that lead out of the model directory */
 	bool unquantized;     /* also open a model without any quantized tensor, to compare with */
 	const char *zeros;    /* GPTQ zeros format where no file names it: "v1" or "v2"; NULL for v1 and a warning */
-	const char *gguf_kv;  /* a GGUF file whose tokenizer the GGUF file gets instead of the model's, or NULL */
-	bool gguf_q2;         /* store 2-bit weights as Q2_0 in the GGUF file, which only recent programs read */
+	const char *gguf_kv;  /* GGUF file to take the tokenizer of gguf/ from instead of the model; or NULL */
+	bool gguf_q2;         /* store 2-bit weights as Q2_0 in gguf/, which only recent programs read */
 	uint64_t shard_bytes; /* most bytes of weights in a file that holds several tensors; 0 for 5 GB */
 	uid_t uid;            /* owner shown, who may then read everything; (uid_t)-1 for that of the source */
 	gid_t gid;            /* group shown; (gid_t)-1 for that of the source */
@@ -97,8 +96,8 @@ struct gptqfs_options {
 	const char *page_cache;   /* what `info` says about the page cache; NULL for nothing; must outlive the model */
 	const char *accel;        /* "none" or NULL, "auto", "cuda", or the absolute path of an accelerator plugin */
 	const char *accel_plugin; /* absolute path of the plugin that auto and cuda load; NULL for the installed one */
-	size_t accel_memory;      /* most bytes of device memory it may hold */
-	const char *sandbox; /* told in info: what this process is confined by; NULL for none; must outlive the model */
+	size_t accel_memory;      /* most bytes of device memory the plugin may hold */
+	const char *sandbox;      /* what `info` says confines this process; NULL for nothing; must outlive the model */
 	/* Called with one line without newline, from any thread, possibly concurrently; NULL drops the lines. */
 	void (*log)(void *ctx, const char *line);
 	void *log_ctx; /* must outlive the model */
@@ -159,7 +158,7 @@ int gptqfs_readdir(const struct gptqfs *m, uint64_t ino, uint64_t index, struct 
 /* True for the file `status` in the root. It is empty here; the server generates its text on each open. */
 bool gptqfs_is_status(const struct gptqfs *m, uint64_t ino);
 
-/* True for a file or directory that is yet to be planned: its first use does that, which may take long. */
+/* True for a file or directory not planned yet: its first use plans it, which may take long. */
 bool gptqfs_is_late(const struct gptqfs *m, uint64_t ino);
 
 /* For df: the total size of all virtual files, nothing free. */
@@ -204,8 +203,8 @@ bool gptqfs_note_read(struct gptqfs *m, uint64_t ino, uint64_t offset, size_t si
 bool gptqfs_work(struct gptqfs *m);
 
 /*
- * Tells that a part of a file has been read and will not be soon again: unmaps the source of each tensor that ends in
- * it. Not needed behind a sequential reader of a whole file, but by programs that read it in pieces.
+ * Announces that part of a file has been read and will not be needed again soon: unmaps the source of each tensor that
+ * ends in it. For programs that read a file in pieces; sequential readers do not need it.
  */
 void gptqfs_release(struct gptqfs *m, uint64_t ino, uint64_t offset, uint64_t size);
 
@@ -289,7 +288,7 @@ int gptqfs_check(struct gptqfs *m, bool json, FILE *out, struct gptqfs_error *er
 /*
  * Writes the SHA-256 of every tensor in the safetensors files of the tree, by name:
  *     {"model.norm.weight": {"dtype": "F16", "shape": [576], "sha256": "..."}, ...}
- * Of a GGUF file, both its tensors, with types and order of dimensions as it has them, and the whole file:
+ * For a GGUF file, writes its tensors, with GGUF's types and order of dimensions, and the file itself:
  *     {"model.gguf": {"bytes": 118288224, "sha256": "..."}, "output_norm.weight": {...}, ...}
  * Open the model with the wanted view as the root. Reads and computes everything, with one thread per CPU, in pieces of
  * GPTQFS_READ_MAX. -EIO if something cannot be read or written, -ENOMEM.
@@ -298,46 +297,46 @@ int gptqfs_hashes(struct gptqfs *m, FILE *out, struct gptqfs_error *err);
 
 /* ---- statistics ---- */
 
-/* How far weights w are from those of another model, w0. A number that does not exist is NaN. */
+/* How far weights w are from those of another model, w0. Undefined numbers are NaN. */
 struct gptqfs_difference {
 	double rel_error;             /* sqrt(sum (w - w0)^2 / sum w0^2) */
 	double sqnr_db;               /* -20 log10(rel_error); NaN if there is no error */
 	double max_abs;               /* greatest |w - w0|... */
-	uint64_t max_row, max_column; /* ...and where it first is, in row order; rows of all experts count */
+	uint64_t max_row, max_column; /* ...and where it first occurs; the rows of all experts are in sequence */
 	double cosine;                /* sum w w0 / sqrt(sum w^2 sum w0^2) */
 };
 
-/* One quantized module. A number that does not exist is NaN. */
+/* One quantized module. Undefined numbers are NaN. */
 struct gptqfs_module_stats {
 	const char *name, *format; /* "model.layers.0.mlp.up_proj", "GPTQ" */
 	const uint64_t *shape;     /* [ndim] of the weight in the dense views */
 	unsigned ndim;
 	unsigned bits;          /* of a code */
 	uint64_t group_size;    /* 0 if scales are not those of groups */
-	uint64_t weights;       /* how many */
+	uint64_t weights;       /* number of weights */
 	uint64_t stored_bytes;  /* of all of its tensors */
-	double bits_per_weight; /* all of those over the weights */
-	/* How often each code occurs, [1 << bits]; NULL where weights have no codes of up to 8 bits. */
+	double bits_per_weight; /* 8 * stored_bytes / weights */
+	/* How often each code occurs, [1 << bits]; NULL if weights have no codes of at most 8 bits. */
 	const uint64_t *histogram;
 	double entropy;         /* of the codes, in bits */
-	double lowest, highest; /* shares of 1 of the codes of the least and the greatest number */
-	/* Of the finite ones among the stored scales; the median of an even number is the mean of two. */
+	double lowest, highest; /* fractions of weights with the lowest and with the highest value */
+	/* Of the finite stored scales; the median of an even number of them is the mean of the middle two. */
 	double scale_min, scale_median, scale_max;
 	bool has_scales;
 	uint64_t scales_zero, scales_not_finite;
 	double rms, absmax;               /* of the weights in fp32 */
-	bool compared;                    /* with a module of the other model: */
+	bool compared;                    /* the other model has a counterpart: */
 	struct gptqfs_difference against; /* all NaN unless compared */
 };
 
-/* A tensor of one model that has no counterpart in the other one. */
+/* A tensor of one model without a counterpart in the other. */
 struct gptqfs_unpaired {
 	const char *name;
 	const char *reason; /* "absent", "shape" or "transposed" */
-	bool of_other;      /* of the model compared with */
+	bool of_other;      /* in the other model */
 };
 
-/* A tensor that is not quantized, and yet differs. */
+/* A tensor that is not quantized but differs. */
 struct gptqfs_changed {
 	const char *name;
 	struct gptqfs_difference against;
@@ -361,13 +360,13 @@ struct gptqfs_stats {
 	size_t changed_count;
 	struct gptqfs_stats_total total;
 	bool is_compared; /* with another model */
-	bool is_complete; /* false if it was stopped: modules that were not finished are left out */
+	bool is_complete; /* false if stopped early: unfinished modules are left out */
 };
 
 /* Both functions are called from any thread, possibly concurrently; each may be NULL. */
 struct gptqfs_stats_control {
 	void (*begin)(void *ctx, uint64_t total); /* called once: bytes of fp32 weights that will be computed */
-	void (*done)(void *ctx, uint64_t bytes);  /* so many more are done */
+	void (*done)(void *ctx, uint64_t bytes);  /* `bytes` more are done */
 	bool (*stop)(void *ctx);                  /* true to stop early */
 	void *ctx;
 };
@@ -377,8 +376,8 @@ struct gptqfs_stats_control {
  * NULL their difference from another model of any format. Modules are paired by their names in the dense views; joined
  * ones also pair with separate ones, and stacks with single experts. Sums are in double, in an order that depends on
  * neither threads nor CPU, so the figures are the same everywhere. Uses one thread per CPU and streams: memory does not
- * grow with the model. Opens of both models may have any options. Free *out with gptqfs_stats_free. -EBADMSG if nothing
- * can be paired, -EIO if a source cannot be read, -ENOMEM.
+ * grow with the model. Both models may have been opened with any options. Free *out with gptqfs_stats_free. -EBADMSG if
+ * nothing can be paired, -EIO if a source cannot be read, -ENOMEM.
  */
 int gptqfs_stats(struct gptqfs *m, struct gptqfs *other, const struct gptqfs_stats_control *control,
     struct gptqfs_stats **out, struct gptqfs_error *err);
@@ -393,14 +392,14 @@ int gptqfs_stats_json(const struct gptqfs_stats *stats, FILE *out, struct gptqfs
 
 /*
  * The tree as one EROFS image, which the kernel can mount from a file. Its metadata is made when read; the bytes of
- * files are those of gptqfs_read. It has neither `status` nor what is late (gptqfs_is_late) when it is laid out.
+ * files are those of gptqfs_read. `status`, and what is late (gptqfs_is_late) when the image is laid out, are left out.
  */
 struct gptqfs_image;
 
 struct gptqfs_image_options {
 	/*
-	 * Tells facts that become extended attributes, "user.gptqfs.KEY", as gptqfs_facts does. It is called again
-	 * whenever inodes are read, by any thread, and must tell the same each time. NULL for none.
+	 * Reports the facts that become extended attributes, "user.gptqfs.KEY", like gptqfs_facts. Called whenever
+	 * inodes are read, from any thread; must report the same facts each time. NULL for none.
 	 */
 	int (*tell)(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx);
 	const void *ctx; /* must outlive the image */
@@ -421,17 +420,17 @@ void gptqfs_image_close(struct gptqfs_image *image);
 /* Returns its size in bytes, a multiple of 4096. */
 uint64_t gptqfs_image_size(const struct gptqfs_image *image);
 
-/* Consecutive bytes of an image that are of one file, or of none. */
+/* Consecutive bytes of an image that belong to one file, or to none. */
 struct gptqfs_image_span {
 	uint64_t ino;    /* of the file; 0 for metadata and for gaps */
 	uint64_t offset; /* in the file */
 	size_t bytes;    /* 0 at the end of the image */
 };
 
-/* Finds what the bytes at an offset are, at most `size` of them. Beyond the end there are none. Returns 0 or -errno. */
+/* Finds what the bytes at an offset belong to, at most `size` of them; none past the end. Returns 0 or -errno. */
 int gptqfs_image_find(const struct gptqfs_image *image, uint64_t offset, size_t size, struct gptqfs_image_span *out);
 
-/* Copies bytes of an image, as many as wanted. -EINVAL if it has fewer, or as gptqfs_read and `tell`. */
+/* Copies `size` bytes of an image. -EINVAL if it ends before that; other codes as gptqfs_read and `tell`. */
 int gptqfs_image_read(const struct gptqfs_image *image, uint64_t offset, size_t size, void *dst);
 
 #endif

@@ -19,7 +19,7 @@ struct gptqfs {
 	struct tensors tensors, fused, packed;
 	struct lora lora;
 	struct variants variants;
-	const struct lora *merged; /* what the plan has: the adapters of lora=, one of loras=, or NULL */
+	const struct lora *merged; /* the adapters in the plan: those of lora=, one of loras=, or NULL */
 	struct join_refusals refusals;
 	struct plan plan;
 	struct kernels kernels;
@@ -48,7 +48,7 @@ static inline const struct node *find_node(const struct gptqfs *m, uint64_t ino)
 	return ino >= GPTQFS_ROOT && ino < m->tree.count ? &m->tree.nodes[ino] : NULL;
 }
 
-/* Plans what is planned late: before a file is used, or what is in a directory. Returns 0 or -errno. */
+/* Plans a late file, or the late files of a directory; call it before using either. Returns 0 or -errno. */
 static inline int settle_node(const struct node *n)
 {
 	return late_run(n->late);

@@ -12,7 +12,7 @@
 struct arena {
 	struct arena_chunk *chunks;
 	size_t bytes;  /* allocated */
-	size_t limit;  /* limit; 0: none */
+	size_t limit;  /* most bytes to allocate; 0: no limit */
 	bool exceeded; /* an allocation failed because of the limit */
 	bool failed;   /* an allocation failed because there was no memory */
 };

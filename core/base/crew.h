@@ -3,8 +3,8 @@
 #define GPTQFS_CREW_H
 
 /*
- * Runs work(ctx) in one thread per CPU, at most 64, of which the caller's is one, and waits for all of them. If threads
- * cannot be started there are fewer.
+ * Runs work(ctx) in one thread per CPU, at most 64, of which the caller's is one, and waits for all of them. Uses fewer
+ * if threads cannot be started.
  */
 void crew_run(void *(*work)(void *ctx), void *ctx);
 

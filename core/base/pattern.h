@@ -24,7 +24,7 @@ const struct pattern *pattern_compile(struct patterns *set, const char *text, co
 
 /*
  * Searches a name for the pattern: at its start if `anchored`, else anywhere. Returns 1 if found, 0 if not, and -1 with
- * the reason in *fault if the bounds do not allow an answer. Not for several threads at a time.
+ * the reason in *fault if the bounds do not allow an answer. Not thread-safe.
  */
 int pattern_match(struct patterns *set, const struct pattern *pattern, const char *name, bool anchored,
     const char **fault);
@@ -36,7 +36,7 @@ struct lazy_pattern {
 	const char *fault; /* why it cannot be compiled or matched, once that was tried */
 };
 
-/* As pattern_match, with the reason in p->fault. What the bounds did not allow once is not tried again. */
+/* As pattern_match, with the reason in p->fault. A pattern that exceeded the bounds once is not tried again. */
 int pattern_try(struct patterns *set, struct lazy_pattern *p, const char *name, bool anchored);
 
 #endif

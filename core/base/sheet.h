@@ -16,7 +16,7 @@ struct sheet {
 	struct text *out;
 	bool json;
 	bool more;   /* something was written */
-	bool listed; /* likewise, of the list that was begun */
+	bool listed; /* likewise, in the current list */
 };
 
 /* The number of occurrences of each value. */
@@ -39,8 +39,8 @@ void sheet_text(struct sheet *s, const char *key, struct text *value);
 void sheet_tally(struct sheet *s, const char *key, const struct tally *tally, size_t count);
 
 /*
- * A list: lines with a key of their own each, or one array. Before an element that is not a string, sheet_list_next
- * writes what goes before it in JSON; in lines, it and the other two write nothing.
+ * A list: a line for each element, with a key of its own, or one array. Call sheet_list_next before an element that is
+ * not a string. It, begin and end write nothing in lines.
  */
 void sheet_list_begin(struct sheet *s, const char *key);
 void sheet_list_next(struct sheet *s);

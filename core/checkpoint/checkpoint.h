@@ -33,7 +33,7 @@ struct checkpoint {
 	struct source_file *shards;
 	size_t shard_count;
 	uint64_t disk_bytes;           /* taken by the shards */
-	struct source_file **attached; /* [attached_count] see checkpoint_attach; not the checkpoint's */
+	struct source_file **attached; /* [attached_count] see checkpoint_attach; owned by the caller */
 	size_t attached_count;
 	struct st_tensor *tensors; /* of all shards, sorted by name, unique */
 	size_t tensor_count;
@@ -74,8 +74,8 @@ int checkpoint_open(struct checkpoint *c, const char *path, const struct checkpo
 void checkpoint_close(struct checkpoint *c);
 
 /*
- * Reads a configuration, which must be a JSON object. The text, NULL if it cannot be read, is to be freed by the caller
- * in any case. Returns 0, -EBADMSG, -ENOMEM or what source_file_slurp does.
+ * Reads a configuration, which must be a JSON object. The caller frees *text in any case; it is NULL if it cannot be
+ * read. Returns 0, -EBADMSG, -ENOMEM or what source_file_slurp does.
  */
 int checkpoint_read_object(struct source_file *f, char **text, struct json **json, struct gptqfs_error *err);
 
@@ -90,15 +90,15 @@ struct source_file *checkpoint_file(const struct checkpoint *c, const struct st_
 const unsigned char *checkpoint_data(const struct checkpoint *c, const struct st_tensor *t);
 
 /*
- * Lets tensors of another file, which must be mapped and outlive the checkpoint, be served as those of a shard are:
- * *shard is what they have to say. Allows the arena what such a file may take. Returns 0 or -ENOMEM.
+ * Lets tensors of another file, which must be mapped and outlive the checkpoint, be served like those of a shard: sets
+ * *shard to their st_tensor.shard. Raises the arena's limit by the file's size on disk. Returns 0 or -ENOMEM.
  */
 int checkpoint_attach(struct checkpoint *c, struct source_file *f, uint32_t *shard);
 
 /* Adds a warning for `info` and --check. Control characters become '?'. If out of memory, the warning is dropped. */
 __attribute__((format(printf, 2, 3))) void checkpoint_warn(struct checkpoint *c, const char *fmt, ...);
 
-/* The same, unless the warning exists: for what several views find. */
+/* The same, unless the checkpoint has this warning: for what several views find. */
 __attribute__((format(printf, 2, 3))) void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...);
 
 #endif

@@ -29,7 +29,7 @@ struct st_tensor {
 	uint8_t dtype; /* enum dtype */
 };
 
-/* Returns the number of elements; parsing made sure that it fits. */
+/* Returns the number of elements; parsing checked that it fits. */
 static inline uint64_t st_elements(const struct st_tensor *t)
 {
 	uint64_t count = 1;

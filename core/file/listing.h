@@ -34,7 +34,7 @@ struct listing {
 
 /*
  * Returns -ENOENT for an empty directory, -EACCES if it cannot be read, -EBADMSG if a limit is exceeded, and the code
- * of err_system for anything else: an entry that cannot be examined is not taken for absent.
+ * of err_system for anything else: an entry that cannot be examined does not count as absent.
  */
 int listing_read(const struct source_dir *dir, struct arena *arena, struct listing *out, struct gptqfs_error *err);
 

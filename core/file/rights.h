@@ -31,7 +31,7 @@ void rights_meet(struct stat *st, const struct stat *other);
  */
 int rights_reach(struct stat *st, int fd, const char *base, struct gptqfs_error *err);
 
-/* Makes it accessible to the server's user only, if that user would otherwise have no access. */
+/* Makes `st` accessible to the server's user only, if that user would otherwise have no access. */
 void rights_settle(struct stat *st);
 
 #endif

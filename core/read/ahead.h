@@ -4,8 +4,8 @@
 
 /*
  * Computes a few requests ahead of sequential readers: after sending a reply, a thread computes the next request that
- * no thread computes yet, while the reader is still copying. The kernel's own readahead issues one request at a time,
- * and with O_DIRECT nothing else reads ahead. Any number of threads.
+ * no other thread is computing, while the reader is still copying. The kernel's own readahead issues one request at a
+ * time, and with O_DIRECT nothing else reads ahead. Any number of threads.
  */
 
 #include "read/reader.h"
@@ -31,7 +31,7 @@ int ahead_read(struct ahead *a, const struct range *range, struct gptqfs_reply *
  */
 void ahead_continue(struct ahead *a, const struct range *range);
 
-/* Queues to be unmapped what those extents are computed from that end in (from, end]. */
+/* Queues the sources of the extents that end in (from, end] to be unmapped. */
 void ahead_release(struct ahead *a, const struct layout *layout, uint64_t from, uint64_t end);
 
 /* Frees blocks unused for two calls. Returns true while any is left. */

@@ -26,7 +26,7 @@ struct buffer {
 	struct cache_entry *pinned[GPTQFS_IOV_MAX];
 };
 
-/* A read, half as much again for the rest of rows that it cuts, and alignment. */
+/* A read, half as much again for the rest of the rows it cuts, and alignment. */
 #define BUFFER_BYTES ((size_t)2 << 20)
 
 struct buffers *buffers_new(void);

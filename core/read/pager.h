@@ -36,7 +36,7 @@ void pager_free(struct pager *p);
  */
 bool pager_fetch(struct pager *p, const struct needs *needs);
 
-/* The same for a little later, and to be mapped too. */
+/* Queues bytes to be read a little later and then mapped. Likewise. */
 bool pager_plan(struct pager *p, const struct needs *needs);
 
 /* Queues bytes to be unmapped; those with a `resident` flag if they were fetched. Returns false as above. */
@@ -45,7 +45,7 @@ bool pager_release(struct pager *p, const struct needs *needs);
 /* True if work is pending that pager_work can do. */
 bool pager_has_work(struct pager *p);
 
-/* Does about 20 microseconds of it without waiting for the disk; call it while idle. */
+/* Does about 20 microseconds of that work without waiting for the disk; call it while idle. */
 void pager_work(struct pager *p);
 
 /*

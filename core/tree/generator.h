@@ -40,8 +40,8 @@ struct inputs {
 	struct source_file *const *files;
 	size_t count;
 	/*
-	 * If not NULL, any row touches the pages of all rows, so they are read into memory together: setting the flag
-	 * takes on that work, clearing it says that they were released.
+	 * If not NULL, any row touches the pages of all rows, so all are read into memory together: the thread that
+	 * sets the flag does that, and the one that releases the pages clears it.
 	 */
 	atomic_bool *resident;
 };

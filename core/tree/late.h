@@ -18,13 +18,13 @@ struct late {
 	 * again on the next lookup.
 	 */
 	int (*plan)(struct late *late);
-	const char *refusal;           /* set by `plan`: why there is only a file with this reason; or NULL */
-	const char *summary, *remarks; /* set by `plan` if there is no refusal, for reports: a line, and lines, or "" */
+	const char *refusal;           /* set by `plan`: why there is nothing but a file with this reason; or NULL */
+	const char *summary, *remarks; /* set by `plan` if there is no refusal, for reports: one line; any lines */
 	atomic_bool done;
-	pthread_mutex_t *lock; /* of all files of a tree */
+	pthread_mutex_t *lock; /* shared by all late files of a tree */
 };
 
-/* Plans the files unless that is done or late is NULL. Any number of threads. Returns the result of `plan`. */
+/* Plans the files unless that is done; NULL is allowed. Any number of threads. Returns the result of `plan`. */
 int late_run(struct late *late);
 
 #endif

@@ -12,7 +12,7 @@
 
 #define TRANSPOSE_MAX 2
 
-/* The longest row, as rows are computed whole; callers see to it. */
+/* Callers must not exceed this row length: rows are computed whole. */
 #define TRANSPOSED_COLUMNS_MAX ((uint64_t)1 << 22)
 
 struct transpose {

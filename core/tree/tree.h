@@ -19,7 +19,7 @@ struct node {
 	uint32_t parent;
 	uint32_t child_count;         /* of a directory */
 	uint32_t *children;           /* sorted by name, bytewise, after tree_seal */
-	_Atomic uint32_t directories; /* among them, likewise; may be read while planning takes them out */
+	_Atomic uint32_t directories; /* how many of them are directories; may be read while planning removes some */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
@@ -31,7 +31,7 @@ struct tree {
 	struct arena *arena;
 	struct node *nodes; /* freed by tree_free; the rest is in the arena */
 	uint32_t count, room;
-	_Atomic uint64_t bytes; /* of all files that are planned */
+	_Atomic uint64_t bytes; /* of all files planned so far */
 	uint32_t *slots; /* until tree_seal: hash table of nodes by parent and name, at most half full; 0 is free */
 	uint32_t slot_count, seed;
 	pthread_mutex_t late; /* for planning files late */
@@ -57,14 +57,15 @@ bool tree_admits(const struct tree *tree, uint32_t parent, const char *path);
 uint32_t tree_add_directory(struct tree *tree, uint32_t parent, const char *name, const struct stat *like);
 
 /*
- * Has a file planned late: its layout is empty until `late` has run. All files of its directory must have the same one.
+ * Marks a file as planned late: its layout is empty until `late` has run. All files of a directory must have the same
+ * `late`.
  */
 void tree_set_late(struct tree *tree, uint32_t ino, struct late *late);
 
-/* Takes a file out of its directory, after tree_seal, while it is planned late. Its inode number stays in use. */
+/* Removes a file from its directory, after tree_seal, while it is planned late. Its inode number stays in use. */
 void tree_drop(struct tree *tree, uint32_t ino);
 
-/* Takes everything else out of the directory of a file, likewise. */
+/* Removes everything else from the directory of a file, likewise. */
 void tree_drop_others(struct tree *tree, uint32_t ino);
 
 /* Counts the bytes of a file that was planned late. */
