@@ -5,8 +5,8 @@
 #include "quant/family.h"
 
 /*
- * Takes the scales and zeros of activations and caches beside quantized modules: they do not concern weights, and no
- * Hugging Face class has parameters for them. Call it when all families are done. Returns 0, or -ENOMEM with a message.
+ * Hides the scales and zeros of activations and caches beside quantized modules: they do not concern weights, and no
+ * Hugging Face class has parameters for them. Call it after all families. Returns 0, or -ENOMEM with a message.
  */
 int activations_hide(struct opening *o);
 

@@ -14,11 +14,13 @@
 struct affine_module {
 	struct encoded e; /* first */
 	struct affine_matrix m;
-	uint8_t bits; /* that the producer speaks of: of codes in bytes there may be fewer than 8 */
+	uint8_t bits; /* nominal width: codes in bytes may use fewer than 8 */
 };
 
-/* Members of struct encoding. `codes`, `units`, `blocks` and `levels` are for weights with zeros, lines for those with
- * biases. */
+/*
+ * Members of struct encoding. `codes`, `units`, `blocks` and `levels` are for weights with zeros, lines for those with
+ * biases.
+ */
 extern const struct matrix_ops affine_matrix_ops;
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 void affine_units(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
@@ -51,7 +53,7 @@ void affine_examine(const struct encoded *e, struct findings *out);
 					      .line_levels = affine_line_levels,            \
 	}
 
-/* The widths that a model's configuration has of what its layers read. */
+/* The widths of layer inputs that a model's configuration gives. */
 #define AFFINE_WIDTHS_MAX 32
 
 struct affine_widths {

@@ -477,8 +477,10 @@ static int measure(const struct awq_opener *o, struct awq_module *m)
 	return 0;
 }
 
-/* The groups that there is room for where there are so many: GEMV kinds round up to words of qzeros, and those up to as
- * many as the kernel reads at once. */
+/*
+ * The groups that there is room for where there are so many: GEMV kinds round up to words of qzeros, and those up to as
+ * many as the kernel reads at once.
+ */
 static uint64_t count_slots(enum awq_layout layout, uint64_t groups, uint64_t size)
 {
 	const uint64_t at_once = size >= 128 ? 1 : size >= 64 ? 2 : 4;

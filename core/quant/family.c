@@ -93,8 +93,10 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 	return 0;
 }
 
-/* The list with room for one element more, in the arena: itself, or a copy that is twice as long. NULL for lack of
- * memory. */
+/*
+ * The list with room for one element more, in the arena: itself, or a copy that is twice as long. NULL for lack of
+ * memory.
+ */
 static void *with_room(const struct opening *o, void *list, size_t count, size_t *room, size_t size)
 {
 	const size_t more = *room * 2 + 1;

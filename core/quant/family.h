@@ -25,7 +25,7 @@ struct opening {
 	size_t room, encoded_room; /* in the lists of *out */
 	bool *taken;               /* [c->tensor_count] not served as stored */
 	uint64_t read;             /* bytes of tensors read so far */
-	bool hide_activations;     /* some family stores scales of activations: see activations.h */
+	bool hide_activations;     /* a family stores scales of activations: see activations.h */
 	struct {
 		const char *what, *then, *module; /* the first */
 		size_t count;
@@ -74,7 +74,7 @@ int opening_add(struct opening *o, const char *name, struct encoded *e);
 /* The same with MODULE.weight, which has the shape [rows, columns], or if e->transposed [columns, rows]. */
 int opening_add_matrix(struct opening *o, struct encoded *e, uint64_t rows, uint64_t columns);
 
-/* True if one of the tensors that no family took is one of these. */
+/* True if `is` holds for a tensor that no family took. */
 bool opening_has(const struct opening *o, bool (*is)(const struct opening *o, const struct st_tensor *t));
 
 /* Excludes a stored tensor from being served as stored; true if it is excluded. */
@@ -88,7 +88,7 @@ bool opening_is_taken(const struct opening *o, const struct st_tensor *t);
 int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, void **out);
 
 /*
- * Takes the zero points of a module whose format has none: some writers keep zeros there. Returns 0; -ENOTSUP with a
+ * Hides the zero points of a module whose format has none: some writers store zeros there. Returns 0; -ENOTSUP with a
  * message if one of them is not zero; other codes as opening_read.
  */
 int opening_drop_zeros(struct opening *o, const char *module);
@@ -100,8 +100,7 @@ int opening_drop_zeros(struct opening *o, const char *module);
 typedef int opening_config_fn(void *ctx, const char *where, const struct json *config);
 int opening_configs(struct opening *o, opening_config_fn *fn, void *ctx);
 
-/* Records the labels in a configuration, for reports; the first configuration counts. An opening_config_fn. Returns 0.
- */
+/* An opening_config_fn: records the labels of a configuration, for reports; the first configuration wins. Returns 0. */
 int opening_label(void *opening, const char *where, const struct json *config);
 
 /* Refuses a tensor that makes a matrix larger than MATRIX_ROWS_MAX by MATRIX_COLUMNS_MAX. Returns 0 or -EBADMSG. */
@@ -114,7 +113,7 @@ int opening_check_weight(struct opening *o, const struct st_tensor *codes, const
 int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected);
 
 /*
- * Counts a module for a warning; there is one warning per `what`. `what` and `then`, the consequence ("; served as
+ * Counts a module towards a warning; there is one warning per `what`. `what` and `then`, the consequence ("; served as
  * stored" or ""), must be string constants.
  */
 void opening_tally(struct opening *o, const char *what, const char *then, const char *module);

@@ -87,8 +87,10 @@ static int gemma_find_bits(struct gemma_opener *g, const char *module, int64_t *
 
 /* ---- modules ---- */
 
-/* A width of fields that the configuration says, and that makes rows as long as some are in the model where the other
- * one does not. */
+/*
+ * A width of fields that the configuration says, and that makes rows as long as some are in the model where the other
+ * one does not.
+ */
 static bool bits_fit(const struct gemma_opener *g, uint64_t row_bytes, int64_t bits)
 {
 	const uint64_t other = bits == 4 ? 2 : 4;

@@ -32,8 +32,9 @@ struct matrix_ops {
 	void (*fill)(const struct matrix_part *p, void *dst);
 	/* Adds the mapped bytes that the rectangle is computed from (inputs_add_span). */
 	void (*needs)(const struct matrix_part *p, const struct inputs *in, struct spans *out);
-	uint32_t cut;    /* columns: rectangles begin and end at multiples of it, or at the row's end; 0: whole rows */
-	bool transposed; /* fill handles transposition: it takes rectangles as served */
+	uint32_t
+	    cut; /* rectangles begin and end at multiples of this many columns, or at the row's end; 0: whole rows */
+	bool transposed; /* fill transposes: its rectangles are as served */
 	bool scattered;  /* any row needs pages shared by all rows: see `resident` in struct inputs */
 };
 

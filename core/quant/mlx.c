@@ -109,7 +109,8 @@ static const struct json *mlx_member(const struct mlx_opener *m, const char *mod
 	return NULL;
 }
 
-/* What is said of a module alone, else of all; but of a module that has its own configuration, the mode is only there.
+/*
+ * What is said of a module alone, else of all; but of a module that has its own configuration, the mode is only there.
  */
 static struct mlx_said mlx_said_of(const struct mlx_opener *m, const char *module)
 {

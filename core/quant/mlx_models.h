@@ -8,7 +8,7 @@
  */
 
 enum mlx_change {
-	MLX_OTHER, /* something else, or it is not known what */
+	MLX_OTHER, /* something else, or unknown */
 	MLX_NONE,
 	MLX_EXPERTS, /* X.mlp.experts.#.gate_proj become X.mlp.switch_mlp.gate_proj */
 	MLX_MIXTRAL, /* X.block_sparse_moe.experts.#.w1 become X.block_sparse_moe.switch_mlp.gate_proj */

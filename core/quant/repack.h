@@ -3,8 +3,8 @@
 #define GPTQFS_REPACK_H
 
 /*
- * Joining modules that stay quantized, for the packed view. It exists if all quantized modules of a model have
- * encodings with the same struct repack_ops, which does not refuse them.
+ * Joining modules that stay quantized, for the packed view. A model has it if the encodings of all its quantized
+ * modules share a struct repack_ops that does not refuse them.
  */
 
 #include "tensor/encoding.h"

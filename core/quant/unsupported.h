@@ -11,7 +11,7 @@
 struct foreign {
 	const char *what;   /* "EXL2" */
 	const char *remedy; /* what to do about it */
-	bool served;        /* a family decodes it: the label is where its tensors are not */
+	bool served;        /* a family decodes it, but these tensors are not in its layout */
 };
 
 /* Looks up a label of a configuration ("awq", "bitblas"). Never NULL, but what == NULL if it is unknown. */

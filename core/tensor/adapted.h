@@ -23,7 +23,7 @@ struct given_row {
 	uint64_t row, at; /* of the tensor, and of the stored values */
 };
 
-/* Most elements of a row: results are kept row by row. */
+/* Most elements in a row: results are kept row by row. */
 #define ADAPTED_COLUMNS_MAX ((uint64_t)1 << 22)
 
 /*
@@ -41,7 +41,8 @@ int adapted_add(struct arena *arena, struct tensor *t, const struct adapted_laye
 enum dtype adapted_base_dtype(const struct adapted *a, enum dtype out);
 
 /*
- * Makes the generator of the sum's rows, in the arena; `base` has the base's rows in that type. Returns 0 or -ENOMEM.
+ * Makes the generator of the sum's rows, in the arena; `base` has the base's rows in adapted_base_dtype. Returns 0 or
+ * -ENOMEM.
  */
 struct adapted_make {
 	const struct adapted *adapted;

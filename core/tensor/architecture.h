@@ -3,8 +3,8 @@
 #define GPTQFS_ARCHITECTURE_H
 
 /*
- * Requirements of Hugging Face's classes that tensors alone do not show, by config.json's model_type. For an unknown
- * architecture, names and shapes must do. Sources: the modeling files of transformers, and the module trees of
+ * What Hugging Face's classes require that tensors alone do not show, by config.json's model_type. For an unknown
+ * architecture, names and shapes must suffice. Sources: the modeling files of transformers, and the module trees of
  * GPTQModel.
  */
 
@@ -36,8 +36,8 @@ struct architecture {
 	const char *model_type;
 	enum bias_rule bias;
 	bool conv1d; /* linear layers are transformers' Conv1D, whose weight is [in_features, out_features] */
-	const struct join_rule *joins;     /* up to one with joined == NULL; may be NULL */
-	const struct rename_rule *renames; /* up to one with from == NULL; may be NULL */
+	const struct join_rule *joins;     /* ends with joined == NULL; may be NULL */
+	const struct rename_rule *renames; /* ends with from == NULL; may be NULL */
 };
 
 /*
@@ -45,7 +45,7 @@ struct architecture {
  */
 const struct architecture *architecture_find(const struct json *config);
 
-/* What a model's configuration says of biases. */
+/* What a model's configuration says about biases. */
 struct biases {
 	bool attention, mlp;
 };
@@ -68,7 +68,7 @@ struct tables {
 
 void architecture_tables(const struct json *config, struct tables *out);
 
-/* A module by name, and the shape of the Linear that the quantizer took it for. */
+/* A module by name, and the shape it would have as a Linear, as the quantizer saw it. */
 struct linear {
 	const char *module;
 	int64_t in_features, out_features;

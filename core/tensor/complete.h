@@ -11,8 +11,8 @@
 
 /*
  * Refuses a model if a layer has no tensors at all, or if the embedding or the final norm is missing and its class is
- * known to have one. Warns about layers that lack a tensor which all others have. Silent if config.json does not give
- * the number of layers. Returns 0, -EBADMSG or -ENOMEM.
+ * known to have one. Warns about layers that lack a tensor all others have. Silent if config.json does not give the
+ * number of layers. Returns 0, -EBADMSG or -ENOMEM.
  */
 int complete_check(struct checkpoint *c, const struct tensors *ts, struct gptqfs_error *err);
 

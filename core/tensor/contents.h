@@ -10,7 +10,7 @@
 struct contents {
 	const struct tensor *tensor; /* the first, or the first quantized one of the module */
 	uint32_t tensors;            /* number of tensors */
-	bool several;                /* of several modules: the file then describes none */
+	bool several;                /* from several modules: attributes then describe none */
 	const char *dtype;           /* of the floats, or NULL if they have several */
 };
 

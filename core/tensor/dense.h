@@ -19,15 +19,16 @@ struct dense {
 };
 
 /*
- * Returns the type of a tensor in a view of type `dtype`. Types that are not cast stay, and so does F32 of a router's
- * e_score_correction_bias: classes keep it F32 in a 16-bit model, because its last bits decide between experts.
+ * Returns the type of a tensor in a view of type `dtype`. Types that are not cast stay, and so does an F32
+ * e_score_correction_bias of a router: classes keep it F32 in a 16-bit model, because its last bits decide between
+ * experts.
  */
 enum dtype dense_dtype(const struct tensor *t, enum dtype view);
 
 /* Returns the tensor's entry for a safetensors header; `begin` is 0. */
 struct st_tensor dense_shown(const struct dense *d, const struct tensor *t);
 
-/* The rows of a tensor of a float type that does not consist of others, in d->dtype. Returns 0 or -ENOMEM. */
+/* Makes the rows, in d->dtype, of a float tensor that does not consist of others. Returns 0 or -ENOMEM. */
 int dense_rows(const struct dense *d, const struct tensor *t, const struct generator **g);
 
 /* Returns the number of extents that dense_append adds. */

@@ -39,8 +39,8 @@ struct code_rect {
 
 /*
  * The components of weights: weight = scale * (code - zero) in fp32. Each array is [rows * columns], or NULL if it is
- * not wanted. `half` is the scale as an fp16, where it is one. The files of other programs are made of these: GGUF's
- * blocks of half and zero (and `units`), MLX's of code, zero and scale.
+ * not wanted. `half` is the scale as an fp16, if it is one exactly. Files of other programs are made from these: GGUF's
+ * blocks from half and zero (and `units`), MLX's from code, zero and scale.
  */
 struct codes {
 	uint8_t *code, *zero;
@@ -49,8 +49,8 @@ struct codes {
 };
 
 /*
- * The components of weights whose zeros are no integers: weight = scale * code + bias, in two steps of fp32. Each array
- * is [rows * columns], or NULL if it is not wanted.
+ * The components of weights whose zeros are not integers: weight = scale * code + bias, in two steps of fp32. Each
+ * array is [rows * columns], or NULL if it is not wanted.
  */
 struct lines {
 	uint8_t *code;
@@ -63,14 +63,14 @@ struct code_levels {
 	int32_t zero_min, zero_max;
 	uint32_t run;    /* columns [i * run, (i + 1) * run) of a row share zero and scale; a power of two up to 256 */
 	bool half;       /* every scale is exactly an fp16 */
-	uint64_t scales; /* how many there are */
-	uint32_t step;   /* columns: `units` may begin and end at multiples of it */
+	uint64_t scales; /* number of scales */
+	uint32_t step;   /* rectangles of `units` begin and end at multiples of this many columns */
 };
 
-/* What the codes mean that are the first part of a weight, for statistics. */
+/* The meaning of the codes stored in part[0] of a weight, for statistics. */
 struct stored_codes {
-	uint8_t flip;            /* what stored ones are xored with: signed integers become unsigned ones */
-	uint8_t lowest, highest; /* the codes of the least and of the greatest number */
+	uint8_t flip;            /* xor stored codes with this: signed integers become unsigned ones */
+	uint8_t lowest, highest; /* the codes of the lowest and of the highest value */
 };
 
 struct matrix_ops;
@@ -88,45 +88,43 @@ struct encoding {
 	 */
 	void (*codes)(const struct encoded *e, const struct code_rect *r, const struct codes *out);
 	/*
-	 * Writes the weights of a rectangle as fp16, with `units` in place of their scales: as many numbers as levels
-	 * says, each 2^-24. So code - zero, which must be below 1024, becomes a sign and a magnitude. Reads maps. NULL
-	 * if `codes` is.
+	 * Writes the weights of a rectangle as fp16, with `units` for scales: as many as levels->scales, each 2^-24. So
+	 * code - zero, which must be below 1024, becomes a sign and a magnitude. Reads maps. NULL if `codes` is.
 	 */
 	void (*units)(const struct encoded *e, const struct kernels *k, const uint16_t *units, void *dst,
 	    const struct kernel_rect *r);
 	/*
-	 * Writes a rectangle as blocks of GGUF without going by way of `units`. Returns false, with nothing written,
-	 * where that is not faster. Reads maps. NULL if it never is.
+	 * Writes a rectangle as blocks of GGUF, faster than by way of `units`. Returns false, with nothing written, if
+	 * it cannot. Reads maps. NULL if it never can.
 	 */
 	bool (*blocks)(const struct encoded *e, const struct kernels *k, enum gguf_block type, void *dst,
 	    const struct kernel_rect *r);
 	/*
 	 * Writes the codes of a rectangle, whose columns begin and end at multiples of 32, as fields of `bits` bits
-	 * along each row, without going by way of `units`. Returns false, with nothing written, where they are not
-	 * stored in a form that is as easy. Reads maps. NULL if they never are.
+	 * along each row, faster than by way of `units`. Returns false, with nothing written, if it cannot. Reads maps.
+	 * NULL if it never can.
 	 */
 	bool (*words)(const struct encoded *e, const struct kernels *k, unsigned bits, void *dst,
 	    const struct kernel_rect *r);
-	/* Returns the bounds of what `codes` returns, found in zeros and scales alone. Reads maps. NULL if `codes` is.
-	 */
+	/* Returns the bounds of `codes`, found in zeros and scales alone. Reads maps. NULL if `codes` is. */
 	void (*levels)(const struct encoded *e, struct code_levels *out);
 	/*
-	 * Returns codes, scales and biases of a rectangle. Reads maps. NULL if `codes` is not, or if weights are not
-	 * lines.
+	 * Returns codes, scales and biases of a rectangle. Reads maps. NULL if there is `codes`, or if weights have no
+	 * such form.
 	 */
 	void (*lines)(const struct encoded *e, const struct code_rect *r, const struct lines *out);
 	/*
-	 * Returns bits, run and step of what `lines` returns. False if lines differ from the weights in more than the
-	 * sign of a zero. Reads maps. NULL if `lines` is.
+	 * Sets bits, run and step of what `lines` returns. False if that differs from the weights in more than the sign
+	 * of a zero. Reads maps. NULL if `lines` is.
 	 */
 	bool (*line_levels)(const struct encoded *e, struct code_levels *out);
 	/*
-	 * For codes that are not integers, or that no other program takes. Where this is not NULL, part[0] has a code
-	 * of as many bits as `describe` says for each weight, in any order, in bytes or in a stream of bits. NULL if
-	 * `codes` or `lines` is not.
+	 * For codes that are not integers, or that no other program reads. If not NULL, part[0] holds a code for each
+	 * weight, of as many bits as `describe` says, in any order, in bytes or in a stream of bits. NULL if there is
+	 * `codes` or `lines`.
 	 */
 	struct stored_codes (*stored_codes)(const struct encoded *e);
-	/* The facts shown by .info, attributes, info.json and --check, and the first line of .info ("4-bit, ..."). */
+	/* Report the facts of .info, attributes, info.json and --check; the first line of .info ("4-bit, ..."). */
 	void (*describe)(const struct encoded *e, struct facts *out);
 	void (*summarize)(const struct encoded *e, struct text *out);
 	/* Counts findings that require reading all of the weight. Reads maps, so call it under inputs_guard. */
@@ -141,7 +139,7 @@ void encoded_add_part(struct encoded *e, size_t i, const struct st_tensor *t, st
 
 struct inputs encoded_inputs(struct encoded *e);
 
-/* For `levels`: returns the run of columns in groups of group_size, or as in g_idx if that is not NULL. */
+/* For `levels`: returns the run for groups of group_size columns, or for g_idx if that is not NULL. */
 uint32_t code_levels_run(uint64_t columns, uint64_t group_size, const uint32_t *g_idx);
 
 /* For `levels`: returns bounds without any zero or scale; these add one. */

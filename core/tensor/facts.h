@@ -4,8 +4,8 @@
 
 /*
  * What an encoding says about a module, as keys and values: defined once, and shown by .info, extended attributes,
- * info.json and --check. Keys are lower case, [a-z0-9_], in the order shown; values and keys must outlive the facts.
- * The keys summed up over a model are bits, group_size, groups, act_order, symmetric and repair.
+ * info.json and --check. Keys are lower case, [a-z0-9_], in the order shown; keys and words must outlive the facts. The
+ * keys totalled over a model are bits, group_size, groups, act_order, symmetric and repair.
  */
 
 #include <stdbool.h>

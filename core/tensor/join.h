@@ -3,8 +3,8 @@
 #define GPTQFS_JOIN_H
 
 /*
- * Joined tensors: the rows of several modules in sequence, under one name. In [out_features, in_features] there is no
- * more to joining than that, so a joined tensor is a list of its parts, and reading it costs nothing extra.
+ * Joined tensors: the rows of several modules in sequence, under one name. In [out_features, in_features] that is all
+ * there is to joining: a joined tensor is a list of its parts, and reading it costs nothing extra.
  */
 
 #include "tensor/architecture.h"
@@ -35,8 +35,8 @@ int join_refuse(struct join_refusals *refusals, struct arena *arena, struct join
 
 /*
  * Makes the list for the fused views: *ts with q_proj, k_proj and v_proj joined as self_attn.qkv_proj, gate_proj and
- * up_proj as mlp.gate_up_proj, for any class. Experts are not joined, nor modules that do not fit together, which are
- * added to `refusals` with the reason. Both lists share their tensors. Returns 0 or -ENOMEM.
+ * up_proj as mlp.gate_up_proj, for any class. Experts are not joined. Modules that do not fit together are not either,
+ * and are added to `refusals` with the reason. Both lists share their tensors. Returns 0 or -ENOMEM.
  */
 int join_fused(struct arena *arena, const struct tensors *ts, struct tensors *fused, struct join_refusals *refusals);
 

@@ -9,7 +9,7 @@
 
 /*
  * Replaces the experts of each layer by stacks, if the class has stacks and the experts are complete and alike. Warns
- * if they are not, or if it is unknown what the class reads: without its stack, a class silently starts with random
+ * if they are not, or if what the class reads is unknown: without its stack, a class silently starts with random
  * experts. The list must be sorted. Returns 0 or -ENOMEM.
  */
 int stack_experts(struct checkpoint *c, struct tensors *ts);

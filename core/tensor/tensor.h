@@ -18,8 +18,8 @@ enum tensor_origin {
 	TENSOR_ENCODED, /* quantized: decoded by its encoding */
 	TENSOR_JOINED,  /* the rows of several tensors in sequence */
 	TENSOR_STACKED, /* the experts of a layer: struct stacked */
-	TENSOR_ZEROS,   /* the bias of a joined module that has none; its name is "" */
-	TENSOR_ADAPTED, /* another one with adapters merged into it: struct adapted (adapted.h) */
+	TENSOR_ZEROS,   /* the bias of a part of a joined module that has none; its name is "" */
+	TENSOR_ADAPTED, /* another tensor with adapters merged into it: struct adapted (adapted.h) */
 };
 
 /* How the matrix of each expert is composed. */
@@ -37,7 +37,7 @@ struct stacked {
 	const struct generator **transposed[DTYPE_VIEWS]; /* [experts] unless STACK_ROWS; made as the encoded's are */
 };
 
-/* Rows that an adapter has instead of those of the tensor. */
+/* Rows that an adapter supplies instead of the tensor's. */
 struct adapted_given {
 	const struct st_tensor *stored; /* [count, columns] */
 	const struct given_row *rows;   /* [count] ascending */
@@ -48,7 +48,7 @@ struct adapted_given {
 struct adapted {
 	const struct tensor *base;
 	uint64_t matrices;
-	struct adapted_term **terms; /* [layers][matrices] by adapter, in their order */
+	struct adapted_term **terms; /* [layers][matrices] one layer per adapter, in their order */
 	size_t layers;
 	const struct lora_factor *magnitude; /* DoRA's m, by row; or NULL: then there is one layer, of one matrix */
 	struct adapted_given given;
@@ -94,7 +94,7 @@ struct tensors {
 	const struct tensors *base; /* the list before adapters were merged; NULL: this one */
 };
 
-/* Returns what adapters were merged into; the tensor itself if none was. */
+/* Returns the tensor that adapters were merged into; the tensor itself if none were. */
 const struct tensor *tensor_base(const struct tensor *t);
 
 /* True for float tensors, which a view converts to its type. */

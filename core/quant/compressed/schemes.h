@@ -3,9 +3,9 @@
 #define GPTQFS_COMPRESSED_SCHEMES_H
 
 /*
- * What the configuration of a compressed-tensors checkpoint says of weights: schemes (config_groups), and which modules
- * they are for (targets). Shapes are believed first; a scheme's targets only decide where the shapes of a module fit
- * several.
+ * What the configuration of a compressed-tensors checkpoint says about weights: schemes (config_groups), and which
+ * modules they are for (targets). Shapes take precedence; targets only decide where the shapes of a module fit several
+ * schemes.
  */
 
 #include "quant/family.h"
@@ -16,7 +16,7 @@ struct scheme {
 	uint32_t block[2];   /* rows, columns; 0: not said */
 };
 
-#define SCHEMES_MAX 64 /* that differ; the largest models have three */
+#define SCHEMES_MAX 64 /* different ones; the largest models have three */
 
 struct schemes {
 	struct scheme list[SCHEMES_MAX]; /* integers only; those of floats are other families' */

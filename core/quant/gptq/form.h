@@ -3,9 +3,8 @@
 #define GPTQFS_GPTQ_FORM_H
 
 /*
- * A weight in GPTQ's form, as the packed view shows it. GPTQ's own weights are stored in it. Those of AWQ and
- * compressed-tensors may have one that is exact, which is then made while it is read: the same codes, zeros and scales
- * in other places.
+ * A weight in GPTQ's form, as the packed view shows it. GPTQ's own weights are stored in it. Weights of AWQ and
+ * compressed-tensors may have an exact one, which is made on read: the same codes, zeros and scales in other places.
  */
 
 #include "kernel/gptq/gptq.h"
@@ -20,33 +19,35 @@ enum gptq_part { GPTQ_QWEIGHT, GPTQ_QZEROS, GPTQ_SCALES, GPTQ_G_IDX };
 /* The most outputs that can become columns: rows of them are made whole. */
 #define GPTQ_FORM_COLUMNS_MAX ((uint64_t)1 << 22)
 
-/* Lines of words or floats, one for each output, which are columns in GPTQ's form. */
+/* Lines of words or floats, one per output; they become columns in GPTQ's form. */
 struct gptq_lines {
 	const unsigned char *data;
 	uint64_t apart; /* bytes from one to the next; 0: all are the same */
 };
 
 struct gptq_form {
-	/* Sizes, widths, groups and the type of scales; zeros MIDDLE if none are stored. Pointers to maps are unused.
+	/*
+	 * Sizes, widths, groups and the type of scales; zeros MIDDLE if none are stored. Pointers to maps are unused.
 	 */
 	struct qtensor q;
-	enum zeros stored; /* V1 or V2: what stored zeros mean; MIDDLE: none are, or they are made in either way */
+	enum zeros stored; /* V1 or V2: what stored zeros mean; MIDDLE: none are stored, or they can be made in either
+	                      format */
 	bool symmetric;
-	const struct st_tensor *part[GPTQ_PARTS]; /* what is stored as GPTQ does; NULL: it is made */
-	struct gptq_lines codes, scales;          /* what it is made of */
+	const struct st_tensor *part[GPTQ_PARTS]; /* stored in GPTQ's form already; NULL: made on read */
+	struct gptq_lines codes, scales;          /* what those are made from */
 };
 
 struct gptq_form_ops {
 	/*
-	 * Describes the form. Returns NULL, or why there is none, as words after the module's name. Forms that no
-	 * family's weights are made into, for their sizes or types, are refused elsewhere.
+	 * Describes the form. Returns NULL, or why there is none, as words after the module's name. Unsuitable sizes
+	 * and types are refused elsewhere.
 	 */
 	const char *(*describe)(const struct encoded *e, struct gptq_form *out);
 	/* Returns a zero, below 1 << bits. Reads maps. */
 	uint32_t (*zero)(const struct encoded *e, uint32_t n, uint32_t g);
 	/*
 	 * Writes columns [column0, column0 + columns) of a row of qweight; both are multiples of 8. form.codes are then
-	 * the stored rows, one for each input. NULL if they are lines. Reads maps.
+	 * the stored rows, one per input. NULL if they are lines. Reads maps.
 	 */
 	void (*codes)(const struct encoded *e, uint64_t row, uint32_t column0, uint32_t columns, void *dst);
 };

@@ -17,7 +17,7 @@
 
 struct override {
 	struct lazy_pattern pattern;
-	const char *name; /* the only module it matches; NULL for a real pattern */
+	const char *name; /* the only module it matches; NULL for a pattern */
 	bool anchored;    /* from dynamic: matches at the start only */
 	bool negative;
 	int64_t bits;       /* 0 if absent */
