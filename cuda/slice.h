@@ -43,8 +43,10 @@ struct slice {
 	uint32_t bits, packing, word_bits, zeros, scale_dtype;
 };
 
-/* A block of SLICE_THREADS threads decodes a tile of SLICE_COLUMNS columns by SLICE_INPUTS inputs. Tiles begin at the
- * multiple of 4 columns at or before row0. */
+/*
+ * A block of SLICE_THREADS threads decodes a tile of SLICE_COLUMNS columns by SLICE_INPUTS inputs. Tiles begin at the
+ * multiple of 4 columns at or before row0.
+ */
 #define SLICE_THREADS 256
 #define SLICE_COLUMNS 64
 #define SLICE_INPUTS 256

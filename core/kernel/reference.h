@@ -7,8 +7,10 @@
 #include "kernel/element.h"
 #include "kernel/rect.h"
 
-/* Defines name_f16, name_bf16 and name_f32 for matrices of `type`: elements weight(m, row, column), but for the last
- * rounding. */
+/*
+ * Defines name_f16, name_bf16 and name_f32 for matrices of `type`: elements weight(m, row, column), but for the last
+ * rounding.
+ */
 #define DEFINE_REFERENCE(name, type, weight)                                                                  \
 	static void name##_rect(void *dst, const struct type *m, const struct kernel_rect *r, enum dtype out) \
 	{                                                                                                     \

@@ -4,8 +4,8 @@
 
 /*
  * Adapters merged into a model: its tensors become sums (tensor/adapted.h), others replaced ones. Every tensor of an
- * adapter has a place, or the whole is refused by name: what is left out without a word is the base, not the model that
- * was trained.
+ * adapter must have a place, or the adapter is refused: silently left out, it would give the base model and not the one
+ * that was trained.
  */
 
 #include "lora/adapter.h"
@@ -13,13 +13,12 @@
 #include "tensor/tensor.h"
 
 struct lora {
-	struct tensors base;      /* the list before */
+	struct tensors base;      /* the list before merging */
 	struct adapter *adapters; /* [count] in the order given */
 	size_t count;
-	struct tokenizer tokenizer; /* in place of the model's, if it has files */
-	bool untied;                /* embedding and head, which the base has as one, are two */
-	const char *vocabulary,
-	    *old_vocabulary; /* rows of the embedding, and of the base's, if that changed; else NULL */
+	struct tokenizer tokenizer;              /* replaces the model's, if it has files */
+	bool untied;                             /* embedding and head are one tensor in the base, and two now */
+	const char *vocabulary, *old_vocabulary; /* rows of the embedding now and in the base, if changed; else NULL */
 };
 
 struct lora_options {
@@ -30,9 +29,9 @@ struct lora_options {
 };
 
 /*
- * Opens the adapters and replaces *ts by the list with them merged; the old one stays valid. Everything is the
- * checkpoint's memory, but for what lora_close gives back, which must be called in any case. Returns 0; -EBADMSG or
- * -ENOTSUP for what cannot be merged for certain; -EINVAL; -ENOMEM, -EIO, -EMFILE.
+ * Opens the adapters and replaces *ts by the list with them merged; the old one stays valid. Everything lives in the
+ * checkpoint's arena, except what lora_close frees, which must be called in any case. Returns 0; -EBADMSG or -ENOTSUP
+ * for what cannot be merged for certain; -EINVAL; -ENOMEM, -EIO, -EMFILE.
  */
 int lora_open(struct lora *l, struct checkpoint *c, const struct lora_options *options, struct tensors *ts,
     struct gptqfs_error *err);

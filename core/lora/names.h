@@ -2,7 +2,7 @@
 #ifndef GPTQFS_LORA_NAMES_H
 #define GPTQFS_LORA_NAMES_H
 
-/* What the name of a tensor in an adapter's file says, as PEFT and mlx-lm spell it and as wrappers leave it. */
+/* What the name of a tensor in an adapter says, as PEFT and mlx-lm spell it, with what wrappers leave in it. */
 
 #include "base/arena.h"
 
@@ -16,17 +16,17 @@ enum lora_role {
 	LORA_MLX_A,       /* [in_features, rank] */
 	LORA_MLX_B,       /* [rank, out_features] */
 	LORA_TOKENS,      /* [tokens, width]: rows of an embedding */
-	LORA_REPLACES,    /* takes the place of a tensor of the model */
-	LORA_IGNORED,     /* the original of one that is replaced */
+	LORA_REPLACES,    /* replaces a tensor of the model */
+	LORA_IGNORED,     /* the original of a replaced tensor */
 	LORA_UNKNOWN,
 };
 
 struct lora_name {
 	enum lora_role role;
-	const char *module; /* "model.layers.0.mlp.up_proj", without what wrappers put into it */
+	const char *module; /* "model.layers.0.mlp.up_proj", without what wrappers added */
 	const char *leaf;   /* of a replacement: "weight"; else "" */
-	const char *who;    /* the adapter's name in the file, or "" */
-	unsigned depth;     /* parts "base_layer" that were in it */
+	const char *who;    /* the adapter's name within the file, or "" */
+	unsigned depth;     /* number of "base_layer" parts removed */
 };
 
 /* Reads a name into the arena. Returns 0 or -ENOMEM. */

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_LORA_PLACES_H
 #define GPTQFS_LORA_PLACES_H
 
-/* The tensors of a model by their names, parts of joined and stacked ones too, to be changed in place. */
+/* The tensors of a model by name, parts of joined and stacked ones included, to be changed in place. */
 
 #include "tensor/architecture.h"
 #include "tensor/tensor.h"
@@ -11,36 +11,38 @@ struct place {
 	const char *name;
 	struct tensor *t;
 	bool part;                        /* of a joined or stacked tensor */
-	const struct st_tensor *replaced; /* by this tensor of an adapter, or NULL */
+	const struct st_tensor *replaced; /* the tensor of an adapter that replaced it, or NULL */
 };
 
 struct places {
 	struct checkpoint *c;
 	const struct architecture *architecture;
 	struct tables tables; /* of the configuration */
-	struct tensors *out;  /* the list in the making, not sorted before the end */
+	struct tensors *out;  /* the list being built, sorted only at the end */
 	struct place *list;   /* [count] by name */
 	size_t count;
-	struct place head;     /* an untied one, whose name is NULL as long as there is none */
-	const char *from, *to; /* a prefix that adapters spell otherwise; NULL: none */
+	struct place head;     /* an untied head; its name is NULL while there is none */
+	const char *from, *to; /* a prefix in adapters' names, and its spelling in the model; NULL: none */
 };
 
 /* Makes *out a copy of a list that can be changed without changing `in`, and the places in it. Returns 0 or -ENOMEM. */
 int places_open(struct places *p, struct checkpoint *c, const struct tensors *in, struct tensors *out);
 
-/* Returns the place of MODULE.leaf, as adapters or as the class spell it, or NULL. "" for a tensor MODULE. */
+/*
+ * Returns the place of MODULE.leaf, as adapters or as the class spell it, or NULL. A leaf of "" means a tensor MODULE.
+ */
 struct place *places_find(struct places *p, const char *module, const char *leaf);
 
 /* True if there are tensors below a module of that name: MODULE.anything. */
 bool places_has_below(struct places *p, const char *module);
 
 /*
- * Lists what stands before "layers.N", "h.N" or "blocks.N" in names of the model, each once, at most `room`. Returns
- * how many there are; the strings are in the arena, and NULL if memory is out.
+ * Lists what precedes "layers.N", "h.N" or "blocks.N" in names of the model, each once, at most `room`. Returns how
+ * many there are; the strings are in the arena, and NULL if out of memory.
  */
 size_t places_prefixes(const struct places *p, const char **list, size_t room);
 
-/* The length of what stands before them in a name; -1 if it has none. */
+/* Returns the length of that prefix of a name; -1 if it has none of these. */
 int places_prefix_length(const char *name);
 
 #endif

@@ -3,14 +3,14 @@
 #define GPTQFS_LORA_TOKENIZER_H
 
 /*
- * The tokenizer files beside an adapter. Training may have added tokens or changed the chat template, so that set, if
- * there is one, takes the place of the model's: files of both together would be no tokenizer at all.
+ * The tokenizer files beside an adapter. Training may have added tokens or changed the chat template, so these, if any,
+ * replace all of the model's: files of both together would not be a tokenizer.
  */
 
 #include "lora/adapter.h"
 
 struct tokenizer {
-	struct source_file *files; /* [count] by name; none: the model's own stay */
+	struct source_file *files; /* [count] by name; none: the model's are kept */
 	size_t count;
 	const struct adapter *of;
 };
@@ -18,7 +18,7 @@ struct tokenizer {
 /* True if the file of this name, at the top of a model, is part of its tokenizer. */
 bool tokenizer_has(const char *name);
 
-/* Opens the tokenizer of an adapter in place of what was there, if it has one. Codes as adapter_open. */
+/* Opens the tokenizer of an adapter, if it has one, and closes the previous one. Codes as adapter_open. */
 int tokenizer_open(struct tokenizer *t, const struct adapter *a, struct arena *arena, struct gptqfs_error *err);
 void tokenizer_close(struct tokenizer *t);
 

@@ -3,8 +3,8 @@
 #define GPTQFS_LORA_TYING_H
 
 /*
- * Embedding and head. Where the configuration ties them, the base has one tensor for both, but an adapter that was
- * trained on one of them changed that one alone: then both are shown.
+ * Embedding and head. If the configuration ties them, the base has one tensor for both. An adapter trained on one of
+ * them changes that one alone: then both are shown.
  */
 
 #include "lora/adapter.h"
@@ -20,16 +20,18 @@ struct tying {
 
 void tying_open(struct tying *t, struct places *p);
 
-/* Returns true if MODULE.weight is the head's name. */
+/* True if MODULE.weight is the head's name. */
 bool tying_is_head(const struct tying *t, const char *module);
 
 /*
- * Finds the place that a tensor MODULE.weight of an adapter changes, having untied the two if that is needed; NULL if
- * the model has none. `together`: the adapter changes both. Returns 0, or -ENOTSUP if one before changed both.
+ * Finds the place that a tensor MODULE.weight of an adapter changes, and unties the two first if necessary; NULL if the
+ * model has none. `together`: the adapter changes both. Returns 0, or -ENOTSUP if an earlier adapter changed both.
  */
 int tying_find(struct tying *t, const char *module, bool together, struct place **place);
 
-/* Checks, after all adapters, that both have as many rows: *rows is how many the embedding has. Returns 0 or -EBADMSG.
+/*
+ * Checks, after all adapters, that both have equally many rows, and sets *rows to the embedding's. Returns 0 or
+ * -EBADMSG.
  */
 int tying_check(const struct tying *t, uint64_t *rows, struct gptqfs_error *err);
 

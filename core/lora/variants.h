@@ -2,7 +2,7 @@
 #ifndef GPTQFS_LORA_VARIANTS_H
 #define GPTQFS_LORA_VARIANTS_H
 
-/* A model with each of several adapters, one at a time: the sub-directories of one directory. */
+/* A model with each of several adapters, one at a time: the sub-directories of a directory. */
 
 #include "lora/lora.h"
 
@@ -10,7 +10,7 @@ struct variant {
 	const char *name; /* of the sub-directory */
 	struct lora lora;
 	struct tensors tensors; /* with the adapter merged */
-	const char *refusal;    /* why it cannot be merged; NULL if it is */
+	const char *refusal;    /* why it cannot be merged; NULL if it is merged */
 };
 
 struct variants {

@@ -290,8 +290,10 @@ void ahead_continue(struct ahead *a, const struct range *range)
 	pthread_mutex_unlock(&a->lock);
 	if (!b)
 		return;
-	/* No other thread touches a block while it is FILLING. A failure is dropped; a real read repeats and reports
-	 * it. */
+	/*
+	 * No other thread touches a block while it is FILLING. A failure is dropped; a real read repeats and reports
+	 * it.
+	 */
 	rc = reader_read(a->reader, &b->range, &b->reply);
 	pthread_mutex_lock(&a->lock);
 	b->state = rc ? EMPTY : READY;

@@ -11,7 +11,7 @@
 #include "tensor/join.h"
 #include "view/view.h"
 
-/* The subject of reports. */
+/* What to report about. */
 struct report {
 	const struct plan *plan; /* of the model's views */
 	const struct join_refusals *refusals;
@@ -39,13 +39,13 @@ void report_model(const struct report *r, struct sheet *s);
 /* Returns the view that fits the model best ("bf16"). */
 const char *report_view(const struct totals *t);
 
-/* adapters.c: what was merged; nothing if `lora` is NULL. */
+/* adapters.c: writes what was merged; nothing if `lora` is NULL. */
 void report_adapters(const struct lora *lora, struct sheet *s);
 
-/* The adapters that are shown beside the model; nothing if there are none. */
+/* Writes the adapters shown beside the model; nothing if there are none. */
 void report_variants(const struct variants *variants, struct sheet *s);
 
-/* merged.c: computes all that adapters changed. Returns 0, -EIO or -ENOMEM, with a message. */
+/* merged.c: computes everything that adapters changed. Returns 0, -EIO or -ENOMEM, with a message. */
 int report_examine_merged(const struct plan *p, struct findings *out, struct gptqfs_error *err);
 
 /* modules.c: write the table of modules, as text or as the last member of a JSON sheet. */

@@ -34,10 +34,10 @@ struct stats_codes {
 /* Returns the width of a module's codes, or 0 if it has none of at most 8 bits. */
 unsigned stats_code_bits(const struct encoded *e);
 
-/* Returns which of the codes are the ends. */
+/* Returns which codes stand for the lowest and the highest value. */
 struct stored_codes stats_codes_ends(const struct encoded *e, unsigned bits);
 
-/* Adds the codes of these rows. Those of all rows together are what counts. Returns 0 or -EIO. */
+/* Counts the codes of these rows; the histogram is valid once all rows are counted. Returns 0 or -EIO. */
 int stats_codes_count(const struct stats_codes *c, uint64_t histogram[STATS_CODES_MAX]);
 
 /* ---- stats_pairs.c: what is compared with what ---- */
@@ -60,15 +60,15 @@ int stats_rows_fill(const struct stats_rows *rows, float *dst, uint64_t row0, ui
 struct stats_leaf {
 	const char *name;
 	const struct tensor *tensor;
-	const struct tensor *whole; /* what it is a part of, or NULL */
-	uint64_t row0;              /* where it begins there */
+	const struct tensor *whole; /* the tensor it is a part of, or NULL */
+	uint64_t row0;              /* its first row there */
 	bool used;
 };
 
 /* The leaves of a model. */
 struct stats_leaves {
 	const struct plan *plan;
-	struct stats_leaf *list; /* [count] by name; the same one once for everything it is a part of */
+	struct stats_leaf *list; /* [count] by name; a tensor has one for each whole it is a part of */
 	size_t count, room;
 };
 

@@ -17,7 +17,7 @@ struct totals {
 	uint64_t act_order, symmetric, repaired; /* numbers of modules */
 	uint64_t parameters;
 	uint64_t source_bytes;             /* stored size of the tensors served */
-	uint64_t dense_bytes[DTYPE_VIEWS]; /* size of the data in the view of each type */
+	uint64_t dense_bytes[DTYPE_VIEWS]; /* size of the data in a view of each type */
 	enum dtype native;                 /* the most common stored float type, probably the model's original one */
 };
 

@@ -3,8 +3,8 @@
 #define GPTQFS_CODED_H
 
 /*
- * Weights of integer codes in blocks of other programs' formats: what view/gguf and view/mlx have in common. A block is
- * some weights of a row, in some bytes. Blocks are made tile by tile, from codes, zeros and scales.
+ * Weights of integer codes in blocks of other programs' formats: what view/gguf and view/mlx share. A block holds
+ * consecutive weights of a row in a fixed number of bytes. Blocks are made tile by tile, from codes, zeros and scales.
  */
 
 #include "kernel/kernels.h"
@@ -21,17 +21,17 @@ struct coded_block {
 	uint32_t weights, bytes;
 };
 
-/* Returns why a weight cannot be in blocks at all, a constant; NULL if it may be. */
+/* Returns why a weight cannot be stored in blocks at all, a constant; NULL if it may be. */
 const char *coded_refusal(const struct encoded *e, bool has_codes);
 
-/* Appends the line about a module that stays a float. */
+/* Appends a line about a module that stays a float. */
 void coded_remark(struct text *out, const struct encoded *e, const char *reason);
 
-/* Returns what stands in for that many scales where weights are decoded as code - zero, in the arena; or NULL. */
+/* Returns `scales` units for struct encoding's `units`, in the arena; or NULL if out of memory. */
 const uint16_t *coded_units(struct arena *arena, uint64_t scales);
 
 /*
- * Describes rows of blocks, all but the operations; they read what rows of the dense view are made of. Returns 0 or
+ * Fills in a generator of rows of blocks, all but its operations. Its inputs are those of the dense rows. Returns 0 or
  * -ENOMEM.
  */
 int coded_rows(const struct coded *c, struct coded_block block, struct arena *arena, struct generator *g);
@@ -39,10 +39,10 @@ int coded_rows(const struct coded *c, struct coded_block block, struct arena *ar
 /* Adds the mapped bytes that rows are made of, whatever their columns. */
 void coded_needs(const struct coded *c, const struct rect *r, struct spans *out);
 
-/* Returns the columns of a tile: whole blocks, as many as fit into `most` or as can be decoded at once. */
+/* Returns the columns of a tile: as many whole steps as fit into `most`, at least one, at most the row. */
 uint32_t coded_tile_columns(const struct coded *c, struct coded_block block, uint32_t most);
 
-/* Returns the weights that are in a rectangle of blocks. */
+/* Returns the weights in a rectangle of blocks. */
 struct kernel_rect coded_weights(const struct rect *r, struct coded_block block);
 
 /* Returns the most runs of columns that a tile can have. */

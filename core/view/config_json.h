@@ -2,16 +2,16 @@
 #ifndef GPTQFS_CONFIG_H
 #define GPTQFS_CONFIG_H
 
-/* The model's config.json as shown by a view. */
+/* The model's config.json as a view shows it. */
 
 #include "base/dtype.h"
 #include "base/json.h"
 #include "base/text.h"
 
-/* A member of the top-level object that a view sets, or adds; the values are JSON. */
+/* A member of the top-level object that a view sets or adds; values are JSON. */
 struct config_member {
 	const char *key, *value;
-	const char *old; /* the value that it replaces in configurations of parts as well; NULL: in none */
+	const char *old; /* replaced by `value` in configurations of parts, too; NULL: not there */
 };
 
 struct config_view {

@@ -18,7 +18,7 @@ struct shards {
 	const char *stem;        /* beginning of the files' names: "model" */
 	uint64_t shard_bytes;    /* limit of a shard with more than one tensor; 0: 5 GB */
 	const void *tensors;
-	size_t count;        /* of the tensors */
+	size_t count;        /* number of tensors */
 	uint64_t parameters; /* shown in the index; 0 for the number of elements */
 	/* Returns tensor i, in file order, as a header lists it; `begin` is ignored. */
 	struct st_tensor (*shown)(const void *tensors, size_t i);

@@ -18,8 +18,8 @@ struct spelling {
 };
 
 /*
- * Finds the members to add to `object`, a configuration, so that it has both spellings. `custom` if the model comes
- * with its own classes, which may reject unexpected members. Returns their number; free them with spellings_free.
+ * Finds the members to add to `object`, a configuration, so that it has both spellings. `custom`: the model comes with
+ * its own classes, which may reject unexpected members. Returns their number; free them with spellings_free.
  */
 size_t spellings_missing(struct json_text object, bool custom, struct spelling out[SPELLINGS_MAX]);
 void spellings_free(struct spelling *list, size_t count);

@@ -16,18 +16,18 @@
 /* The state of a view of a model. */
 struct view_state {
 	const char *absent; /* why the model cannot have it, or NULL */
-	struct late *late;  /* of a view that is planned late, once that is arranged; or NULL */
+	struct late *late;  /* of a view to be planned late, once it is set up; or NULL */
 };
 
 /* Input and output of planning. */
 struct plan {
 	struct checkpoint *c;
 	const struct tensors *tensors;
-	const struct tensors *fused;     /* with q, k, v and gate, up joined: see join.h */
-	const struct tensors *packed;    /* joined only where packed form allows; NULL if not available */
+	const struct tensors *fused;  /* with q, k, v and gate, up joined: see join.h */
+	const struct tensors *packed; /* joined only where the packed form allows it; NULL if there is no packed view */
 	const struct repack_ops *repack; /* likewise */
-	const char *unpacked;            /* why they are not available */
-	const struct variants *variants; /* shown beside, with one adapter each; never NULL */
+	const char *unpacked;            /* why there is none */
+	const struct variants *variants; /* models with one adapter each, shown beside; never NULL */
 	const struct lora *lora;         /* merged into all of the above, or NULL */
 	const struct kernels *kernels;
 	struct tree *tree;
@@ -40,19 +40,22 @@ struct plan {
 };
 
 struct view {
-	const char *name;       /* also the directory: "fp16", "fused/fp16" */
-	enum dtype dtype;       /* of a dense view, else DTYPE_COUNT */
-	bool fused;             /* shows plan->fused */
-	const char *about;      /* its line in the README of a mount */
-	const char *key, *told; /* of a view that not every model has: its key in `info`, and the value if it exists */
-	/* Sets *reason to why this model cannot have the view, or to NULL. Returns 0 or -ENOMEM. The pointer is NULL
-	 * for views that every model has. */
+	const char *name;  /* also the directory: "fp16", "fused/fp16" */
+	enum dtype dtype;  /* of a dense view, else DTYPE_COUNT */
+	bool fused;        /* shows plan->fused */
+	const char *about; /* its line in the README of a mount */
+	const char *key,
+	    *told; /* of a view that some models lack: its key in `info`, and the value there if it exists */
+	/*
+	 * Sets *reason to why this model cannot have the view, or to NULL. Returns 0 or -ENOMEM. NULL for views that
+	 * every model has.
+	 */
 	int (*absent)(const struct plan *p, const char **reason);
 	/* Adds the view's files below inode `dir`. Returns 0 or -ENOMEM. */
 	int (*plan)(const struct plan *p, const struct view *view, uint32_t dir);
 };
 
-/* Finds out which views the model can have. Returns 0 or -ENOMEM. */
+/* Sets p->states: which views the model can have. Returns 0 or -ENOMEM. */
 int views_consider(struct plan *p);
 
 /* Returns the state of the view. */
@@ -70,15 +73,13 @@ const char *view_weights_stem(const struct plan *p);
 /* Adds every view that the model can have below a directory. Returns 0 or -ENOMEM. */
 int view_plan_all(const struct plan *p, uint32_t dir);
 
-/* variants.c: adds lora/NAME/VIEW for each of the adapters, lora/NAME/REFUSED for those that cannot be merged.
- * Likewise.
- */
+/* variants.c: adds lora/NAME/VIEW for each adapter, lora/NAME/REFUSED for one that cannot be merged. Likewise. */
 int view_plan_variants(const struct plan *p, const struct variants *variants);
 
-/* Returns "NAME/VIEW" of "lora/NAME/VIEW"; NULL if it is not like that. */
+/* Returns "NAME/VIEW" of "lora/NAME/VIEW"; NULL for any other name. */
 const char *view_variant(const char *view);
 
-/* Return the view at an index of the list, NULL past the last; the view of that name, or NULL. */
+/* Return the view at an index of the table, NULL past the last; the view of that name, or NULL. */
 const struct view *view_at(size_t index);
 const struct view *view_find(const char *name);
 
@@ -90,7 +91,7 @@ struct source_file *view_companion(const struct plan *p, const char *name);
 
 /*
  * Refuses a view while it is planned late: sets late->refusal to the reason in *err, and the layout of the README that
- * is left of it, which begins with a headline. Returns 0 or -ENOMEM, with nothing set.
+ * remains, which begins with a headline. Returns 0, or -ENOMEM with nothing set.
  */
 int view_refuse(const struct plan *p, struct late *late, const struct gptqfs_error *err, const char *headline,
     struct layout *readme);
@@ -105,7 +106,7 @@ int view_tensors_plan(const struct plan *p, const struct view *view, uint32_t di
 int view_packed_absent(const struct plan *p, const char **reason);
 int view_packed_plan(const struct plan *p, const struct view *view, uint32_t dir);
 
-/* The members of config.json that adapters change, beside those that are there. Returns how many there are. */
+/* Fills in the members of config.json that adapters change. Returns how many there are. */
 #define VIEW_LORA_MEMBERS 2
 size_t view_lora_members(const struct plan *p, struct config_member members[VIEW_LORA_MEMBERS]);
 

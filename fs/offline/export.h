@@ -18,8 +18,10 @@ struct export_request {
 	bool quiet;            /* no progress */
 };
 
-/* Call signals_hold before. Returns an exit code, after a message unless it is EXIT_OK; 128 + the number of a signal
- * that ended the export. */
+/*
+ * Call signals_hold before. Returns an exit code, after a message unless it is EXIT_OK; 128 + the number of a signal
+ * that ended the export.
+ */
 int export_run(const struct export_request *request);
 
 #endif

@@ -8,7 +8,8 @@
 
 #include "kernel/reference.h"
 
-/* Field i of words that lie `stride` bytes apart. A row of a stream may end with any byte, so bytes are what is read.
+/*
+ * Field i of words that lie `stride` bytes apart. A row of a stream may end with any byte, so bytes are what is read.
  */
 static uint32_t affine_field(const struct affine_matrix *m, const unsigned char *words, size_t stride, uint32_t i)
 {

@@ -31,8 +31,10 @@ enum affine_packing {
 
 enum affine_offset {
 	AFFINE_MIDDLE, /* every zero is 1 << (bits - 1) */
-	/* Codes of zeros, as wide as the weight's and packed the same way (STREAM or WORDS), but down the columns:
-	 * words [as many as fields of all rows take, groups]. */
+	/*
+	 * Codes of zeros, as wide as the weight's and packed the same way (STREAM or WORDS), but down the columns:
+	 * words [as many as fields of all rows take, groups].
+	 */
 	AFFINE_ZEROS_PACKED,
 	AFFINE_ZEROS_SIGNED, /* a signed byte beside each scale: the zero is that plus 1 << (bits - 1) */
 	AFFINE_BIASES,       /* a float beside each scale */

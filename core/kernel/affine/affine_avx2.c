@@ -15,8 +15,10 @@
 
 #include "kernel/simd/avx2.h"
 
-/* Of each half of a block: where its bytes are, and how its fields become 16 bits each. Shifts to the left by different
- * numbers are multiplications; then all are shifted to the right by as much. */
+/*
+ * Of each half of a block: where its bytes are, and how its fields become 16 bits each. Shifts to the left by different
+ * numbers are multiplications; then all are shifted to the right by as much.
+ */
 struct affine_spread {
 	__m256i pick[2], times[2], flip;
 	__m128i down;
@@ -100,8 +102,10 @@ ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale,
 	t->high = bytes.high;
 }
 
-/* 16 outputs in their order. `low` has elements 0 to 3 and 8 to 11, `high` the others; none is a NaN that is not
- * canonical. */
+/*
+ * 16 outputs in their order. `low` has elements 0 to 3 and 8 to 11, `high` the others; none is a NaN that is not
+ * canonical.
+ */
 ALWAYS_INLINE void affine_store16(char *dst, __m256 low, __m256 high, enum dtype out)
 {
 	if (out == DTYPE_BF16) {

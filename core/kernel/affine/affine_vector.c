@@ -15,8 +15,10 @@
 
 #include "kernel/simd/vector.h"
 
-/* Of each half of a block: where its bytes are, and how its fields, 8 and 8, become 16 bits each. Shifts to the left by
- * different numbers are multiplications; then all are shifted to the right by as much. */
+/*
+ * Of each half of a block: where its bytes are, and how its fields, 8 and 8, become 16 bits each. Shifts to the left by
+ * different numbers are multiplications; then all are shifted to the right by as much.
+ */
 struct affine_spread {
 	bytes16 pick[2][2];
 	halves8 times[2][2];

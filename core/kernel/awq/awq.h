@@ -24,15 +24,21 @@
 
 /* How codes and parameters lie. All words are little-endian. */
 enum awq_layout {
-	/* 32-bit words [in_features, out_features / 8]: columns 8c to 8c + 7 are in word c, column 8c + i in the nibble
-	 * awq_nibble(i). Zeros likewise: [groups, out_features / 8]. Scales [groups, out_features]. */
+	/*
+	 * 32-bit words [in_features, out_features / 8]: columns 8c to 8c + 7 are in word c, column 8c + i in the nibble
+	 * awq_nibble(i). Zeros likewise: [groups, out_features / 8]. Scales [groups, out_features].
+	 */
 	AWQ_GEMM,
-	/* 32-bit words [out_features, in_features / 8], lowest nibble first. Zeros likewise, groups in place of inputs:
-	 * [out_features, slots / 8]. Scales [out_features, slots]. */
+	/*
+	 * 32-bit words [out_features, in_features / 8], lowest nibble first. Zeros likewise, groups in place of inputs:
+	 * [out_features, slots / 8]. Scales [out_features, slots].
+	 */
 	AWQ_GEMV,
-	/* 16-bit words [out_features / 4, in_features]. Of row 4r + i, inputs 64c to 64c + 63 are words 64c + 16i to
+	/*
+	 * 16-bit words [out_features / 4, in_features]. Of row 4r + i, inputs 64c to 64c + 63 are words 64c + 16i to
 	 * 64c + 16i + 15 of row r, 32 inputs in 8 words: input 8b + j of them is nibble b of word j. Zeros and scales
-	 * [slots, out_features]. */
+	 * [slots, out_features].
+	 */
 	AWQ_GEMV_FAST,
 };
 

@@ -159,8 +159,10 @@ static void awq_prefetch_params(const struct awq_tensor *t, uint32_t g, uint32_t
 		__builtin_prefetch(t->scales + end * size - 1 - i);
 }
 
-/* Loads a stretch of `words` words of each row from `word` on. What is brought in next are the same words of the rows
- * that follow, or after the last row the words that follow, of the first rows. */
+/*
+ * Loads a stretch of `words` words of each row from `word` on. What is brought in next are the same words of the rows
+ * that follow, or after the last row the words that follow, of the first rows.
+ */
 static void awq_load_stretch(struct awq_stretch *s, const struct awq_tensor *t, uint32_t word, uint32_t words)
 {
 	const size_t stride = (size_t)t->out_features / 8 * 4;
@@ -243,8 +245,10 @@ ALWAYS_INLINE void awq_expand_column(char *dst, const struct awq_stretch *s, con
 	}
 }
 
-/* While this stretch is computed, lines of the next one come in, which the processor could not guess: finding their
- * pages alone takes long. Past the end of the matrix this is harmless. */
+/*
+ * While this stretch is computed, lines of the next one come in, which the processor could not guess: finding their
+ * pages alone takes long. Past the end of the matrix this is harmless.
+ */
 ALWAYS_INLINE void awq_prefetch(struct awq_stretch *s, size_t stride)
 {
 	for (uint32_t i = 0; i < s->each; i++, s->ahead += stride)
@@ -338,8 +342,10 @@ ALWAYS_INLINE void awq_gemm(void *dst, const struct awq_tensor *t, const struct 
 
 /* ---- GEMV and GEMV fast: rows are rows ---- */
 
-/* Where the codes of row n for 32 inputs from k on are, a multiple of 32: those that are there, copied if they are not
- * 32. */
+/*
+ * Where the codes of row n for 32 inputs from k on are, a multiple of 32: those that are there, copied if they are not
+ * 32.
+ */
 ALWAYS_INLINE const unsigned char *awq_row_at(unsigned char copy[16], const struct awq_tensor *t, uint32_t n,
     uint32_t k)
 {

@@ -30,8 +30,10 @@ ALWAYS_INLINE struct bnb_outputs bnb4_outputs(const float *table, float absmax, 
 	return (struct bnb_outputs){bytes.low, bytes.high};
 }
 
-/* 32 codes of 16 bytes. The four middle bytes of each half change places, so that the halves of a register that bytes
- * are woven in have codes 0 to 15, then 16 to 31. */
+/*
+ * 32 codes of 16 bytes. The four middle bytes of each half change places, so that the halves of a register that bytes
+ * are woven in have codes 0 to 15, then 16 to 31.
+ */
 ALWAYS_INLINE void bnb4_look_up32(char *dst, __m128i codes, const struct bnb_outputs *outputs)
 {
 	const __m256i wide = _mm256_cvtepu8_epi16(_mm_shuffle_epi32(codes, _MM_SHUFFLE(3, 1, 2, 0)));

@@ -134,8 +134,10 @@ ALWAYS_INLINE size_t fp4_piece(uint32_t column, uint32_t side)
 	return ((vector * side + column % side) * FP4_LANES + lane) * (size_t)16;
 }
 
-/* Transposes a tile, [FP4_TILE][FP4_TILE] elements: writes its columns [first, end) as lines, `pitch` bytes from one to
- * the next. */
+/*
+ * Transposes a tile, [FP4_TILE][FP4_TILE] elements: writes its columns [first, end) as lines, `pitch` bytes from one to
+ * the next.
+ */
 ALWAYS_INLINE void fp4_transpose(char *dst, size_t pitch, const char *tile, uint32_t first, uint32_t end,
     enum dtype out)
 {

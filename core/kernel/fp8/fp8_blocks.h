@@ -113,8 +113,10 @@ static void fp8_load_floats(float *to, const unsigned char *from, size_t n, enum
 		fp8_load_type(to, from, n, DTYPE_F16);
 }
 
-/* Multiplies all by 2^8, or 2^-8 if they divide; false, with nothing changed, if one of them is out of bounds: too
- * large, or, if they divide, too small or inf. NaN always is. */
+/*
+ * Multiplies all by 2^8, or 2^-8 if they divide; false, with nothing changed, if one of them is out of bounds: too
+ * large, or, if they divide, too small or inf. NaN always is.
+ */
 static bool fp8_fold(float *scales, size_t n, bool divide)
 {
 	const int32_t least = divide ? 0x04800000 : 0,

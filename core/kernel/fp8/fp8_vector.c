@@ -30,8 +30,10 @@ ALWAYS_INLINE void widen_bf16(floats4 to[2], halves8 half)
 	to[1] = (floats4)zip_high16(none, half);
 }
 
-/* How 8-bit floats become bf16: moved up by `shift`, with `exponent` added. The 8 codes from 0 on are subnormals or
- * near them, and off by what a table has. From `special` on there are inf and NaN. */
+/*
+ * How 8-bit floats become bf16: moved up by `shift`, with `exponent` added. The 8 codes from 0 on are subnormals or
+ * near them, and off by what a table has. From `special` on there are inf and NaN.
+ */
 struct fp8_form {
 	unsigned shift, exponent;
 	bytes16 off_low, off_high;

@@ -28,8 +28,10 @@ enum packing {
 	 * 3-bit codes straddle words.
 	 */
 	PACKING_STREAM,
-	/* "gptq_p": per 32 codes, planes of 4, 2 and 1 bits, low plane first (3 = 2+1, 5 = 4+1, 6 = 4+2, 7 = 4+2+1). A
-	 * plane of width w takes w words; word i holds codes [i*32/w, (i+1)*32/w) at shifts w*j. 3, 5, 6 and 7 bits. */
+	/*
+	 * "gptq_p": per 32 codes, planes of 4, 2 and 1 bits, low plane first (3 = 2+1, 5 = 4+1, 6 = 4+2, 7 = 4+2+1). A
+	 * plane of width w takes w words; word i holds codes [i*32/w, (i+1)*32/w) at shifts w*j. 3, 5, 6 and 7 bits.
+	 */
 	PACKING_PLANAR,
 };
 

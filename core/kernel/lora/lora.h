@@ -87,8 +87,10 @@ typedef void dora_fn(void *dst, const double *v, size_t n, double magnitude);
 /* The kernels of one CPU level. */
 struct lora_dsp {
 	lora_fn *merge[2][LORA_OUTS]; /* [w is of doubles][type of dst] */
-	/* [F16 or BF16] The same for w of floats, with panels of floats, by arithmetic that is faster where rounding
-	 * hides its errors (lora_bounded.h); NULL where there is none. */
+	/*
+	 * [F16 or BF16] The same for w of floats, with panels of floats, by arithmetic that is faster where rounding
+	 * hides its errors (lora_bounded.h); NULL where there is none.
+	 */
 	lora_fn *bounded[2];
 	dora_fn *dora[DTYPE_VIEWS];
 };

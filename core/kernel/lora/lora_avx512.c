@@ -46,8 +46,10 @@ ALWAYS_INLINE void doubles_store(void *dst, doubles value)
 	_mm512_storeu_pd(dst, value);
 }
 
-/* To fp32, to odd: cut off, and the last bit is set if that lost anything. Rounding the result once more to at most 22
- * bits gives what rounding the double would. */
+/*
+ * To fp32, to odd: cut off, and the last bit is set if that lost anything. Rounding the result once more to at most 22
+ * bits gives what rounding the double would.
+ */
 ALWAYS_INLINE __m256 round_to_odd(doubles value)
 {
 	const __m256 cut = _mm512_cvt_roundpd_ps(value, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);

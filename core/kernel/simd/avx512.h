@@ -48,8 +48,10 @@ ALWAYS_INLINE __m512i round16x2(__m512 low, __m512 high, enum dtype out)
 	return _mm512_permutex2var_epi16(round_bf16(low), _mm512_load_si512(odd), round_bf16(high));
 }
 
-/* Rounds 16 values, with canonical NaNs, to a table of 16-bit outputs that is there twice, so that the bit above an
- * index does not matter. */
+/*
+ * Rounds 16 values, with canonical NaNs, to a table of 16-bit outputs that is there twice, so that the bit above an
+ * index does not matter.
+ */
 ALWAYS_INLINE __m512i table16(__m512 value, enum dtype out)
 {
 	static const uint16_t odd[32] __attribute__((aligned(64))) = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27,

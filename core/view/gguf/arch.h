@@ -24,8 +24,8 @@ struct gguf_place {
 };
 
 enum gguf_biases {
-	GGUF_BIAS_NEVER,  /* zero ones are left out, others refused */
-	GGUF_BIAS_LINEAR, /* of all layers of attention, of gate, up and down; zero ones are left out */
+	GGUF_BIAS_NEVER,  /* zero biases are left out, others refused */
+	GGUF_BIAS_LINEAR, /* of all attention layers, and of gate, up and down; zero biases are left out */
 	GGUF_BIAS_QKV,    /* of q, k and v, zero or not */
 };
 

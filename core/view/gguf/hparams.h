@@ -26,13 +26,16 @@ struct gguf_hparams {
 	enum gguf_rope rope;
 	uint32_t rope_dims, original; /* original: context of rope's scaling */
 	uint32_t experts;             /* 0 if none */
-	const char *warning;          /* what GGUF cannot express about this model, or NULL */
+	const char *warning;          /* what GGUF cannot express of this model, or NULL */
 };
 
 /* Reads the configuration. Returns 0, or -ENOTSUP or -EBADMSG with the reason why there is no GGUF file. */
 int gguf_hparams_read(const struct json *config, struct gguf_hparams *out, struct gptqfs_error *err);
 
-/* Puts the keys from general.architecture up to those of the tokenizer. `name` is the model's, file_type ggml's. */
+/*
+ * Writes the keys from general.architecture up to those of the tokenizer. `name` is the model's name, file_type ggml's
+ * number.
+ */
 int gguf_hparams_put(const struct gguf_hparams *h, const char *name, uint32_t file_type, struct gguf_keys *k,
     struct gptqfs_error *err);
 

@@ -23,8 +23,8 @@ struct gguf_infos {
 };
 
 /*
- * Reads them from the first `len` bytes of an untrusted file. Returns 0; -EINVAL if these bytes are not its
- * beginning up to the data, or if a tensor has a type that is not written here; or -ENOMEM.
+ * Reads them from the first `len` bytes of an untrusted file. Returns 0; -EINVAL if these bytes do not reach up to the
+ * data, are not GGUF, or have a tensor of a type not written here; or -ENOMEM.
  */
 int gguf_infos_parse(const unsigned char *bytes, size_t len, struct arena *arena, struct gguf_infos *out);
 

@@ -18,7 +18,7 @@ struct gguf_keys {
 	const char *prefix; /* prefix of keys that begin with a dot */
 };
 
-/* Begins a file with that many tensors; ends its keys. What has to be appended to k->out are infos of the tensors. */
+/* Begins a file with that many tensors; ends its keys. Then append the tensors' infos to k->out. */
 void gguf_begin(struct gguf_keys *k, uint64_t tensors);
 void gguf_end(struct gguf_keys *k);
 
@@ -36,7 +36,7 @@ void gguf_key_bool(struct gguf_keys *k, const char *key, bool value);
 void gguf_key_string(struct gguf_keys *k, const char *key, const char *bytes, size_t len);
 void gguf_key_json_string(struct gguf_keys *k, const char *key, const char *s);
 
-/* Begins an array; the caller puts that many elements to k->out. */
+/* Begins an array; the caller then appends that many elements to k->out. */
 void gguf_key_array(struct gguf_keys *k, const char *key, enum gguf_value of, uint64_t count);
 
 #endif

@@ -20,10 +20,10 @@ bool gguf_skip(struct gguf_reader *r, uint64_t bytes);
 bool gguf_take(struct gguf_reader *r, void *out, size_t bytes);
 bool gguf_take_string(struct gguf_reader *r, const unsigned char **text, uint64_t *len);
 
-/* The beginning of a file, and how many tensors and keys it has. */
+/* Reads the beginning of a file: how many tensors and keys it has. */
 bool gguf_take_head(struct gguf_reader *r, uint64_t *tensors, uint64_t *keys);
 
-/* A value of the type that comes after its key. */
+/* Skips a value of the type that follows its key. */
 bool gguf_skip_value(struct gguf_reader *r, uint32_t type);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef GPTQFS_GGUF_TYPES_H
 #define GPTQFS_GGUF_TYPES_H
 
-/* Types of tensors: those of GGUF, and the one that holds a weight exactly, by its groups, zeros and scales. */
+/* GGUF's types of tensors, and the choice of one that holds a weight exactly, by its groups, zeros and scales. */
 
 #include "tensor/encoding.h"
 

@@ -34,7 +34,7 @@ struct vocab_added {
 
 /*
  * tokenizer.json, in parts: lists of tokens and merges are walked as text, since a tree would take ten times the
- * memory. In every text, at == NULL if it is absent.
+ * memory. A text that is absent has at == NULL.
  */
 struct vocab_json {
 	char *bytes; /* the whole text, until the vocabulary has been read */
@@ -91,13 +91,15 @@ void gguf_vocab_free(struct gguf_vocab *v);
 
 bool gguf_vocab_has(const struct gguf_vocab *v, const char *text);
 
-/* Puts the keys tokenizer.*. */
+/* Writes the keys tokenizer.*. */
 void gguf_vocab_put(const struct gguf_vocab *v, const struct gguf_hparams *h, struct gguf_keys *k);
 
 /* ---- between the files of the tokenizer ---- */
 
-/* vocab.c: makes room for `count` tokens; makes them of v->json, v->config, and the bytes of tokenizer.model or NULL.
- * Return as gguf_vocab_read. */
+/*
+ * vocab.c: makes room for `count` tokens; makes tokens from v->json, v->config, and the bytes of tokenizer.model or
+ * NULL. Codes of gguf_vocab_read.
+ */
 int vocab_begin(struct gguf_vocab *v, uint32_t count, struct gptqfs_error *err);
 int vocab_assemble(struct gguf_vocab *v, const char *model, size_t len, struct gptqfs_error *err);
 
@@ -115,20 +117,23 @@ int vocab_add_tokens(struct gguf_vocab *v, struct gptqfs_error *err);
 /* spm.c: reads the pieces of a SentencePiece model, a protobuf. Returns 0, -EBADMSG or -ENOMEM. */
 int vocab_read_pieces(const unsigned char *bytes, size_t len, struct gguf_vocab *v, struct gptqfs_error *err);
 
-/* tokenizer_json.c: reads the file's parts; its vocabulary; the merges as scores or as strings. */
+/* tokenizer_json.c: read the file's parts; its vocabulary; its merges, as scores or as strings. */
 int vocab_read_json(char *bytes, size_t len, struct vocab_json *out, struct gptqfs_error *err);
 void vocab_free_json(struct vocab_json *json);
 int vocab_read_tokens(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_score_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 int vocab_put_merges(struct gguf_vocab *v, struct gptqfs_error *err);
 
-/* True if `text` is the word true; if a normalizer, a step of a pre_tokenizer or a post_processor is of this type. */
+/*
+ * True if `text` is the JSON literal true; if a normalizer, or a step of a pre_tokenizer or post_processor, has this
+ * type.
+ */
 bool vocab_is_true(struct json_text text);
 bool vocab_type_is(const struct json *step, const char *type);
 
 /*
- * tokenizer_config.c: reads the file, whose bytes become *out's; a member; chat_template.json. Those that are absent
- * stay as they are.
+ * tokenizer_config.c: read the file, whose bytes *out then owns; a member; chat_template.json. What is absent is left
+ * as it was.
  */
 int vocab_read_config(char *bytes, size_t len, struct arena *arena, struct vocab_config *out, struct gptqfs_error *err);
 const struct json *vocab_config_get(const struct vocab_config *config, const char *key);
@@ -136,10 +141,10 @@ void vocab_free_config(struct vocab_config *config);
 int vocab_read_template(struct json_text text, struct arena *arena, struct vocab_template *out,
     struct gptqfs_error *err);
 
-/* Longest text of which a tree is made, in bytes. */
+/* Longest text to build a tree of, in bytes. */
 #define VOCAB_SMALL ((size_t)64 << 10)
 
-/* Replaces *out by the tree of a checked text of the file `name`. Returns -ENOTSUP if it is too long. */
+/* Replaces *out with the tree of a checked text of the file `name`. Returns -ENOTSUP if the text is too long. */
 int vocab_read_small(struct json_text text, const char *name, struct json **out, struct gptqfs_error *err);
 
 /*

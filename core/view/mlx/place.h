@@ -21,7 +21,7 @@ struct mlx_tensors {
 };
 
 /*
- * Maps all tensors of the model, but for a head that is the embedding. Returns 0; -EBADMSG if an expert is missing or
+ * Maps all tensors of the model, except a head tied to the embedding. Returns 0; -EBADMSG if an expert is missing or
  * unlike the others; -ENOMEM. Call mlx_tensors_free in any case.
  */
 int mlx_place_all(const struct plan *plan, enum mlx_change change, struct mlx_tensors *out, struct gptqfs_error *err);

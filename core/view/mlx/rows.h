@@ -16,7 +16,7 @@ struct mlx_make {
 /* Rows of packed codes. */
 int mlx_word_rows(const struct mlx_make *make, struct arena *arena, const struct generator **g);
 
-/* Rows of scales, and of biases. */
+/* Rows of scales; of biases. */
 int mlx_scale_rows(const struct mlx_make *make, struct arena *arena, const struct generator **g);
 int mlx_bias_rows(const struct mlx_make *make, struct arena *arena, const struct generator **g);
 

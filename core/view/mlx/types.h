@@ -13,7 +13,7 @@ struct mlx_type {
 	const char *reason; /* why it stays a float; a constant */
 };
 
-/* The type of a weight, and what reading it in this form takes. */
+/* The type of a weight, and what its rows need. */
 struct mlx_choice {
 	struct mlx_type type;
 	uint32_t run, step; /* of its levels */
@@ -27,7 +27,7 @@ struct mlx_choice {
 int mlx_choose(struct encoded *e, enum dtype dtype, struct mlx_choice *out);
 
 /*
- * Sets scales and biases, as fp32, of a column of a rectangle with at most MLX_ROWS rows. Reads maps. Only for
+ * Sets the scales and biases, as fp32, of a rectangle of one column and at most MLX_ROWS rows. Reads maps. Only for
  * encodings for which mlx_choose finds a type.
  */
 #define MLX_ROWS 64
