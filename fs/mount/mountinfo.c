@@ -2,6 +2,7 @@
 #include "mount/mountinfo.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -12,7 +13,7 @@ int mountinfo_open(struct mountinfo *m)
 	return m->file ? 0 : -errno;
 }
 
-/* Decodes blanks, tabs and backslashes, which are written as \ooo. Works in place. */
+/* Decodes blanks, tabs, newlines and backslashes, which are written as \ooo. Works in place. */
 static void unescape(char *path)
 {
 	char *to = path;
@@ -29,24 +30,37 @@ static void unescape(char *path)
 	*to = 0;
 }
 
+/* Finds the fields of the line, whose number and length are up to the kernel. Returns false if some are missing. */
+static bool split_line(struct mountinfo *m)
+{
+	enum { DEV = 2, WHERE = 4, FIXED = 6 };
+	char *rest = m->line, *fields[FIXED];
+	unsigned major_number, minor_number;
+
+	/* Other white space than what is escaped may be part of a name. */
+	for (size_t i = 0; i < FIXED; i++)
+		fields[i] = strsep(&rest, " ");
+	if (!rest || sscanf(fields[DEV], "%u:%u", &major_number, &minor_number) != 2)
+		return false;
+	while (rest && strcmp(strsep(&rest, " "), "-") != 0)
+		;
+	m->dev = makedev(major_number, minor_number);
+	m->where = fields[WHERE];
+	m->type = strsep(&rest, " ");
+	m->source = strsep(&rest, " ");
+	if (!m->source)
+		return false;
+	unescape(fields[WHERE]);
+	unescape(m->source);
+	return true;
+}
+
 int mountinfo_next(struct mountinfo *m)
 {
-	unsigned major_number, minor_number;
-	const char *type;
-
 	errno = 0;
-	while (getline(&m->line, &m->room, m->file) > 0) {
-		if (sscanf(m->line, "%*d %*d %u:%u %*s %4095s", &major_number, &minor_number, m->where) != 3)
-			continue;
-		m->dev = makedev(major_number, minor_number);
-		m->type[0] = m->source[0] = 0;
-		type = strstr(m->line, " - ");
-		if (type)
-			sscanf(type + 3, "%63s %4095s", m->type, m->source);
-		unescape(m->where);
-		unescape(m->source);
-		return 1;
-	}
+	while (getline(&m->line, &m->room, m->file) > 0)
+		if (split_line(m))
+			return 1;
 	/* What is looked for may be among the lines not read. */
 	return feof(m->file) ? 0 : errno ? -errno : -EIO;
 }

@@ -2,7 +2,6 @@
 #ifndef GPTQFS_MOUNTINFO_H
 #define GPTQFS_MOUNTINFO_H
 
-#include <limits.h>
 #include <stdio.h>
 #include <sys/types.h>
 
@@ -19,9 +18,10 @@ struct mountinfo {
 	FILE *file;
 	char *line;
 	size_t room;
-	/* The current mount. */
+	/* The current mount, until the next one is read. */
 	dev_t dev;
-	char where[PATH_MAX], source[PATH_MAX], type[64];
+	const char *where, *type;
+	char *source;
 };
 
 /* Returns 0 or -errno. */

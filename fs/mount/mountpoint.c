@@ -45,7 +45,7 @@ static int mounted_at(const char *path, struct mounted *out)
 	while ((rc = mountinfo_next(&m)) == 1)
 		if (strcmp(m.where, path) == 0) {
 			out->dev = m.dev;
-			memcpy(out->type, m.type, sizeof(out->type));
+			snprintf(out->type, sizeof(out->type), "%s", m.type);
 			model = mountinfo_model(&m);
 			snprintf(out->model, sizeof(out->model), "%s", model ? model : "");
 			found = 0;

@@ -235,6 +235,22 @@ END
 	wait_until 10 not_mounted "$mnt"
 }
 
+@test "white space of any kind in names, in the table of mounts too" {
+	local at
+
+	make_checkpoint plain
+	mv "$model" "$model"$'\v\n'
+	for at in "$mnt"$'\r' "$mnt"$'\f\n'; do
+		mount_model "$model"$'\v\n' "$at"
+		"$GPTQFS" --list --json | python3 -c '
+import json, sys
+assert sys.argv[1:] in [[m["mountpoint"], m["model"]] for m in json.load(sys.stdin)]' "$at" "$model"$'\v\n'
+		kill -TERM "$server"
+		wait_until 10 is_gone "$server"
+		run ! mountpoint -q "$at"
+	done
+}
+
 # ---- views ----
 
 @test "view=NAME shows one view as the root" {
