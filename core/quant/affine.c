@@ -12,25 +12,35 @@ static const struct affine_matrix *affine_of(const struct encoded *e)
 
 static void add_width(struct affine_widths *w, int64_t width)
 {
-	if (width > 0 && w->count < AFFINE_WIDTHS_MAX)
+	if (w->count < AFFINE_WIDTHS_MAX)
 		w->list[w->count++] = (uint64_t)width;
+}
+
+static bool read_width(const struct json *config, const char *key, int64_t *out)
+{
+	return json_integer(json_get(config, key), out) && *out > 0 && *out <= INT32_MAX;
 }
 
 void affine_widths_read(const struct json *config, struct affine_widths *out)
 {
 	static const char *const keys[] = {"hidden_size", "intermediate_size", "moe_intermediate_size",
 	    "shared_expert_intermediate_size", "q_lora_rank", "kv_lora_rank"};
+	static const char *const head_keys[] = {"head_dim", "global_head_dim"};
 	int64_t heads, width;
 
 	out->count = 0;
 	for (; config; config = json_get(config, "text_config")) {
 		for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-			if (json_integer(json_get(config, keys[i]), &width))
+			if (read_width(config, keys[i], &width))
 				add_width(out, width);
-		if (json_integer(json_get(config, "num_attention_heads"), &heads) &&
-		    json_integer(json_get(config, "head_dim"), &width) && heads > 0 && width > 0 &&
-		    heads <= INT32_MAX && width <= INT32_MAX)
-			add_width(out, heads * width);
+		/* In Gemma 4, layers without keys and values of their own. */
+		if (json_bool(json_get(config, "use_double_wide_mlp"), false) &&
+		    read_width(config, "intermediate_size", &width))
+			add_width(out, 2 * width);
+		for (size_t i = 0; i < sizeof(head_keys) / sizeof(*head_keys); i++)
+			if (read_width(config, "num_attention_heads", &heads) &&
+			    read_width(config, head_keys[i], &width))
+				add_width(out, heads * width);
 	}
 }
 

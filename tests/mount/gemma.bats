@@ -53,3 +53,26 @@ tensors["model.embed_tokens.embedding_scale"] = ["F32", [256, 3], bytes(3072)]
 END
 	refused embed_tokens.embedding_scale 'equal blocks'
 }
+
+# fp32 NAME: the values of a tensor of $model, a line.
+fp32() {
+	"$GPTQFS" --cat=fp32/model.safetensors "$model" | python3 -S -c '
+import json, struct, sys
+data = sys.stdin.buffer.read()
+size = struct.unpack("<Q", data[:8])[0]
+begin, end = json.loads(data[8:8 + size])[sys.argv[1]]["data_offsets"]
+print(*(f"{x:g}" for x in struct.unpack(f"<{(end - begin) // 4}f", data[8 + size + begin:8 + size + end])))' "$1"
+}
+
+@test "Gemma 4: a row of 2 bits of a layer that is twice as wide, with as many bytes as another of 4 bits" {
+	copy_model gemma-int248
+	edit_model <<'END'
+config["quantization_config"]["module_quant_configs"]["wide$"] = {"num_bits": 2}
+name = "model.layers.1.mlp.wide.weight"
+tensors[name] = ["U8", [1, config["intermediate_size"] // 2], bytes([0xe4]) * 96]
+tensors[name + "_scale"] = ["F32", [1, 1], ints("<f", 1)]
+END
+	refused config.json '2 bits' mlp.wide 'expected 2 or 4'
+	edit_model <<<'config["use_double_wide_mlp"] = True'
+	[[ $(fp32 model.layers.1.mlp.wide.weight) = $(printf -- '-2 -1 0 1 %.0s' {1..96} | sed 's/ $//') ]]
+}
