@@ -20,7 +20,7 @@ struct merging {
 	struct adapter *a;
 	struct places *places;
 	struct tying *tying;
-	bool together; /* embedding and head are trained as one: ensure_weight_tying */
+	bool together; /* embedding and head are trained as one: ensure_weight_tying, and in mlx-lm always */
 	struct gptqfs_error *err;
 };
 
@@ -263,6 +263,15 @@ static int read_indices(const struct merging *m, const struct lora_entry *e, con
 	return 0;
 }
 
+/* PEFT has rows for the head as well only if they are not those of the embedding. */
+static bool gives_rows_of_head(const struct merging *m)
+{
+	for (size_t i = 0; i < m->a->count; i++)
+		if (m->a->entries[i].name.role == LORA_TOKENS && tying_is_head(m->tying, m->a->entries[i].name.module))
+			return true;
+	return false;
+}
+
 static int give_rows(struct merging *m, struct pair *p)
 {
 	struct lora_entry *e = p->tokens;
@@ -270,7 +279,7 @@ static int give_rows(struct merging *m, struct pair *p)
 	struct adapted_given given = {0};
 	struct place *place;
 	struct tensor *t;
-	int rc = find_changed(m, e, true, &place);
+	int rc = find_changed(m, e, !gives_rows_of_head(m), &place);
 
 	if (rc)
 		return rc;
@@ -306,9 +315,79 @@ static void note_rank(struct adapter *a, uint32_t rank)
 		a->rank_most = rank;
 }
 
+/* ---- a pair that is stored twice ---- */
+
+struct transposition {
+	const unsigned char *a, *b;
+	uint64_t rows, columns; /* of a */
+	size_t width;
+	bool same;
+};
+
+static void compare_transposed(void *ctx)
+{
+	struct transposition *x = ctx;
+
+	x->same = true;
+	for (uint64_t i = 0; x->same && i < x->rows; i++)
+		for (uint64_t k = 0; x->same && k < x->columns; k++)
+			x->same = memcmp(x->a + (i * x->columns + k) * x->width, x->b + (k * x->rows + i) * x->width,
+				      x->width) == 0;
+}
+
+static bool is_transposed_of(const struct checkpoint *c, const struct st_tensor *a, const struct st_tensor *b)
+{
+	struct transposition x = {
+	    checkpoint_data(c, a), checkpoint_data(c, b), a->shape[0], a->shape[1], dtype_bytes(a->dtype), false};
+
+	return a->dtype == b->dtype && b->ndim == 2 && b->shape[0] == x.columns && b->shape[1] == x.rows &&
+	       source_guard(compare_transposed, &x) == 0 && x.same;
+}
+
+/* Returns the factor of the embedding, or NULL. */
+static const struct lora_entry *factor_of_embedding(const struct merging *m, enum lora_role role)
+{
+	for (size_t i = 0; i < m->a->count; i++) {
+		const struct lora_entry *e = &m->a->entries[i];
+
+		if (e->name.role == role && places_find(m->places, e->name.module, "weight") == m->tying->embedding)
+			return e;
+	}
+	return NULL;
+}
+
+/*
+ * With ensure_weight_tying PEFT saves the pair of the embedding once more as the head's, transposed. It is one pair of
+ * one tensor. Sets *twin if this is the head's, which then adds nothing.
+ */
+static int find_twin(const struct merging *m, const struct pair *p, bool *twin)
+{
+	const struct lora_entry *a, *b;
+	double scale;
+	int rc;
+
+	*twin = false;
+	if (!m->together || !m->tying->tied || m->tying->untied || !tying_is_head(m->tying, p->module))
+		return 0;
+	a = factor_of_embedding(m, LORA_EMBEDDING_A);
+	b = factor_of_embedding(m, LORA_EMBEDDING_B);
+	if (!a || !b)
+		return 0;
+	rc = lora_scale_of(&m->a->scale, a->name.module, p->rank, &scale, m->err);
+	if (rc)
+		return rc;
+	*twin = scale == p->scale && is_transposed_of(m->places->c, &p->a->t, &b->t) &&
+	        is_transposed_of(m->places->c, &p->b->t, &a->t);
+	return *twin ? 0
+	             : adapter_refuse(m->a, p->a, m->err,
+			   "ensure_weight_tying is set, but embedding and head have pairs that differ (tensor %.200s)",
+			   b->t.name);
+}
+
 static int add_pair(struct merging *m, struct pair *p)
 {
 	struct place *place;
+	bool twin;
 	int rc = find_changed(m, p->a, m->together, &place);
 
 	if (rc)
@@ -318,10 +397,13 @@ static int add_pair(struct merging *m, struct pair *p)
 		note_rank(m->a, p->rank);
 		return rc;
 	}
-	note_rank(m->a, p->rank);
 	rc = lora_scale_of(&m->a->scale, p->module, p->rank, &p->scale, m->err);
 	if (rc == 0)
-		rc = pair_add(p, m->places, place->t, m->err);
+		rc = find_twin(m, p, &twin);
+	if (rc || twin)
+		return rc;
+	note_rank(m->a, p->rank);
+	rc = pair_add(p, m->places, place->t, m->err);
 	return rc || !p->bias ? rc : pair_add_bias(p, m->places, m->err);
 }
 
@@ -360,7 +442,8 @@ static int add_all(struct merging *m)
 
 static int merge_adapter(struct adapter *a, struct places *places, struct tying *tying, struct gptqfs_error *err)
 {
-	struct merging m = {a, places, tying, json_bool(json_get(a->config, "ensure_weight_tying"), false), err};
+	const bool together = a->mlx || json_bool(json_get(a->config, "ensure_weight_tying"), false);
+	struct merging m = {a, places, tying, together, err};
 	int rc;
 
 	places->from = places->to = NULL;

@@ -160,6 +160,33 @@ END
 	compare_fused "$mnt"
 }
 
+# made_adapters MODEL_DIR: adapters on its embedding and head (tools/tied_adapters.py), in $made.
+made_adapters() {
+	made=$BATS_TEST_TMPDIR/adapters
+	"$GPTQFS" --cat=fp32/model.safetensors "$1" >"$BATS_TEST_TMPDIR/base"
+	python3 -S "$TESTS/tools/tied_adapters.py" make "$BATS_TEST_TMPDIR/base" "$made"
+}
+
+# adds ADAPTER MODEL_DIR TENSOR=WHAT...: checks what the merge with one of them is.
+adds() {
+	"$GPTQFS" --cat=fp32/model.safetensors -o "lora=$made/$1" "$2" >"$BATS_TEST_TMPDIR/merged"
+	python3 -S "$TESTS/tools/tied_adapters.py" check "$BATS_TEST_TMPDIR/base" "$BATS_TEST_TMPDIR/merged" "${@:3}"
+}
+
+@test "an embedding and its head are trained as one, or each by itself" {
+	local embedding=model.embed_tokens.weight head=lm_head.weight
+
+	find_model tiny-qwen2-4b-g64-asym
+	made_adapters "$source"
+	adds embedding "$source" $embedding=sum $head=base
+	adds head "$source" $embedding=base $head=sum
+	adds both "$source" $embedding=sum $head=none
+	adds mlx "$source" $embedding=sum $head=none
+	adds tokens "$source" $embedding=base $head=rows
+	run -3 "$GPTQFS" --check -o "lora=$made/unlike" "$source"
+	[[ $output = *"embedding and head have pairs that differ"* ]] || fail "$output"
+}
+
 @test "any piece of a file is the same piece" {
 	find_model tiny-qwen2-4b-g64-asym
 	for name in qwen2-lora-bias qwen2-tied-head; do
