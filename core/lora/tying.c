@@ -16,17 +16,23 @@ static const struct {
     {"model.language_model.embed_tokens.weight", "lm_head.weight"},
     {"language_model.model.embed_tokens.weight", "language_model.lm_head.weight"},
     {"transformer.wte.weight", "lm_head.weight"},
+    {"transformer.word_embeddings.weight", "lm_head.weight"},
     {"model.decoder.embed_tokens.weight", "lm_head.weight"},
     {"gpt_neox.embed_in.weight", "embed_out.weight"},
 };
 
 void tying_open(struct tying *t, struct places *p)
 {
-	*t = (struct tying){.places = p, .tied = architecture_ties_head(p->c->config_json)};
+	bool headless;
+
+	*t = (struct tying){.places = p};
 	for (size_t i = 0; !t->embedding && i < sizeof(names) / sizeof(*names); i++) {
 		t->embedding = places_find(p, names[i].embedding, "");
 		t->head = t->embedding ? names[i].head : NULL;
 	}
+	/* Gemma and others are tied without a word: their classes are, and there is no head in the file. */
+	headless = t->head && architecture_has_head(p->c->config_json) && !places_find(p, t->head, "");
+	t->tied = architecture_ties_head(p->c->config_json, headless);
 	t->rows = t->embedding && t->embedding->t->ndim == 2 ? t->embedding->t->shape[0] : 0;
 }
 

@@ -141,7 +141,7 @@ static void warn_tallies(const struct opening *o)
 /* Loaders ignore a stored head if the configuration ties it to the embedding. */
 static void warn_tied_head(const struct opening *o)
 {
-	if (!architecture_ties_head(o->c->config_json))
+	if (!architecture_ties_head(o->c->config_json, false))
 		return;
 	for (size_t i = 0; i < o->out->encoded_count; i++) {
 		const char *module = o->out->encoded[i]->module;

@@ -271,20 +271,34 @@ bool architecture_keeps_orientation(const struct architecture *a, const struct t
 	return is_embedding(tables, linear) || architecture_is_conv1d(a, linear.module);
 }
 
-static bool ties(const struct json *config, int depth)
+/* *said is set if any part says whether it does. */
+static bool ties(const struct json *config, int depth, bool *said)
 {
-	if (json_bool(json_get(config, "tie_word_embeddings"), false))
+	const struct json *tied = json_get(config, "tie_word_embeddings");
+
+	*said |= json_bool(tied, true) == json_bool(tied, false);
+	if (json_bool(tied, false))
 		return true;
 	for (const struct json *m = depth && json_is_object(config) ? json_first(config) : NULL; m; m = json_after(m))
 		if (json_is_object(m) && !strstr(json_key(m), "vision") && !strstr(json_key(m), "audio") &&
-		    ties(m, depth - 1))
+		    ties(m, depth - 1, said))
 			return true;
 	return false;
 }
 
-bool architecture_ties_head(const struct json *config)
+bool architecture_ties_head(const struct json *config, bool unsaid)
 {
-	return ties(config, CONFIG_DEPTH);
+	bool said = false, tied = ties(config, CONFIG_DEPTH, &said);
+
+	return said ? tied : unsaid;
+}
+
+bool architecture_has_head(const struct json *config)
+{
+	const char *class = json_str(json_at(json_get(config, "architectures"), 0));
+
+	return class && (ends_with(class, "ForCausalLM") || ends_with(class, "ForConditionalGeneration") ||
+			    ends_with(class, "LMHeadModel"));
 }
 
 /* ---- names ---- */

@@ -80,8 +80,11 @@ bool architecture_keeps_orientation(const struct architecture *a, const struct t
 /* True if this module is a Conv1D, whose weight is [in_features, out_features]. */
 bool architecture_is_conv1d(const struct architecture *a, const char *module);
 
-/* True if the text model uses its embedding as its head. */
-bool architecture_ties_head(const struct json *config);
+/* True if the text model uses its embedding as its head; `unsaid` if the configuration leaves it to the class. */
+bool architecture_ties_head(const struct json *config, bool unsaid);
+
+/* True if the class has a head for words. */
+bool architecture_has_head(const struct json *config);
 
 /* Returns the name in the class, in the arena, or `name` itself. NULL if out of memory. */
 const char *architecture_rename(const struct architecture *a, const char *name, struct arena *arena);

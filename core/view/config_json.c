@@ -12,7 +12,7 @@ struct rewrite {
 	const struct config_view *view;
 	bool custom;   /* the model comes with its own classes */
 	bool placed;   /* view->quantization was written */
-	uint32_t seen; /* which of view->members were found */
+	uint32_t seen; /* which of view->members were set in a part, which is enough */
 	struct text *out;
 };
 
@@ -20,9 +20,11 @@ struct rewrite {
 struct object {
 	bool top;
 	bool part; /* the configuration of a part of the model with its own type */
+	bool text; /* text_config */
 	int depth;
 	struct json_text space; /* blanks before its first key, also used before added members */
 	bool empty;             /* nothing was written yet */
+	uint32_t seen;          /* which of view->members it has */
 };
 
 static bool is_packed(const struct rewrite *r)
@@ -54,16 +56,18 @@ static bool config_is_part(struct json_text key)
 }
 
 /* Returns the view's own value of a member of the object, or NULL. */
-static const char *own_value(struct rewrite *r, const struct object *o, struct json_member m)
+static const char *own_value(struct rewrite *r, struct object *o, struct json_member m)
 {
 	for (size_t i = 0; i < r->view->count; i++) {
 		const struct config_member *own = &r->view->members[i];
 
 		if (!json_text_is(m.key, own->key))
 			continue;
-		if (o->top || (o->part && own->old && strlen(own->old) == m.value.len &&
-				  memcmp(own->old, m.value.at, m.value.len) == 0)) {
-			r->seen |= 1u << i;
+		o->seen |= 1u << i;
+		if (o->top || (o->text && own->text) ||
+		    (o->part && own->old && strlen(own->old) == m.value.len &&
+			memcmp(own->old, m.value.at, m.value.len) == 0)) {
+			r->seen |= own->text ? 0 : 1u << i;
 			return own->value;
 		}
 	}
@@ -72,9 +76,10 @@ static const char *own_value(struct rewrite *r, const struct object *o, struct j
 
 static void rewrite_object(struct rewrite *r, struct json_text text, struct object *o);
 
-static void config_put_value(struct rewrite *r, const struct object *o, struct json_member m)
+static void config_put_value(struct rewrite *r, struct object *o, struct json_member m)
 {
-	struct object inner = {.part = (o->top || o->part) && config_is_part(m.key), .depth = o->depth + 1};
+	const bool part = (o->top || o->part) && config_is_part(m.key);
+	struct object inner = {.part = part, .text = part && json_text_is(m.key, "text_config"), .depth = o->depth + 1};
 	const char *own = own_value(r, o, m);
 
 	if (own) {
@@ -115,18 +120,24 @@ static void put_spellings(struct rewrite *r, struct json_text text, struct objec
 	spellings_free(missing, count);
 }
 
+static void put_own_members(struct rewrite *r, struct object *o)
+{
+	const uint32_t seen = o->top ? r->seen | o->seen : o->seen;
+
+	for (size_t i = 0; i < r->view->count; i++) {
+		const struct config_member *own = &r->view->members[i];
+
+		if (!(seen & 1u << i) && (o->top || own->text))
+			put_missing(r, o, own->key, (struct json_text){own->value, strlen(own->value)});
+	}
+}
+
 static void put_top_members(struct rewrite *r, struct object *o, bool torch_dtype, bool dtype)
 {
 	char type[32];
 	const struct json_text name = {
 	    type, (size_t)snprintf(type, sizeof(type), "\"%s\"", is_packed(r) ? "" : dtype_torch_name(r->view->dtype))};
 
-	for (size_t i = 0; i < r->view->count; i++)
-		if (!(r->seen & 1u << i)) {
-			const char *value = r->view->members[i].value;
-
-			put_missing(r, o, r->view->members[i].key, (struct json_text){value, strlen(value)});
-		}
 	if (!is_packed(r) && !torch_dtype)
 		put_missing(r, o, "torch_dtype", name);
 	if (!is_packed(r) && !dtype)
@@ -177,6 +188,8 @@ static void rewrite_object(struct rewrite *r, struct json_text text, struct obje
 	}
 	if ((o->top || o->part) && !r->view->bare)
 		put_spellings(r, text, o);
+	if ((o->top || o->text) && !r->view->bare)
+		put_own_members(r, o);
 	if (o->top && !r->view->bare)
 		put_top_members(r, o, torch_dtype, dtype);
 	text_put(r->out, from, (size_t)(text.at + text.len - from));

@@ -12,6 +12,7 @@
 struct config_member {
 	const char *key, *value;
 	const char *old; /* replaced by `value` in configurations of parts, too; NULL: not there */
+	bool text;       /* text_config gets it too: transformers 4 asks there first */
 };
 
 struct config_view {

@@ -167,14 +167,14 @@ static const char *examine_tensors(const struct tensors *ts, const struct shape 
 
 static void add_member(struct phi3 *p, const char *key, const char *value)
 {
-	p->members[p->count++] = (struct config_member){key, value, NULL};
+	p->members[p->count++] = (struct config_member){.key = key, .value = value};
 }
 
 const char *phi3_refusal(const struct tensors *fused, const struct json *config, struct arena *arena, struct phi3 *out)
 {
 	/* Defaults of the other two classes. */
-	static const struct config_member defaults[] = {
-	    {"bos_token_id", "1", NULL}, {"eos_token_id", "2", NULL}, {"pad_token_id", "null", NULL}};
+	static const struct config_member defaults[] = {{.key = "bos_token_id", .value = "1"},
+	    {.key = "eos_token_id", .value = "2"}, {.key = "pad_token_id", .value = "null"}};
 	struct shape s = {0};
 	const char *reason;
 

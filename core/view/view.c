@@ -156,9 +156,9 @@ size_t view_lora_members(const struct plan *p, struct config_member members[VIEW
 	size_t count = 0;
 
 	if (lora && lora->untied)
-		members[count++] = (struct config_member){"tie_word_embeddings", "false", "true"};
+		members[count++] = (struct config_member){"tie_word_embeddings", "false", "true", true};
 	if (lora && lora->vocabulary)
-		members[count++] = (struct config_member){"vocab_size", lora->vocabulary, lora->old_vocabulary};
+		members[count++] = (struct config_member){"vocab_size", lora->vocabulary, lora->old_vocabulary, false};
 	return count;
 }
 

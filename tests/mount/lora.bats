@@ -187,6 +187,36 @@ adds() {
 	[[ $output = *"embedding and head have pairs that differ"* ]] || fail "$output"
 }
 
+@test "a model whose class ties the head without a word in config.json" {
+	local embedding=model.embed_tokens.weight head=lm_head.weight
+
+	copy_model tiny-qwen2-4b-g64-asym
+	jq 'del(.tie_word_embeddings) | .text_config = {"vocab_size": .vocab_size}' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
+	cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+	made_adapters "$model"
+	adds embedding "$model" $embedding=sum $head=base
+	adds head "$model" $embedding=base $head=sum
+	adds both "$model" $embedding=sum $head=none
+	"$GPTQFS" --cat=fp16/config.json -o "lora=$made/head" "$model" >"$BATS_TEST_TMPDIR/config"
+	[[ $(jq -c '[.tie_word_embeddings, .text_config.tie_word_embeddings]' "$BATS_TEST_TMPDIR/config") = '[false,false]' ]]
+	"$GPTQFS" --cat=fp16/config.json -o "lora=$made/both" "$model" >"$BATS_TEST_TMPDIR/config"
+	[[ $(jq -c '[.tie_word_embeddings, .text_config.tie_word_embeddings]' "$BATS_TEST_TMPDIR/config") = '[null,null]' ]]
+	# A model without a head has none with an adapter either.
+	jq '.architectures = ["Qwen2Model"]' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
+	cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+	adds embedding "$model" $embedding=sum $head=none
+}
+
+@test "gguf: the head of a Gemma that an adapter unties" {
+	find_model gemma3
+	made_adapters "$source"
+	"$GPTQFS" --cat=gguf/gemma3.gguf "$source" | head -c 65536 | run -1 grep -qaP '\x0doutput\.weight' -
+	"$GPTQFS" --cat=gguf/gemma3.gguf -o "lora=$made/head" "$source" | head -c 65536 | grep -qaP '\x0d\x00{7}output\.weight' -
+	find_model gemma2
+	"$GPTQFS" --cat=gguf/README -o "lora=$made/both" "$source" | grep -q 'The model in one file'
+	"$GPTQFS" --cat=gguf/README -o "lora=$made/head" "$source" | grep -q 'lm_head.weight is not the embedding'
+}
+
 @test "any piece of a file is the same piece" {
 	find_model tiny-qwen2-4b-g64-asym
 	for name in qwen2-lora-bias qwen2-tied-head; do

@@ -129,22 +129,24 @@ static void test_ties(void)
 {
 	static const struct {
 		const char *config;
-		bool ties;
+		bool ties, said;
 	} cases[] = {
-	    {"{}", false},
-	    {"{\"tie_word_embeddings\":true}", true},
-	    {"{\"tie_word_embeddings\":false,\"text_config\":{\"tie_word_embeddings\":true}}", true},
-	    {"{\"thinker_config\":{\"text_config\":{\"tie_word_embeddings\":true}}}", true},
+	    {"{}", false, false},
+	    {"{\"tie_word_embeddings\":true}", true, true},
+	    {"{\"tie_word_embeddings\":false}", false, true},
+	    {"{\"tie_word_embeddings\":false,\"text_config\":{\"tie_word_embeddings\":true}}", true, true},
+	    {"{\"thinker_config\":{\"text_config\":{\"tie_word_embeddings\":true}}}", true, true},
 	    {"{\"vision_config\":{\"tie_word_embeddings\":true},\"audio_config\":{\"tie_word_embeddings\":true}}",
-		false},
-	    {"{\"tie_word_embeddings\":\"true\"}", false},
+		false, false},
+	    {"{\"tie_word_embeddings\":\"true\"}", false, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct json *json;
 
 		find(cases[i].config, &json);
-		if (!CHECK(architecture_ties_head(json) == cases[i].ties))
+		if (!CHECK(architecture_ties_head(json, false) == cases[i].ties &&
+			   architecture_ties_head(json, true) == (cases[i].ties || !cases[i].said)))
 			printf("  %s\n", cases[i].config);
 		json_free(json);
 	}

@@ -134,7 +134,8 @@ static void test_spellings(void)
 /* A view's own members: replaced if present, else added. Nothing is added to a bare one. */
 static void test_own_members(void)
 {
-	static const struct config_member own[] = {{"model_type", "\"phi3\"", NULL}, {"pad_token_id", "null", NULL}};
+	static const struct config_member own[] = {
+	    {.key = "model_type", .value = "\"phi3\""}, {.key = "pad_token_id", .value = "null"}};
 	static const char from[] = "{\"model_type\":\"llama\",\"text_config\":{\"model_type\":\"llama\"}}";
 	static const char to[] =
 	    "{\"model_type\":\"phi3\",\"text_config\":{\"model_type\":\"llama\"},\"pad_token_id\": null,"

@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/err.h"
+#include "tensor/architecture.h"
 #include "tensor/dense.h"
 #include "tree/transpose.h"
 #include "view/gguf/kv.h"
@@ -367,6 +368,7 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 	/* An adapter may add tokens with their own rows. */
 	if (rc == 0 && p->lora && p->lora->vocabulary)
 		f->h.vocabulary = (uint32_t)strtoul(p->lora->vocabulary, NULL, 10);
+	f->h.untied = !architecture_ties_head(p->c->config_json, true) || (p->lora && p->lora->untied);
 	if (rc == 0)
 		rc = gguf_place_all(p->c, p->tensors, &f->h, &f->ts, f->err);
 	if (rc == 0)

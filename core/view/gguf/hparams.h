@@ -26,6 +26,7 @@ struct gguf_hparams {
 	enum gguf_rope rope;
 	uint32_t rope_dims, original; /* original: context of rope's scaling */
 	uint32_t experts;             /* 0 if none */
+	bool untied;                  /* its head is not its embedding, though the class may tie them */
 	const char *warning;          /* what GGUF cannot express of this model, or NULL */
 };
 

@@ -385,10 +385,13 @@ static int place_head(struct placer *p)
 	if (!leaf)
 		return 0;
 	/* llama.cpp uses gemma's embedding as its head; the class ties them. */
-	if (p->h->arch->plus_one && !tensor_encoded(leaf->t)) {
+	if (p->h->arch->plus_one && !p->h->untied && !tensor_encoded(leaf->t)) {
 		leaf->placed = true;
 		return 0;
 	}
+	if (strcmp(p->h->arch->name, "gemma2") == 0 && p->h->untied)
+		return err_set(p->err, -ENOTSUP,
+		    "tensor %.200s is not the embedding, which llama.cpp uses as the head of gemma2", leaf->t->name);
 	return place_single(p, name, "output.weight", GGUF_MATRIX);
 }
 

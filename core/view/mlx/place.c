@@ -150,7 +150,7 @@ static int place_stacks(struct mlx_placer *p)
 int mlx_place_all(const struct plan *plan, enum mlx_change change, struct mlx_tensors *out, struct gptqfs_error *err)
 {
 	const struct tensors *ts = plan->tensors;
-	const bool tied = architecture_ties_head(plan->c->config_json) && !(plan->lora && plan->lora->untied);
+	const bool tied = architecture_ties_head(plan->c->config_json, false) && !(plan->lora && plan->lora->untied);
 	struct mlx_placer p = {.c = plan->c, .change = change, .out = out, .err = err};
 	int rc = 0;
 
