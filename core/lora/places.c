@@ -159,11 +159,26 @@ static bool has_below(const struct places *p, const char *module)
 	return low < p->count && strncmp(p->list[low].name, module, len) == 0 && p->list[low].name[len] == '.';
 }
 
+/* The same for the name that the class gives to what is below the module. */
+static bool has_below_spelled(const struct places *p, const char *module)
+{
+	const char *name, *renamed;
+
+	if (has_below(p, module))
+		return true;
+	name = arena_printf(&p->c->arena, "%s.", module);
+	renamed = name ? architecture_rename(p->architecture, name, &p->c->arena) : NULL;
+	if (!renamed || renamed == name)
+		return false;
+	name = arena_strndup(&p->c->arena, renamed, strlen(renamed) - 1);
+	return name && has_below(p, name);
+}
+
 bool places_has_below(struct places *p, const char *module)
 {
 	char other[NAME_MAX_BYTES];
 
-	return has_below(p, module) || (exchange_prefix(p, module, other) && has_below(p, other));
+	return has_below_spelled(p, module) || (exchange_prefix(p, module, other) && has_below_spelled(p, other));
 }
 
 /* ---- prefixes ---- */

@@ -217,6 +217,12 @@ adds() {
 	"$GPTQFS" --cat=gguf/README -o "lora=$made/head" "$source" | grep -q 'lm_head.weight is not the embedding'
 }
 
+@test "target_parameters on experts that the class spells otherwise" {
+	find_model mixtral
+	made_adapters "$source"
+	adds experts "$source" experts
+}
+
 @test "any piece of a file is the same piece" {
 	find_model tiny-qwen2-4b-g64-asym
 	for name in qwen2-lora-bias qwen2-tied-head; do
