@@ -2,6 +2,7 @@
 #include "file/guard.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
@@ -21,8 +22,13 @@ void source_guard_install(void)
 {
 	/* SA_NODEFER: the handler is left by a jump that does not restore the mask, so the mask must not change. */
 	struct sigaction action = {.sa_handler = on_sigbus, .sa_flags = SA_NODEFER};
+	sigset_t mask;
 
 	sigaction(SIGBUS, &action, NULL);
+	/* A program inherits what is blocked, and with that the kernel would not call the handler, but kill. */
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
 }
 
 int source_guard(void (*fn)(void *ctx), void *ctx)

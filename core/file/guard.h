@@ -10,7 +10,10 @@
  */
 int source_guard(void (*fn)(void *ctx), void *ctx);
 
-/* Installs the process-wide SIGBUS handler that source_guard needs. Any other SIGBUS still kills. */
+/*
+ * Installs the process-wide SIGBUS handler that source_guard needs, and unblocks the signal for this thread and those
+ * it starts. Any other SIGBUS still kills.
+ */
 void source_guard_install(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -247,8 +248,18 @@ static void test_not_mapped(void)
 	tear_down(&x);
 }
 
+/* As a caller that blocks all signals would leave it. */
+static void block_signals(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
 int main(void)
 {
+	block_signals();
 	source_guard_install();
 	test_forged();
 	test_other_names();
