@@ -31,8 +31,6 @@ int command_prepare(struct command *c)
 		return -errno;
 	held_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &c->caller);
-	/* If the caller ignored SIGCHLD, the command's status would be lost. */
-	signal(SIGCHLD, SIG_DFL);
 	return 0;
 }
 

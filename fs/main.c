@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -526,6 +527,8 @@ int main(int argc, char **argv)
 	struct outcome end = {EXIT_USAGE, CLEAN_UP};
 	int rc;
 
+	/* A caller that ignores it hands that down, and how children end would be lost. */
+	signal(SIGCHLD, SIG_DFL);
 	/* A command inherits them; its helper closes them later. */
 	if (!options_find_command(argc, argv))
 		daemon_close_inherited(argc, argv);

@@ -388,6 +388,16 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 }
 
+@test "a caller that ignores SIGCHLD is told of failures" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	truncate -s 100 "$model"/*.safetensors
+	for words in -q -f; do
+		run -3 env --ignore-signal=CHLD "$GPTQFS" $words "$model" "$mnt" 3>&-
+		[[ $output = *"model.safetensors"* ]] || fail "$output"
+	done
+}
+
 @test "-f stays, and exits with 0 after an unmount" {
 	make_checkpoint plain
 	mount_foreground "$BATS_TEST_TMPDIR/log" "$model" "$mnt"
