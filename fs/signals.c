@@ -3,29 +3,32 @@
 
 #include <pthread.h>
 
-void signals_of_server(sigset_t *set)
+static void signals_to_exit(sigset_t *set)
 {
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);
 	sigaddset(set, SIGHUP);
-	sigaddset(set, SIGUSR1);
 }
 
-static void change(int how)
+void signals_of_server(sigset_t *set)
 {
-	sigset_t set;
-
-	signals_of_server(&set);
-	pthread_sigmask(how, &set, NULL);
+	signals_to_exit(set);
+	sigaddset(set, SIGUSR1);
 }
 
 void signals_hold(void)
 {
-	change(SIG_BLOCK);
+	sigset_t set;
+
+	signals_of_server(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 void signals_release(void)
 {
-	change(SIG_UNBLOCK);
+	sigset_t set;
+
+	signals_to_exit(&set);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -13,7 +13,7 @@ void signals_of_server(sigset_t *set);
 /* Blocks them for this thread and those it starts. */
 void signals_hold(void);
 
-/* Unblocks them. */
+/* Unblocks those to exit. */
 void signals_release(void);
 
 #endif

@@ -439,6 +439,26 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	done
 }
 
+# starts_a_server TRACER: true when the helper that it traces has a child; sets $helper.
+starts_a_server() {
+	helper=$(pgrep -P "$1")
+	[[ $helper && $(<"/proc/$helper/task/$helper/children") ]]
+}
+
+@test "SIGUSR1 while the model is being opened waits until there are counters" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	in_background strace -f -o /dev/null -e trace=openat2 -e inject=openat2:delay_enter=100000 \
+		"$GPTQFS" -f "$model" "$mnt" 2>"$BATS_TEST_TMPDIR/log"
+	wait_until 20 starts_a_server "$process"
+	kill -USR1 "$helper"
+	wait_until 20 is_mounted "$mnt"
+	wait_until 20 grep -q "^gptqfs: .*reads" "$BATS_TEST_TMPDIR/log"
+	kill -TERM "$helper"
+	wait "$process"
+}
+
 @test "a signal to the process that the shell waits for reaches the server" {
 	make_checkpoint plain
 	mkdir "$mnt"
