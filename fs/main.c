@@ -490,29 +490,31 @@ static struct outcome mount_and_serve(struct options *o)
 	return end;
 }
 
-static void print_about(const struct options *o)
+static enum exit_code print_about(const struct options *o)
 {
-	if (o->version)
+	if (o->help)
+		options_help(stdout);
+	else if (o->version)
 		options_version(stdout);
-	if (o->licenses)
+	if (o->licenses && !o->help)
 		fputs(licenses, stdout);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_OK;
+	log_line("standard output: %s", strerror(errno));
+	return EXIT_SERVE;
 }
 
 static struct outcome obey(struct options *o)
 {
-	if (o->help)
-		options_help(stdout);
-	else if (o->version || o->licenses)
-		print_about(o);
-	else if (o->list)
+	if (o->help || o->version || o->licenses)
+		return (struct outcome){print_about(o), CLEAN_UP};
+	if (o->list)
 		return (struct outcome){mounts_list(o->json), CLEAN_UP};
-	else if (o->unmount)
+	if (o->unmount)
 		return (struct outcome){mountpoint_unmount(o->mountpoint) ? EXIT_MOUNT : EXIT_OK, CLEAN_UP};
-	else if (o->check || o->stats || o->export_dir || o->cat || o->ls)
+	if (o->check || o->stats || o->export_dir || o->cat || o->ls)
 		return (struct outcome){read_model(o), CLEAN_UP};
-	else
-		return mount_and_serve(o);
-	return (struct outcome){EXIT_OK, CLEAN_UP};
+	return mount_and_serve(o);
 }
 
 /* True for `gptqfs report MODEL_DIR`, which is a command of the Python package; a directory of that name is a model. */

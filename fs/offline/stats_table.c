@@ -392,5 +392,5 @@ int stats_table(const struct gptqfs_stats *stats, bool all, FILE *out)
 	}
 	put_lists(&s, stats, all);
 	put_total(&s, stats);
-	return rc ? rc : fflush(out) || ferror(out) ? -EIO : 0;
+	return rc ? rc : fflush(out) ? -errno : ferror(out) ? -EIO : 0;
 }

@@ -18,7 +18,8 @@ void daemon_close_inherited(int argc, char **argv);
 void daemon_close_foreign(void);
 
 /*
- * Opens /dev/null on descriptors 0 to 2 that are closed, so that no other file gets these numbers. Returns 0 or -errno.
+ * Opens /dev/null on descriptors 0 to 2 that are closed, so that no other file gets these numbers; for reading, so that
+ * output is still refused, not lost. Returns 0 or -errno.
  */
 int daemon_guard_descriptors(void);
 

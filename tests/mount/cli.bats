@@ -388,6 +388,15 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	cmp "$mnt/fp16/tokenizer.json" "$model/tokenizer.json"
 }
 
+@test "output that cannot be written" {
+	for words in --help --version --licenses --list; do
+		run -5 bash -c '"$0" $1 >/dev/full' "$GPTQFS" $words
+		[[ $output = *"standard output: No space left"* ]] || fail "$words: $output"
+		run -5 bash -c '"$0" $1 >&-' "$GPTQFS" $words
+		[[ $output = *"standard output: Bad file descriptor"* ]] || fail "$words: $output"
+	done
+}
+
 @test "a caller that ignores SIGCHLD is told of failures" {
 	make_checkpoint plain
 	mkdir "$mnt"

@@ -556,6 +556,10 @@ print(m.size, m.name)"' "$GPTQFS" "$model"
 	[[ $output = *"standard output: No space left"* ]]
 	run -5 bash -c '"$0" --cat=fp16/model.safetensors "$1" >/dev/full' "$GPTQFS" "$source"
 	run -5 bash -c '"$0" --ls "$1" >/dev/full' "$GPTQFS" "$source"
+	for words in --export=- --cat=README --ls; do
+		run -5 bash -c '"$0" -q $2 "$1" >&-' "$GPTQFS" "$source" $words
+		[[ $output = *"Bad file descriptor"* ]] || fail "$words: $output"
+	done
 }
 
 @test "--cat is a file as in a mount, with and without a view" {
