@@ -113,8 +113,10 @@ int pattern_match(struct patterns *set, const struct pattern *pattern, const cha
 	if (++set->steps <= STEPS_MAX && len <= NAME_MAX_BYTES)
 		rc = pcre2_match((const pcre2_code *)pattern, (PCRE2_SPTR)name, len, 0, anchored ? PCRE2_ANCHORED : 0,
 		    set->data, set->match);
-	if (rc >= 0 || rc == PCRE2_ERROR_NOMATCH)
-		return rc >= 0;
+	if (rc >= 0)
+		return 1 + (int)pcre2_get_ovector_pointer(set->data)[0];
+	if (rc == PCRE2_ERROR_NOMATCH)
+		return 0;
 	*fault = set->steps > STEPS_MAX
 	             ? "would have to be tried, but the patterns of this configuration take too many steps"
 	             : "cannot be tried: it takes too many steps or too much memory";

@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -32,7 +33,7 @@ struct gemma_opener {
 	const char *file; /* of the configuration, NULL if none names Gemma */
 	int64_t bits;     /* of modules that no pattern is for */
 	struct gemma_pattern *list;
-	size_t count; /* in the order in which they are tried */
+	size_t count;
 	struct patterns *set;
 	struct affine_widths widths;
 };
@@ -55,33 +56,39 @@ static int gemma_read_config(void *ctx, const char *where, const struct json *co
 	if (!g->list || !g->set)
 		return err_memory(g->o->err);
 	for (const struct json *m = json_is_object(modules) ? json_first(modules) : NULL; m; m = json_after(m)) {
-		struct gemma_pattern *p = &g->list[g->count];
+		struct gemma_pattern *p = &g->list[g->count++];
 
 		p->pattern.text = json_key(m);
-		g->count += json_integer(json_get(m, "num_bits"), &p->bits);
+		if (!json_integer(json_get(m, "num_bits"), &p->bits))
+			p->bits = g->bits;
 	}
 	opening_label(g->o, where, config);
 	return 0;
 }
 
-/* What the first pattern that is anywhere in the module's name says, else what is said of all. */
+/*
+ * What is said of all modules, or by the pattern that is found first in the module's name; of several at the same place
+ * by the first one. transformers makes one regular expression of all patterns and searches for that.
+ */
 static int gemma_find_bits(struct gemma_opener *g, const char *module, int64_t *bits)
 {
-	for (size_t i = 0; i < g->count; i++) {
-		struct gemma_pattern *p = &g->list[i];
-		const int rc = pattern_try(g->set, &p->pattern, module, false);
+	int first = INT_MAX;
 
-		if (rc < 0)
+	*bits = g->bits;
+	for (size_t i = 0; i < g->count && first > 1; i++) {
+		struct gemma_pattern *p = &g->list[i];
+		const int found = pattern_try(g->set, &p->pattern, module, false);
+
+		if (found < 0)
 			return err_set(g->o->err, -ENOTSUP,
 			    "%s: module_quant_configs: whether \"%.200s\" is in %.200s decides its width, but that pattern %s; "
 			    "write names of modules in its place",
 			    g->file, p->pattern.text, module, p->pattern.fault);
-		if (rc > 0) {
+		if (found > 0 && found < first) {
+			first = found;
 			*bits = p->bits;
-			return 0;
 		}
 	}
-	*bits = g->bits;
 	return 0;
 }
 

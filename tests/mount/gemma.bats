@@ -76,3 +76,17 @@ END
 	edit_model <<<'config["use_double_wide_mlp"] = True'
 	[[ $(fp32 model.layers.1.mlp.wide.weight) = $(printf -- '-2 -1 0 1 %.0s' {1..96} | sed 's/ $//') ]]
 }
+
+@test "of several patterns the one counts that is found first in the name, then the first, which may say nothing" {
+	copy_model gemma-int248
+	edit_model <<'END'
+config["quantization_config"].update(num_bits=4, module_quant_configs={
+    "odd$": {"num_bits": 4}, "layers\\.1\\.mlp\\.odd": {"num_bits": 2}, "even$": {}, "even": {"num_bits": 2},
+    **config["quantization_config"]["module_quant_configs"]})
+for name in "odd", "even":
+    tensors[f"model.layers.1.mlp.{name}.weight"] = ["U8", [1, 2], bytes([0xe4, 0x1b])]
+    tensors[f"model.layers.1.mlp.{name}.weight_scale"] = ["F32", [1, 1], ints("<f", 1)]
+END
+	[[ $(fp32 model.layers.1.mlp.odd.weight) = "-2 -1 0 1 1 0 -1 -2" ]]
+	[[ $(fp32 model.layers.1.mlp.even.weight) = "-4 6 3 -7" ]]
+}
