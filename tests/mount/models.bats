@@ -89,6 +89,7 @@ repaired() {
 @test "made here: v2 zeros under the label of v1" { repaired v2_zeros_as_v1 "gptq_v2 under the label gptq"; }
 @test "made here: 3-bit zeros with reversed constants" { repaired reversed_3bit_zeros "reversed"; }
 @test "made here: 8-bit zeros with the 4-bit constant" { repaired base_width_zeros "base width"; }
+@test "made here: zeros of a module that is not symmetric are not repaired" { repaired asymmetric_module "gptq_v2"; }
 @test "made here: all-zero biases that the architecture lacks" {
 	synthetic zero_biases
 	grep -q "^Warning: *1 module .*q_proj.*all-zero bias" "$mnt/info"

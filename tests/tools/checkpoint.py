@@ -98,12 +98,13 @@ class Model:
         self.dense[name] = (shape, [decode_f8(byte, dtype) for byte in raw])
 
     def module(self, name, k, n, act=False, scale="F16", g_idx=True, qzeros=True, bias=False, bits=None,
-               subtract=None, transposed=False):
+               subtract=None, transposed=False, zero=None):
         """A quantized Linear of k inputs and n outputs.
 
         act: groups are scattered; a list of them is taken as it is. Returns the list.
         subtract: what a faulty writer took from the words 0, 1, 2, 0, ... of a row of zeros, instead of one per field.
         transposed: the class keeps the weight as [k, n].
+        zero: every zero.
         """
         bits, rnd = bits or self.quant["bits"], self.random
         size = self.quant["group_size"] if self.quant["group_size"] > 0 else k
@@ -113,10 +114,11 @@ class Model:
             rnd.shuffle(group)
         elif act:
             group = act
-        middle = 1 << (bits - 1)
         values = range(1 << bits)
         codes = [rnd.choices(values, k=n) for _ in range(k)]
-        zeros = [[middle] * n if self.quant["sym"] else rnd.choices(values, k=n) for _ in range(groups)]
+        if zero is None and self.quant["sym"]:
+            zero = 1 << (bits - 1)
+        zeros = [[zero] * n if zero is not None else rnd.choices(values, k=n) for _ in range(groups)]
         # Some scales are negative: a product of zero is then -0.0.
         scales = [[encode(rnd.uniform(-0.02, 0.02), scale) for _ in range(n)] for _ in range(groups)]
         columns = [pack([codes[i][j] for i in range(k)], bits) for j in range(n)]

@@ -126,6 +126,15 @@ def base_width_zeros(path):
 
 
 @kind
+def asymmetric_module(path):
+    """In a symmetric model one module is not, and its zeros, all alike, look like those of v2; another's need a repair."""
+    model = Model(sym=True, dynamic={"+:.*\\.q_proj$": {"sym": False}})
+    model.module("model.layers.0.self_attn.q_proj", 64, 64, zero=9)
+    model.module("model.layers.0.self_attn.k_proj", 64, 64, subtract=(0, 0, 0))
+    served(path, model)
+
+
+@kind
 def zero_biases(path):
     """AutoGPTQ 0.2 to 0.7: biases that the architecture does not have. One of them is a real one."""
     model = Model().usual()

@@ -57,17 +57,25 @@ static int missing_part(const struct gptq_opener *o, const struct gptq_module *m
 	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module, what, expected);
 }
 
+/* Returns the override of a module that says sym, or NULL; *unsure if a pattern may be one and cannot be evaluated. */
+static const struct override *find_sym(const struct gptq_opener *o, const struct gptq_module *m, bool *unsure)
+{
+	const struct override *found = NULL;
+
+	*unsure = o->config->overrides.syms && overrides_find(&o->config->overrides, m->e.module, &found);
+	return !*unsure && found && found->has_sym ? found : NULL;
+}
+
 /* A module without zeros is symmetric unless stated otherwise. */
 static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module *m)
 {
-	const struct override *override = NULL;
-	const int unsure =
-	    o->config->overrides.asyms ? overrides_find(&o->config->overrides, m->e.module, &override) : 0;
+	bool unsure;
+	const struct override *own = find_sym(o, m, &unsure);
 
-	if (!o->config->sym || unsure || (override && override->asym))
+	if (unsure || !(own ? own->sym : o->config->sym))
 		return missing_part(o, m, ".qzeros",
 		    "words [groups, out_features * bits / 32]; only a symmetric model may lack it");
-	if (!o->config->has_sym)
+	if (!own && !o->config->has_sym)
 		opening_tally(o->o, NO_SYM, "; taken to be symmetric", m->e.module);
 	return 0;
 }
@@ -369,6 +377,15 @@ static int read_zeros(const struct gptq_opener *o, const struct gptq_module *m, 
 	return rc;
 }
 
+/* True if a configuration says that all zeros of a module are the middle value. */
+static bool is_said_symmetric(const struct gptq_opener *o, const struct gptq_module *m)
+{
+	bool unsure;
+	const struct override *own = find_sym(o, m, &unsure);
+
+	return own ? own->sym : o->config->has_sym && o->config->sym;
+}
+
 static int check_gptq_zeros(struct gptq_opener *o, struct gptq_module *m)
 {
 	struct zeros_finding found;
@@ -381,17 +398,17 @@ static int check_gptq_zeros(struct gptq_opener *o, struct gptq_module *m)
 	if (rc)
 		return rc;
 	m->symmetric = found.middle;
-	if (!o->config->has_sym || !o->config->sym || found.middle)
+	if (found.middle || !is_said_symmetric(o, m))
 		return 0;
-	if (found.fault) {
-		m->repair = found.fault;
-		m->symmetric = true;
-		m->q.zeros = ZEROS_MIDDLE;
-		m->q.qzeros = NULL;
-		opening_tally(o->o, found.fault, "; read as the middle value", m->e.module);
-	} else if (!o->config->overrides.count) {
+	if (!found.fault) {
 		opening_tally(o->o, NOT_MIDDLE, "; served as stored", m->e.module);
+		return 0;
 	}
+	m->repair = found.fault;
+	m->symmetric = true;
+	m->q.zeros = ZEROS_MIDDLE;
+	m->q.qzeros = NULL;
+	opening_tally(o->o, found.fault, "; read as the middle value", m->e.module);
 	return 0;
 }
 

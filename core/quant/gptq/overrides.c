@@ -81,8 +81,9 @@ static int add_override(const struct overrides_reader *r, const struct json *mem
 		r->out->names[r->out->name_count++] = e;
 	else
 		r->out->patterns[r->out->pattern_count++] = e;
-	e->asym = !json_bool(json_get(member, "sym"), true);
-	r->out->asyms |= e->asym;
+	e->has_sym = json_get(member, "sym") != NULL;
+	e->sym = json_bool(json_get(member, "sym"), true);
+	r->out->syms |= e->has_sym;
 	r->out->group_sizes |= e->group_size != 0;
 	r->out->count++;
 	return rc;

@@ -4,7 +4,8 @@
 
 /*
  * Configuration of single modules: GPTQModel's `dynamic` and AutoRound's `extra_config`. Nearly all of it follows from
- * shapes, which take precedence; this is for the rest, the group size of a module without g_idx.
+ * shapes, which take precedence; this is for the rest, the group size of a module without g_idx, and what zeros must
+ * be.
  *
  * `dynamic` maps patterns, matched at the start of the module's name, to fields; the prefix "-:" means "not quantized",
  * "+:" or none "overridden". Negative patterns take precedence. `extra_config` maps names, which take precedence, and
@@ -22,7 +23,7 @@ struct override {
 	bool negative;
 	int64_t bits;       /* 0 if absent */
 	int64_t group_size; /* likewise; -1 for one group */
-	bool asym;          /* marked as not symmetric */
+	bool has_sym, sym;
 };
 
 struct overrides {
@@ -34,7 +35,7 @@ struct overrides {
 	size_t pattern_count;
 	struct patterns *set;
 	bool group_sizes; /* any of them has a group size */
-	bool asyms;       /* any of them is marked as not symmetric */
+	bool syms;        /* any of them says sym */
 };
 
 /*
