@@ -14,6 +14,7 @@
 
 #include "base/checked.h"
 #include "base/err.h"
+#include "quant/compressed/schemes.h"
 #include "quant/family.h"
 #include "quant/matrix_rows.h"
 
@@ -27,10 +28,13 @@ struct fp8_module {
 	uint64_t scale_step; /* bytes between scales of consecutive matrices; 0: all share them */
 };
 
+/* Sizes of blocks in one configuration; models have one or two. */
+#define FP8_BLOCKS_MAX 32
+
 struct fp8_opener {
 	struct opening *o;
-	uint64_t block[2]; /* from the configuration; 0 if it has none */
-	uint64_t group;    /* the same for groups along a row */
+	uint32_t blocks[FP8_BLOCKS_MAX][2]; /* rows and columns, from the configuration: of all modules, or of some */
+	size_t block_count;
 	bool divide;
 	bool scaled; /* the checkpoint has scales for F8 tensors */
 };
@@ -208,13 +212,38 @@ static bool try_block(struct fp8_tensor *t, const struct fp8_grid *g, uint64_t r
 	return true;
 }
 
-/*
- * Determines the block size by the first rule that fits: the whole matrix, a row, a column; the configuration's; groups
- * along a row; 128x128; what divides evenly. The order matters for ragged matrices: 192 rows in 2 blocks of 128 are 128
- * + 64.
- */
-static bool fp8_fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp8_grid *g)
+static uint32_t least(uint32_t a, uint32_t b)
 {
+	return a < b ? a : b;
+}
+
+/* Counts blocks of the configuration that fit in different ways; the first that does is set. */
+static size_t try_configured(const struct fp8_opener *o, struct fp8_tensor *t, const struct fp8_grid *g)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < o->block_count; i++) {
+		struct fp8_tensor other = *t;
+
+		if (!try_block(&other, g, o->blocks[i][0], o->blocks[i][1]))
+			continue;
+		count += !count || least(t->block_rows, t->rows) != least(other.block_rows, t->rows) ||
+		         least(t->block_columns, t->columns) != least(other.block_columns, t->columns);
+		if (count == 1)
+			*t = other;
+	}
+	return count;
+}
+
+/*
+ * Returns how many block sizes fit, of those by the first rule that has any: one is set, several cannot be told apart.
+ * The rules are the whole matrix, a row, a column; the configuration's; groups along a row; 128x128; what divides
+ * evenly. The order matters for ragged matrices: 192 rows in 2 blocks of 128 are 128 + 64.
+ */
+static size_t fp8_fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struct fp8_grid *g)
+{
+	size_t configured;
+
 	if (g->one) {
 		*g = (struct fp8_grid){.rows = 1, .columns = 1, .one = true, .stacked = g->stacked};
 		return try_block(t, g, t->rows, t->columns);
@@ -226,12 +255,13 @@ static bool fp8_fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, struc
 		*g = (struct fp8_grid){.rows = 1, .columns = g->rows, .stacked = true};
 	if (g->rows == 1 && g->columns == t->columns)
 		return try_block(t, g, t->rows, 1);
-	if (try_block(t, g, o->block[0], o->block[1]) || try_block(t, g, 1, o->group))
-		return true;
+	configured = try_configured(o, t, g);
+	if (configured)
+		return configured;
 	if (g->rows == t->rows && g->columns && t->columns % g->columns == 0)
 		return try_block(t, g, 1, t->columns / g->columns);
 	if (try_block(t, g, 128, 128))
-		return true;
+		return 1;
 	return g->rows && g->columns && t->rows % g->rows == 0 && t->columns % g->columns == 0 &&
 	       try_block(t, g, t->rows / g->rows, t->columns / g->columns);
 }
@@ -255,12 +285,19 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 {
 	const enum dtype dtype = s->dtype == DTYPE_U8 ? DTYPE_F8_E8M0 : (enum dtype)s->dtype;
 	struct fp8_grid g;
+	size_t fits;
 
 	if (!dtype_is_view(dtype) && dtype != DTYPE_F8_E8M0)
 		return opening_bad_tensor(o->o, s, "scales of type F32, F16, BF16, F8_E8M0 or U8");
-	if (!read_grid(t, s, &g) || !fp8_fit_grid(o, &m->t, &g))
+	fits = read_grid(t, s, &g) ? fp8_fit_grid(o, &m->t, &g) : 0;
+	if (!fits)
 		return opening_bad_tensor(o->o, s,
 		    "one scale for the weight, for each row, column, group or block of it");
+	if (fits > 1)
+		return err_set(o->o->err, -EBADMSG,
+		    "%s: tensor %.200s fits several sizes of blocks in %s, and which it has cannot be known; leave only "
+		    "that one there",
+		    opening_file(o->o, s), s->name, o->o->out->labels.configuration);
 	m->t.scale_dtype = dtype;
 	m->scale_step = g.one ? 0 : g.rows * g.columns * dtype_bytes(dtype);
 	return 0;
@@ -315,39 +352,59 @@ static int open_fp8(struct fp8_opener *o, const struct st_tensor *t)
 
 /* ---- the configuration ---- */
 
-static void read_block(struct fp8_opener *o, const struct json *block)
+/* Notes a size of blocks that some module may have. Returns 0 or -EBADMSG. */
+static int note_block(struct fp8_opener *o, const char *where, uint32_t rows, uint32_t columns)
 {
-	int64_t rows, columns;
+	if (!rows || !columns)
+		return 0;
+	for (size_t i = 0; i < o->block_count; i++)
+		if (o->blocks[i][0] == rows && o->blocks[i][1] == columns)
+			return 0;
+	if (o->block_count == FP8_BLOCKS_MAX)
+		return err_set(o->o->err, -EBADMSG, "%s: more than %d sizes of blocks that differ; correct it", where,
+		    FP8_BLOCKS_MAX);
+	o->blocks[o->block_count][0] = rows;
+	o->blocks[o->block_count++][1] = columns;
+	return 0;
+}
 
-	if (!o->block[0] && json_integer(json_at(block, 0), &rows) && json_integer(json_at(block, 1), &columns) &&
-	    rows > 0 && columns > 0) {
-		o->block[0] = (uint64_t)rows;
-		o->block[1] = (uint64_t)columns;
-	}
+static int note_block_of(struct fp8_opener *o, const char *where, const struct json *value)
+{
+	uint32_t block[2];
+
+	schemes_read_block(value, block);
+	return note_block(o, where, block[0], block[1]);
+}
+
+/* A scheme of compressed-tensors, if it is one of 8-bit floats: others may be of integers, or of 4 bits. */
+static int read_fp8_scheme(struct fp8_opener *o, const char *where, const struct json *weights)
+{
+	const char *type = json_str(json_get(weights, "type"));
+	int64_t bits, size;
+	int rc;
+
+	if (!type || strcmp(type, "float") != 0 || (json_integer(json_get(weights, "num_bits"), &bits) && bits != 8))
+		return 0;
+	rc = note_block_of(o, where, json_get(weights, "block_structure"));
+	if (rc == 0 && json_integer(json_get(weights, "group_size"), &size) && size > 0 && size <= UINT32_MAX)
+		rc = note_block(o, where, 1, (uint32_t)size);
+	return rc;
 }
 
 static int read_fp8_config(void *ctx, const char *where, const struct json *config)
 {
 	struct fp8_opener *o = ctx;
-	const struct json *groups = json_get(config, "config_groups");
+	const struct json *groups = json_get(config, "config_groups"), *overrides = json_get(config, "dynamic");
 	const char *semantics = json_str(json_get(config, "weight_scale_semantics"));
+	int rc = note_block_of(o, where, json_get(config, "weight_block_size"));
 
 	opening_label(o->o, where, config);
 	o->divide |= semantics && strcmp(semantics, "inverse") == 0;
-	read_block(o, json_get(config, "weight_block_size"));
-	for (const struct json *group = json_first(groups); group; group = json_after(group)) {
-		const struct json *weights = json_get(group, "weights");
-		const char *type = json_str(json_get(weights, "type"));
-		int64_t size;
-
-		/* Of integers; compressed-tensors takes those that do not say. */
-		if (type && strcmp(type, "int") == 0)
-			continue;
-		read_block(o, json_get(weights, "block_structure"));
-		if (!o->group && json_integer(json_get(weights, "group_size"), &size) && size > 0)
-			o->group = (uint64_t)size;
-	}
-	return 0;
+	for (const struct json *group = json_first(groups); rc == 0 && group; group = json_after(group))
+		rc = read_fp8_scheme(o, where, json_get(group, "weights"));
+	for (const struct json *part = json_first(overrides); rc == 0 && part; part = json_after(part))
+		rc = note_block_of(o, where, json_get(part, "weight_block_size"));
+	return rc;
 }
 
 static int fp8_open(struct opening *opening)

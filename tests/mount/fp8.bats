@@ -146,6 +146,65 @@ found = struct.unpack("<96f", sys.stdin.buffer.read())
 assert found == tuple(2.0 ** (i // 16) for i in range(96)), found'
 }
 
+# ones QUANTIZATION_CONFIG ROWS COLUMNS SCALE_ROWS SCALE_COLUMNS [G_IDX...]: a weight of ones in $model, whose scales are
+# powers of two in this order, and perhaps groups of columns, repeated over the row.
+ones() {
+	model=$BATS_TEST_TMPDIR/ones
+	rm -rf "$model"
+	mkdir "$model"
+	echo "{\"model_type\": \"llama\", \"quantization_config\": $1}" >"$model/config.json"
+	python3 - "$model/model.safetensors" "${@:2}" <<'END'
+import json, struct, sys
+n, k, r, c, *g_idx = map(int, sys.argv[2:])
+parts = {"a.weight": ("F8_E4M3", [n, k], bytes([0x38]) * n * k),
+         "a.weight_scale": ("F32", [r, c], struct.pack(f"<{r * c}f", *(2.0 ** i for i in range(r * c))))}
+if g_idx:
+    parts["a.weight_g_idx"] = ("I32", [k], struct.pack(f"<{k}i", *(g_idx * k)[:k]))
+header, data = {}, b""
+for name, (dtype, shape, part) in parts.items():
+    header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(part)]}
+    data += part
+header = json.dumps(header).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + data)
+END
+}
+
+# blocks ROWS COLUMNS BLOCK_ROWS BLOCK_COLUMNS: every value is the scale of its block, and nothing else is shown.
+blocks() {
+	"$GPTQFS" --cat=fp32/model.safetensors "$model" | python3 -c '
+import json, struct, sys
+n, k, rows, columns = map(int, sys.argv[1:])
+header = json.loads(sys.stdin.buffer.read(struct.unpack("<Q", sys.stdin.buffer.read(8))[0]))
+assert [name for name in header if name != "__metadata__"] == ["a.weight"], header
+found, width = struct.unpack(f"<{n * k}f", sys.stdin.buffer.read()), -(-k // columns)
+assert found == tuple(2.0 ** (i // k // rows * width + i % k // columns) for i in range(n * k)), found' "$@"
+}
+
+# scheme MEMBERS: a configuration with this scheme of 8-bit floats after one of 4 bits in groups of 16.
+scheme() {
+	echo '{"quant_method": "compressed-tensors", "config_groups": {
+		"a": {"targets": ["re:x"], "weights": {"num_bits": 4, "type": "float", "group_size": 16}},
+		"b": {"targets": ["re:a"], "weights": {"num_bits": 8, "type": "float", '"$1"'}}}}'
+}
+
+@test "the last block of a ragged matrix is short, whatever else the configuration names" {
+	ones "$(scheme '"group_size": 32')" 1 48 1 2
+	blocks 1 48 1 32
+	ones "$(scheme '"block_structure": "64x64"')" 144 64 3 1
+	blocks 144 64 64 64
+	ones '{"quant_method": "fp8", "weight_block_size": [16, 16], "dynamic": {"a": {"weight_block_size": [96, 96]}}}' \
+		144 96 2 1
+	blocks 144 96 96 96
+}
+
+@test "several sizes of blocks in the configuration fit" {
+	two='{"quant_method": "fp8", "weight_block_size": [128, 128], "dynamic": {"a": {"weight_block_size": [96, 128]}}}'
+	ones "$two" 96 256 1 2
+	blocks 96 256 128 128
+	ones "$two" 144 128 2 1
+	refused a.weight_scale 'several sizes of blocks' config.json
+}
+
 @test "no scale anywhere: codes are plain numbers, and nothing else is quantized" {
 	model=$BATS_TEST_TMPDIR/plain
 	mkdir "$model"

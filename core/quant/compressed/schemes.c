@@ -39,8 +39,7 @@ static bool read_size(const struct json *value, uint32_t *out)
 	return true;
 }
 
-/* [rows, columns], or the text "128x128". */
-static void read_block_structure(const struct json *value, uint32_t block[2])
+void schemes_read_block(const struct json *value, uint32_t block[2])
 {
 	const char *text = json_str(value);
 	unsigned rows, columns;
@@ -65,7 +64,7 @@ static const struct scheme *add_scheme(struct schemes *s, const struct json *wei
 	scheme.bits = (uint8_t)bits;
 	if (!read_size(json_get(weights, "group_size"), &scheme.group_size))
 		scheme.group_size = 0;
-	read_block_structure(json_get(weights, "block_structure"), scheme.block);
+	schemes_read_block(json_get(weights, "block_structure"), scheme.block);
 	for (size_t i = 0; i < s->count; i++)
 		if (s->list[i].bits == scheme.bits && s->list[i].group_size == scheme.group_size &&
 		    memcmp(s->list[i].block, scheme.block, sizeof(scheme.block)) == 0)

@@ -42,4 +42,7 @@ int schemes_read(struct opening *o, struct schemes *out);
  */
 int schemes_find(const struct schemes *s, const char *module, const struct scheme **found, const char **pattern);
 
+/* Reads the size of a block, [rows, columns] or the text "128x128"; sets zeros for anything else. */
+void schemes_read_block(const struct json *value, uint32_t block[2]);
+
 #endif
