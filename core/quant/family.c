@@ -149,6 +149,44 @@ int opening_drop_zeros(struct opening *o, const char *module)
 	return 0;
 }
 
+/* -1 anywhere says that groups are in order, whatever the others are. */
+static bool groups_in_order(const uint32_t *g_idx, uint32_t columns, uint32_t size)
+{
+	bool in_order = true;
+
+	for (uint32_t k = 0; k < columns; k++) {
+		if (g_idx[k] == UINT32_MAX)
+			return true;
+		in_order &= g_idx[k] == k / size;
+	}
+	return in_order;
+}
+
+int opening_drop_order(struct opening *o, const char *module, uint32_t columns, uint32_t size)
+{
+	const struct st_tensor *t = opening_find(o, module, ".weight_g_idx");
+	bool in_order;
+	void *g_idx;
+	int rc;
+
+	if (!t)
+		return 0;
+	if (t->dtype != DTYPE_I32 || t->ndim != 1 || t->shape[0] != columns)
+		return opening_bad_tensor(o, t, "I32 [in_features]");
+	rc = opening_read(o, t, t->bytes, &g_idx);
+	if (rc)
+		return rc;
+	in_order = groups_in_order(g_idx, columns, size);
+	free(g_idx);
+	if (!in_order)
+		return err_set(o->err, -ENOTSUP,
+		    "%s: tensor %.200s: groups in the order of activations are not served for weights of this format; fetch "
+		    "a version that was quantized without \"actorder\": \"group\"",
+		    opening_file(o, t), t->name);
+	opening_take(o, t);
+	return 0;
+}
+
 void opening_part(const struct opening *o, struct encoded *e, size_t i, const struct st_tensor *t)
 {
 	if (t)

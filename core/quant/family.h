@@ -94,6 +94,12 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 int opening_drop_zeros(struct opening *o, const char *module);
 
 /*
+ * The same for the groups of columns, which come in order in this many columns each. Returns 0; -ENOTSUP with a message
+ * if the module has them in another order; other codes as opening_read.
+ */
+int opening_drop_order(struct opening *o, const char *module, uint32_t columns, uint32_t size);
+
+/*
  * Calls fn for each quantization configuration until a call fails: those in the quantizer's files, then those inside
  * config.json. Returns the last result of fn, or -EBADMSG or -ENOMEM with a message.
  */

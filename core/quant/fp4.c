@@ -332,6 +332,8 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
 		opening_part(o, &m->e, i, parts[i]);
 	rc = opening_drop_zeros(o, m->e.module);
+	if (rc == 0)
+		rc = opening_drop_order(o, m->e.module, m->t.columns, m->t.group);
 	return rc ? rc : opening_add(o, fp4_name(o, s, m->e.module), &m->e);
 }
 

@@ -326,6 +326,8 @@ static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct
 	if (!m->e.module)
 		return err_memory(o->o->err);
 	rc = opening_drop_zeros(o->o, m->e.module);
+	if (rc == 0)
+		rc = opening_drop_order(o->o, m->e.module, m->t.columns, m->t.block_columns);
 	if (rc)
 		return rc;
 	opening_part(o->o, &m->e, FP8_WEIGHT, t);

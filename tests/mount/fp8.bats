@@ -205,6 +205,15 @@ scheme() {
 	refused a.weight_scale 'several sizes of blocks' config.json
 }
 
+@test "groups in the order of activations" {
+	ones "$(scheme '"group_size": 16, "actorder": "group"')" 2 32 2 2 -1
+	blocks 2 32 1 16
+	ones "$(scheme '"group_size": 16, "actorder": "group"')" 2 32 2 2 0 1
+	refused a.weight_g_idx 'order of activations'
+	ones "$(scheme '"strategy": "channel"')" 2 32 2 1 0
+	blocks 2 32 1 32
+}
+
 @test "no scale anywhere: codes are plain numbers, and nothing else is quantized" {
 	model=$BATS_TEST_TMPDIR/plain
 	mkdir "$model"
