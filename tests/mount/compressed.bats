@@ -151,6 +151,16 @@ END
 	refused config.json q_proj 'no target'
 }
 
+@test "of groups with the same target the last counts" {
+	for target in '"Linear"' '"re:.*q_proj"' '"model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj"'; do
+		ambiguous "$target" "$target"
+		mount_model "$model" "$mnt"
+		jq -e '[.modules[] | select(.name | endswith("q_proj")) | .group_size] == [40, 40]' "$mnt/info.json"
+		unmount "$mnt"
+		rm -r "$model"
+	done
+}
+
 @test "weights that were never compressed pass, their scales do not" {
 	copy_model ct-w8a8
 	edit_model <<'END'

@@ -19,6 +19,7 @@
 struct scheme_target {
 	struct lazy_pattern pattern; /* its text is a name, or a pattern without its mark */
 	const struct scheme *scheme;
+	size_t number; /* in the order of reading */
 	bool is_pattern;
 };
 
@@ -81,10 +82,12 @@ static void add_target(struct schemes_reader *r, const char *text, const struct 
 {
 	const size_t mark = sizeof(PATTERN_MARK) - 1;
 	const bool is_pattern = strncmp(text, PATTERN_MARK, mark) == 0;
-	struct scheme_target *t = &r->out->targets[r->out->target_count++];
+	const size_t number = r->out->target_count++;
 
-	*t = (struct scheme_target){
-	    .pattern = {.text = is_pattern ? text + mark : text}, .scheme = scheme, .is_pattern = is_pattern};
+	r->out->targets[number] = (struct scheme_target){.pattern = {.text = is_pattern ? text + mark : text},
+	    .scheme = scheme,
+	    .number = number,
+	    .is_pattern = is_pattern};
 	r->out->name_count += !is_pattern;
 }
 
@@ -97,14 +100,14 @@ static size_t count_targets(const struct json *groups)
 	return count;
 }
 
-/* Names before patterns, each in bytewise order; of those that are alike the first that was read. */
+/* Names before patterns, each in bytewise order; of those that are alike the last that was read replaces the others. */
 static int by_kind_and_text(const void *a_, const void *b_)
 {
 	const struct scheme_target *a = a_, *b = b_;
 	const int order =
 	    a->is_pattern != b->is_pattern ? a->is_pattern - b->is_pattern : strcmp(a->pattern.text, b->pattern.text);
 
-	return order ? order : (a->scheme > b->scheme) - (a->scheme < b->scheme);
+	return order ? order : (a->number < b->number) - (a->number > b->number);
 }
 
 static const struct scheme_target *find_name(const struct schemes *s, const char *name)
