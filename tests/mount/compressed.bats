@@ -161,6 +161,19 @@ END
 	done
 }
 
+@test "words that may be of several widths, without a configuration" {
+	copy_model ct-w4-asym-g32
+	edit_model <<'END'
+del config["quantization_config"]
+module = "model.layers.0.mlp.up_proj."
+del tensors[module + "weight_zero_point"]
+tensors[module + "weight_packed"][1:] = [[160, 1], bytes(640)]
+tensors[module + "weight_shape"][2] = ints("<2q", 160, 8)
+tensors[module + "weight_scale"][1:] = [[160, 1], tensors[module + "weight_scale"][2][:320]]
+END
+	refused up_proj.weight_packed 'several widths' 'config_groups'
+}
+
 @test "weights that were never compressed pass, their scales do not" {
 	copy_model ct-w8a8
 	edit_model <<'END'

@@ -215,44 +215,61 @@ static size_t count_fits(const struct compressed_opener *o, const struct compres
 	return count;
 }
 
-/* No scheme fits: the width whose words fit, and groups that divide evenly. */
-static bool fit_without_scheme(const struct compressed_opener *o, const struct compressed_parts *p,
+/* Counts widths of codes for which a packing takes as many words as there are; the first is set. */
+static size_t count_widths(const struct compressed_opener *o, const struct compressed_parts *p,
+    enum affine_packing packing, struct compressed_fit *fit)
+{
+	size_t count = 0;
+
+	fit->packing = packing;
+	for (uint8_t bits = 1; bits <= 8; bits++) {
+		enum affine_packing found;
+
+		if (!fit_words(&o->schemes, bits, p->columns, p->part[PART_CODES]->shape[1], &found) ||
+		    found != packing)
+			continue;
+		if (!count++)
+			fit->bits = bits;
+	}
+	return count;
+}
+
+/* No scheme fits: the width whose words fit, and groups that divide evenly. Returns how many widths do. */
+static size_t fit_without_scheme(const struct compressed_opener *o, const struct compressed_parts *p,
     struct compressed_fit *fit)
 {
-	static const enum affine_packing packings[] = {AFFINE_STREAM, AFFINE_WORDS};
-	const struct st_tensor *codes = p->part[PART_CODES];
 	bool grid = false;
+	size_t count;
 
 	for (size_t i = 0; !grid && i < o->schemes.count; i++)
 		grid = fit_grid(p, &o->schemes.list[i], false, fit);
 	if (!grid && !fit_grid(p, NULL, true, fit))
-		return false;
+		return 0;
 	fit->bits = 8;
 	fit->packing = AFFINE_SIGNED;
-	if (codes->dtype == DTYPE_I8)
-		return true;
-	for (unsigned i = 0; i < 16; i++) {
-		const unsigned bits = i % 8 + 1;
-		enum affine_packing packing;
-
-		fit->bits = (uint8_t)bits;
-		fit->packing = packings[i / 8];
-		if (fit_words(&o->schemes, bits, p->columns, codes->shape[1], &packing) && packing == fit->packing)
-			return true;
-	}
-	return false;
+	if (p->part[PART_CODES]->dtype == DTYPE_I8)
+		return 1;
+	count = count_widths(o, p, AFFINE_STREAM, fit);
+	return count ? count : count_widths(o, p, AFFINE_WORDS, fit);
 }
 
 static int fit_module(const struct compressed_opener *o, const struct compressed_parts *p, struct compressed_fit *fit)
 {
-	for (int loosely = 0; loosely < 2; loosely++) {
-		const size_t count = count_fits(o, p, loosely, fit);
+	size_t count;
 
+	for (int loosely = 0; loosely < 2; loosely++) {
+		count = count_fits(o, p, loosely, fit);
 		if (count)
 			return count == 1 ? 0 : fit_target(o, p, loosely, fit);
 	}
-	if (fit_without_scheme(o, p, fit))
+	count = fit_without_scheme(o, p, fit);
+	if (count == 1)
 		return 0;
+	if (count)
+		return err_set(o->o->err, -EBADMSG,
+		    "%s: tensor %.200s may be of codes of several widths, and no configuration says which; add its "
+		    "config_groups to config.json",
+		    opening_file(o->o, p->part[PART_CODES]), p->part[PART_CODES]->name);
 	return opening_bad_tensor(o->o, p->part[PART_SCALE],
 	    "one scale for the weight, for each row, or for each group or block of it");
 }
