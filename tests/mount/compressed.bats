@@ -227,6 +227,12 @@ END
 	refused up_proj.weight_packed 'has no' weight_shape
 }
 
+@test "bytes without a scale while other modules have theirs" {
+	copy_model ct-w8a8
+	edit_model <<<'del tensors["model.layers.0.mlp.up_proj.weight_scale"]'
+	refused up_proj.weight 'has no' up_proj.weight_scale
+}
+
 @test "zeros, scales and groups that fit nothing" {
 	copy_model ct012-actorder-group
 	edit_model <<<'tensors["model.layers.0.mlp.up_proj.weight_g_idx"][2] = ints("<64i", *[2] * 64)'

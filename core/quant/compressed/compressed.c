@@ -79,6 +79,7 @@ static const struct encoding packed_encoding = COMPRESSED_ENCODING(packed_suffix
 struct compressed_opener {
 	struct opening *o;
 	struct schemes schemes;
+	bool bytes; /* some weights are I8 */
 };
 
 /* The tensors of one module, and how it is stored as far as that has been found out. */
@@ -538,11 +539,23 @@ static int open_compressed(struct compressed_opener *o, const struct st_tensor *
 	if (is_packed_weight(t))
 		return add_compressed(o, t);
 	/* Others store bytes by these names too: under another label they are not taken. */
-	if (is_bytes_weight(o->o, t) && (o->schemes.labelled || !o->schemes.other_label))
+	if (is_bytes_weight(o->o, t) && (o->schemes.labelled || !o->schemes.other_label)) {
+		o->bytes = true;
 		return add_compressed(o, t);
+	}
 	if (ends_with(t->name, ".weight_scale"))
 		hide_parameters(o, t);
 	return 0;
+}
+
+/* Refuses bytes without scales where other modules have theirs: an unfinished download. */
+static int refuse_bytes(const struct compressed_opener *o, const struct st_tensor *t)
+{
+	if (opening_is_taken(o->o, t) || t->dtype != DTYPE_I8 || t->ndim != 2 || !ends_with(t->name, ".weight"))
+		return 0;
+	return err_set(o->o->err, -EBADMSG,
+	    "%s: tensor %.200s is I8 and has no %.200s_scale, while others have one; fetch the model again",
+	    opening_file(o->o, t), t->name, t->name);
 }
 
 static int compressed_open(struct opening *opening)
@@ -552,6 +565,8 @@ static int compressed_open(struct opening *opening)
 
 	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
 		rc = open_compressed(&o, &opening->c->tensors[i]);
+	for (size_t i = 0; rc == 0 && o.bytes && i < opening->c->tensor_count; i++)
+		rc = refuse_bytes(&o, &opening->c->tensors[i]);
 	opening->hide_activations |= o.schemes.labelled;
 	return rc;
 }
