@@ -22,17 +22,17 @@ struct device {
 int device_open(struct device *d, struct accel_text *why);
 void device_close(struct device *d);
 
-/* Must be called first by each thread. */
+/* Each thread must call it first. Returns 0, or -errno with the reason. */
 int device_enter(const struct device *d, struct accel_text *why);
 
 /* Returns the kernel for this layout and output, or NULL. */
 driver_function device_kernel(const struct device *d, const struct qtensor *q, enum dtype out);
 
-/* Decodes the slice's rows by the kernel, in the order of the stream. */
+/* Decodes the slice's rows with the kernel, in the order of the stream. Likewise. */
 int device_dequant(const struct device *d, driver_function kernel, const struct slice *s, driver_stream stream,
     struct accel_text *why);
 
-/* Makes the slice's table. */
+/* Makes the slice's table. Likewise. */
 int device_expand(const struct device *d, const struct slice *s, driver_stream stream, struct accel_text *why);
 
 #endif

@@ -31,8 +31,8 @@ void residents_free(struct residents *r);
 
 /*
  * Sets *out to the job's matrix, uploaded through the slot if necessary, where it stays until residents_forget; or to
- * NULL if it is not to be kept, does not fit, or another thread is uploading it. Returns 0, a failure of job->copy, or
- * -errno with the reason.
+ * NULL if it is not kept, does not fit, or another thread is uploading it. Returns 0, a failure of job->copy, or -errno
+ * with the reason.
  */
 int residents_get(struct residents *r, const struct accel_job *job, struct slot *slot, const struct resident **out,
     struct accel_text *why);

@@ -4,7 +4,7 @@
 
 /*
  * The resources of one call: a stream, pinned memory for both directions, and device memory for columns that are not
- * kept there. There are a few, made when first needed; a thread that finds none free waits.
+ * kept there. Made when first needed, at most SLOTS; a thread that finds none free waits.
  */
 
 #include <pthread.h>

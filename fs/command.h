@@ -31,20 +31,20 @@ int command_prepare(struct command *c);
 int command_serve(struct command *c);
 
 /*
- * Runs the command and returns its status as a shell's $?: its exit status, 128 + the signal that killed it, 127 if
+ * Runs the command and returns its status as a shell does: its exit status, 128 + the signal that killed it, 127 if
  * there is no such program, 126 if it cannot be run. Forwards signals sent to the launcher, except those from the
  * terminal (Ctrl-C), which the command gets anyway.
  */
 int command_run(struct command *c);
 
 /*
- * Makes an empty directory for a mount that is only for the command, in $XDG_RUNTIME_DIR, $TMPDIR or /tmp. Returns its
- * path, which the caller frees, or NULL and sets errno.
+ * Makes an empty directory for a mount that only the command uses, in $XDG_RUNTIME_DIR, $TMPDIR or /tmp. Returns its
+ * path, which the caller frees, or NULL with errno set.
  */
 char *command_make_mountpoint(void);
 
 /*
- * Tells the command where that mount is: in the variable GPTQFS_MOUNTPOINT, and wherever {} stands in its arguments.
+ * Tells the command where that mount is: in the variable GPTQFS_MOUNTPOINT, and in place of each {} in its arguments.
  * Call it in the launcher, which exits with the command; nothing is freed. Returns 0 or -ENOMEM.
  */
 int command_tell_mountpoint(struct command *c, const char *path);

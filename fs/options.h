@@ -31,14 +31,14 @@ struct options {
 	int help, version, licenses, check, stats, all, json, sha256, blobs, quiet, unmount, force, verify, list_root,
 	    list;
 	int foreground, debug, single;
-	char *fsname;             /* or NULL; like... */
-	bool allow_other, noexec; /* ...these, it is among the remaining arguments */
+	char *fsname;             /* or NULL; also among the remaining arguments */
+	bool allow_other, noexec; /* likewise */
 	bool asks_rw;             /* "rw" was given... */
 	bool asks_by_fuse;        /* ...by mount(8), which adds it to all mounts */
 	bool is_export_new;       /* export_dir was made for it: set before sandbox_enter */
 	bool holds_model;         /* the mountpoint has the files of a model: set by model_find */
 	bool fake;                /* mount -f: do everything but mount */
-	/* What pagecache= has come to, and what `info` says about that: set by pagecache_choose. */
+	/* What pagecache= resolved to, and what `info` says about it: set by pagecache_choose. */
 	bool erofs, face;
 	char page_cache[512];
 	unsigned max_threads, max_idle_threads;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How far a long task has come, on stderr: a bar on a terminal, elsewhere one line for every tenth. */
+/* The progress of a long task, on stderr: a bar on a terminal, elsewhere one line for every tenth. */
 
 struct progress;
 
@@ -22,8 +22,8 @@ struct progress_task {
 double progress_now(void);
 
 /*
- * Begins to show the progress of a task, which is copied. Returns NULL if there is nothing to be shown: with `quiet`,
- * or if no thread can be started.
+ * Starts showing the progress of a task, which is copied. Returns NULL if nothing will be shown: with `quiet`, or if no
+ * thread can be started.
  */
 struct progress *progress_start(const struct progress_task *task, bool quiet);
 

@@ -6,7 +6,7 @@
 
 #define SIZE_TEXT_MAX 24
 
-/* Writes "1.23 GB": three digits, and decimal units as disks have them. Returns `text`. */
+/* Writes "1.23 GB": three digits and a decimal unit. Returns `text`. */
 const char *size_text(char text[SIZE_TEXT_MAX], uint64_t bytes);
 
 #endif

@@ -10,7 +10,10 @@
 /* Precedes the model in the source of a mount by EROFS: "gptqfs:/models/Llama". */
 #define MOUNTINFO_EROFS "gptqfs:"
 
-/* Room for what follows it, with a NUL, of the 256 that fsconfig takes. A longer name is cut, and ends in this. */
+/*
+ * Room for what follows it, with a NUL, in the 256 bytes that fsconfig takes. A longer name is cut and ends in
+ * MOUNTINFO_CUT.
+ */
 #define MOUNTINFO_EROFS_MAX (256 - (sizeof(MOUNTINFO_EROFS) - 1))
 #define MOUNTINFO_CUT "..."
 

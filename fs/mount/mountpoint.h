@@ -18,8 +18,9 @@ bool mountpoint_is_descriptor(const char *path);
 int mountpoint_check(const char *given, char **path);
 
 /*
- * True if the model in directory `source` is mounted there already, and on top. `mount -a` asks again for each line of
- * fstab whose source is not that of the mount: EROFS's has a prefix, and a cache entry is mounted as its snapshot.
+ * True if the topmost mount there already shows the model in directory `source`. `mount -a` mounts a line of fstab
+ * again if its source differs from that of the mount: EROFS's has a prefix, and a cache entry is mounted as its
+ * snapshot.
  */
 bool mountpoint_shows(const char *given, const char *source);
 

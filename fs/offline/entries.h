@@ -15,14 +15,14 @@
 #define ENTRY_DEPTH_MAX 64
 
 /*
- * When a file is written. Programs find weights by an index, and take a directory with a config.json for a model, so
- * these come last, and a directory that is being filled is not a model yet.
+ * When a file is written. Programs find weights by an index, and treat a directory with a config.json as a model, so
+ * these come last: a directory being filled is not a model yet.
  */
 enum entry_turn { TURN_DATA, TURN_INDEX, TURN_CONFIG };
 
 struct entry {
 	const char *name; /* owned by the model; "" for the root */
-	size_t parent;    /* number of its directory, which is smaller */
+	size_t parent;    /* index of its directory, below its own */
 	uint64_t ino;
 	uint64_t bytes;
 	struct timespec mtime;
@@ -32,7 +32,7 @@ struct entry {
 };
 
 struct entries {
-	struct entry *list; /* the root is number 0 */
+	struct entry *list; /* the root is entry 0 */
 	size_t count, room;
 	size_t files;
 	uint64_t bytes; /* of all files */
@@ -47,7 +47,7 @@ bool entry_is_directory(const struct entry *e);
 int entries_list(struct entries *entries, const struct gptqfs *model);
 void entries_free(struct entries *entries);
 
-/* Returns the path of an entry relative to the root, which the caller frees; NULL if out of memory. */
+/* Returns the path of entry `number` relative to the root, which the caller frees; NULL if out of memory. */
 char *entries_path(const struct entries *entries, size_t number);
 
 #endif

@@ -5,8 +5,8 @@
 #include "offline/target.h"
 
 /*
- * Writes a model's tree to an ordinary directory: one thread per CPU computes pieces of files and writes them. The same
- * call goes on with an export that was interrupted.
+ * Writes a model's tree to an ordinary directory: one thread per CPU computes pieces of files and writes them. Called
+ * again after an interruption, it continues that export.
  */
 
 struct export_request {
@@ -14,13 +14,13 @@ struct export_request {
 	const char *view;      /* its name */
 	struct target *target; /* its directory, by target_make */
 	unsigned threads;      /* 0 for the default */
-	bool verify;           /* read back, and compare with what is computed again */
+	bool verify;           /* read everything back and compare it with what is computed again */
 	bool quiet;            /* no progress */
 };
 
 /*
- * Call signals_hold before. Returns an exit code, after a message unless it is EXIT_OK; 128 + the number of a signal
- * that ended the export.
+ * Call signals_hold first. Returns an exit code, after a message unless it is EXIT_OK, or 128 + the signal that ended
+ * the export.
  */
 int export_run(const struct export_request *request);
 

@@ -9,7 +9,7 @@
  * Paths are relative to the root of the tree.
  */
 
-/* Lists a directory, or names a file: sizes in bytes and names, those of directories with a slash. */
+/* Lists a directory, or a single file: sizes in bytes, and names, with a slash after directories. */
 int look_list(const struct gptqfs *model, const char *path);
 
 /* Writes the bytes of a file. */

@@ -5,14 +5,14 @@
 #include "exit.h"
 #include "options.h"
 
-/* Opens the model of the command line; if it is no directory, looks for it in the Hugging Face cache. */
+/* Opens the model of the command line; if it is not a directory, looks for it in the Hugging Face cache. */
 
-/* Replaces a name by its path in the cache. Returns EXIT_OK, or another code after a message. */
+/* Replaces a name with its path in the cache. Returns EXIT_OK, or another code after a message. */
 enum exit_code model_find_source(char **source);
 
 /*
- * Finds the directories of the models and raises the limit of open files: what needs rights that reading them does not.
- * May replace o->source and o->against. Returns EXIT_OK, or another code after a message.
+ * Does what needs more rights than reading models does: finds their directories and raises the limit of open files. May
+ * replace o->source and o->against. Returns EXIT_OK, or another code after a message.
  */
 enum exit_code model_find(struct options *o);
 
@@ -22,7 +22,7 @@ enum exit_code model_find(struct options *o);
  */
 enum exit_code model_open(struct options *o, struct gptqfs **model);
 
-/* The same for the model o->against, which need not be quantized. Options that change its weights are not for it. */
+/* The same for the model o->against, which need not be quantized. Options that change weights do not apply to it. */
 enum exit_code model_open_other(const struct options *o, struct gptqfs **model);
 
 /* Returns the exit code for a failure of gptqfs_open, gptqfs_check, gptqfs_hashes or gptqfs_stats. */

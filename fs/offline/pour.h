@@ -11,9 +11,9 @@
  * its turn to write.
  */
 
-/* What is written in one turn: a text, bytes of a file, and zeros. */
+/* What one turn writes: a text, bytes of a file, and zeros. */
 struct portion {
-	char *text; /* freed by pour, or NULL */
+	char *text; /* or NULL; freed by pour */
 	size_t text_bytes;
 	uint64_t ino, at;
 	size_t bytes; /* at most GPTQFS_READ_MAX */

@@ -7,8 +7,8 @@
 #include "options.h"
 
 /*
- * Computes and prints them, compared with the model in o->against if that is not NULL; of what was finished, if a
- * signal interrupts. Returns an exit code after a message.
+ * Computes and prints them, compared with the model in o->against if that is not NULL. If interrupted by a signal,
+ * prints what was finished. Returns an exit code, after a message unless it is EXIT_OK.
  */
 int stats_print(const struct options *o, struct gptqfs *model);
 

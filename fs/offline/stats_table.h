@@ -9,7 +9,7 @@
 
 /*
  * Writes statistics as tables of at most 100 columns: a row for each kind of projection, or with `all` for each module;
- * then the worst modules, what has no counterpart, and totals. Returns 0 or -errno.
+ * then the worst modules, tensors without a counterpart, and totals. Returns 0 or -errno.
  */
 int stats_table(const struct gptqfs_stats *stats, bool all, FILE *out);
 

@@ -12,12 +12,12 @@
 
 struct tar {
 	const struct entries *entries;
-	/* Where it is; zero at the start. */
+	/* The position; zero at the start. */
 	enum entry_turn turn; /* config.json last, as in a directory */
 	size_t next;
 	uint64_t at;      /* in file `next`, if `inside` */
 	bool inside;      /* its header is written */
-	bool ended;       /* so is the end of the archive */
+	bool ended;       /* the end of the archive is written */
 	uint64_t written; /* bytes of the archive */
 };
 

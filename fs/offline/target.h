@@ -5,12 +5,12 @@
 #include "offline/entries.h"
 
 /*
- * The directory of an export. Files are written under dot names and renamed when they are whole; a journal, which is
- * locked, tells an export that goes on from a directory that holds something else.
+ * The directory of an export. Files are written under dot names and renamed when complete; a locked journal
+ * distinguishes an export to be continued from a directory that holds something else.
  *
- * Nothing in the directory is believed: names are opened one component at a time without following links, files are
- * reused only if they are regular, of this user and have one name, and their bytes are compared. The journal is only
- * compared with the present export to tell the user.
+ * Nothing in the directory is trusted: names are opened one component at a time without following links; files are
+ * reused only if they are regular, owned by this user and have one name, and their bytes are compared. The journal's
+ * text only serves to tell the user whether the same export continues.
  *
  * Functions with a number concern that entry; any thread may call them. They return a negative errno on failure.
  */
@@ -29,8 +29,8 @@ struct target {
 };
 
 /*
- * Opens or makes the directory `path`, which must be set: what needs rights outside of it. Returns 0, or -errno after a
- * message.
+ * Opens or makes the directory `path`, which must be set; later calls need no rights outside of it. Returns 0, or
+ * -errno after a message.
  */
 int target_make(struct target *t);
 
@@ -41,14 +41,14 @@ int target_make(struct target *t);
 int target_open(struct target *t);
 
 /*
- * Looks through the directory: removes dot files of other exports, and refuses names that are not of this one. Returns
- * 0, or -errno after a message.
+ * Looks through the directory: removes dot files of other exports, and refuses names that do not belong to this one.
+ * Returns 0, or -errno after a message.
  */
 int target_examine(const struct target *t, const struct entries *entries, const struct gptqfs *model);
 
 /*
- * Takes index and config.json away, and writes the journal. `identity` is a text that differs for another export.
- * Returns 0, or -errno after a message.
+ * Removes indexes and config.json, and writes the journal. `identity` is a text that differs between exports. Returns
+ * 0, or -errno after a message.
  */
 int target_begin(const struct target *t, const struct entries *entries, const char *identity);
 
@@ -61,10 +61,7 @@ void target_abort(struct target *t);
 /* Makes a directory, unless it is there. Parents first. */
 int target_make_directory(const struct target *t, const struct entries *entries, size_t number);
 
-/*
- * Opens a file under its dot name. Returns a descriptor, and in *held how many of its bytes are there from an earlier
- * export.
- */
+/* Opens a file under its dot name. Returns a descriptor, and in *held how many of its bytes an earlier export left. */
 int target_create(const struct target *t, const struct entries *entries, size_t number, uint64_t *held);
 
 /* Closes that descriptor and gives the file its name; with `sync`, when it is on the disk. */
@@ -76,7 +73,7 @@ int target_reopen(const struct target *t, const struct entries *entries, size_t 
 /* Waits until everything is on the disk: all directories, or with `all` the whole file system. */
 int target_sync(const struct target *t, const struct entries *entries, bool all);
 
-/* The export is whole: removes the journal. */
+/* Ends a complete export: removes the journal. */
 int target_complete(struct target *t);
 
 /* Releases what target_make and target_open acquired. */

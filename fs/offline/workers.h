@@ -4,12 +4,12 @@
 
 #define WORKERS_MAX 256
 
-/* Returns how many threads to use: `wanted`, or if that is 0 one per CPU, but not so many that their buffers add up. */
+/* Returns how many threads to use: `wanted`, or if that is 0 one per CPU, at most 12. */
 unsigned workers_count(unsigned wanted);
 
 /*
- * Runs a function in so many threads, of which the caller's is one, and waits for all of them. If threads cannot be
- * started there are fewer.
+ * Runs a function in `count` threads, of which the caller's is one, and waits for all of them. Uses fewer if threads
+ * cannot be started.
  */
 void workers_run(unsigned count, void *(*work)(void *), void *arg);
 

@@ -25,7 +25,7 @@ enum landlock_access {
  */
 int landlock_start(struct landlock *l, bool only_writing);
 
-/* Allows access to a path. One that does not exist, or is refused anyway, is no failure. Returns 0 or -errno. */
+/* Allows access to a path. Succeeds for one that does not exist or is inaccessible anyway. Returns 0 or -errno. */
 int landlock_allow(const struct landlock *l, const char *path, enum landlock_access access);
 
 /* Puts the rules in force for this thread and those it starts. no_new_privs must be set. Returns 0 or -errno. */

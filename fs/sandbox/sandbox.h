@@ -7,9 +7,9 @@
 #include "options.h"
 
 /*
- * Takes from the process that reads a model what it does not need: files other than those of the model, writing,
- * network, signals to others, programs, and most system calls. A model that exploits a bug gets no further than its own
- * bytes. The kernel does it by landlock (files, network, signals) and seccomp (system calls); either may be missing.
+ * Takes from the process that reads a model what it does not need: other files, writing, network, signals to others,
+ * programs, and most system calls. A model that exploits a bug gets no further than its own bytes. Uses landlock
+ * (files, network, signals) and seccomp (system calls); either may be missing.
  */
 
 struct sandbox {
@@ -24,7 +24,10 @@ struct sandbox {
  */
 int sandbox_enter(struct sandbox *s, const struct options *o);
 
-/* The model is open: gives up opening files as well. Call it before threads are started. Returns 0, or -1 as above. */
+/*
+ * Gives up opening files as well, once the model is open. Call it before threads are started. Returns 0, or -1 as
+ * above.
+ */
 int sandbox_narrow(struct sandbox *s, const struct options *o);
 
 #endif

@@ -11,9 +11,9 @@ enum syscalls {
 };
 
 /*
- * Restricts this thread and those it starts. no_new_privs must be set. Other calls fail with ENOSYS, for which the C
- * library has other ways. A second call can only restrict further. Returns 0 or -errno; -ENOTSUP on machines whose
- * calls are not known here.
+ * Restricts this thread and those it starts. no_new_privs must be set. Other system calls fail with ENOSYS, for which
+ * the C library has fallbacks. A second restriction only adds to the first. Returns 0 or -errno; -ENOTSUP on machines
+ * whose system calls are not known here.
  */
 int syscalls_restrict(enum syscalls which);
 

@@ -7,23 +7,23 @@
 #include <sys/types.h>
 
 /*
- * Messages between the server, which reads the model, and its helper, which mounts it. The helper trusts no message
- * further than its length: a model that takes over the server can send anything.
+ * Messages between the server, which reads the model, and its helper, which mounts it. The helper trusts nothing about
+ * a message but its length: a model that takes over the server can send anything.
  */
 
 enum message_kind {
 	/* From the server, in this order. */
 	MESSAGE_OPENED,   /* the model can be served; text is its path */
 	MESSAGE_CONTACT,  /* the kernel has made contact: the mount responds */
-	MESSAGE_DETACHED, /* the server holds nothing of its caller any more */
+	MESSAGE_DETACHED, /* the server no longer holds anything of its caller */
 	MESSAGE_REFUSED,  /* instead of these: there is no image of the model; text is why */
 	MESSAGE_FILE,     /* text is the path of a file to open by EROFS; "" after the last: see face.h */
-	MESSAGE_OVER,     /* the session has ended by itself, and with it the mount */
+	MESSAGE_OVER,     /* the session has ended by itself, and the mount with it */
 	/* From the server, at any time. */
 	MESSAGE_EXIT, /* a signal told the server to exit */
 	MESSAGE_LINE, /* text is for the log */
 	/* From the helper. */
-	MESSAGE_MOUNTED, /* with the descriptor of the session; with a face, the image's comes first */
+	MESSAGE_MOUNTED, /* with the descriptor of the session; with a face, the image's is sent first */
 	MESSAGE_BACKED,  /* name the next file; number is the kernel's for the last one */
 	MESSAGE_USABLE,  /* number is the readahead of the mount in KiB */
 };

@@ -14,12 +14,12 @@
  */
 void daemon_close_inherited(int argc, char **argv);
 
-/* The same at a later time: keeps the files of this program, which are those marked close-on-exec. */
+/* The same at a later time: keeps this program's own files, which are marked close-on-exec. */
 void daemon_close_foreign(void);
 
 /*
- * Opens /dev/null on descriptors 0 to 2 that are closed, so that no other file gets these numbers; for reading, so that
- * output is still refused, not lost. Returns 0 or -errno.
+ * Opens /dev/null on those of descriptors 0 to 2 that are closed, so that no other file gets these numbers; read-only,
+ * so that output still fails and is not lost. Returns 0 or -errno.
  */
 int daemon_guard_descriptors(void);
 
@@ -38,15 +38,15 @@ struct daemon {
 int daemon_start(struct daemon *d);
 
 /*
- * Leaves the directory, and replaces descriptors 0 to 2 by `null`, /dev/null, which it closes. With `talk` keeps stderr
- * for messages.
+ * Leaves the directory, and replaces descriptors 0 to 2 with `null`, an open /dev/null, which it closes. With `talk`
+ * keeps stderr for messages.
  */
 void daemon_detach(int null, bool talk);
 
-/* Becomes a session of its own, and detaches; without `talk` logs to syslog from now on. */
+/* Starts a session of its own, and detaches; without `talk` logs to syslog from now on. */
 void daemon_leave(bool talk);
 
-/* Reports to the parent, which exits with `code`. By then this process must have left. */
+/* Reports to the parent, which exits with `code`. Call daemon_leave first. */
 void daemon_report(int status, enum exit_code code);
 
 #endif

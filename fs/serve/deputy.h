@@ -8,7 +8,7 @@
 /* A process that waits until the one that posted it has died, and then goes on in its place. */
 struct deputy {
 	pid_t pid; /* or -1 */
-	int life;  /* connected to it; closes when this process, and all that it forks later, have died */
+	int life;  /* connected to it; closes when this process and all its later forks have died */
 };
 
 #define DEPUTY_NONE    \
@@ -17,12 +17,12 @@ struct deputy {
 	}
 
 /*
- * Forks a deputy, in which this returns when the caller has died, and after it has posted a deputy of its own. Returns
- * true in a deputy, false in the caller, even if there is no deputy.
+ * Forks a deputy. In the caller returns false at once, even if that failed. In the deputy returns true when the caller
+ * has died, after it has posted a deputy of its own.
  */
 bool deputy_post(struct deputy *d);
 
-/* Ends the deputy: nothing need be done after the death of the caller, or of a process before it, any more. */
+/* Ends the deputy: nothing need be done any more when the caller dies. */
 void deputy_dismiss(struct deputy *d);
 
 #endif

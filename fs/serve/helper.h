@@ -10,8 +10,9 @@
 /*
  * The helper: the process that mounts for a server, and removes the mount when that ends, however it ends. It never
  * sees a byte of the model, and stays small: it is forked before the model is opened. Only it needs the rights to mount
- * and unmount, to write to the log and to raise readahead. It has a deputy (deputy.h) for the case that it is killed:
- * in the background that takes its place; in the foreground, and before the mount is usable, it removes the mount.
+ * and unmount, to write to the log and to raise readahead. It has a deputy (deputy.h) in case it is killed. In the
+ * background the deputy takes its place; in the foreground, and before the mount is usable, the deputy removes the
+ * mount.
  */
 
 struct helper {
@@ -21,7 +22,7 @@ struct helper {
 	int channel; /* to the server */
 	int status;  /* for daemon_report, or -1 in the foreground */
 	int command; /* result of command_serve, or -1 without a command */
-	bool again;  /* set by helper_run: start another server, as EROFS cannot be used */
+	bool again;  /* set by helper_run: EROFS cannot be used, start another server */
 };
 
 /*

@@ -6,14 +6,14 @@
  * The threads that serve a session. In libfuse's own loop all idle threads wait for requests, and the kernel wakes the
  * one that has waited longest: a single reader is served by all of them in turn, each with a cold cache, and with few
  * CPUs they delay each other. Here a single sequential reader is served by a team of one or two threads while the
- * others sleep. One of those wakes up every few milliseconds to check whether the team is stuck, on a disk for example,
- * and then takes the next request. For any other load, all idle threads wait for requests, and more are started when
- * all are busy, up to a limit.
+ * others sleep. Every few milliseconds one of those checks whether the team is stuck, on a disk for example, and if so
+ * takes the next request. For any other load, all idle threads wait for requests, and more are started when all are
+ * busy, up to a limit.
  *
- * With two CPUs, a team of one is best, as the reader needs the other. With more, one thread decodes while another
+ * With two CPUs, a team of one is best, as the reader needs the other CPU. With more, one thread decodes while another
  * sends what it decoded before; they alternate, so that each sends from its own cache. For a reader that issues one
- * request at a time (O_DIRECT), it is the reverse. Handing over costs a wake-up per request, so one thread is faster;
- * but with two CPUs such a reader leaves its own to the second thread, which is then awake.
+ * request at a time (O_DIRECT), it is the reverse: handing over costs a wake-up per request, so one thread is faster;
+ * but with two CPUs such a reader leaves its CPU to the second thread, which is then awake.
  */
 
 #include <stdbool.h>
@@ -42,7 +42,7 @@ struct loop_read {
 	bool in_turn; /* one request at a time: the kernel does not read ahead */
 };
 
-/* Tells the loop what is being read, before the reply. Called by any of its threads; NULL is allowed. */
+/* Tells the loop what is being read; call it before the reply. Called by any of its threads; NULL is allowed. */
 void loop_note_read(struct loop *l, const struct loop_read *r);
 
 /* Returns the best sizes of teams on this machine: 1 or 2. */

@@ -4,7 +4,7 @@
 
 /*
  * -o pagecache=erofs: the kernel fills the page cache of a FUSE file in single pages, and that of EROFS in large
- * folios, by direct reads of the file that EROFS is mounted from. Here that file is the only one of a FUSE mount that
+ * folios, by direct reads of the file that EROFS is mounted from. Here that file is the only one in a FUSE mount that
  * is never attached anywhere, and its bytes are computed: gptqfs_image_open. The visible mount is EROFS. It pins the
  * hidden one, so both end together.
  *
@@ -30,9 +30,9 @@ const char *pagecache_name(const struct options *o, const char *source);
 /* ---- by the server ---- */
 
 /*
- * EROFS asks for the next piece while the last is being sent, and FUSE cuts it into requests of this many bytes, so
- * that they are in the CPU's cache when they are sent, and several threads have them to do. Computing ahead would take
- * time from requests that are there already.
+ * EROFS asks for the next piece while the last is being sent, and FUSE cuts it into requests of this many bytes: few
+ * enough to be in the CPU's cache when they are sent, and requests for several threads. Computing ahead would only
+ * delay requests that are waiting already.
  */
 #define PAGECACHE_REQUEST (256u << 10)
 
@@ -49,13 +49,13 @@ extern const struct fuse_lowlevel_ops pagecache_ops;
 
 /*
  * Decides between FUSE and EROFS: sets o->erofs, and what `info` says. Returns 0, or -errno after a message if EROFS
- * was asked for and cannot be.
+ * was requested but cannot be used.
  */
 int pagecache_choose(struct options *o, const char *mountpoint);
 
 /*
- * The kernel has refused the mount. Returns true if FUSE is to be used instead, of which `info` then tells the reason;
- * else prints that.
+ * Call it when the kernel has refused the mount. Returns true if FUSE is to be used instead, and sets what `info` says;
+ * else prints the reason.
  */
 bool pagecache_fall_back(struct options *o, const char *reason);
 
@@ -72,7 +72,7 @@ struct pagecache {
 /* Makes the hidden mount. *device gets /dev/fuse for the session. Returns 0, or -errno with the reason in err. */
 int pagecache_open(struct pagecache *p, const struct options *o, int *device, struct gptqfs_error *err);
 
-/* What is mounted, and where. */
+/* What to mount, and where. */
 struct pagecache_mount {
 	const char *path, *source; /* the mountpoint, canonical, or NULL below a face, and the name */
 	unsigned readahead;        /* wanted, in KiB; afterwards the actual one, 0 if unknown */
@@ -80,7 +80,7 @@ struct pagecache_mount {
 
 /*
  * Mounts the image, once the session is served, and sets the readahead. Returns 0, or -errno with the reason in err.
- * Afterwards this process holds nothing of either mount, but p->image if that is attached nowhere.
+ * Afterwards this process holds nothing of either mount, except p->image if that is attached nowhere.
  */
 int pagecache_mount(struct pagecache *p, const struct options *o, struct pagecache_mount *m, struct gptqfs_error *err);
 

@@ -26,8 +26,8 @@ struct serving {
  * Serves until the file system is unmounted, or detached and no longer used. Passes requests to exit to the helper;
  * SIGUSR1 logs the counters. signals_hold must have been called.
  *
- * Returns 0 after the end of the session, 1 if the process must exit at once, without cleanup because threads still
- * run, -ECONNREFUSED if the kernel never made contact, and -errno if serving failed.
+ * Returns 0 after the end of the session; 1 if the process must exit at once, without cleanup, because threads still
+ * run; -ECONNREFUSED if the kernel never made contact; or -errno if serving failed.
  */
 int serve(struct serving *s);
 

@@ -23,7 +23,7 @@ struct server {
 	atomic_uint readahead; /* of the mount in KiB, 0 if unknown */
 	time_t started;        /* CLOCK_BOOTTIME, seconds */
 	const char *sandbox;   /* what confines the process: see struct sandbox */
-	int event;             /* descriptor that gets an 'i' when the kernel has made contact, and an 'x' in the end */
+	int event;             /* descriptor that gets an 'i' when the kernel has made contact, and an 'x' at the end */
 };
 
 #endif

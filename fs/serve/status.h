@@ -22,13 +22,14 @@ struct snapshot *status_snapshot(const struct server *server);
 void status_log(const struct server *server);
 
 /*
- * Tells the facts about an inode that never change, for an image: a gptqfs_image_options.tell, whose ctx is the server.
+ * Reports the facts about an inode that never change, for an image: a gptqfs_image_options.tell, whose ctx is the
+ * server.
  */
 int status_tell_constants(const void *ctx, uint64_t ino, gptqfs_fact_fn *fn, void *fn_ctx);
 
 /*
- * Extended attributes user.gptqfs.KEY of an inode. Like the system calls, they return the size of the names, each with
- * its NUL, or of the value; if `size` is not 0 they also write them to `out`. -ERANGE if they do not fit, -ENODATA for
+ * Extended attributes user.gptqfs.KEY of an inode. Like the system calls, both return the size of the names, each with
+ * its NUL, or of the value; if `size` is not 0 they also write that to `out`. -ERANGE if they do not fit, -ENODATA for
  * an unknown name. Numbers of the root are padded with blanks to a fixed size.
  */
 ssize_t status_list_attributes(const struct server *server, uint64_t ino, char *out, size_t size);
