@@ -46,9 +46,9 @@ struct option {
 static const struct option table[] = {
     {"-h, --help", "this text", NULL, OF(help), false, NULL},
     {"-V, --version", "version", NULL, OF(version), false, NULL},
-    {"--licenses", "print the licences of gptqfs and of all that is linked into it", NULL, OF(licenses), false, NULL},
+    {"--licenses", "print the licences of gptqfs and of everything linked into it", NULL, OF(licenses), false, NULL},
     {"-u, --unmount", "unmount MOUNTPOINT", NULL, OF(unmount), false, NULL},
-    {"-q, --quiet", "print nothing but errors", NULL, OF(quiet), false, NULL},
+    {"-q, --quiet", "print only errors", NULL, OF(quiet), false, NULL},
     {"--check", "read and validate everything, print the module table and every warning", NULL, OF(check), false, NULL},
     {"--stats", "print figures about every quantized module: use of codes, scales, error; mount nothing", NULL,
 	OF(stats), false, NULL},
@@ -79,8 +79,8 @@ static const struct option table[] = {
     {"-o lora=DIR[:SCALE]", "merge an adapter into every view; several are added in the given order", ADAPTERS, 0,
 	false, NULL},
     {"-o loras=DIR", "adapters of a directory, one at a time: lora/NAME/VIEW", "%s", OF(loras), false, NULL},
-    {"-o lora_tokenizer=WHO", "tokenizer of the views: adapter for its own, if any, or base for that of the model",
-	"%s", OF(lora_tokenizer), false, "adapter base"},
+    {"-o lora_tokenizer=WHO", "tokenizer of the views: the adapter's own, if any, or the base's", "%s",
+	OF(lora_tokenizer), false, "adapter base"},
     {"-o dtype=NAME", "type of the files of tensors/ and of floats in mlx/: fp16, bf16, fp32 (fp16)", "%s", OF(dtype),
 	false, "fp16 bf16 fp32"},
     {"-o shard=SIZE", "most bytes of weights in a file that holds several tensors (5 GB)", "%s", OF(shard), false,
@@ -620,7 +620,8 @@ void options_help(FILE *out)
 	fprintf(out,
 	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a quantized model as ordinary model files\n"
 	    "       gptqfs [options] MODEL_DIR [MOUNTPOINT] -- COMMAND ARG...\n"
-	    "                                                 mount, run the command, unmount; returns its status; without\n"
+	    "                                                 mount, run the command, unmount; returns its status; "
+	    "without\n"
 	    "                                                 MOUNTPOINT, {} in an argument becomes a temporary one\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
@@ -632,7 +633,8 @@ void options_help(FILE *out)
 	    "       gptqfs --list [--json]                    list the mounts\n"
 	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
-	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache (models--org--name), or\n"
+	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache "
+	    "(models--org--name), or\n"
 	    "the name of a model in that cache (org/name).\n"
 	    "\n");
 	for (size_t i = 0; i < OPTIONS; i++)
@@ -641,8 +643,10 @@ void options_help(FILE *out)
 	help_values(out);
 	fprintf(out,
 	    "\n"
-	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported format;\n"
-	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: an export or statistics were\n"
+	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported "
+	    "format;\n"
+	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: an export or statistics "
+	    "were\n"
 	    "      interrupted; with a command, its status\n");
 }
 

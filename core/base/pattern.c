@@ -99,7 +99,7 @@ const struct pattern *pattern_compile(struct patterns *set, const char *text, co
 		pcre2_get_error_message(code, why, sizeof(why));
 		*fault = arena_printf(set->arena, "cannot be used as a pattern: %s", why);
 		if (!*fault)
-			*fault = "is not a pattern that can be used";
+			*fault = "is not a usable pattern";
 	}
 	return (const struct pattern *)compiled;
 }

@@ -89,7 +89,8 @@ static void warn_of_state(struct checkpoint *c, const struct source_file *f)
 		    f->name);
 	if (hole >= 0 && hole < f->stat.st_size)
 		checkpoint_warn(c,
-		    "%.500s: nothing was ever written from byte %lld on, which reads as zeros (an interrupted download?); "
+		    "%.500s: nothing was ever written from byte %lld on, which reads as zeros (an interrupted "
+		    "download?); "
 		    "compare the file with the original",
 		    f->name, (long long)hole);
 }
@@ -174,7 +175,8 @@ static int check_unique(struct checkpoint *c, struct gptqfs_error *err)
 
 		if (strcmp(a->name, b->name) == 0)
 			return err_set(err, -EBADMSG,
-			    "tensor %.200s is in %s and in %s, and no index says which counts; remove the file that does not "
+			    "tensor %.200s is in %s and in %s, and no index says which to use; remove the file that "
+			    "does not "
 			    "belong to the model",
 			    a->name, c->shards[a->shard].name, c->shards[b->shard].name);
 	}
@@ -250,7 +252,8 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 		for (size_t s = 0; s < 3; s++)
 			if (ends_with(l->names[i], pickles[s]))
 				return err_set(err, -ENOENT,
-				    "weights only as torch pickles (%.500s), which can run code when read; convert them to "
+				    "weights only as torch pickles (%.500s), which can run code when read; convert "
+				    "them to "
 				    "safetensors first (transformers: save_pretrained), in %s",
 				    l->names[i], c->dir.path);
 	for (size_t i = 0; i < l->count; i++)
@@ -290,7 +293,7 @@ static int refuse_odd(const struct checkpoint *c, struct gptqfs_error *err)
 		    (checkpoint_is_weights(o->name) || ends_with(o->name, ".safetensors.index.json") ||
 			is_config(o->name)))
 			return err_set(err, -EBADMSG,
-			    "%.1000s: %s; replace it by the model's file of that name (in %s)", o->name, o->why,
+			    "%.1000s: %s; replace it with the model's file of that name (in %s)", o->name, o->why,
 			    c->dir.path);
 	}
 	return 0;
@@ -318,7 +321,7 @@ static int check_numbers(struct checkpoint *c, const char *name, struct gptqfs_e
 	if (!missing)
 		return 0;
 	return err_set(err, -EBADMSG,
-	    "shard %.500s is missing, as %.500s tells; fetch it (an interrupted download?) into %s", missing, name,
+	    "shard %.500s is missing, according to %.500s; fetch it (an interrupted download?) into %s", missing, name,
 	    c->dir.path);
 }
 
@@ -336,7 +339,7 @@ static int open_weights(struct checkpoint *c, struct gptqfs_error *err)
 			names[count++] = c->listing.names[i];
 	if (listing_has(&c->listing, usual)) {
 		if (count > 1)
-			checkpoint_warn(c, "%s counts; %zu other safetensors files beside it are ignored", usual,
+			checkpoint_warn(c, "%s is used; %zu other safetensors files beside it are ignored", usual,
 			    count - 1);
 		names[0] = usual;
 		return open_shards(c, names, 1, NULL, err);

@@ -36,7 +36,7 @@ static int parse_shape(const struct parser *p, struct json_text shape, struct st
 		if (ndim == SAFETENSORS_NDIM_MAX)
 			return bad(p, t->name, "expected a shape of at most 16 dimensions");
 		if (!json_whole(dim, &dims[ndim]) || !checked_mul(*elements, dims[ndim], elements))
-			return bad(p, t->name, "a dimension is no whole number, or the shape is too large");
+			return bad(p, t->name, "a dimension is not a whole number, or the shape is too large");
 	}
 	copy = arena_alloc(p->arena, ndim ? ndim : 1, sizeof(*copy));
 	if (!copy)
@@ -72,7 +72,8 @@ static int parse_offsets(const struct parser *p, struct json_text offsets, struc
 	t->bytes = end - begin;
 	if (!checked_mul(elements, dtype_bits(t->dtype), &bits) || bits % 8 || bits / 8 != t->bytes)
 		return err_set(p->err, -EBADMSG,
-		    "%s: tensor %.200s: %llu elements of %s do not take the %llu bytes of its data_offsets; the file is "
+		    "%s: tensor %.200s: %llu elements of %s do not take the %llu bytes of its data_offsets; the file "
+		    "is "
 		    "damaged, fetch it again",
 		    p->in->name, t->name, (unsigned long long)elements, dtype_name(t->dtype),
 		    (unsigned long long)t->bytes);
@@ -121,7 +122,8 @@ static int parse_tensor(const struct parser *p, struct json_text text, struct st
 	dtype = dtype_parse(entry.dtype.at + 1, entry.dtype.len - 2);
 	if (dtype == DTYPE_COUNT)
 		return err_set(p->err, -ENOTSUP,
-		    "%s: tensor %.200s has dtype %.*s, a type that this gptqfs does not know; fetch the file again, or a newer gptqfs",
+		    "%s: tensor %.200s has dtype %.*s, a type that this gptqfs does not know; fetch the file again, or "
+		    "a newer gptqfs",
 		    p->in->name, t->name, (int)(entry.dtype.len < 42 ? entry.dtype.len - 2 : 40), entry.dtype.at + 1);
 	t->dtype = (uint8_t)dtype;
 	rc = parse_shape(p, entry.shape, t, &elements);
@@ -167,7 +169,8 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 
 		if (t->begin != at)
 			return err_set(p->err, -EBADMSG,
-			    "%s: tensor %.200s begins at byte %llu of the file, expected %llu: tensors %s; the file is damaged, "
+			    "%s: tensor %.200s begins at byte %llu of the file, expected %llu: tensors %s; the file is "
+			    "damaged, "
 			    "fetch it again",
 			    p->in->name, t->name, (unsigned long long)t->begin, (unsigned long long)at,
 			    t->begin < at ? "overlap (or one occurs twice)" : "leave a gap");
@@ -229,7 +232,7 @@ int safetensors_parse(const struct safetensors_input *in, struct arena *arena, s
 	if (rc)
 		return rc;
 	if (!json_walk(&walk, text))
-		return err_set(err, -EBADMSG, "%s: the header is no JSON object; this is not a safetensors file",
+		return err_set(err, -EBADMSG, "%s: the header is not a JSON object; this is not a safetensors file",
 		    in->name);
 	for (count = walk; json_next(&count, &member);)
 		members++;

@@ -153,7 +153,7 @@ int source_file_open(const struct source_dir *dir, const char *name, struct sour
 	if (error && error != ENXIO)
 		return source_file_open_failed(dir, name, error, err);
 	return err_set(err, -EBADMSG,
-	    "%.1000s: not a regular file; replace it by the model's file of that name (in %s)", name, dir->path);
+	    "%.1000s: not a regular file; replace it with the model's file of that name (in %s)", name, dir->path);
 }
 
 void source_file_close(struct source_file *f)

@@ -79,7 +79,8 @@ static int refuse_directory(const struct adapter *a, const char *wanted, struct 
 		"'adapter_model.safetensors')\""},
 	    {".gguf", "is an adapter in GGUF; take the PEFT adapter that it was made from"},
 	    {"config.json",
-		"belongs to a full model, not to an adapter; mount that model instead, or give the directory of an adapter"},
+		"belongs to a full model, not to an adapter; mount that model instead, or give the directory of an "
+		"adapter"},
 	};
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
@@ -150,13 +151,16 @@ static int refuse_config(const struct adapter *a, struct gptqfs_error *err)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (is_truthy(json_get(a->config, keys[i])))
 			return err_set(err, -ENOTSUP,
-			    "%s: %s is set, and what it means is no sum of the base and a product; merge it with PEFT",
+			    "%s: %s is set, and so the result is not a sum of the base and a product; merge it with "
+			    "PEFT",
 			    a->config_name, keys[i]);
 	for (size_t i = 0; init && i < sizeof(inits) / sizeof(*inits); i++)
 		if (strncmp(init, inits[i], strlen(inits[i])) == 0)
 			return err_set(err, -ENOTSUP,
-			    "%s: init_lora_weights is \"%.40s\", so training began from a changed base; convert it (PEFT: "
-			    "save_pretrained with path_initial_model_for_weight_conversion), or, if the model given is that "
+			    "%s: init_lora_weights is \"%.40s\", so training began from a changed base; convert it "
+			    "(PEFT: "
+			    "save_pretrained with path_initial_model_for_weight_conversion), or, if the model given is "
+			    "that "
 			    "base, set it to true",
 			    a->config_name, init);
 	return 0;
@@ -173,7 +177,7 @@ static int examine_config(struct adapter *a, struct checkpoint *c, double scale,
 		    "%s: describes a full model, not an adapter; give the directory of an adapter", a->config_name);
 	if (!type && !tuning)
 		return err_set(err, -EBADMSG,
-		    "%s: has neither peft_type (PEFT) nor fine_tune_type (mlx-lm): no adapter that is known",
+		    "%s: has neither peft_type (PEFT) nor fine_tune_type (mlx-lm): not a known kind of adapter",
 		    a->config_name);
 	if (strcmp(type ? type : "LORA", "LORA") != 0 || strcmp(tuning ? tuning : "lora", "lora") != 0)
 		return err_set(err, -ENOTSUP, "%s: %s is \"%.40s\", expected \"%s\"; only LoRA is merged",
@@ -286,7 +290,7 @@ static int check_entry(const struct adapter *a, const struct lora_entry *e, stru
 
 	if (e->name.role == LORA_UNKNOWN || mlx != (a->mlx && e->name.role < LORA_REPLACES))
 		return adapter_refuse(a, e, err,
-		    "its name is none that %s gives; nothing of an adapter is dropped, so this one is refused",
+		    "%s gives no tensor such a name; no part of an adapter is ignored, so it is refused",
 		    a->mlx ? "mlx-lm" : "PEFT");
 	return check_values(a, e, err);
 }
@@ -354,7 +358,7 @@ static int read_tensors(struct adapter *a, struct checkpoint *c, struct gptqfs_e
 	int rc;
 
 	if (size > HOLES_FREE && size / HOLES_PER_BYTE > disk)
-		return err_set(err, -EBADMSG, "%s: %llu bytes, of which the disk holds %llu: finish the download",
+		return err_set(err, -EBADMSG, "%s: %llu bytes, but only %llu are on the disk: finish the download",
 		    a->file.name, (unsigned long long)size, (unsigned long long)disk);
 	rc = source_file_map(&a->file, err);
 	if (rc == 0 && checkpoint_attach(c, &a->file, &shard))
@@ -385,7 +389,8 @@ int adapter_open(struct adapter *a, struct checkpoint *c, const struct lora_requ
 		rc = examine_config(a, c, request->scale, err);
 	if (rc == 0 && listing_has(&a->listing, "new_embeddings.safetensors"))
 		rc = err_set(err, -ENOTSUP,
-		    "%s: new_embeddings.safetensors holds rows for new tokens, which are not merged; resize the base and save "
+		    "%s: new_embeddings.safetensors holds rows for new tokens, which are not merged; resize the base "
+		    "and save "
 		    "the adapter with its embedding",
 		    a->dir.path);
 	weights = a->mlx ? "adapters.safetensors" : "adapter_model.safetensors";

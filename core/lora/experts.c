@@ -70,7 +70,7 @@ static int read_layer(struct layer *l, struct gptqfs_error *err)
 		while (find_expert(l, l->experts, l->spelling->down))
 			l->experts++;
 		if (down->t->ndim != 2)
-			return refuse_layer(l, "has experts that are no matrices", err);
+			return refuse_layer(l, "has experts that are not matrices", err);
 		l->hidden = down->t->shape[0];
 		l->intermediate = down->t->shape[1];
 		return 0;
@@ -78,7 +78,7 @@ static int read_layer(struct layer *l, struct gptqfs_error *err)
 	l->spelling = NULL;
 	down = find_stack(l, "down_proj");
 	if (!down || down->t->ndim != 3)
-		return refuse_layer(l, "is no layer of experts that is known", err);
+		return refuse_layer(l, "is not a known layer of experts", err);
 	l->experts = down->t->shape[0];
 	l->hidden = down->t->shape[1];
 	l->intermediate = down->t->shape[2];
@@ -129,7 +129,7 @@ static int add_parts(const struct layer *l, const char *part, uint64_t row0, uin
 		    term_of_expert(l, e, row0), pair_share(l->pair, e * out + row0, rows, l->experts * out)};
 
 		if (!can_add(l, place, 2, rows))
-			rc = refuse_layer(l, "has experts of several shapes, or of a format that nothing is added to",
+			rc = refuse_layer(l, "has experts of several shapes, or of a format that cannot be added to",
 			    err);
 		else
 			rc = pair_add_term(l->pair, l->places, place->t, &x, err);
@@ -169,7 +169,8 @@ static int add_layer(struct layer *l, struct gptqfs_error *err)
 
 	if (!down && (p->out != both || p->in != l->hidden))
 		return adapter_refuse(p->adapter, p->b, err,
-		    "with lora_A it makes [%llu, %llu], expected [%llu, %llu] of down_proj or [%llu, %llu] of gate_up_proj",
+		    "with lora_A it makes [%llu, %llu], expected [%llu, %llu] of down_proj or [%llu, %llu] of "
+		    "gate_up_proj",
 		    (ull)p->out, (ull)p->in, (ull)l->hidden, (ull)l->intermediate, both, (ull)l->hidden);
 	rc = scale_layer(l, down ? "down_proj" : "gate_up_proj", err);
 	if (rc || !l->spelling)
@@ -187,13 +188,14 @@ int pair_add_experts(struct pair *p, struct places *places, struct gptqfs_error 
 
 	if (p->magnitude || p->bias || p->a->name.role != LORA_A)
 		return adapter_refuse(p->adapter, p->a, err,
-		    "on a stack of experts only plain LoRA is merged: DoRA's norm runs down columns there");
+		    "only plain LoRA is merged into a stack of experts: DoRA's norm runs down columns there");
 	rc = read_layer(&l, err);
 	if (rc)
 		return rc;
 	if (has_transposed_stacks(places->c))
 		return refuse_layer(&l,
-		    "has experts in a stack that is transposed or interleaved: which of its rows target_parameters means cannot be told from shapes; merge it with PEFT",
+		    "has experts in a stack that is transposed or interleaved: which of its rows target_parameters "
+		    "means cannot be told from shapes; merge it with PEFT",
 		    err);
 	if (!l.experts || p->rank % l.experts || p->rank / l.experts > LORA_RANK_MAX)
 		return adapter_refuse(p->adapter, p->a, err, "expected a multiple of %llu rows, the number of experts",

@@ -96,7 +96,8 @@ static int check_names(struct merging *m)
 	if (rc || !count_unknown(m, &first))
 		return rc;
 	return adapter_refuse(m->a, unknown, m->err,
-	    "no tensor of this model (%zu such tensor%s); is it an adapter of another model, or of its head for classification?",
+	    "no tensor of this model (%zu such tensor%s); is it an adapter for another model, or for its "
+	    "classification head?",
 	    count, count > 1 ? "s" : "");
 }
 
@@ -108,7 +109,7 @@ static int find_changed(const struct merging *m, const struct lora_entry *e, boo
 		return 0;
 	}
 	if (tying_find(m->tying, e->name.module, together, place))
-		return adapter_refuse(m->a, e, m->err, "an adapter before it changed embedding and head together");
+		return adapter_refuse(m->a, e, m->err, "an earlier adapter changed embedding and head together");
 	return 0;
 }
 
@@ -176,16 +177,17 @@ static int replace_tensor(struct merging *m, struct lora_entry *e, bool together
 	vocabulary =
 	    place && (place == m->tying->embedding || (m->tying->head && strcmp(place->name, m->tying->head) == 0));
 	if (!t)
-		return adapter_refuse(m->a, e, m->err, "the model has no tensor that it could replace");
+		return adapter_refuse(m->a, e, m->err, "the model has no tensor for it to replace");
 	if (!tensor_is_float(t) || !is_shape_of(&e->t, t, !vocabulary))
-		return adapter_refuse(m->a, e, m->err, "%.200s of the model has another shape or is of no float type",
-		    t->name);
+		return adapter_refuse(m->a, e, m->err,
+		    "%.200s of the model has another shape or is not of a float type", t->name);
 	if (place->replaced && !is_same_tensor(m->places->c, place->replaced, &e->t))
-		return adapter_refuse(m->a, e, m->err, "another adapter replaces %.200s as well, by other values",
+		return adapter_refuse(m->a, e, m->err, "another adapter also replaces %.200s, with other values",
 		    t->name);
 	if (t->origin == TENSOR_ADAPTED && !place->replaced)
 		return adapter_refuse(m->a, e, m->err,
-		    "an adapter before it was added to %.200s, which it would replace; give this one first", t->name);
+		    "an earlier adapter was added to %.200s, which this one would replace; give this one first",
+		    t->name);
 	m->a->replaced++;
 	if (place->replaced)
 		return 0;
@@ -288,8 +290,7 @@ static int give_rows(struct merging *m, struct pair *p)
 	    !tensor_elements(t) || t->shape[1] > ADAPTED_COLUMNS_MAX ||
 	    (t->origin != TENSOR_STORED && t->origin != TENSOR_ENCODED))
 		return adapter_refuse(m->a, e, m->err,
-		    "the model has no embedding of rows like that in %.200s, or an adapter changed it before",
-		    p->module);
+		    "the model has no embedding with such rows in %.200s, or an earlier adapter changed it", p->module);
 	rc = read_indices(m, e, t, &given);
 	if (rc)
 		return rc;
@@ -454,8 +455,8 @@ static int merge_adapter(struct adapter *a, struct places *places, struct tying 
 		rc = add_all(&m);
 	if (rc == 0 && a->other_ranks)
 		checkpoint_warn(places->c,
-		    "%.300s: %zu modules have another rank than r tells; PEFT fails to load such an adapter",
-		    a->config_name, a->other_ranks);
+		    "%.300s: %zu modules have a rank other than r; PEFT fails to load such an adapter", a->config_name,
+		    a->other_ranks);
 	return rc;
 }
 

@@ -51,7 +51,7 @@ static int check_partners(const struct pair *p, struct gptqfs_error *err)
 	if (p->tokens)
 		return p->a || p->b || p->bias || p->magnitude
 		           ? adapter_refuse(p->adapter, p->tokens, err,
-				 "the same module has factors: it is not known which come first")
+				 "the same module has factors: which come first is unknown")
 		           : 0;
 	if (!one)
 		return adapter_refuse(p->adapter, p->bias ? p->bias : p->magnitude, err,
@@ -169,11 +169,11 @@ const char *pair_obstacle(const struct pair *p, const struct tensor *t)
 	const struct tensor *base = tensor_base(t);
 
 	if (!tensor_is_float(t) || (base->origin != TENSOR_STORED && base->origin != TENSOR_ENCODED))
-		return "it is no weight of its own";
+		return "it is not a weight of its own";
 	if (!tensor_elements(t) || t->shape[t->ndim - 1] > ADAPTED_COLUMNS_MAX || t->shape[t->ndim - 2] > UINT32_MAX)
 		return "it is empty or too large";
 	if (t->origin == TENSOR_ADAPTED && t->adapted->given.count)
-		return "rows of it are given by an adapter too";
+		return "an adapter also replaces rows of it";
 	if (t->origin == TENSOR_ADAPTED && t->adapted->layers && (p->magnitude || t->adapted->magnitude))
 		return "DoRA does not go with a second adapter on one tensor";
 	return NULL;
@@ -182,7 +182,8 @@ const char *pair_obstacle(const struct pair *p, const struct tensor *t)
 static int refuse_pair_shape(const struct pair *p, const struct tensor *t, struct gptqfs_error *err)
 {
 	return adapter_refuse(p->adapter, p->b, err,
-	    "with lora_A it makes [%llu, %llu], but %.200s of the model is [%llu, %llu]; is it an adapter of another model?",
+	    "with lora_A it makes [%llu, %llu], but %.200s of the model is [%llu, %llu]; is it an adapter for another "
+	    "model?",
 	    (ull)p->out, (ull)p->in, t->name, (ull)t->shape[0], (ull)t->shape[1]);
 }
 
@@ -226,7 +227,7 @@ static int add_matrix(const struct pair *p, struct places *places, struct tensor
 	const uint64_t all = transposed ? p->in : p->out, rows = t->ndim == 2 ? t->shape[0] : 0;
 	struct pair_term x = {{.l = transposed ? p->fa : p->fb, .r = transposed ? p->fb : p->fa, p->rank, p->scale},
 	    pair_share(p, row0, rows, all)};
-	const char *reason = t->ndim == 2 ? pair_obstacle(p, t) : "it is no matrix";
+	const char *reason = t->ndim == 2 ? pair_obstacle(p, t) : "it is not a matrix";
 	int rc;
 
 	if (reason)
@@ -276,14 +277,14 @@ int pair_add_bias(const struct pair *p, struct places *places, struct gptqfs_err
 	struct pair_term x = {{.rank = 1, .scale = p->scale}, p->bias->t.bytes};
 
 	if (!place)
-		return adapter_refuse(p->adapter, p->bias, err,
-		    "the model has no bias in %.200s, which it could be added to", p->module);
+		return adapter_refuse(p->adapter, p->bias, err, "the model has no bias in %.200s to add it to",
+		    p->module);
 	if (p->bias->t.ndim != 1 || place->t->ndim != 1 || p->bias->t.shape[0] != place->t->shape[0])
 		return adapter_refuse(p->adapter, p->bias, err, "%.200s of the model has another shape",
 		    place->t->name);
 	if (place->part || tensor_base(place->t)->origin != TENSOR_STORED || !tensor_is_float(place->t) ||
 	    !tensor_elements(place->t) || place->t->shape[0] > ADAPTED_COLUMNS_MAX)
-		return adapter_refuse(p->adapter, p->bias, err, "%.200s of the model is no bias of its own",
+		return adapter_refuse(p->adapter, p->bias, err, "%.200s of the model is not a bias of its own",
 		    place->t->name);
 	x.term.r = (struct lora_factor){
 	    .data = p->adapter->file.map + p->bias->t.begin, .dtype = p->bias->t.dtype, .across = 1, .along = 1};

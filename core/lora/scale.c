@@ -66,7 +66,7 @@ int lora_scale_read(struct lora_scale *s, const struct json *config, struct aren
 			return rc;
 	}
 	if (s->pattern && !json_is_null(s->pattern) && !json_is_object(s->pattern))
-		return err_set(err, -EBADMSG, "%s: alpha_pattern is no object; fetch the adapter again", s->file);
+		return err_set(err, -EBADMSG, "%s: alpha_pattern is not an object; fetch the adapter again", s->file);
 	return read_patterns(s, arena, err);
 }
 

@@ -359,7 +359,8 @@ static int read_awq_config(void *ctx, const char *file, const struct json *confi
 	if (version && strcasecmp(version, "gemm") != 0 && strcasecmp(version, "gemv") != 0 &&
 	    strcasecmp(version, "gemv_fast") != 0)
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: AWQ's version is \"%.80s\", which is not served (expected gemm, gemv or gemv_fast); convert the model "
+		    "%s: AWQ's version is \"%.80s\", which is not supported (expected gemm, gemv or gemv_fast); "
+		    "convert the model "
 		    "with the tool that made it, or fetch another version",
 		    file, version);
 	c->file = c->file ? c->file : file;
@@ -372,7 +373,7 @@ static int read_awq_config(void *ctx, const char *file, const struct json *confi
 	read_awq_number(config, sizes, &c->group_size);
 	if (c->bits && c->bits != 4)
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: AWQ of %lld bits is not served (expected 4); fetch a version of 4 bits", file,
+		    "%s: AWQ of %lld bits is not supported (expected 4); fetch a version of 4 bits", file,
 		    (long long)c->bits);
 	return 0;
 }
@@ -501,13 +502,13 @@ static int awq_find_group_size(const struct awq_opener *o, struct awq_module *m)
 	if (t->layout == AWQ_GEMM && in % t->slots == 0) {
 		t->group_size = (uint32_t)(in / t->slots);
 		if (wanted)
-			opening_tally(o->o, "the configuration gives another group size", "; the shapes count",
-			    m->e.module);
+			opening_tally(o->o, "the configuration gives another group size",
+			    "; the shapes take precedence", m->e.module);
 		return 0;
 	}
 	return err_set(o->o->err, -EBADMSG,
-	    "%s: tensor %.200s has room for %u groups of %u in_features, and the configuration says group_size %lld, which "
-	    "needs %llu; correct group_size or fetch the model again",
+	    "%s: tensor %.200s has room for %u groups of %u in_features, but the configuration says group_size %lld, "
+	    "which needs %llu; correct group_size or fetch the model again",
 	    opening_file(o->o, m->e.part[AWQ_SCALES]), m->e.part[AWQ_SCALES]->name, t->slots, t->in_features,
 	    (long long)wanted, (unsigned long long)count_slots(t->layout, div_up(in, size), size));
 }
@@ -595,8 +596,8 @@ static int refuse_activation(const struct awq_opener *o, const struct st_tensor 
 	if (t->ndim != 1 || !ends_with(t->name, ".scales") || opening_beside(o->o, t, ".scales", ".weight"))
 		return 0;
 	return err_set(o->o->err, -ENOTSUP,
-	    "%s: tensor %.200s scales an activation, by which AWQ's runtime divides and an ordinary model does not; fetch a "
-	    "version that is quantized otherwise",
+	    "%s: tensor %.200s scales an activation, by which AWQ's runtime divides and an ordinary model does not; "
+	    "fetch a version quantized without it",
 	    opening_file(o->o, t), t->name);
 }
 

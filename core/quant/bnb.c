@@ -303,7 +303,7 @@ static int read_state(const struct bnb4_opener *b, const struct json *json)
 	struct bnb4_tensor *t = &b->m->t;
 
 	if (!type || strcmp(type, strstr(b->state->name, STATE) + strlen(STATE)) != 0)
-		return bad_state(b, "\"quant_type\" as the tensor's name has it");
+		return bad_state(b, "\"quant_type\" as in the tensor's name");
 	if (!read_log2(json_get(json, "blocksize"), &t->block_log2))
 		return bad_state(b, "\"blocksize\", a power of two from 32 to 4096");
 	if (!bnb_read_shape(b, json_get(json, "shape")))
@@ -346,7 +346,8 @@ static int check_nested(const struct bnb4_opener *b)
 
 	if (!map || !absmax)
 		return err_set(b->o->err, -EBADMSG,
-		    "%s: tensor %.200s is U8, but there is no nested_absmax or no nested_quant_map beside it; fetch the model "
+		    "%s: tensor %.200s is U8, but there is no nested_absmax or no nested_quant_map beside it; fetch "
+		    "the model "
 		    "again",
 		    opening_file(b->o, m->e.part[BNB4_ABSMAX]), m->e.part[BNB4_ABSMAX]->name);
 	if (!is_array(map, DTYPE_F32, 256))
@@ -428,7 +429,8 @@ static int open_bnb4(struct opening *o, const struct st_tensor *state)
 	type += strlen(STATE);
 	if (strcmp(type, "nf4") != 0 && strcmp(type, "fp4") != 0)
 		return err_set(o->err, -ENOTSUP,
-		    "%s: tensor %.200s: this type of bitsandbytes is not served (nf4 and fp4 are); fetch another version of the "
+		    "%s: tensor %.200s: this type of bitsandbytes is not supported (nf4 and fp4 are); fetch another "
+		    "version of the "
 		    "model",
 		    opening_file(o, state), state->name);
 	b.m->e.encoding = *type == 'n' ? &nf4_encoding : &fp4_encoding;
@@ -459,7 +461,8 @@ static int check_weight_format(struct opening *o, const struct st_tensor *t)
 		return rc;
 	if (*(unsigned char *)format != 0)
 		rc = err_set(o->err, -ENOTSUP,
-		    "%s: tensor %.200s is %u: weights in tiles for one kind of GPU, which are not served (0, row after row, is); "
+		    "%s: tensor %.200s is %u: weights in tiles for one kind of GPU, which are not supported (0, row "
+		    "after row, is); "
 		    "save the model again with bitsandbytes 0.45 or later",
 		    opening_file(o, t), t->name, *(unsigned char *)format);
 	free(format);

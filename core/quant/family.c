@@ -78,7 +78,8 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 		bytes = t->bytes;
 	if (!checked_add(o->read, bytes, &o->read) || o->read > READ_FREE + READ_PER_BYTE * o->c->disk_bytes)
 		return err_set(o->err, -EBADMSG,
-		    "%s: tensor %.200s is %llu bytes, far more than the shards take on disk: they have holes; finish the "
+		    "%s: tensor %.200s is %llu bytes, far more than the shards take on disk: they have holes; finish "
+		    "the "
 		    "download or fetch the model again",
 		    opening_file(o, t), t->name, (unsigned long long)t->bytes);
 	*out = malloc(bytes ? bytes : 1);
@@ -142,7 +143,8 @@ int opening_drop_zeros(struct opening *o, const char *module)
 	free(zeros);
 	if (i < t->bytes)
 		return err_set(o->err, -ENOTSUP,
-		    "%s: tensor %.200s is not all zero, and weights of this format have no zero points; fetch the model "
+		    "%s: tensor %.200s is not all zero, and weights of this format have no zero points; fetch the "
+		    "model "
 		    "again, or its unquantized version",
 		    opening_file(o, t), t->name);
 	opening_take(o, t);
@@ -273,8 +275,8 @@ int opening_check_weight(struct opening *o, const struct st_tensor *codes, const
 	if (!opening_beside(o, codes, own, ".weight"))
 		return 0;
 	return err_set(o->err, -EBADMSG,
-	    "%s: module %.*s has both %s and .weight; which one counts cannot be known: remove one",
-	    opening_file(o, codes), len < 200 ? (int)len : 200, codes->name, own);
+	    "%s: module %.*s has both %s and .weight; which one to use is unknown: remove one", opening_file(o, codes),
+	    len < 200 ? (int)len : 200, codes->name, own);
 }
 
 int opening_bad_tensor(struct opening *o, const struct st_tensor *t, const char *expected)

@@ -212,7 +212,8 @@ static bool hqq_claims(const struct opening *o)
 static int hqq_missing(const struct hqq_opener *h, const char *what)
 {
 	return err_set(h->o->err, -ENOTSUP,
-	    "%s: tensor %.200s%s is missing: this is not HQQ as transformers saves it; fetch the model again, or save it with "
+	    "%s: tensor %.200s%s is missing: this is not HQQ as transformers saves it; fetch the model again, or save "
+	    "it with "
 	    "transformers 4.57",
 	    opening_file(h->o, h->codes), h->m->e.module, what);
 }
@@ -261,7 +262,8 @@ static int read_setting(const struct hqq_opener *h, const char *key, int64_t fal
 static int refuse_setting(const struct hqq_opener *h, const char *key, int64_t value, int64_t expected)
 {
 	return err_set(h->o->err, -ENOTSUP,
-	    "%s: tensor %.200s%s is %lld, which is not served (expected %lld); fetch a version that is quantized otherwise",
+	    "%s: tensor %.200s%s is %lld, which is not supported (expected %lld); fetch a version that is quantized "
+	    "otherwise",
 	    opening_file(h->o, h->codes), h->m->e.module, key, (long long)value, (long long)expected);
 }
 
@@ -303,7 +305,8 @@ static int read_packing(struct hqq_opener *h)
 	free(text);
 	if (rc == 0 && !h->packing)
 		rc = err_set(h->o->err, -ENOTSUP,
-		    "%s: tensor %.200s names a packing that is not known (expected 8bit_u8, 4bit_u8, 3bit_32, 2bit_u8 or "
+		    "%s: tensor %.200s names a packing that is not known (expected 8bit_u8, 4bit_u8, 3bit_32, 2bit_u8 "
+		    "or "
 		    "1bit_u8); fetch another version of the model",
 		    opening_file(h->o, t), t->name);
 	return rc;
@@ -324,7 +327,8 @@ static int hqq_read_shape(struct hqq_opener *h)
 	if (shape[0] < 1 || shape[1] < 1 || (uint64_t)shape[0] > MATRIX_ROWS_MAX ||
 	    (uint64_t)shape[1] > MATRIX_COLUMNS_MAX)
 		return err_set(h->o->err, -EBADMSG,
-		    "%s: tensor %.200s.shape is [%lld, %lld], expected [out_features, in_features], at most [2147483648, "
+		    "%s: tensor %.200s.shape is [%lld, %lld], expected [out_features, in_features], at most "
+		    "[2147483648, "
 		    "4194304]; fetch the model again",
 		    opening_file(h->o, h->codes), h->m->e.module, (long long)shape[0], (long long)shape[1]);
 	rc = read_setting(h, ".axis", -1, &axis);

@@ -41,7 +41,7 @@ static int refuse_tensors(const struct opening *o)
 	}
 	if (!first)
 		return 0;
-	return err_set(o->err, -ENOTSUP, "%s: tensor %.200s belongs to %s, which is not served; %s",
+	return err_set(o->err, -ENOTSUP, "%s: tensor %.200s belongs to %s, which is not supported; %s",
 	    opening_file(o, first), first->name, found.what, found.remedy);
 }
 
@@ -54,7 +54,8 @@ static int refuse_scaled(const struct opening *o)
 	if (rc <= 0)
 		return rc ? err_memory(o->err) : 0;
 	return err_set(o->err, -ENOTSUP,
-	    "%s: tensor %.200s is %s, and %.200s looks like its scale: this way of storing weights is not served; fetch the "
+	    "%s: tensor %.200s is %s, and %.200s looks like its scale: this way of storing weights is not supported; "
+	    "fetch the "
 	    "GPTQ version of the model, or one that is not quantized",
 	    opening_file(o, found.weight), found.weight->name, dtype_name(found.weight->dtype), found.scale->name);
 }
@@ -69,7 +70,7 @@ static int refuse_method(void *ctx, const char *where, const struct json *config
 		return 0;
 	return err_set(o->err, -ENOTSUP,
 	    found.served ? "%s: quant_method is \"%.80s\", and no tensor is stored as %s does it; %s"
-			 : "%s: quant_method is \"%.80s\": %s is not served; %s",
+			 : "%s: quant_method is \"%.80s\": %s is not supported; %s",
 	    where, method, found.what, found.remedy);
 }
 
@@ -80,7 +81,8 @@ static int refuse_label(struct opening *o)
 
 	if (json_get(mlx, "group_size") && json_get(mlx, "bits"))
 		return err_set(o->err, -ENOTSUP,
-		    "config.json: \"quantization\" is MLX's, but no tensor is stored in its way; fetch the model again");
+		    "config.json: \"quantization\" is MLX's, but no tensor is stored in its way; fetch the model "
+		    "again");
 	return opening_configs(o, refuse_method, o);
 }
 
@@ -91,7 +93,8 @@ static int refuse_unquantized(struct opening *o)
 	return rc || o->c->unquantized
 	           ? rc
 	           : err_set(o->err, -ENOTSUP,
-			 "%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; use "
+			 "%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; "
+			 "use "
 			 "the directory as it is",
 			 o->c->dir.path);
 }

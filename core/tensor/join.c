@@ -88,7 +88,7 @@ static bool part_fits(struct joiner *j, const struct match *m, size_t i, int *rc
 	else if (!tensor_is_float(w))
 		reason = arena_printf(j->arena, "%s is of type %s", name, dtype_name(tensor_stored_dtype(w)));
 	else if (w->ndim != 2 || (tensor_encoded(w) && tensor_encoded(w)->transposed))
-		reason = arena_printf(j->arena, "%s is no matrix [out_features, in_features]", name);
+		reason = arena_printf(j->arena, "%s is not a matrix [out_features, in_features]", name);
 	else if (w->shape[1] != first->shape[1])
 		reason = arena_printf(j->arena, "%s has %llu in_features, %s %llu", short_name(m, 0),
 		    (unsigned long long)first->shape[1], name, (unsigned long long)w->shape[1]);

@@ -114,7 +114,7 @@ static const char *stack_misfit_of(const struct candidate *k, size_t expert, siz
 	if (!t)
 		return "is missing";
 	if (!stack_is_matrix(t))
-		return "is no matrix [out_features, in_features]";
+		return "is not a matrix [out_features, in_features]";
 	if (t->ndim != first->ndim || t->shape[0] != alike->shape[0] ||
 	    (k->order == STACK_INTERLEAVED && t->shape[0] != first->shape[0]) ||
 	    (t->ndim == 2 && t->shape[1] != first->shape[1]))
@@ -287,12 +287,13 @@ static void warn_apart(const struct stacker *s)
 		}
 	if (count)
 		checkpoint_warn(s->c,
-		    "%zu tensor%s of experts (the first: %.200s) cannot be put into one tensor%s%s. transformers reads all "
+		    "%zu tensor%s of experts (the first: %.200s) cannot be put into one tensor%s%s. transformers reads "
+		    "all "
 		    "experts of a layer in one, finds none, and starts with random ones",
 		    count, count > 1 ? "s" : "", first, s->reason ? "; " : "", s->reason ? s->reason : "");
 	if (s->square)
 		checkpoint_warn(s->c,
-		    "%.200s is square: transformers 4 reads it correctly, transformers 5 takes it for transposed",
+		    "%.200s is square: transformers 4 reads it correctly, transformers 5 treats it as transposed",
 		    s->square);
 }
 
@@ -307,9 +308,10 @@ static void warn_unknown(struct checkpoint *c, const struct tensors *ts)
 		    matches(ts->list[i].name, ".experts.#.down_proj.weight", &prefix) ||
 		    matches(ts->list[i].name, ".experts.#.w1.weight", &prefix)) {
 			checkpoint_warn(c,
-			    "experts are served one by one, as stored; it is unknown whether model_type %.80s reads them so. "
-			    "A class that holds all experts of a layer in one tensor starts with random ones: see whether "
-			    "transformers reports missing keys",
+			    "experts are served one by one, as stored; it is unknown whether model_type %.80s reads "
+			    "them so. "
+			    "A class that holds all experts of a layer in one tensor starts with random ones: check "
+			    "whether transformers reports missing keys",
 			    type ? type : "(none)");
 			return;
 		}

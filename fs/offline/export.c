@@ -410,7 +410,7 @@ static int start_and_wait(struct export *x)
 static void explain_rest(const struct export *x)
 {
 	log_line(
-	    "%s is not a model yet: %zu of %zu files are whole, others are .gptqfs-*; the same command continues it",
+	    "%s is not a model yet: %zu of %zu files are complete, others are .gptqfs-*; the same command continues it",
 	    x->target->path, atomic_load(&x->whole), x->entries.files);
 }
 
@@ -453,7 +453,7 @@ static int check_space(const struct export *x)
 	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (needed <= free_bytes)
 		return 0;
-	log_line("%s: view %s needs %s, and %s are free there", x->target->path, x->request->view,
+	log_line("%s: view %s needs %s, but %s are free there", x->target->path, x->request->view,
 	    size_text(need, needed), size_text(have, free_bytes));
 	return -ENOSPC;
 }

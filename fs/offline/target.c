@@ -193,7 +193,8 @@ static int open_journal(struct target *t)
 	}
 	if (rc == 1 && !t->force) {
 		log_line(
-		    "%s is not empty (%s); give an empty or new directory, or --force to replace files of the same name",
+		    "%s is not empty (%s); give an empty or new directory, or --force to replace files of the same "
+		    "name",
 		    t->path, name);
 		return -ENOTEMPTY;
 	}
@@ -400,13 +401,13 @@ static int refuse_strangers(const struct target *t, const struct strangers *s)
 		return 0;
 	if (t->force) {
 		if (s->count == 1)
-			log_hint("%s/%s is not of this export and stays there", t->path, s->first);
+			log_hint("%s/%s does not belong to this export and is kept", t->path, s->first);
 		else
-			log_hint("%s/%s and %zu more files are not of this export and stay there", t->path, s->first,
-			    s->count - 1);
+			log_hint("%s/%s and %zu more files do not belong to this export and are kept", t->path,
+			    s->first, s->count - 1);
 		return 0;
 	}
-	log_line("%s/%s is not of this export; remove it, or let it stay with --force", t->path, s->first);
+	log_line("%s/%s does not belong to this export; remove it, or keep it with --force", t->path, s->first);
 	return -ENOTEMPTY;
 }
 

@@ -355,7 +355,7 @@ int pagecache_choose(struct options *o, const char *mountpoint)
 	if (rc == 0 && o->fsname && !face_is_built() && !is_path(o->fsname)) {
 		rc = -EINVAL;
 		snprintf(err.text, sizeof(err.text),
-		    "fsname=%.200s: the kernel takes it for a path, which it cannot be", o->fsname);
+		    "fsname=%.200s: the kernel treats it as a path, which it cannot be", o->fsname);
 	}
 	if (rc == 0)
 		rc = check_kernel(&err);

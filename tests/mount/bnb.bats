@@ -114,11 +114,11 @@ Q=model.layers.0.self_attn.q_proj
 	refused bnb_short_absmax $Q.weight.absmax "U8 [63]"
 	refused bnb_half_absmax $Q.weight.absmax "F16 [64]"
 	refused bnb_short_map $Q.weight.quant_map "F32 [16]"
-	refused bnb_unknown_type __af4 "not served"
+	refused bnb_unknown_type __af4 "not supported"
 }
 
 @test "int8: tiles of a GPU, scales that do not fit" {
-	refused bnb_tiles mlp.up_proj.weight_format "is 2" "not served"
+	refused bnb_tiles mlp.up_proj.weight_format "is 2" "not supported"
 	refused bnb_scb_short mlp.up_proj.SCB "F32 [7]"
 	refused bnb_scb_half mlp.up_proj.SCB "F16 [8]"
 	refused bnb_scb_of_floats mlp.up_proj.weight "F16 [8, 8]" I8

@@ -148,7 +148,7 @@ END
 	unmount "$mnt"
 	rm -r "$model"
 	ambiguous '"something"' '"else"'
-	refused config.json q_proj 'no target'
+	refused config.json q_proj 'not a target'
 }
 
 @test "of groups with the same target the last counts" {

@@ -206,7 +206,7 @@ same_views() {
 	[[ $stderr = *"not empty"*--force* ]]
 	[[ $(ls -A "$out" | wc -l) = 3 ]]
 	run -0 --separate-stderr "$GPTQFS" --export="$out" --force "$source"
-	[[ $stderr = *"$out/notes is not of this export and stays"* ]]
+	[[ $stderr = *"$out/notes does not belong to this export and is kept"* ]]
 	[[ $(<"$out/notes") = mine && ! -e $BATS_TEST_TMPDIR/elsewhere && ! -L $out/model.safetensors ]]
 	compare_view "$out" F16
 	[[ -z $(leftovers "$out") ]]
@@ -255,7 +255,7 @@ with_small() {
 @test "too little space is told before anything is written" {
 	need_namespace
 	run -5 with_small 400k bash -c '"$0" --export="$1" "$2"; code=$?; ls -A "$1"; exit $code' "$GPTQFS" "$out" "$source"
-	[[ $output = *"needs 8"*" kB, and "*" are free there" ]] || fail "$output"
+	[[ $output = *"needs 8"*" kB, but "*" are free there" ]] || fail "$output"
 }
 
 @test "a disk that becomes full: exit 5, and the same command goes on when there is room" {
@@ -372,7 +372,7 @@ END
 	interrupted_export
 	echo mine >"$out/notes"
 	run -1 --separate-stderr "$GPTQFS" --export="$out" "$source"
-	[[ $stderr = *"$out/notes is not of this export"*--force* ]]
+	[[ $stderr = *"$out/notes does not belong to this export"*--force* ]]
 	run -0 "$GPTQFS" --export="$out" --force "$source"
 	[[ $(<"$out/notes") = mine ]]
 }

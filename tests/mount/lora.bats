@@ -356,9 +356,9 @@ END
 	cp -r "$adapter" "$BATS_TEST_TMPDIR/a"
 	jq '.r = 16' "$adapter/adapter_config.json" >"$BATS_TEST_TMPDIR/a/adapter_config.json"
 	run -0 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/a" "$source"
-	[[ $output = *"3 modules have another rank"* ]] || fail "$output"
+	[[ $output = *"3 modules have a rank other than r"* ]] || fail "$output"
 	run -0 "$GPTQFS" --check -o "lora=$adapter" "$source"
-	[[ $output != *"another rank"* ]] || fail "$output"
+	[[ $output != *"a rank other than r"* ]] || fail "$output"
 }
 
 @test "an adapter that is changed under the mount gives EIO" {
@@ -393,7 +393,7 @@ END
 	run -0 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/both" "$source"
 	run -0 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/head" "$source"
 	run -3 "$GPTQFS" --check -o "lora=$BATS_TEST_TMPDIR/both,lora=$BATS_TEST_TMPDIR/head" "$source"
-	[[ $output = *"lm_head.weight"*"an adapter before it changed embedding and head together"* ]] || fail "$output"
+	[[ $output = *"lm_head.weight"*"an earlier adapter changed embedding and head together"* ]] || fail "$output"
 }
 
 @test "faulty adapters are refused, each by what is wrong" {
@@ -424,7 +424,7 @@ END
 	done
 	[[ $(jq .tie_word_embeddings "$mnt"/{,lora/qwen2-lora-bias/,lora/qwen2-tied-head/}fp16/config.json | tr '\n' ' ') = "true true false " ]]
 	[[ $(ls "$mnt/lora/phi3-fused") = REFUSED ]]
-	grep -q "is it an adapter of another model" "$mnt/lora/phi3-fused/REFUSED" || fail "$(cat "$mnt/lora/phi3-fused/REFUSED")"
+	grep -q "is it an adapter for another model" "$mnt/lora/phi3-fused/REFUSED" || fail "$(cat "$mnt/lora/phi3-fused/REFUSED")"
 	[[ $(getfattr --only-values -n user.gptqfs.view "$mnt/lora/qwen2-tied-head/fused/bf16/model.safetensors") = fused/bf16 ]]
 	jq -e '[.variants[] | .name + (if .refusal then "!" else "" end)] == ["phi3-fused!", "qwen2-lora-bias", "qwen2-tied-head"]' \
 		"$mnt/info.json"

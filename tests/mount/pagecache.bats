@@ -115,7 +115,7 @@ attributes() {
 	done
 	for name in a/ .. a/../b; do
 		run -4 "$GPTQFS" -o "pagecache=erofs,fsname=$name" "$model" "$mnt"
-		[[ $output = *"fsname=$name: the kernel takes it for a path"* ]]
+		[[ $output = *"fsname=$name: the kernel treats it as a path"* ]]
 	done
 }
 

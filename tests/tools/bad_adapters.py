@@ -78,7 +78,7 @@ def poison(name, pattern):
 
 change("there is no lora_B of the same module", no_b=drop(B))
 change("there is no lora_A of the same module", no_a=drop(A))
-change("is it an adapter of another model?", wide=put(A, zeros([4, 64])), tall=put(B, zeros([128, 4])))
+change("is it an adapter for another model?", wide=put(A, zeros([4, 64])), tall=put(B, zeros([128, 4])))
 change("its rank is 5, that of tensor", ranks=put(B, zeros([64, 5])))
 change("no tensor of this model (1 such tensor)", module=put(P + "0.self_attn.w_proj.lora_A.weight", zeros([4, 128])))
 change("no tensor of this model (2 such tensors)",
@@ -92,7 +92,7 @@ change("expected F32, F16 or BF16", integers=put(A, zeros([4, 128], "I32")), eig
        doubles=put(A, zeros([4, 128], "F64")))
 change('it belongs to the adapter "other"',
        several=lambda t: t.update({A.replace("lora_A", "lora_A.other"): t.pop(A), B.replace("lora_B", "lora_B.other"): t.pop(B)}))
-change("its name is none that PEFT gives", unknown=put(P + "0.self_attn.v_proj.lora_C.weight", zeros([4, 4])),
+change("PEFT gives no tensor such a name", unknown=put(P + "0.self_attn.v_proj.lora_C.weight", zeros([4, 4])),
        mlx_name=put(P + "0.self_attn.q_proj.lora_a", zeros([128, 4])))
 change("means the same; remove one of them", twice=put(A.replace("v_proj", "v_proj._orig_mod"), zeros([4, 128])))
 change("the model has no bias in", no_bias=lambda t: t.update({
@@ -145,7 +145,7 @@ def config(says, **faults):
 config("has no lora_magnitude_vector", no_magnitude={"use_dora": True})
 config('peft_type is "IA3"', ia3={"peft_type": "IA3"})
 config("training began from a changed base", pissa={"init_lora_weights": "pissa_niter_4"}, loftq={"init_lora_weights": "loftq"})
-config("is set, and what it means is no sum", alora={"alora_invocation_tokens": [1]}, bdlora={"use_bdlora": {"nblocks": 2}},
+config("is set, and so the result is not a sum", alora={"alora_invocation_tokens": [1]}, bdlora={"use_bdlora": {"nblocks": 2}},
        replicated={"layer_replication": [[0, 1], [0, 1]]}, qalora={"use_qalora": True}, arrow={"arrow_config": {"a": 1}})
 config("lora_alpha is not a finite number", alpha={"lora_alpha": "16"}, alpha_inf={"lora_alpha": float("inf")})
 config("alpha_pattern", pattern={"alpha_pattern": {"(": 1}}, pattern_long={"alpha_pattern": {"x" * 600: 1}},

@@ -281,9 +281,9 @@ static void test_fused(void)
 	CHECK(!strcmp(why(&refusals, "b.self_attn.qkv_proj"), "there is no k_proj"));
 	CHECK(!strcmp(why(&refusals, "d.mlp.gate_up_proj"), "a tensor of that name already exists"));
 	CHECK(!strcmp(why(&refusals, "e.mlp.gate_up_proj"), "up_proj is of type F8_E8M0"));
-	CHECK(!strcmp(why(&refusals, "f.mlp.gate_up_proj"), "up_proj is no matrix [out_features, in_features]"));
+	CHECK(!strcmp(why(&refusals, "f.mlp.gate_up_proj"), "up_proj is not a matrix [out_features, in_features]"));
 	CHECK(!strcmp(why(&refusals, "g.mlp.gate_up_proj"), "gate_proj has 8 in_features, up_proj 4"));
-	CHECK(!strcmp(why(&refusals, "h.mlp.gate_up_proj"), "gate_proj is no matrix [out_features, in_features]"));
+	CHECK(!strcmp(why(&refusals, "h.mlp.gate_up_proj"), "gate_proj is not a matrix [out_features, in_features]"));
 	CHECK(!strcmp(why(&refusals, "i.mlp.gate_up_proj"),
 	    "the bias of up_proj is not one number for each of its rows"));
 	arena_free(&arena);

@@ -84,7 +84,7 @@ static void test_bad(void)
 	    {ONE("\"f16\"", "[4]", "[0,8]"), 8, "a newer gptqfs"},
 	    {ONE("16", "[4]", "[0,8]"), 8, "expected the name"},
 	    {ONE("\"F16\"", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,4]", "[0,8]"), 8, "16 dimensions"},
-	    {"[]", 0, "no JSON object"},
+	    {"[]", 0, "not a JSON object"},
 	    {"{\"t\":1}", 0, "expected an object"},
 	    {"{\"t\":{}}", 0, "expected dtype"},
 	    {"{\"t\":{}", 0, "malformed JSON"},

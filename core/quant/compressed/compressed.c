@@ -40,7 +40,7 @@ static const char *compressed_form(const struct encoded *e, struct gptq_form *ou
 	if (m->offset == AFFINE_ZEROS_SIGNED)
 		return "has zeros in bytes, which may be more than GPTQ's fields hold";
 	if (m->block_rows > 1 && !one)
-		return "has scales for blocks of rows, and GPTQ has some for each row";
+		return "has scales for blocks of rows, but GPTQ has them per row";
 	*out = (struct gptq_form){
 	    .q = {.in_features = m->columns,
 		.out_features = m->rows,
@@ -187,13 +187,15 @@ static int fit_target(const struct compressed_opener *o, const struct compressed
 
 	if (rc)
 		return err_set(o->o->err, rc,
-		    "%s: the shapes of module %.200s fit several config_groups, and which one it belongs to depends on the "
+		    "%s: the shapes of module %.200s fit several config_groups, and which one it belongs to depends on "
+		    "the "
 		    "pattern \"%.200s\", which cannot be evaluated; write the module's name in its place",
 		    o->o->out->labels.configuration, p->module, pattern);
 	if (found && fit_scheme(o, p, found, loosely, fit))
 		return 0;
 	return err_set(o->o->err, -EBADMSG,
-	    "%s: the shapes of module %.200s fit several config_groups, and its name is no target of one of those; add it "
+	    "%s: the shapes of module %.200s fit several config_groups, and its name is not a target of any of them; "
+	    "add it "
 	    "to the targets of its group",
 	    o->o->out->labels.configuration, p->module);
 }
@@ -314,7 +316,7 @@ static int check_codes(const struct compressed_opener *o, struct compressed_part
 
 	if (t->ndim == 3)
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: tensor %.200s has three dimensions: experts in one tensor of compressed-tensors are not served; "
+		    "%s: tensor %.200s has three dimensions: stacked experts of compressed-tensors are not supported; "
 		    "fetch a version of the model with a tensor for each expert",
 		    opening_file(o->o, t), t->name);
 	if (t->ndim != 2 || !t->bytes)
@@ -520,8 +522,10 @@ static int refuse_sparse(const struct compressed_opener *o, const struct st_tens
 
 	return sparse
 	           ? err_set(o->o->err, -ENOTSUP,
-			 "%s: tensor %.200s belongs to a sparse kind of compressed-tensors that is not served; decompress "
-			 "it with a version of compressed-tensors before 0.14, or fetch a version of the model that is not "
+			 "%s: tensor %.200s belongs to a sparse kind of compressed-tensors that is not supported; "
+			 "decompress "
+			 "it with a version of compressed-tensors before 0.14, or fetch a version of the model that is "
+			 "not "
 			 "sparse",
 			 opening_file(o->o, t), t->name)
 	           : 0;

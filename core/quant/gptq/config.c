@@ -24,7 +24,7 @@ static int refuse_word(const char *file, const char *field, const char *word, st
 		return err_set(err, -ENOTSUP,
 		    foreign.served
 			? "%s: %s is \"%.80s\" (%s), but tensors are named as GPTQ's are (expected \"gptq\"); %s"
-			: "%s: %s is \"%.80s\": %s is not served (expected \"gptq\"); %s",
+			: "%s: %s is \"%.80s\": %s is not supported (expected \"gptq\"); %s",
 		    file, field, word, foreign.what, foreign.remedy);
 	return err_set(err, -ENOTSUP,
 	    "%s: %s \"%.80s\" is not known (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s", file, field, word,
@@ -169,7 +169,7 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 	/* Half of the readers go by one, half by the other. */
 	if (*other && (word_is(other, "gptq") || stores_zeros(other)) &&
 	    stores_zeros(other) != stores_zeros(out->format))
-		out->doubt = "checkpoint_format and format contradict each other, and the former counts";
+		out->doubt = "checkpoint_format and format contradict each other, and the former takes precedence";
 	return 0;
 }
 
@@ -277,7 +277,7 @@ static int take_config(void *ctx, const char *where, const struct json *json)
 	}
 	field = quant_config_merge(out, &found);
 	if (field)
-		checkpoint_warn(c, "%s and %s disagree on %s; %s counts", out->file, where, field, out->file);
+		checkpoint_warn(c, "%s and %s disagree on %s; %s takes precedence", out->file, where, field, out->file);
 	if (out->filled)
 		checkpoint_warn(c, "%s does not give the zeros format; %s does", out->file, where);
 	return 0;
@@ -294,7 +294,8 @@ static int take_option(const struct checkpoint *c, struct quant_config *out, str
 		return err_set(err, -EINVAL, "zeros=%.80s: expected v1 or v2", c->zeros);
 	if (*out->format)
 		return err_set(err, -EINVAL,
-		    "zeros=%s is for files without a label, but %s says \"%.80s\"; omit the option, or correct that file",
+		    "zeros=%s is for files without a label, but %s says \"%.80s\"; omit the option, or correct that "
+		    "file",
 		    c->zeros, out->file, out->format);
 	out->zeros = v1 ? ZEROS_V1 : ZEROS_V2;
 	out->format = v1 ? "gptq (given as -o zeros=v1)" : "gptq_v2 (given as -o zeros=v2)";

@@ -45,7 +45,7 @@ static bool gptq_claims(const struct opening *o)
 #define NOT_MIDDLE "the configuration says sym, but zeros are not the middle value"
 #define OTHER_BITS "the configuration gives another number of bits"
 #define OTHER_GROUP "the configuration gives another group size"
-#define SHAPES_COUNT "; the shapes count"
+#define SHAPES_COUNT "; the shapes take precedence"
 #define ZERO_BIAS "an all-zero bias that the architecture does not have"
 
 /* ---- finding the parts ---- */
@@ -76,7 +76,7 @@ static int allow_no_zeros(const struct gptq_opener *o, const struct gptq_module 
 		return missing_part(o, m, ".qzeros",
 		    "words [groups, out_features * bits / 32]; only a symmetric model may lack it");
 	if (!own && !o->config->has_sym)
-		opening_tally(o->o, NO_SYM, "; taken to be symmetric", m->e.module);
+		opening_tally(o->o, NO_SYM, "; treated as symmetric", m->e.module);
 	return 0;
 }
 
@@ -93,7 +93,8 @@ static int find_gptq_parts(const struct gptq_opener *o, struct gptq_module *m)
 		return rc;
 	if (opening_find(o->o, m->e.module, ".zeros"))
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which are not "
+		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which "
+		    "are not "
 		    "served; fetch a later version of the model",
 		    opening_file(o->o, qweight), m->e.module);
 	if (!m->e.part[GPTQ_SCALES])
@@ -156,7 +157,8 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 		return opening_bad_tensor(o->o, s, "F16, BF16 or F32 [groups, out_features]");
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: tensor %.200s is packed along out_features, as AWQ does, but the configuration says GPTQ; correct it, or "
+		    "%s: tensor %.200s is packed along out_features, as AWQ does, but the configuration says GPTQ; "
+		    "correct it, or "
 		    "fetch the model again",
 		    opening_file(o->o, w), w->name);
 	if (s->shape[1] != w->shape[1])
@@ -225,7 +227,8 @@ static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 		return 0;
 	}
 	return err_set(o->o->err, -EBADMSG,
-	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected ceil(in_features * "
+	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected "
+	    "ceil(in_features * "
 	    "bits / %u) rows and ceil(out_features * bits / %u) columns; fetch the model again",
 	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module,
 	    (unsigned long long)m->e.part[GPTQ_QWEIGHT]->shape[0], q->out_features,
@@ -265,7 +268,8 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 		return 0;
 	}
 	return err_set(o->o->err, -EBADMSG,
-	    "%s: module %.200s has %u groups for %u in_features, no g_idx, and group_size %lld in the configuration, which "
+	    "%s: module %.200s has %u groups for %u in_features, no g_idx, and group_size %lld in the configuration, "
+	    "which "
 	    "makes %llu; correct group_size or fetch the model again",
 	    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, q->groups, q->in_features, (long long)wanted,
 	    (unsigned long long)div_up(q->in_features, size));
@@ -312,7 +316,8 @@ static int check_g_idx(const struct gptq_opener *o, const struct gptq_module *m,
 	for (uint32_t k = 0; k < m->q.in_features; k++)
 		if (g_idx[k] >= m->q.groups)
 			return err_set(o->o->err, -EBADMSG,
-			    "%s: tensor %.200s: element %u is %d, expected 0 to %u (scales have %u rows); fetch the model again",
+			    "%s: tensor %.200s: element %u is %d, expected 0 to %u (scales have %u rows); fetch the "
+			    "model again",
 			    opening_file(o->o, t), t->name, k, (int32_t)g_idx[k], m->q.groups - 1, m->q.groups);
 	return 0;
 }
@@ -512,7 +517,7 @@ static void warn_config(const struct gptq_opener *o)
 
 	if (!o->config->file)
 		checkpoint_warn(c, "no quantization configuration: %s, widths and groups from shapes",
-		    c->zeros ? "zeros as the option says" : "zeros are taken to be v1 (see -o zeros=)");
+		    c->zeros ? "zeros as the option says" : "zeros are assumed to be v1 (see -o zeros=)");
 }
 
 /*

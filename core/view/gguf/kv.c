@@ -95,7 +95,8 @@ static int read_start(int fd, const char *path, unsigned char **out, size_t *len
 static int refuse_file(const char *path, struct gptqfs_error *err)
 {
 	return err_set(err, -EINVAL,
-	    "gguf_kv=%.1000s: this is no GGUF file with a tokenizer; llama.cpp's converter makes one of the original model "
+	    "gguf_kv=%.1000s: this is not a GGUF file with a tokenizer; llama.cpp's converter makes one of the "
+	    "original model "
 	    "with --vocab-only",
 	    path);
 }

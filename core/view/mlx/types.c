@@ -77,7 +77,7 @@ static const char *refuse_levels(const struct code_levels *l, uint64_t columns)
 	if (l->run < GROUP_MIN)
 		return "act-order, or groups that groups of 32 do not fit";
 	if (columns % GROUP_MIN)
-		return "in_features is no multiple of 32";
+		return "in_features is not a multiple of 32";
 	return l->bits > MLX_BITS_MAX ? "codes have more than 8 bits" : NULL;
 }
 
