@@ -17,7 +17,7 @@ typedef void cast_fn(void *dst, const void *src, size_t n);
 /* The C reference, [from][to]. */
 extern cast_fn *const cast_reference[DTYPE_CASTS][DTYPE_VIEWS];
 
-/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+/* Each overrides the slots that its instruction set speeds up. Call only if cpu_detect() allows it. */
 void cast_init_vector(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 void cast_init_avx2(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);
 void cast_init_avx512(cast_fn *cast[DTYPE_CASTS][DTYPE_VIEWS]);

@@ -26,7 +26,7 @@ struct accel;
 /* The best kernels of one CPU level; filled once, then constant. */
 struct kernels {
 	enum cpu_level level;
-	struct accel *accel; /* used instead where it can be (accel.h), or NULL; owned by the model */
+	struct accel *accel; /* tried before the kernels (accel.h), or NULL; owned by the model */
 	struct gptq_dsp gptq;
 	struct fp8_dsp fp8;
 	struct bnb_dsp bnb;

@@ -49,7 +49,7 @@ struct accel_encoding {
  * A call: decode rows [row0, row0 + nrows) of a matrix to dst.
  *
  * The matrix points into mapped files, which may be truncated or changed at any time. So a plugin must not touch that
- * memory, but get pieces by `copy`, which returns 0 if the bytes are those of the unchanged file. If it returns
+ * memory, but get pieces through `copy`, which returns 0 if the bytes are those of the unchanged file. If it returns
  * anything else, the plugin must drop what it holds of this matrix and return that value.
  */
 struct accel_job {
@@ -89,7 +89,7 @@ struct accel_plugin {
 	void (*close)(void *state);
 };
 
-/* Copies as described. */
+/* Copies the pieces. */
 static inline void accel_copy_run(const struct accel_copy *what)
 {
 	for (size_t i = 0; i < what->rows; i++)

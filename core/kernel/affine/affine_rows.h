@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of an affine kernel that is the same for every instruction set. A file affine_<isa>.c defines LANES,
- * struct affine_spread and struct affine_group_table, includes this, defines the functions declared below, and calls
- * affine_install().
+ * The part of affine kernels common to all instruction sets. A file affine_<isa>.c defines LANES, struct affine_spread
+ * and struct affine_group_table, includes this, defines the functions declared below, and calls affine_install().
  *
  * Rows of codes and of output are contiguous, so nothing is transposed. Codes are decoded in blocks of 32: fields are
  * spread to 16 bits each by a byte shuffle and a shift. In a stream all blocks look the same; where words have whole
- * fields, there is a way to spread them for each field that a block may begin with. Up to as many bits as an
- * instruction set can look up, the outputs of all codes of a group are computed once, as a table; others are computed
- * one by one. Scales and offsets of a row are made floats before, all of them together.
+ * fields, there is a way to spread them for each field that a block may begin with. For widths that an instruction set
+ * can look up, the outputs of all codes of a group are computed once, as a table; others are computed one by one.
+ * Scales and offsets of a row are converted to float beforehand, all together.
  *
- * What fewer models have goes other ways: groups with a scale that is not finite, one code after the other; groups that
- * are narrow, not in order, or do not begin with a byte, with a scale and an offset for each code.
+ * Rarer cases have paths of their own: groups with a scale that is not finite are decoded one code at a time; groups
+ * that are narrow, not in order, or do not begin at a byte, with a scale and an offset for each code.
  */
 
 #include <math.h>
@@ -26,16 +25,16 @@
 #include "kernel/simd/inline.h"
 
 enum {
-	AFFINE_BLOCK = 32,   /* codes that are decoded at a time */
-	AFFINE_ROOM = 32,    /* bytes that may be read for them, whatever their width */
-	AFFINE_PHASES = 10,  /* fields in a word, at most, where words have bits to spare */
-	AFFINE_GROUPS = 512, /* whose scales are at hand at a time */
+	AFFINE_BLOCK = 32,   /* codes decoded at a time */
+	AFFINE_ROOM = 32,    /* bytes that may be read for a block, whatever the width */
+	AFFINE_PHASES = 10,  /* most fields in a word that has bits to spare */
+	AFFINE_GROUPS = 512, /* groups whose scales are kept at a time */
 	AFFINE_NARROW = 16,  /* groups of fewer columns are not worth a table */
-	AFFINE_EACH = 256,   /* codes that have a scale each at a time */
+	AFFINE_EACH = 256,   /* codes decoded at a time with a scale each */
 	AFFINE_STRIP = 4,    /* rows whose scales are gathered together */
 };
 
-/* What a kernel is made for. */
+/* The kinds of kernel. */
 enum affine_kind {
 	AFFINE_TABLE,  /* fields of few bits, to 16-bit outputs */
 	AFFINE_FIELDS, /* fields of up to 7 bits */
@@ -46,7 +45,7 @@ struct affine_variant {
 	enum dtype out;
 	enum affine_kind kind;
 	bool biases;
-	bool spaced; /* words have bits to spare, and blocks begin with any of their fields */
+	bool spaced; /* words have bits to spare, and a block may begin with any of their fields */
 };
 
 typedef uint32_t affine_words __attribute__((vector_size(LANES * 4)));
@@ -57,10 +56,10 @@ typedef int8_t affine_bytes __attribute__((vector_size(LANES)));
 
 /* ---- what an instruction set defines ---- */
 
-/* How the codes of a block are spread, whose fields begin at these bits of its bytes. */
+/* Prepares spreading the codes of a block whose fields begin at these bits of its bytes. */
 static void affine_spread_init(struct affine_spread *s, const uint16_t begin[AFFINE_BLOCK], unsigned bits, bool flip);
 
-/* What the codes of a group become: outputs of all of them, or scale and offset. */
+/* Builds what decodes a group: a table of all outputs, or scale and offset. */
 ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale, float offset,
     const struct affine_spread *s, struct affine_variant v);
 
@@ -71,10 +70,10 @@ ALWAYS_INLINE void affine_decode_block(char *dst, const unsigned char *src, cons
 /* Spreads the fields of a block to a byte each. Reads AFFINE_ROOM bytes. */
 ALWAYS_INLINE void affine_spread_bytes(uint8_t *dst, const unsigned char *src, const struct affine_spread *s);
 
-/* LANES elements of type F16 as floats. */
+/* Returns LANES elements of type F16 as floats. */
 ALWAYS_INLINE affine_floats affine_widen(const unsigned char *src);
 
-/* The columns of a table that LANES indices say: to[i] is the row i of them. */
+/* Gathers the columns of a table given by LANES indices: to[i] is row i of them. */
 ALWAYS_INLINE void affine_gather(affine_floats to[AFFINE_STRIP], const float (*table)[AFFINE_STRIP],
     const uint32_t *index);
 
@@ -183,7 +182,7 @@ static void affine_load_groups(struct affine_part *p, uint32_t count)
 	}
 }
 
-/* The contract, but for the last rounding. */
+/* The contract, except for the last rounding. */
 ALWAYS_INLINE float affine_formula(float code, float scale, float offset, bool biases)
 {
 	return biases ? code * scale + offset : (code - offset) * scale;
@@ -194,13 +193,12 @@ ALWAYS_INLINE float affine_formula(float code, float scale, float offset, bool b
 /* How the rows of a matrix are read; constant during a call. */
 struct affine_layout {
 	const struct affine_matrix *m;
-	unsigned phases; /* fields of a word if it may have bits to spare, else 1 */
-	unsigned block,
-	    skip; /* bytes of a block, of whole words where there are phases; and by what a phase advances */
+	unsigned phases;      /* fields of a word if it may have bits to spare, else 1 */
+	unsigned block, skip; /* bytes of a block, of whole words if there are phases; and what a phase advances by */
 	struct affine_spread spread[AFFINE_PHASES];
 };
 
-/* A place in a row: bytes, and the number of a field in the word that they begin with. */
+/* A place in a row: its bytes, and the index of a field in their first word. */
 struct affine_place {
 	const unsigned char *src;
 	unsigned phase;
@@ -231,7 +229,7 @@ static __attribute__((noinline)) void affine_layout_init(struct affine_layout *l
 	}
 }
 
-/* True if blocks can be read from column k on: fields begin with a byte, and a block ends within AFFINE_ROOM. */
+/* True if blocks can be read from column k on: a field begins at a byte, and a block ends within AFFINE_ROOM. */
 static bool affine_is_readable(const struct affine_matrix *m, uint64_t k)
 {
 	if (affine_is_spaced(m))
@@ -239,7 +237,7 @@ static bool affine_is_readable(const struct affine_matrix *m, uint64_t k)
 	return k * m->bits % 8 == 0;
 }
 
-/* Here and in affine_advance, `spaced` is whether the layout has phases. It is constant where that saves time. */
+/* Here and in affine_advance, `spaced` tells whether the layout has phases; a constant where that saves time. */
 ALWAYS_INLINE struct affine_place affine_seek(const struct affine_layout *l, uint32_t row, uint32_t k, bool spaced)
 {
 	const unsigned char *src = l->m->codes + row * l->m->row_bytes;
@@ -297,7 +295,7 @@ static void affine_unpack(uint8_t *dst, const struct affine_layout *l, const str
 
 /* ---- groups ---- */
 
-/* Codes that share a scale, and the end of what may be read. */
+/* Codes that share a scale. */
 struct affine_run {
 	struct affine_place at;
 	const unsigned char *end;
@@ -409,7 +407,7 @@ ALWAYS_INLINE void affine_each_decode(char *dst, const struct affine_layout *l, 
 	memcpy(dst + i * size, last, (n - i) * size);
 }
 
-/* The columns of a part whose groups are narrow, or do not begin with a byte. */
+/* Decodes a part whose groups are narrow, or do not begin at a byte. */
 ALWAYS_INLINE void affine_part_each(char *dst, const struct affine_layout *l, const struct affine_part *p,
     struct affine_variant v)
 {
@@ -460,7 +458,7 @@ static bool affine_has_groups(const struct affine_matrix *m, uint32_t column0)
 	       (single || affine_is_readable(m, m->block_columns));
 }
 
-/* As many columns from p->column0 on, at most `left`, as there is room for scales; loads those. */
+/* Sets p->columns: as many from p->column0 on, at most `left`, as there is room for scales. Loads those scales. */
 static __attribute__((noinline)) void affine_part_begin(struct affine_part *p, uint32_t left)
 {
 	const struct affine_matrix *m = p->m;
@@ -491,7 +489,7 @@ ALWAYS_INLINE void affine_rect_rows(char *dst, const struct affine_layout *l, co
 	}
 }
 
-/* Fills a strip with the scales of AFFINE_STRIP rows; the last of them is repeated where there are fewer. */
+/* Fills a strip with the scales of AFFINE_STRIP rows; if there are fewer, the last is repeated. */
 static void affine_load_strip(struct affine_strip *strip, struct affine_part *p, uint32_t row, uint32_t rows)
 {
 	const uint32_t groups = p->m->groups;

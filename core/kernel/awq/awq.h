@@ -3,17 +3,17 @@
 #define GPTQFS_AWQ_H
 
 /*
- * AWQ: the numeric contract, and the kernels that keep it. Codes have 4 bits.
+ * AWQ: the numeric contract and its kernels. Codes have 4 bits.
  *
  *     w[n][k] = round_to_nearest_even( fl( fp32(scale) * (float)(code - zero) ) )           GEMM and GEMV
  *     w[n][k] = round_to_nearest_even( fl( fl( (float)code * fp32(scale) ) + fp32(zero) ) ) GEMV fast
  *
  * with scale and zero of row n and group k / group_size. fl() is one rounding to fp32, to nearest even, subnormals
- * kept, never fused with another; code - zero is an integer, and stored zeros are meant as they are. The zeros of GEMV
- * fast are floats, -scale * zero. Then one rounding to the output type. -0.0, subnormals and inf are kept; a NaN is
- * always the canonical one: fp16 0x7e00, bf16 0x7fc0, fp32 0x7fc00000.
+ * kept, never fused with another; code - zero is an integer, and zeros are stored as they are. The zeros of GEMV fast
+ * are floats, -scale * zero. Then follows one rounding to the output type. -0.0, subnormals and inf are kept; NaN is
+ * always canonical: fp16 0x7e00, bf16 0x7fc0, fp32 0x7fc00000.
  *
- * Output is [out_features, in_features], row-major, as nn.Linear keeps it.
+ * Output is [out_features, in_features], row-major, as in nn.Linear.
  */
 
 #include <stddef.h>
@@ -22,7 +22,7 @@
 #include "base/dtype.h"
 #include "kernel/rect.h"
 
-/* How codes and parameters lie. All words are little-endian. */
+/* The layout of codes and parameters. All words are little-endian. */
 enum awq_layout {
 	/*
 	 * 32-bit words [in_features, out_features / 8]: columns 8c to 8c + 7 are in word c, column 8c + i in the nibble
@@ -45,14 +45,14 @@ enum awq_layout {
 #define AWQ_LAYOUTS 3
 
 /*
- * One matrix. Pointers into checkpoint files have no alignment at all. Sizes were checked when the struct was filled;
+ * One matrix. Pointers into checkpoint files may be unaligned. Sizes were checked when the struct was filled in;
  * kernels check nothing.
  */
 struct awq_tensor {
 	uint32_t in_features;  /* at least 1; GEMV: a multiple of 8; GEMV fast: of 64 */
 	uint32_t out_features; /* at least 1; GEMM: a multiple of 8; GEMV fast: of 4 */
 	uint32_t group_size;   /* at least 1; the last group may be short */
-	uint32_t slots;        /* groups that there is room for: at least those there are; GEMV: a multiple of 8 */
+	uint32_t slots;        /* groups there is room for, at least as many as there are; GEMV: a multiple of 8 */
 	enum awq_layout layout;
 	enum dtype scale_dtype; /* F16, BF16 or F32; GEMV fast: that of zeros too */
 	const unsigned char *qweight;
@@ -60,22 +60,21 @@ struct awq_tensor {
 	const unsigned char *scales;
 };
 
-/* The nibble of a word that column i of its eight is in. */
+/* Returns the nibble that holds column i of a word's eight. */
 static inline unsigned awq_nibble(unsigned i)
 {
 	return i / 2 + i % 2 * 4;
 }
 
-/* Code and zero (not of GEMV fast) in their plainest form; where the scale is, in elements. */
+/* Return code and zero (not of GEMV fast), which define the formats; the index of the scale. */
 uint32_t awq_code(const struct awq_tensor *t, uint32_t n, uint32_t k);
 uint32_t awq_zero(const struct awq_tensor *t, uint32_t n, uint32_t g);
 size_t awq_scale_index(const struct awq_tensor *t, uint32_t n, uint32_t g);
 
 /*
- * Writes a rectangle of the matrix to dst, r->rows * r->columns elements of the kernel's output type without gaps, and
- * not a byte beyond. dst need not be aligned, but 64-byte-aligned rows are faster. Allocates nothing, cannot fail, runs
- * in any number of threads. Reads only what the rectangle needs; a fault in mapped memory may end it anywhere, so it
- * holds no lock.
+ * Writes a rectangle of the matrix to dst: exactly r->rows * r->columns elements of the kernel's output type, without
+ * gaps. dst may be unaligned, but 64-byte-aligned rows are faster. Thread-safe, cannot fail, allocates nothing. Reads
+ * only what the rectangle needs. A fault in mapped memory may abort it at any point, so it takes no locks.
  */
 typedef void awq_fn(void *dst, const struct awq_tensor *t, const struct kernel_rect *r);
 
@@ -87,7 +86,7 @@ struct awq_dsp {
 /* Fills the table with the C reference. */
 void awq_init(struct awq_dsp *dsp);
 
-/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+/* Each overrides the slots that its instruction set speeds up. Call only if cpu_detect() allows it. */
 void awq_init_vector(struct awq_dsp *dsp);
 void awq_init_avx2(struct awq_dsp *dsp);
 void awq_init_avx512(struct awq_dsp *dsp);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of an AWQ kernel that is the same for every instruction set. A file awq_<isa>.c includes nibbles_<isa>.h,
- * defines struct awq_block, the codes of a tile for 32 inputs, includes this, defines the functions declared below, and
- * calls awq_install().
+ * The part of AWQ kernels common to all instruction sets. A file awq_<isa>.c includes nibbles_<isa>.h, defines struct
+ * awq_block, the codes of a tile for 32 inputs, includes this, defines the functions declared below, and calls
+ * awq_install().
  *
  * A row of GEMM's qweight holds one input of all outputs, so the matrix is transposed on the way. The unit is a tile of
- * 4 words, which are 32 columns, that is 32 rows of output, by 32 inputs. Only halves of words change places, 16 bits
- * at a time: then 32 halves in a row have the codes of four columns for 32 inputs, of which shifts and look-ups are a
- * line of output each. Four tiles side by side take all of a cache line of each row.
+ * 4 words, which are 32 columns, that is 32 rows of output, by 32 inputs. Only halves of words are moved, 16 bits at a
+ * time: then 32 halves in a row hold the codes of four columns for 32 inputs, and shifts and look-ups make each of them
+ * a line of output. Four tiles side by side use all of a cache line of each row.
  *
- * Both sides are memory with a page for each row, and finding those costs more than the computing. So of each row of
- * qweight a whole line is taken at once, and 16 lines in a row are written to each row of output.
+ * Input and output have a page for each row, and address translation costs more than computing. So a whole line of each
+ * row of qweight is read at once, and 16 lines in succession are written to each row of output.
  */
 
 #include <string.h>
@@ -25,17 +25,17 @@ enum {
 	AWQ_WORDS = 4,                        /* of a tile */
 	AWQ_COLUMNS = AWQ_WORDS * 8,          /* of it */
 	AWQ_TILES = 4,                        /* side by side */
-	AWQ_LINE = AWQ_TILES * AWQ_WORDS * 4, /* bytes of a row of qweight that they take */
+	AWQ_LINE = AWQ_TILES * AWQ_WORDS * 4, /* bytes of a row of qweight in those tiles */
 	AWQ_PIECES = 16,                      /* of NIBBLE_CODES inputs, decoded together */
 };
 
 /* Rows of a tile, AWQ_LINE bytes apart. */
 ALWAYS_INLINE void awq_load(struct awq_block *to, const unsigned char *src);
 
-/* The codes of column `i` of the eight of a word. `i` is constant. */
+/* Returns the codes of column `i` of a word's eight. `i` is constant. */
 ALWAYS_INLINE nibble_codes awq_column(const struct awq_block *block, uint32_t word, unsigned i);
 
-/* The 32 codes of 16 bytes, of GEMV and of GEMV fast. */
+/* Returns the 32 codes in 16 bytes of GEMV or GEMV fast. */
 ALWAYS_INLINE nibble_codes awq_row_codes(const unsigned char *src);
 ALWAYS_INLINE nibble_codes awq_fast_codes(const unsigned char *src);
 
@@ -55,7 +55,7 @@ typedef uint32_t awq_words8 __attribute__((vector_size(32)));
 typedef int32_t awq_ints8 __attribute__((vector_size(32)));
 typedef float awq_floats8 __attribute__((vector_size(32)));
 
-/* The zeros of word i, across columns or along a row; 8 each where there are no words. */
+/* Unpacks the zeros of word i, across columns or along a row; all are 8 if there are no words. */
 static void awq_zeros(float *to, const unsigned char *words, size_t i, bool across)
 {
 	const awq_words8 columns = {0, 16, 4, 20, 8, 24, 12, 28}, row = {0, 4, 8, 12, 16, 20, 24, 28};
@@ -72,7 +72,7 @@ static void awq_zeros(float *to, const unsigned char *words, size_t i, bool acro
 
 /* ---- GEMM ---- */
 
-/* A tile from `word` of a row on, of whose columns [first, end) are wanted. */
+/* A tile that begins at `word` of a row; its columns [first, end) are wanted. */
 struct awq_tile {
 	uint32_t word;
 	uint32_t first, end;
@@ -81,7 +81,7 @@ struct awq_tile {
 
 /* Inputs of one group, at most NIBBLE_CODES. */
 struct awq_piece {
-	uint32_t at; /* the first one's number in the stretch */
+	uint32_t at; /* index of the first one in the stretch */
 	uint32_t count;
 	uint32_t group; /* likewise */
 };
@@ -89,16 +89,16 @@ struct awq_piece {
 /* Some inputs of tiles side by side. */
 struct awq_stretch {
 	uint32_t k, end;
-	uint32_t group, groups; /* that they are of */
+	uint32_t group, groups; /* the groups they belong to */
 	uint32_t count;         /* of pieces */
 	bool whole;             /* all pieces have NIBBLE_CODES inputs */
-	uintptr_t ahead;        /* the line that is brought in next, for the next stretch */
-	uint32_t each;          /* lines that are brought in with each column */
+	uintptr_t ahead;        /* the line to be prefetched next, for the next stretch */
+	uint32_t each;          /* lines prefetched with each column */
 	struct awq_piece pieces[AWQ_PIECES];
 	struct awq_block blocks[AWQ_TILES][AWQ_PIECES];
 };
 
-/* Divides the inputs from s->end on. */
+/* Divides the inputs from s->end on into pieces. */
 static void awq_stretch_next(struct awq_stretch *s, const struct awq_tensor *t, uint32_t end)
 {
 	s->k = s->end;
@@ -146,8 +146,8 @@ static __attribute__((noinline)) void awq_copy(struct awq_lines *to, const unsig
 }
 
 /*
- * Brings in zeros and scales of group g, which have a page of their own as each row of qweight does. Lines are those of
- * the last bytes: where data is not aligned, reads in sequence have the first one from the tiles before.
+ * Prefetches zeros and scales of group g, which are on a page of their own like each row of qweight. Prefetches the
+ * line of the last bytes: if data is not aligned, the first line was read with the previous tiles.
  */
 static void awq_prefetch_params(const struct awq_tensor *t, uint32_t g, uint32_t word, uint32_t words)
 {
@@ -160,8 +160,8 @@ static void awq_prefetch_params(const struct awq_tensor *t, uint32_t g, uint32_t
 }
 
 /*
- * Loads a stretch of `words` words of each row from `word` on. What is brought in next are the same words of the rows
- * that follow, or after the last row the words that follow, of the first rows.
+ * Loads a stretch of `words` words of each row from `word` on. Prefetched next are the same words of the following
+ * rows, or after the last row the following words of the first rows.
  */
 static void awq_load_stretch(struct awq_stretch *s, const struct awq_tensor *t, uint32_t word, uint32_t words)
 {
@@ -184,12 +184,12 @@ static void awq_load_stretch(struct awq_stretch *s, const struct awq_tensor *t, 
 
 /* ---- from blocks to output ---- */
 
-/* Of each group of a stretch, by column. */
+/* The parameters of each group of a stretch, by column. */
 struct awq_params {
 	float zero[AWQ_PIECES][AWQ_COLUMNS], scale[AWQ_PIECES][AWQ_COLUMNS];
 };
 
-/* What is known of a stretch of a tile. */
+/* What is known about a stretch of a tile. */
 enum awq_shape {
 	AWQ_ANY,
 	AWQ_WHOLE,  /* all pieces have NIBBLE_CODES inputs, and all scales are finite */
@@ -226,7 +226,7 @@ static bool awq_load_params(struct awq_params *p, const struct awq_tensor *t, co
 	return finite;
 }
 
-/* The lines of column `c`, which is number `i` of word `w`. */
+/* Writes the lines of column `c`, which is number `i` of word `w`. */
 ALWAYS_INLINE void awq_expand_column(char *dst, const struct awq_stretch *s, const struct awq_block *blocks,
     const struct awq_params *p, uint32_t w, unsigned i, enum awq_shape shape, enum dtype out)
 {
@@ -246,8 +246,8 @@ ALWAYS_INLINE void awq_expand_column(char *dst, const struct awq_stretch *s, con
 }
 
 /*
- * While this stretch is computed, lines of the next one come in, which the processor could not guess: finding their
- * pages alone takes long. Past the end of the matrix this is harmless.
+ * Prefetches lines of the next stretch while this one is computed: hardware cannot guess them, and translating their
+ * addresses alone takes long. Harmless past the end of the matrix.
  */
 ALWAYS_INLINE void awq_prefetch(struct awq_stretch *s, size_t stride)
 {
@@ -286,7 +286,7 @@ ALWAYS_INLINE void awq_tile_run(const struct awq_job *job, const struct awq_tile
 		awq_expand(job, tile, s, blocks, &params, AWQ_WHOLE, out);
 }
 
-/* All inputs of tiles side by side, of which this many columns are wanted. */
+/* Decodes all inputs of tiles side by side, of which this many columns are wanted. */
 ALWAYS_INLINE void awq_tiles_run(const struct awq_job *job, const struct awq_tile *tiles, uint32_t count,
     uint32_t columns, enum dtype out)
 {
@@ -305,7 +305,7 @@ ALWAYS_INLINE void awq_tiles_run(const struct awq_job *job, const struct awq_til
 
 /*
  * Lays tiles side by side from row n of output on, at most AWQ_TILES. Returns how many there are, and in *next the row
- * after them. Tiles are whole: the last one ends with the row of qweight, if that is so long.
+ * after them. Tiles are whole: the last one ends where the row of qweight does, if that is long enough.
  */
 static uint32_t awq_lay_tiles(struct awq_tile tiles[AWQ_TILES], const struct awq_job *job, uint32_t n, uint32_t *next)
 {
@@ -342,10 +342,7 @@ ALWAYS_INLINE void awq_gemm(void *dst, const struct awq_tensor *t, const struct 
 
 /* ---- GEMV and GEMV fast: rows are rows ---- */
 
-/*
- * Where the codes of row n for 32 inputs from k on are, a multiple of 32: those that are there, copied if they are not
- * 32.
- */
+/* Returns the codes of row n for 32 inputs from k on, a multiple of 32. If there are fewer, they are copied. */
 ALWAYS_INLINE const unsigned char *awq_row_at(unsigned char copy[16], const struct awq_tensor *t, uint32_t n,
     uint32_t k)
 {
@@ -360,7 +357,7 @@ ALWAYS_INLINE const unsigned char *awq_row_at(unsigned char copy[16], const stru
 	return memcpy(copy, at, (in - k) / 2);
 }
 
-/* Inputs [k, k + count) of row n, which do not go beyond a multiple of 32. */
+/* Decodes inputs [k, k + count) of row n, which do not cross a multiple of 32. */
 ALWAYS_INLINE void awq_row_piece(char *dst, const struct awq_tensor *t, uint32_t n, struct awq_piece piece,
     const struct nibble_table *table, enum dtype out)
 {
@@ -379,7 +376,7 @@ ALWAYS_INLINE void awq_row_piece(char *dst, const struct awq_tensor *t, uint32_t
 	memcpy(dst, spare + before * size, piece.count * size);
 }
 
-/* What a rectangle has of group g of row n. */
+/* Decodes the rectangle's share of group g of row n. */
 ALWAYS_INLINE void awq_row_group(const struct awq_job *job, uint32_t n, uint32_t g, float zero, float scale,
     enum dtype out)
 {

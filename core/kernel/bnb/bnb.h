@@ -3,9 +3,9 @@
 #define GPTQFS_BNB_H
 
 /*
- * bitsandbytes: the numeric contracts, and the kernels that keep them.
+ * bitsandbytes: the numeric contracts and their kernels.
  *
- * 4 bits (nf4 and fp4), with the weight as one array, row after row, so that blocks run over the ends of rows:
+ * 4 bits (nf4 and fp4), with the weight as one array, row after row, so that blocks may cross the ends of rows:
  *
  *     w[i] = round_to_nearest_even( fl( table[code[i]] * absmax[i / block] ) )
  *
@@ -17,9 +17,8 @@
  *
  *     w[n][k] = round_to_nearest_even( fl( fl( code[n][k] * scale[n] ) * bnb8_step ) )
  *
- * fl() is one rounding to fp32, to nearest even, subnormals kept; nothing is fused. Then one rounding to the output
- * type. -0.0, subnormals and inf are kept; a NaN is always the canonical one: fp16 0x7e00, bf16 0x7fc0, fp32
- * 0x7fc00000.
+ * fl() is one rounding to fp32, to nearest even, subnormals kept; nothing is fused. Then follows one rounding to the
+ * output type. -0.0, subnormals and inf are kept; NaN is always canonical: fp16 0x7e00, bf16 0x7fc0, fp32 0x7fc00000.
  */
 
 #include <stdint.h>
@@ -35,8 +34,8 @@ extern const float bnb8_step;                /* 1/127 */
 #define BNB_BLOCK_MAX 4096
 
 /*
- * Pointers into checkpoint files have no alignment at all. Sizes were checked when the structs were filled; kernels
- * check nothing.
+ * Pointers into checkpoint files may be unaligned. Sizes were checked when the structs were filled in; kernels check
+ * nothing.
  */
 struct bnb4_tensor {
 	uint32_t rows, columns; /* at least 1 */
@@ -57,10 +56,9 @@ struct bnb8_tensor {
 };
 
 /*
- * Each writes a rectangle of the matrix to dst, r->rows * r->columns elements of the kernel's output type without gaps,
- * and not a byte beyond. dst need not be aligned, but 64-byte-aligned rows are faster. They allocate nothing, cannot
- * fail, and run in any number of threads. They read only what the rectangle needs; a fault in mapped memory may end
- * them anywhere, so they hold no lock.
+ * Each writes a rectangle of the matrix to dst: exactly r->rows * r->columns elements of the kernel's output type,
+ * without gaps. dst may be unaligned, but 64-byte-aligned rows are faster. Thread-safe, cannot fail, allocates nothing.
+ * Reads only what the rectangle needs. A fault in mapped memory may abort it at any point, so it takes no locks.
  */
 typedef void bnb4_fn(void *dst, const struct bnb4_tensor *t, const struct kernel_rect *r);
 typedef void bnb8_fn(void *dst, const struct bnb8_tensor *t, const struct kernel_rect *r);
@@ -71,13 +69,13 @@ struct bnb_dsp {
 	bnb8_fn *rows8[DTYPE_VIEWS];
 };
 
-/* Returns the scale of a block: what the kernels of all levels use. */
+/* Returns the scale of a block, for the kernels of all levels. */
 float bnb4_absmax(const struct bnb4_tensor *t, uint64_t block);
 
 /* Fills the table with the C reference. */
 void bnb_init(struct bnb_dsp *dsp);
 
-/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+/* Each overrides the slots that its instruction set speeds up. Call only if cpu_detect() allows it. */
 void bnb_init_vector(struct bnb_dsp *dsp);
 void bnb_init_avx2(struct bnb_dsp *dsp);
 void bnb_init_avx512(struct bnb_dsp *dsp);

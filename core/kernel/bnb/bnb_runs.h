@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of a bitsandbytes kernel that is the same for every instruction set. A file bnb_<isa>.c defines struct
- * bnb_outputs, includes this, defines the three functions that are declared below, and calls bnb_install().
+ * The part of bitsandbytes kernels common to all instruction sets. A file bnb_<isa>.c defines struct bnb_outputs,
+ * includes this, defines the three functions that are declared below, and calls bnb_install().
  *
  * 4 bits: a rectangle is a few runs of the flat weight; whole rows are a single one. A run is cut at the ends of
  * blocks. For each block the outputs of the 16 codes are computed once, and codes are looked up among them.
@@ -17,9 +17,9 @@
 #include "kernel/element.h"
 #include "kernel/simd/inline.h"
 
-enum { BNB_SCALES = 256 }; /* at hand at a time */
+enum { BNB_SCALES = 256 }; /* scales kept at a time */
 
-/* Computes what the 16 codes are in a block. */
+/* Computes the outputs of the 16 codes in a block. */
 ALWAYS_INLINE struct bnb_outputs bnb4_outputs(const float *table, float absmax, enum dtype out);
 
 /* Looks up n codes; the first is the high nibble of codes[0]. */

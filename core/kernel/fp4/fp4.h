@@ -3,8 +3,8 @@
 #define GPTQFS_FP4_H
 
 /*
- * MXFP4, MXFP6 and NVFP4: floats of 4 or 6 bits, and a scale for each group of them along a row. The numeric contract,
- * and the kernels that keep it.
+ * MXFP4, MXFP6 and NVFP4: floats of 4 or 6 bits, and a scale for each group of them along a row. The numeric contract
+ * and its kernels.
  *
  *     w[n][k] = round_to_nearest_even( fl( value(code[n][k]) * S[n][k / group] ) )
  *
@@ -13,8 +13,8 @@
  *     S = fl( scale / global )    NVFP4 of compressed-tensors: a true division
  *
  * where fl() is one rounding to fp32, to nearest even, subnormals kept, and the last rounding is to the output type.
- * Code values and scales are exact in fp32. -0.0, which is E2M1's code 8, subnormals and inf are kept; a NaN is always
- * the canonical one: fp16 0x7e00, bf16 0x7fc0, fp32 0x7fc00000.
+ * Code values and scales are exact in fp32. -0.0, which is E2M1's code 8, subnormals and inf are kept; NaN is always
+ * canonical: fp16 0x7e00, bf16 0x7fc0, fp32 0x7fc00000.
  *
  * E2M1 (F4) is 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives; E2M3 (F6_E2M3) goes up to 7.5 in steps of at least an
  * eighth. An E8M0 scale x is 2^(x - 127), 2^-127 among them; 255 is NaN.
@@ -27,8 +27,8 @@
 #include "kernel/rect.h"
 
 /*
- * One matrix: a weight, or one expert of a stack. Pointers into checkpoint files have no alignment at all. Sizes were
- * checked when the struct was filled; kernels check nothing.
+ * One matrix: a weight, or one expert of a stack. Pointers into checkpoint files may be unaligned. Sizes were checked
+ * when the struct was filled in; kernels check nothing.
  */
 struct fp4_tensor {
 	uint32_t rows, columns;      /* at least 1; whole groups of columns */
@@ -38,14 +38,13 @@ struct fp4_tensor {
 	bool divide;                 /* by the global scale */
 	const unsigned char *codes;  /* [rows, columns], a stream of bits in each row, the lowest first */
 	const unsigned char *scales; /* scale_dtype [rows, columns / group] */
-	const unsigned char *global; /* an F32, or NULL where there is none */
+	const unsigned char *global; /* an F32, or NULL if there is none */
 };
 
 /*
- * Writes a rectangle to dst, r->rows * r->columns elements of the kernel's output type without gaps, and not a byte
- * beyond. dst need not be aligned, but 64-byte-aligned rows are faster. Allocates nothing, cannot fail, runs in any
- * number of threads. Reads only what the rectangle needs; a fault in mapped memory may end it anywhere, so it holds no
- * lock.
+ * Writes a rectangle to dst: exactly r->rows * r->columns elements of the kernel's output type, without gaps. dst may
+ * be unaligned, but 64-byte-aligned rows are faster. Thread-safe, cannot fail, allocates nothing. Reads only what the
+ * rectangle needs. A fault in mapped memory may abort it at any point, so it takes no locks.
  */
 typedef void fp4_fn(void *dst, const struct fp4_tensor *t, const struct kernel_rect *r);
 
@@ -58,7 +57,7 @@ struct fp4_dsp {
 /* Fills the table with the C reference. */
 void fp4_init(struct fp4_dsp *dsp);
 
-/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+/* Each overrides the slots that its instruction set speeds up. Call only if cpu_detect() allows it. */
 void fp4_init_vector(struct fp4_dsp *dsp);
 void fp4_init_avx2(struct fp4_dsp *dsp);
 void fp4_init_avx512(struct fp4_dsp *dsp);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of an MXFP4 or NVFP4 kernel that is the same for every instruction set. A file fp4_<isa>.c defines struct
- * fp4_outputs, includes this, defines the functions that are declared below, and calls fp4_install().
+ * The part of MXFP4 and NVFP4 kernels common to all instruction sets. A file fp4_<isa>.c defines struct fp4_outputs,
+ * includes this, defines the functions that are declared below, and calls fp4_install().
  *
  * With 256 scales and 16 codes, all outputs that a matrix can have are computed once, 16 for each scale, and codes are
  * only looked up. MXFP6 has too many codes for that: they are converted to floats by arithmetic and multiplied.
@@ -69,7 +69,7 @@ ALWAYS_INLINE void fp4_prepare(struct fp4_decoder *d, const struct fp4_tensor *t
 
 /* ---- rows ---- */
 
-/* Whole groups of one row. Where they are of 16 codes, the last one may be alone. */
+/* Decodes whole groups of one row. If they have 16 codes, the last one may be alone in its unit. */
 ALWAYS_INLINE void fp4_decode(char *dst, const struct fp4_decoder *d, const unsigned char *codes,
     const unsigned char *scales, uint32_t columns, enum dtype out)
 {
@@ -101,7 +101,7 @@ ALWAYS_INLINE void fp6_decode(char *dst, const struct fp4_decoder *d, const unsi
 		fp6_decode_unit(dst + k * out_bytes(out), codes, d->scale[*scales++], out);
 }
 
-/* Columns of one row: whole groups. */
+/* Decodes columns of one row: whole groups. */
 ALWAYS_INLINE void fp4_decode_row(char *dst, const struct fp4_decoder *d, size_t row, uint32_t column, uint32_t columns,
     enum dtype out)
 {
@@ -126,7 +126,7 @@ ALWAYS_INLINE void fp4_fill_rows(void *dst, const struct fp4_tensor *t, const st
 
 /* ---- transposed ---- */
 
-/* Where in the pieces of some rows those of a column are. */
+/* Returns where the pieces of a column are among those of `side` rows. */
 ALWAYS_INLINE size_t fp4_piece(uint32_t column, uint32_t side)
 {
 	const uint32_t vector = column / (side * FP4_LANES), lane = column / side % FP4_LANES;
@@ -142,7 +142,7 @@ ALWAYS_INLINE void fp4_transpose(char *dst, size_t pitch, const char *tile, uint
     enum dtype out)
 {
 	const uint32_t side = 16 / (uint32_t)out_bytes(out);
-	const size_t band = side * FP4_TILE * out_bytes(out); /* bytes of so many rows, and of their pieces */
+	const size_t band = side * FP4_TILE * out_bytes(out); /* bytes of `side` rows, and of their pieces */
 	char pieces[FP4_TILE * FP4_TILE * 4] __attribute__((aligned(64)));
 
 	for (uint32_t i = 0; i < FP4_TILE / side; i++)
@@ -156,7 +156,7 @@ ALWAYS_INLINE void fp4_transpose(char *dst, size_t pitch, const char *tile, uint
 	}
 }
 
-/* Up to FP4_TILE stored rows from `row` on, and of them the columns that the rectangle has as rows. */
+/* Transposes up to FP4_TILE stored rows from `row` on: those of their columns that are rows of the rectangle. */
 ALWAYS_INLINE void fp4_transpose_rows(char *dst, const struct fp4_decoder *d, const struct kernel_rect *r, uint32_t row,
     enum dtype out)
 {
@@ -186,7 +186,7 @@ ALWAYS_INLINE void fp4_transpose_rows(char *dst, const struct fp4_decoder *d, co
 	}
 }
 
-/* Rows are too far apart to guess the next one. */
+/* Prefetches the next row: rows are too far apart for the hardware. */
 ALWAYS_INLINE void fp4_prefetch(const struct fp4_tensor *t, const struct kernel_rect *r, uint32_t row, uint32_t end)
 {
 	const unsigned bits = dtype_bits(t->code_dtype);

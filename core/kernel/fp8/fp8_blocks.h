@@ -61,7 +61,7 @@ typedef float lanes_float __attribute__((vector_size(4 * FP8_LANES)));
 typedef uint16_t lanes16 __attribute__((vector_size(2 * FP8_LANES)));
 typedef uint8_t lanes8 __attribute__((vector_size(FP8_LANES)));
 
-/* FP8_LANES scales. NaNs are NaN, not all of them canonical. */
+/* Loads FP8_LANES scales. NaN stays NaN, but not always the canonical one. */
 ALWAYS_INLINE lanes32 fp8_load_some(const unsigned char *from, enum dtype dtype)
 {
 	lanes32 word;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The part of an HQQ kernel that is the same for every instruction set. A file hqq_<isa>.c includes nibbles_<isa>.h and
- * this, defines hqq_codes(), and calls hqq_install().
+ * The part of HQQ kernels common to all instruction sets. A file hqq_<isa>.c includes nibbles_<isa>.h and this, defines
+ * hqq_codes(), and calls hqq_install().
  *
- * Codes of up to 4 bits of groups that are rows of the grid, which is what quantizers make by default, are looked up: a
- * group's codes are neighbouring words, all of the same bits of them. Bytes, and groups that are columns, are computed
- * code by code.
+ * Codes of up to 4 bits in groups that are rows of the grid, the quantizers' default, are looked up: a group's codes
+ * are the same bits of adjacent words. Bytes, and groups that are columns, are computed code by code.
  */
 
 #include <string.h>
@@ -15,9 +14,9 @@
 #include "kernel/simd/inline.h"
 #include "kernel/simd/nibbles.h"
 
-enum { HQQ_EACH = 256 }; /* codes that are computed, or unpacked, at a time: whole runs of parameters */
+enum { HQQ_EACH = 256 }; /* codes computed or unpacked at a time: whole runs of parameters */
 
-/* The codes in the bits under `mask` of NIBBLE_CODES bytes, after a shift to the right. */
+/* Returns the codes in NIBBLE_CODES bytes, shifted right and masked. */
 ALWAYS_INLINE nibble_codes hqq_codes(const unsigned char *src, unsigned shift, unsigned mask);
 
 /* Parameters of the groups from `first` on, a multiple of NIBBLE_RUN. */

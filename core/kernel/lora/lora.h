@@ -3,7 +3,7 @@
 #define GPTQFS_LORA_KERNEL_H
 
 /*
- * LoRA: the numeric contract of a merged weight, and the kernels that keep it.
+ * LoRA: the numeric contract of a merged weight and its kernels.
  *
  *     v[n][k] = (double)w[n][k];   for each term, in the order given:
  *     v[n][k] += s * d[n][k],      d[n][k] = 0.0 + L[n][0] R[0][k] + L[n][1] R[1][k] + ... + L[n][r - 1] R[r - 1][k]
@@ -11,8 +11,8 @@
  *
  * w is the fp32 value of the base, L and R are a term's factors (F32, F16, BF16), s is a double: the product of two of
  * fp32's numbers is exact in fp64, so fused and separate multiply-adds give the same sum. The last step, s * d and then
- * the addition, is not fused, and nothing is reassociated. -0.0, subnormals and inf as IEEE 754 has them; a NaN is
- * always the canonical one.
+ * the addition, is not fused, and nothing is reassociated. -0.0, subnormals and inf follow IEEE 754; a NaN is always
+ * the canonical one.
  *
  * DoRA: v as above, q = the sum of v[n][k]^2 over a row, f = m[n] / sqrt(q), out[n][k] = round(f * v[n][k]). The sum is
  * made of 16 partial ones p[k mod 16], from 0.0, k ascending, multiplied and then added; then p[j] += p[j + 8] for all
@@ -36,7 +36,7 @@
 #define LORA_ROWS 8
 #define LORA_COLUMNS 16
 
-/* A factor as it is stored, in either orientation, a part of a larger one, or one of several interleaved. */
+/* A factor as stored, in either orientation; it may be part of a larger one, or one of several interleaved. */
 struct lora_factor {
 	const unsigned char *data;
 	enum dtype dtype;       /* F32, F16 or BF16 */
@@ -76,7 +76,7 @@ struct lora_tile {
 /* A bounded kernel adds up so many products at a time, and then their sums. */
 #define LORA_CHUNK 16
 
-/* dst = round(w + scale * L R), not a byte beyond rows and columns. Nothing need be aligned. */
+/* dst = round(w + scale * L R), exactly rows x columns elements. Nothing need be aligned. */
 typedef void lora_fn(const struct lora_tile *t);
 
 /* dst = round(f * v) of one row of n elements, f as above. */
@@ -98,7 +98,7 @@ struct lora_dsp {
 /* Fills the table with the C reference. */
 void lora_init(struct lora_dsp *dsp);
 
-/* Each overrides what its instruction set does faster. Call only where cpu_detect() allows it. */
+/* Each overrides the slots that its instruction set speeds up. Call only if cpu_detect() allows it. */
 void lora_init_vector(struct lora_dsp *dsp);
 void lora_init_avx2(struct lora_dsp *dsp);
 void lora_init_avx512(struct lora_dsp *dsp);

@@ -9,7 +9,7 @@
  *     w = fl( fl( scale * code ) + bias ),  bias = scale * -zero
  *
  * where fl() is one rounding to fp32. With at most 8 bits of code and zero and 16 significant bits of scale, no step
- * rounds, so w has the bits of the fp32 view, but for the sign of a zero: MLX's is positive.
+ * rounds, so w has the bits of the fp32 view, except for the sign of zero: MLX's is positive.
  *
  * Codes are fields of 2, 3, 4, 5, 6 or 8 bits, one after another along the row, lowest bit first.
  */
@@ -18,12 +18,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MLX_BLOCK 32 /* weights that are packed at a time: as many bytes as 4 times their bits */
+#define MLX_BLOCK 32 /* weights packed at a time, to 4 * bits bytes */
 #define MLX_BITS_MAX 8
 
 /*
- * Packs blocks of weights that share a zero, without gaps, and not a byte beyond. Levels are code - zero times 2^-24,
- * as in struct gguf_row; code - zero + zero is below 2^bits. dst need not be aligned.
+ * Packs exactly `blocks` blocks of weights that share a zero, without gaps. Levels are code - zero times 2^-24, as in
+ * struct gguf_row; code - zero + zero is below 2^bits. dst may be unaligned.
  */
 typedef void mlx_pack_fn(void *dst, const uint16_t *level, const uint8_t *zero, size_t blocks);
 
@@ -34,7 +34,7 @@ struct mlx_transpose {
 	uint32_t rows, columns; /* of dst */
 };
 
-/* Writes dst, and not a byte beyond or between rows. */
+/* Writes exactly the bytes of dst's rows, and none between them. */
 typedef void mlx_transpose_fn(void *dst, const struct mlx_transpose *t);
 
 /* The kernels of one CPU level. */
@@ -64,7 +64,7 @@ bool mlx_is_exact(float scale);
 /* Fills the table with the C reference. */
 void mlx_init(struct mlx_dsp *dsp);
 
-/* Overrides what the instruction set does faster. Call only where cpu_detect() allows it. */
+/* Overrides the slots that AVX2 speeds up. Call only if cpu_detect() allows it. */
 void mlx_init_avx2(struct mlx_dsp *dsp);
 
 #endif

@@ -45,7 +45,7 @@ struct byte_tables {
 	__m256i low, high;
 };
 
-/* Rounds what codes 0 to 7 and 8 to 15 mean, NaNs being canonical. */
+/* Rounds the values of codes 0 to 7 and 8 to 15, with canonical NaNs. */
 ALWAYS_INLINE struct byte_tables byte_tables_of(__m256 first, __m256 last, enum dtype out)
 {
 	const __m256i apart =
@@ -64,12 +64,12 @@ ALWAYS_INLINE struct byte_tables byte_tables_of(__m256 first, __m256 last, enum 
 	return (struct byte_tables){_mm256_permutevar8x32_epi32(both, low), _mm256_permutevar8x32_epi32(both, high)};
 }
 
-/* Of 16 elements those with even and with odd numbers. */
+/* The even and the odd ones of 16 elements. */
 struct floats16 {
 	__m256 even, odd;
 };
 
-/* 16 elements in their order. NaNs are canonical. */
+/* Stores 16 elements in order, with canonical NaNs. */
 ALWAYS_INLINE void floats16_store(char *dst, struct floats16 value, enum dtype out)
 {
 	if (out == DTYPE_BF16) {

@@ -26,7 +26,7 @@ ALWAYS_INLINE void prefetch(uintptr_t src)
 	__builtin_prefetch((const void *)src, 0, 2);
 }
 
-/* Prefetches what is two pages on in a long row: the hardware prefetcher stops at the end of a page. */
+/* Prefetches two pages ahead in a long row: the hardware prefetcher stops at the end of a page. */
 ALWAYS_INLINE void prefetch_ahead(const void *src)
 {
 	prefetch((uintptr_t)src + 8192);

@@ -9,7 +9,7 @@
 #include "kernel/simd/avx2.h"
 #include "kernel/simd/nibbles.h"
 
-/* The bytes, each of them in both lanes. Or the first eight outputs as fp32, and the others. */
+/* The bytes of the outputs, each in both lanes; or the first eight outputs as fp32, and the others. */
 struct nibble_table {
 	__m256i low, high;
 };
@@ -42,7 +42,7 @@ ALWAYS_INLINE void nibble_table_build(struct nibble_table *table, float zero, fl
 	}
 }
 
-/* The eight codes in the lower half of `codes` to fp32. */
+/* Expands the eight codes in the lower half of `codes` to fp32. */
 ALWAYS_INLINE void nibble_expand_float(char *dst, __m128i codes, const struct nibble_table *table)
 {
 	const __m256i code = _mm256_cvtepu8_epi32(codes);

@@ -14,7 +14,7 @@ struct nibble_table {
 	__m512i entry;
 };
 
-/* In the lowest bits of 16 each; what is above does not matter. */
+/* In the lowest bits of 16 each; the bits above do not matter. */
 typedef __m512i nibble_codes;
 
 ALWAYS_INLINE void nibble_table_build(struct nibble_table *table, float zero, float scale, struct nibble_kind kind)
@@ -31,7 +31,7 @@ ALWAYS_INLINE void nibble_table_build(struct nibble_table *table, float zero, fl
 		table->entry = table16(value, kind.out);
 }
 
-/* 16 codes to fp32. */
+/* Expands 16 codes to fp32. */
 ALWAYS_INLINE void nibble_expand_float(char *dst, __m256i codes, const struct nibble_table *table, uint32_t count)
 {
 	const __m512i out = _mm512_permutexvar_epi32(_mm512_cvtepu16_epi32(codes), table->entry);

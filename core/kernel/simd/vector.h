@@ -115,15 +115,15 @@ ALWAYS_INLINE words4 widen_half(words4 half)
  * Rounds floats that are not negative to fp16, to nearest even, in the low half of each element; the other half has no
  * meaning. NaN becomes something else.
  *
- * A float 2^13 times as large, and at least 0.5, has its last bit where fp16 has it; its exponent tells that of fp16,
- * but for a constant, which is in its last bits already.
+ * A float 2^13 times as large, and at least 0.5, has its last bit where fp16 has it; its exponent is fp16's plus a
+ * constant, which is in its last bits already.
  */
 ALWAYS_INLINE words4 narrow_magnitude(words4 bits)
 {
 #if defined(__aarch64__)
 	return (words4)vmovl_u16(vreinterpret_u16_f16(vcvt_f16_f32(vreinterpretq_f32_u32((uint32x4_t)bits))));
 #else
-	/* Anything beyond the range is as good as 65536, which becomes inf. */
+	/* Anything out of range may become 65536, and then inf. */
 	const words4 magnitude = (words4)_mm_min_ps((__m128)bits, _mm_set1_ps(65536));
 	const words4 step = (magnitude & 0x7f800000) + (13 << 23) + 0x800, least = (words4){0} + 0x3f000800;
 	const words4 rounded = (words4)((floats4)magnitude + (floats4)_mm_max_ps((__m128)step, (__m128)least));
@@ -178,7 +178,7 @@ ALWAYS_INLINE halves8 narrow_pair(words4 low, words4 high)
 	return __builtin_shufflevector((halves8)low, (halves8)high, 0, 2, 4, 6, 8, 10, 12, 14);
 }
 
-/* The low halves of elements that are what those are, sign-extended. */
+/* Narrows elements that are sign-extended halves. */
 ALWAYS_INLINE halves8 narrow_signed(words4 low, words4 high)
 {
 #if defined(__x86_64__)
@@ -245,12 +245,12 @@ ALWAYS_INLINE void store_floats8(char *dst, floats4 low, floats4 high, enum dtyp
 
 /* ---- outputs of 16 codes ---- */
 
-/* Byte i of each of them is in byte[i]; outputs of 16 bits have two. */
+/* byte[i] holds byte i of each output; outputs of 16 bits have two. */
 struct byte_tables {
 	bytes16 byte[4];
 };
 
-/* Rounds what the codes mean, NaNs made canonical; `numbers`: there are none. */
+/* Rounds the values of the codes, NaNs made canonical; `numbers`: there are none. */
 ALWAYS_INLINE struct byte_tables byte_tables_of(const floats4 value[4], enum dtype out, bool numbers)
 {
 	const bytes16 by2 = {0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15};
@@ -301,7 +301,7 @@ ALWAYS_INLINE void byte_tables_expand(char *dst, bytes16 codes, const struct byt
 ALWAYS_INLINE void decode_each32(char *dst, const uint8_t *code, const float *scale, const float *offset, bool biases,
     enum dtype out)
 {
-	/* Codes become floats by the bits before them: those add 2^23. */
+	/* Codes become floats by the bits put before them, which add 2^23. */
 	const halves8 before = (halves8){0} + 0x4b00;
 	const bytes16 none = {0};
 
