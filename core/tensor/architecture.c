@@ -245,6 +245,9 @@ static bool is_embedding(const struct tables *t, struct linear l)
 	    "embed_tokens", "wte", "wpe", "word_embeddings", "embed_in", "tok_embeddings", "embed_positions", NULL};
 	const char *name = last_part(l.module);
 
+	/* Attention may be as wide as some vocabulary: its width is a product, which no configuration has. */
+	if (ends_with(name, "_proj"))
+		return false;
 	if (has_size(t->vocabulary, t->vocabularies, l.in_features))
 		return true;
 	if (has_size(t->vocabulary, t->vocabularies, l.out_features))

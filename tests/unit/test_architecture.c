@@ -107,6 +107,8 @@ static void test_orientation(void)
 	static const char mamba[] = "{\"model_type\":\"mamba2\",\"vocab_size\":50288,\"hidden_size\":2560}";
 	static const char gemma[] = "{\"text_config\":{\"vocab_size\":262400,\"vocab_size_per_layer_input\":262144,"
 				    "\"hidden_size\":2048,\"max_position_embeddings\":32768}}";
+	static const char speech[] = "{\"hidden_size\":1024,\"num_attention_heads\":16,\"head_dim\":128,"
+				     "\"speech_config\":{\"codebook_size\":2048}}";
 	static const char opt[] = "{\"vocab_size\":50272,\"max_position_embeddings\":2048,\"hidden_size\":2048}";
 
 	CHECK(keeps(gpt2, "transformer.h.0.attn.c_attn", 768, 2304));
@@ -122,6 +124,7 @@ static void test_orientation(void)
 	/* A layer width that equals the vocabulary by chance is no evidence; names still are. */
 	CHECK(!keeps("{\"vocab_size\":1024,\"d_model\":1024}", "decoder.fc", 1024, 64));
 	CHECK(keeps("{\"vocab_size\":1024,\"d_model\":1024}", "decoder.embed_tokens", 1024, 1024));
+	CHECK(!keeps(speech, "model.layers.0.self_attn.o_proj", 2048, 1024) && keeps(speech, "codes", 2048, 1024));
 	CHECK(!keeps("[]", "a", 1, 1) && !keeps("{\"vocab_size\":-5,\"x_vocab\":\"8\"}", "a", 8, 1));
 }
 
