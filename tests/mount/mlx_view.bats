@@ -116,6 +116,19 @@ changed() {
 	types "scales and biases F32"
 }
 
+@test "config.json says whether the head is the embedding: by default mlx-lm's classes drop a head that is there" {
+	local name want
+
+	for name in tiny-llama-4b-g32-asym tiny-qwen2-4b-g64-asym; do
+		rm -rf "$model"
+		copy_model "$name"
+		want=$(jq .tie_word_embeddings "$model/config.json")
+		jq 'del(.tie_word_embeddings)' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
+		cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+		[[ $("$GPTQFS" --cat=mlx/config.json "$model" | jq .tie_word_embeddings) = "$want" ]] || fail "$name"
+	done
+}
+
 @test "widths and types that differ: config.json names the modules that are unlike most" {
 	changed tiny-llama-4b-g32-autoround <<'END'
 # A scale that 8 times overflows fp16, and one that is infinite.

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "tensor/architecture.h"
 #include "tensor/dense.h"
 #include "view/config_json.h"
 #include "view/mlx/place.h"
@@ -375,7 +376,17 @@ static void write_quantization(const struct mlx_plan *f, struct text *out)
 	text_string(out, "}");
 }
 
-#define MEMBERS_MAX (2 + VIEW_LORA_MEMBERS)
+/* Classes of mlx-lm tie the head by default, others than in transformers, and then drop it: so config.json says. */
+static const char *unsaid_tying(const struct mlx_plan *f)
+{
+	const struct plan *p = &f->v->p;
+
+	if (architecture_ties_head(p->c->config_json, true) != architecture_ties_head(p->c->config_json, false))
+		return tensors_find(p->tensors, "lm_head.weight") ? "false" : "true";
+	return NULL;
+}
+
+#define MEMBERS_MAX (3 + VIEW_LORA_MEMBERS)
 
 static int lay_out_config(const struct mlx_plan *f, struct layout *layout)
 {
@@ -393,6 +404,8 @@ static int lay_out_config(const struct mlx_plan *f, struct layout *layout)
 	}
 	members[view.count++] = (struct config_member){.key = "quantization", .value = quantization.data};
 	members[view.count++] = (struct config_member){.key = "quantization_config", .value = quantization.data};
+	if (unsaid_tying(f) && !(p->lora && p->lora->untied))
+		members[view.count++] = (struct config_member){.key = "tie_word_embeddings", .value = unsaid_tying(f)};
 	view.count += view_lora_members(p, members + view.count);
 	config_rewrite(p->c->config_text, &view, &text);
 	rc = layout_set_text(layout, &p->c->arena, &text);
