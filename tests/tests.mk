@@ -15,7 +15,7 @@ $(B)/hammer $(B)/handles: $(B)/%: $(B)/tests/mount/%.o
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ -pthread
 
 # A server that tries what a sandbox forbids.
-tried := status_get_attribute target_complete gptqfs_trim poll syscall ops pagecache_ops face_next
+tried := status_get_attribute target_complete gptqfs_trim poll syscall fstat fstatat ops pagecache_ops face_next
 needs_mount += $(B)/gptqfs-try
 
 $(B)/tests/mount/try.o: override CFLAGS += $(FUSE_CFLAGS)

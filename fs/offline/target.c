@@ -42,9 +42,9 @@ static bool is_part(const char *name, size_t *number)
 }
 
 /* True for a file that may be written in place: it has no other name, and nobody else owns it. */
-static bool is_reusable(const struct stat *st)
+static bool is_reusable(const struct target *t, const struct stat *st)
 {
-	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_uid == geteuid();
+	return S_ISREG(st->st_mode) && st->st_nlink == 1 && st->st_uid == t->owner;
 }
 
 /* Opens the directory of an entry's children; number 0 is the target itself. */
@@ -207,20 +207,54 @@ static int open_journal(struct target *t)
 	return rc;
 }
 
-static int lock_journal(const struct target *t)
+/* Makes a file to see whom it belongs to: network file systems, and those without owners, show another user. */
+static int try_owner(struct target *t)
+{
+	char name[PART_NAME_MAX];
+	struct stat st;
+	int fd, rc = 0;
+
+	/* The number of the root, which has no file. */
+	part_name(name, 0);
+	unlinkat(t->fd, name, 0);
+	fd = openat(t->fd, name, O_WRONLY | O_CREAT | O_EXCL | CAREFUL, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		rc = -errno;
+	else
+		t->owner = st.st_uid;
+	close(fd);
+	unlinkat(t->fd, name, 0);
+	return rc;
+}
+
+static int lock_journal(struct target *t)
 {
 	struct stat st;
+	int rc = 0;
 
-	if (fstat(t->journal, &st) < 0 || !is_reusable(&st)) {
-		log_line("%s/%s is not the journal of an export by this user; remove it", t->path, JOURNAL);
-		return -EPERM;
-	}
 	/* Some network file systems have no locks. */
 	if (flock(t->journal, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
 		log_line("%s: another export is writing there", t->path);
 		return -EBUSY;
 	}
-	return 0;
+	if (fstat(t->journal, &st) < 0)
+		rc = -errno;
+	t->owner = geteuid();
+	if (rc == 0 && st.st_uid != t->owner)
+		rc = try_owner(t);
+	if (rc) {
+		log_line("%s/%s: %s", t->path, JOURNAL, strerror(-rc));
+		return rc;
+	}
+	/* One that has no name any more is that of an export that has just ended. */
+	if (is_reusable(t, &st))
+		return 0;
+	log_line(st.st_nlink ? "%s/%s is not the journal of an export by this user; remove it"
+			     : "%s/%s: another export has just ended; try again",
+	    t->path, JOURNAL);
+	return -EPERM;
 }
 
 int target_open(struct target *t)
@@ -355,14 +389,14 @@ static int examine_all(const struct target *t, const struct entries *entries, co
  * Gives a finished file its dot name again. Another file that has this name stays, and is replaced when the new one is
  * whole.
  */
-static int withdraw(int dir, const char *name, size_t number)
+static int withdraw(const struct target *t, int dir, const char *name, size_t number)
 {
 	char part[PART_NAME_MAX];
 	struct stat st;
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (!is_reusable(&st))
+	if (!is_reusable(t, &st))
 		return 0;
 	part_name(part, number);
 	return renameat(dir, name, dir, part) < 0 ? -errno : 0;
@@ -384,7 +418,7 @@ static int withdraw_last_ones(const struct target *t, const struct entries *entr
 		rc = dir;
 		if (dir >= 0) {
 			if (t->resumed)
-				rc = withdraw(dir, e->name, i);
+				rc = withdraw(t, dir, e->name, i);
 			else
 				rc = unlinkat(dir, e->name, 0) < 0 && errno != ENOENT ? -errno : 0;
 			close(dir);
@@ -497,8 +531,8 @@ uint64_t target_held(const struct target *t, const struct entries *entries)
 		if (dir < 0)
 			continue;
 		part_name(part, i);
-		if ((fstatat(dir, e->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_reusable(&st)) ||
-		    (fstatat(dir, part, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_reusable(&st)))
+		if ((fstatat(dir, e->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_reusable(t, &st)) ||
+		    (fstatat(dir, part, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_reusable(t, &st)))
 			held += (uint64_t)st.st_blocks * 512 < e->bytes ? (uint64_t)st.st_blocks * 512 : e->bytes;
 		close(dir);
 	}
@@ -534,7 +568,7 @@ static int open_part(const struct target *t, int dir, const char *part, const st
 
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) == 0 && is_reusable(&st) && fchmod(fd, e->mode & 0777 & ~t->umask) == 0 &&
+	if (fstat(fd, &st) == 0 && is_reusable(t, &st) && fchmod(fd, e->mode & 0777 & ~t->umask) == 0 &&
 	    ((uint64_t)st.st_size <= e->bytes || ftruncate(fd, (off_t)e->bytes) == 0))
 		return fd;
 	close(fd);
@@ -552,7 +586,7 @@ int target_create(const struct target *t, const struct entries *entries, size_t 
 	*held = 0;
 	part_name(part, number);
 	if (rc == 0 && t->resumed) {
-		rc = withdraw(dir, e->name, number);
+		rc = withdraw(t, dir, e->name, number);
 		if (rc == 0)
 			fd = open_part(t, dir, part, e);
 		if (fd >= 0 && fstat(fd, &st) == 0)

@@ -26,6 +26,7 @@ struct target {
 	/* Set by target_open. */
 	bool resumed; /* there is a journal */
 	bool holds;   /* the directory was not empty */
+	uid_t owner;  /* of what this process makes there */
 };
 
 /*

@@ -102,6 +102,16 @@ files_of() {
 	(cd "$1" && find . -type f ! -name '.gptqfs-*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
 }
 
+# child_has_open PROCESS FILE
+child_has_open() {
+	local fd
+
+	for fd in "/proc/$(pgrep -P "$1")/fd"/*; do
+		[[ ! $fd -ef $2 ]] || return 0
+	done
+	return 1
+}
+
 # interrupted_export: $out as after a crash, when all files but the last ones had been written.
 interrupted_export() {
 	export_view fp16 "$out"
@@ -385,6 +395,27 @@ END
 	exec 8>&-
 	[[ $stderr = *"another export is writing there"* && -e $out/.gptqfs-export ]]
 	run -0 "$GPTQFS" --export="$out" "$source"
+}
+
+@test "a journal that was removed before it could be locked is not gone on with" {
+	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	interrupted_export
+	in_background strace -f -o /dev/null -e trace=flock -e inject=flock:delay_enter=1000000 \
+		"$GPTQFS" --export="$out" "$source" 2>"$BATS_TEST_TMPDIR/log"
+	wait_until 20 child_has_open "$process" "$out/.gptqfs-export"
+	rm "$out/.gptqfs-export"
+	status=0
+	wait "$process" || status=$?
+	[[ $status = 5 && $(<"$BATS_TEST_TMPDIR/log") = *"another export has just ended; try again" ]]
+}
+
+@test "a file system that shows all files as another user's, as many of a network do" {
+	GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
+	export TRY_OWNER=1000
+	interrupted_export
+	run -0 "$GPTQFS" --export="$out" "$source"
+	[[ $output = *"starting over"* && -z $(leftovers "$out") ]] || fail "$output"
+	compare_view "$out" F16
 }
 
 # ---- a directory prepared by an attacker ----

@@ -9,7 +9,8 @@
  * With TRY_HANG a server never tells the attributes of a file, or reads an image. With TRY_LINK a server of an image
  * has a link to that path in place of the directories above. With TRY_BEHIND a server with a face names that file
  * without end. With TRY_DIE the process that mounts EROFS dies when it has done so. With
- * TRY_LATE a server of an image greets the kernel a second late.
+ * TRY_LATE a server of an image greets the kernel a second late. With TRY_OWNER all files seem to belong to that user,
+ * as on a file system that shows all as one user's.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -53,8 +54,38 @@ extern const struct fuse_lowlevel_ops __real_ops, __real_pagecache_ops;
 struct fuse_lowlevel_ops __wrap_ops, __wrap_pagecache_ops;
 const char *__real_face_next(struct face *face, int number);
 const char *__wrap_face_next(struct face *face, int number);
+int __real_fstat(int fd, struct stat *st);
+int __wrap_fstat(int fd, struct stat *st);
+int __real_fstatat(int dir, const char *path, struct stat *st, int flags);
+int __wrap_fstatat(int dir, const char *path, struct stat *st, int flags);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+static void change_owner(struct stat *st)
+{
+	const char *owner = getenv("TRY_OWNER");
+
+	if (owner)
+		st->st_uid = (uid_t)atoi(owner);
+}
+
+int __wrap_fstat(int fd, struct stat *st)
+{
+	const int rc = __real_fstat(fd, st);
+
+	if (rc == 0)
+		change_owner(st);
+	return rc;
+}
+
+int __wrap_fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+	const int rc = __real_fstatat(dir, path, st, flags);
+
+	if (rc == 0)
+		change_owner(st);
+	return rc;
+}
 
 static bool is_set(const char *variable, const char *value)
 {
