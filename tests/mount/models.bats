@@ -89,6 +89,21 @@ repaired() {
 @test "made here: v2 zeros under the label of v1" { repaired v2_zeros_as_v1 "gptq_v2 under the label gptq"; }
 @test "made here: 3-bit zeros with reversed constants" { repaired reversed_3bit_zeros "reversed"; }
 @test "made here: 8-bit zeros with the 4-bit constant" { repaired base_width_zeros "base width"; }
+@test "made here: asymmetric 3-bit zeros with reversed constants" {
+	synthetic reversed_3bit_asymmetric
+	grep -q '^Warning: .*reversed constants .*as that version does' "$mnt/info"
+	grep -q '^Packed_view: *- (.*zeros that only the version' "$mnt/info" || fail "$(cat "$mnt/info")"
+}
+@test "made here: asymmetric zeros with the constant of the base width" {
+	synthetic base_width_asymmetric
+	grep -q '^Modules_repaired: *2$' "$mnt/info"
+	"$GPTQFS" --check "$model" >"$BATS_TEST_TMPDIR/out" || fail "$(cat "$BATS_TEST_TMPDIR/out")"
+}
+@test "made here: asymmetric zeros of later versions" { synthetic mended_asymmetric; }
+@test "asymmetric 3-bit zeros of builds that may have written either" {
+	make_checkpoint unsure_3bit_asymmetric
+	refused q_proj.qzeros gptqmodel:6.1.0-dev gptq_v2
+}
 @test "made here: zeros of a module that is not symmetric are not repaired" { repaired asymmetric_module "gptq_v2"; }
 @test "made here: all-zero biases that the architecture lacks" {
 	synthetic zero_biases

@@ -134,6 +134,45 @@ def asymmetric_module(path):
     served(path, model)
 
 
+def old_asymmetric(version, **quant):
+    return Model(meta={"quantizer": [f"gptqmodel:{version}"]}, **quant)
+
+
+@kind
+def reversed_3bit_asymmetric(path):
+    """As reversed_3bit_zeros, without a pattern: only the version tells."""
+    model = old_asymmetric("6.0.3", bits=3)
+    model.module("model.layers.0.self_attn.q_proj", 64, 64, subtract=(0x24924924, 0x92492492, 0x49249249))
+    served(path, model)
+
+
+@kind
+def base_width_asymmetric(path):
+    """As base_width_zeros, without a pattern, and a module of 3 bits, whose rows are not whole multiples of 3 words."""
+    model = old_asymmetric("7.3.1", dynamic={"lm_head": {"bits": 8}, ".*k_proj": {"bits": 3}})
+    model.module("model.layers.0.self_attn.q_proj", 64, 64)
+    model.module("model.layers.0.self_attn.k_proj", 64, 45, bits=3, subtract=(0x11111111,) * 3)
+    model.module("lm_head", 64, 32, bits=8, subtract=(0x11111111,) * 3)
+    served(path, model)
+
+
+@kind
+def mended_asymmetric(path):
+    """The first versions without either fault."""
+    model = old_asymmetric("7.3.2", bits=3, dynamic={"lm_head": {"bits": 8}})
+    model.module("model.layers.0.self_attn.q_proj", 64, 64)
+    model.module("lm_head", 64, 32, bits=8)
+    served(path, model)
+
+
+@kind
+def unsure_3bit_asymmetric(path):
+    """Of the builds that call themselves so, some have the fault and some do not."""
+    model = old_asymmetric("6.1.0-dev", bits=3)
+    model.module("model.layers.0.self_attn.q_proj", 64, 64)
+    model.write(path)
+
+
 @kind
 def zero_biases(path):
     """AutoGPTQ 0.2 to 0.7: biases that the architecture does not have. One of them is a real one."""

@@ -52,8 +52,31 @@ static void test_faults(void)
 	CHECK(!f.middle && !f.fault);
 }
 
+/* The constant that a version took from word 0 of a row; 0: as the format says; 1: nobody knows. */
+static uint32_t shift_of(uint32_t version, int64_t base, int bits)
+{
+	const struct zeros_shift *shift;
+
+	return zeros_find_shift(version, base, bits, &shift) ? 1 : shift ? shift->words[0] : 0;
+}
+
+static void test_versions(void)
+{
+	CHECK(shift_of(0, 3, 3) == 0 && shift_of(809, 3, 3) == 0);
+	CHECK(shift_of(900, 3, 3) == 0x24924924 && shift_of(60003, 3, 3) == 0x24924924);
+	CHECK(shift_of(60100, 3, 3) == 1 && shift_of(69999, 3, 3) == 1);
+	CHECK(shift_of(70000, 3, 3) == 0 && shift_of(70302, 3, 3) == 0);
+	CHECK(shift_of(60003, 4, 4) == 0 && shift_of(70301, 8, 8) == 0);
+	CHECK(shift_of(60003, 4, 8) == 0x11111111 && shift_of(70301, 4, 3) == 0x11111111);
+	CHECK(shift_of(60003, 3, 8) == 0x24924924 && shift_of(70301, 3, 8) == 1);
+	CHECK(shift_of(60003, 8, 2) == 0x01010101 && shift_of(60003, 2, 4) == 0x55555555);
+	CHECK(shift_of(70302, 4, 8) == 0 && shift_of(70302, 3, 8) == 0);
+	CHECK(shift_of(60003, 0, 8) == 0 && shift_of(60003, 5, 8) == 0);
+}
+
 int main(void)
 {
 	test_faults();
+	test_versions();
 	return test_done();
 }

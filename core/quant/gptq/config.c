@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -140,6 +141,16 @@ static bool stores_zeros(const char *word)
 	return word_is(word, "gptq_v2") || word_is(word, "gptq_p");
 }
 
+/* Returns the version in "gptqmodel:7.3.2", a text of meta.quantizer; 0 in others. */
+static uint32_t gptqmodel_version(const char *text)
+{
+	unsigned major, minor, patch;
+
+	return text && sscanf(text, "gptqmodel:%4u.%2u.%2u", &major, &minor, &patch) == 3
+	           ? major * 10000 + minor * 100 + patch
+	           : 0;
+}
+
 static int read_gptq(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err)
 {
@@ -156,6 +167,7 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 		out->format = *other ? other : stores_zeros(out->method) ? out->method : "";
 	}
 	producer = json_str(quantizer) ? json_str(quantizer) : json_str(json_at(quantizer, 0));
+	out->gptqmodel = gptqmodel_version(producer);
 	out->producer = producer ? arena_strndup(arena, producer, strlen(producer)) : provider;
 	if (!out->producer)
 		return err_memory(err);
@@ -246,8 +258,10 @@ const char *quant_config_merge(struct quant_config *q, const struct quant_config
 		q->zeros = other->zeros;
 		q->planar = other->planar;
 	}
-	if (!*q->producer)
+	if (!*q->producer) {
 		q->producer = other->producer;
+		q->gptqmodel = other->gptqmodel;
+	}
 	if (!q->overrides.count)
 		q->overrides = other->overrides;
 	return differs;

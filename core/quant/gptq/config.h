@@ -21,6 +21,7 @@ struct quant_config {
 	/* checkpoint_format or format; for AutoRound packing_format or backend; lower case; "" if absent */
 	const char *format;
 	const char *producer; /* "gptqmodel:7.7.0", "auto-round", or "" */
+	uint32_t gptqmodel;   /* version of GPTQModel if that is the producer: 70302 for 7.3.2; else 0 */
 	int64_t bits;         /* 0 if absent */
 	int64_t group_size;   /* -1 for one group per column, 0 if absent */
 	bool has_sym, sym;    /* sym is true if absent, as in other readers */

@@ -164,7 +164,7 @@ static void gptq_examine(const struct encoded *e, struct findings *out)
 
 	raw.zeros = ZEROS_V2;
 	scale_count_all(&scales, q->scales, count, q->scale_dtype);
-	if (m->repair)
+	if (m->repair && !has_zeros)
 		uneven = uneven_rows(m);
 	else if (has_zeros && m->symmetric)
 		uneven = count_zeros(q, 1u << (q->bits - 1), false);
@@ -182,7 +182,7 @@ static const char *gptq_own_form(const struct encoded *e, struct gptq_form *out)
 
 	*out = (struct gptq_form){.q = m->q, .stored = m->stored, .symmetric = m->symmetric};
 	memcpy(out->part, e->part, sizeof(out->part));
-	return NULL;
+	return gptq_copied_zeros(m) ? "has zeros that only the version of their writer tells" : NULL;
 }
 
 static uint32_t gptq_own_zero(const struct encoded *e, uint32_t n, uint32_t g)

@@ -391,6 +391,51 @@ static bool is_said_symmetric(const struct gptq_opener *o, const struct gptq_mod
 	return own ? own->sym : o->config->has_sym && o->config->sym;
 }
 
+/* Makes a copy of zeros that were shifted, as v2 zeros. */
+static int copy_zeros(struct gptq_opener *o, struct gptq_module *m, const struct zeros_shift *shift)
+{
+	const struct st_tensor *t = m->e.part[GPTQ_QZEROS];
+	unsigned char *copy;
+	void *read;
+	int rc = opening_read(o->o, t, t->bytes, &read);
+
+	if (rc)
+		return rc;
+	copy = arena_alloc(&o->o->c->arena, t->bytes, 1);
+	if (copy)
+		memcpy(copy, read, t->bytes);
+	free(read);
+	if (!copy)
+		return err_memory(o->o->err);
+	for (uint32_t g = 0; g < m->q.groups; g++)
+		zeros_unshift(copy + (size_t)g * t->shape[1] * 4, t->shape[1], shift);
+	m->symmetric = false;
+	m->q.zeros = ZEROS_V2;
+	m->q.qzeros = copy;
+	m->repair = shift->fault;
+	opening_tally(o->o, shift->fault, "; read as that version does", m->e.module);
+	return 0;
+}
+
+/* Zeros that tell nothing themselves are what the version of their writer made of them. */
+static int shift_zeros(struct gptq_opener *o, struct gptq_module *m)
+{
+	const struct zeros_shift *shift;
+
+	if (m->q.zeros != ZEROS_V1 || m->q.word_bits != 32)
+		return 0;
+	if (zeros_find_shift(o->config->gptqmodel, o->config->bits, m->q.bits, &shift))
+		return err_set(o->o->err, -ENOTSUP,
+		    "%s: tensor %.200s.qzeros: some builds of %.80s wrote zeros of %d bits in another way, and nothing tells "
+		    "which did this one; save the model again as gptq_v2 with the GPTQModel that wrote it",
+		    opening_file(o->o, m->e.part[GPTQ_QZEROS]), m->e.module, o->config->producer, m->q.bits);
+	if (shift)
+		return copy_zeros(o, m, shift);
+	if (is_said_symmetric(o, m))
+		opening_tally(o->o, NOT_MIDDLE, "; served as stored", m->e.module);
+	return 0;
+}
+
 static int check_gptq_zeros(struct gptq_opener *o, struct gptq_module *m)
 {
 	struct zeros_finding found;
@@ -403,12 +448,10 @@ static int check_gptq_zeros(struct gptq_opener *o, struct gptq_module *m)
 	if (rc)
 		return rc;
 	m->symmetric = found.middle;
-	if (found.middle || !is_said_symmetric(o, m))
+	if (!is_said_symmetric(o, m) || (!found.middle && !found.fault))
+		return shift_zeros(o, m);
+	if (found.middle)
 		return 0;
-	if (!found.fault) {
-		opening_tally(o->o, NOT_MIDDLE, "; served as stored", m->e.module);
-		return 0;
-	}
 	m->repair = found.fault;
 	m->symmetric = true;
 	m->q.zeros = ZEROS_MIDDLE;

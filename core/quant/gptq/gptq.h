@@ -13,16 +13,22 @@
 #include "quant/gptq/config.h"
 #include "quant/gptq/form.h"
 
+/* If zeros are absent or known to be the middle value, q.zeros is MIDDLE; if they are a repaired copy, V2. */
 struct gptq_module {
-	struct encoded e; /* first; its parts are by enum gptq_part */
-	struct qtensor q; /* points into maps: read under inputs_guard */
-	/* Format of its qzeros, V1 or V2, even if q.zeros is MIDDLE because they are absent or repaired. */
-	enum zeros stored;
+	struct encoded e;            /* first; its parts are by enum gptq_part */
+	struct qtensor q;            /* points into maps: read under inputs_guard */
+	enum zeros stored;           /* format of its qzeros, V1 or V2, whatever q.zeros is */
 	bool symmetric;              /* every zero in the first row is the middle value */
 	const char *repair;          /* the known fault of its zeros that is repaired, or NULL */
 	const unsigned char *qzeros; /* stored data in the map; NULL if absent */
 	const struct quant_config *config;
 };
+
+/* True if q.qzeros is a copy, not in a map. */
+static inline bool gptq_copied_zeros(const struct gptq_module *m)
+{
+	return m->q.qzeros && m->q.qzeros != m->qzeros;
+}
 
 extern const char *const gptq_suffixes[];
 extern const struct encoding gptq_encoding;

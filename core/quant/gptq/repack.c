@@ -79,14 +79,15 @@ static const char *beyond_form(const struct gptq_form *form)
 	return form->q.out_features > GPTQ_FORM_COLUMNS_MAX ? "has more outputs than are made into columns" : NULL;
 }
 
-/* A weight of another family. */
+/* A weight; more is asked of one of another family. */
 static int refuse_form(struct arena *arena, const struct tensors *ts, const struct tensor *t, const char **reason)
 {
 	const struct encoded *e = tensor_encoded(t);
 	struct gptq_form form = {0};
-	const char *why = e->encoding->gptq->describe(e, &form), *taken = taken_suffix(ts, t);
+	const bool own = e->encoding == &gptq_encoding;
+	const char *why = e->encoding->gptq->describe(e, &form), *taken = own ? NULL : taken_suffix(ts, t);
 
-	if (!why)
+	if (!why && !own)
 		why = beyond_form(&form);
 	if (why)
 		*reason = arena_printf(arena, "%s %s: " CANNOT, e->module, why);
@@ -97,7 +98,7 @@ static int refuse_form(struct arena *arena, const struct tensors *ts, const stru
 	return *reason ? 0 : -ENOMEM;
 }
 
-/* GPTQ's own weights have the form, and a configuration that tells how zeros are stored. */
+/* GPTQ's own weights have a configuration that tells how zeros are stored, and others must not be beside them. */
 static int refuse_model(struct arena *arena, const struct tensors *ts, const char **reason)
 {
 	const bool own = ts->encoded[0]->encoding == &gptq_encoding;
@@ -107,7 +108,7 @@ static int refuse_model(struct arena *arena, const struct tensors *ts, const cha
 	for (size_t i = 1; i < ts->encoded_count; i++)
 		if ((ts->encoded[i]->encoding == &gptq_encoding) != own)
 			*reason = "weights of GPTQ and of another format: " CANNOT;
-	for (size_t i = 0; rc == 0 && !own && !*reason && i < ts->count; i++) {
+	for (size_t i = 0; rc == 0 && !*reason && i < ts->count; i++) {
 		const struct tensor *t = &ts->list[i];
 		size_t count;
 		const struct tensor *const *parts = tensor_parts(&t, &count);

@@ -83,7 +83,7 @@ static void rows_need(const struct generator *g, const struct rect *r, struct sp
 
 	(void)r;
 	inputs_add_span(&g->inputs, m->q.scales, m->e.part[GPTQ_SCALES]->bytes, out);
-	if (m->q.qzeros)
+	if (m->q.qzeros && !gptq_copied_zeros(m))
 		inputs_add_span(&g->inputs, m->q.qzeros, m->e.part[GPTQ_QZEROS]->bytes, out);
 	inputs_add_span(&g->inputs, m->q.qweight, m->e.part[GPTQ_QWEIGHT]->bytes, out);
 }

@@ -7,17 +7,9 @@
 
 #include "base/checked.h"
 
-/* Constants that a writer subtracted from words 0, 1, 2, 0, 1, 2, ... of a row. */
-struct shift {
-	const char *fault;
-	int64_t base_bits; /* only if the model's base width is this and the module's is another; 0: always */
-	int bits;          /* only for modules of this width; 0: any */
-	uint32_t add[3];
-};
-
 #define BASE_FAULT "zeros were shifted by the constant of the model's base width (GPTQModel before 7.3.2)"
 
-static const struct shift shifts[] = {
+static const struct zeros_shift shifts[] = {
     {"zeros are stored as gptq_v2 under the label gptq", 0, 0, {0, 0, 0}},
     {"3-bit zeros were shifted by reversed constants (GPTQModel before 7.0)", 0, 3,
 	{0x24924924, 0x92492492, 0x49249249}},
@@ -38,10 +30,21 @@ static bool is_middle(const struct qtensor *q)
 	return n == q->out_features;
 }
 
-static bool applies(const struct shift *s, const struct qtensor *q, int64_t base_bits)
+static bool applies(const struct zeros_shift *s, const struct qtensor *q, int64_t base_bits)
 {
 	return (!s->bits || s->bits == q->bits) &&
 	       (!s->base_bits || (s->base_bits == base_bits && base_bits != q->bits));
+}
+
+void zeros_unshift(unsigned char *row, size_t words, const struct zeros_shift *shift)
+{
+	for (size_t i = 0; i < words; i++) {
+		uint32_t word;
+
+		memcpy(&word, row + i * 4, 4);
+		word += shift->words[i % 3];
+		memcpy(row + i * 4, &word, 4);
+	}
 }
 
 int zeros_examine(const struct qtensor *q, const unsigned char *row, int64_t base_bits, struct zeros_finding *out)
@@ -62,16 +65,33 @@ int zeros_examine(const struct qtensor *q, const unsigned char *row, int64_t bas
 	for (size_t i = 0; !out->fault && i < sizeof(shifts) / sizeof(*shifts); i++) {
 		if (!applies(&shifts[i], q, base_bits))
 			continue;
-		for (size_t w = 0; w < words; w++) {
-			uint32_t word;
-
-			memcpy(&word, row + w * 4, 4);
-			word += shifts[i].add[w % 3];
-			memcpy(copy + w * 4, &word, 4);
-		}
+		memcpy(copy, row, words * 4);
+		zeros_unshift(copy, words, &shifts[i]);
 		if (is_middle(&shifted))
 			out->fault = shifts[i].fault;
 	}
 	free(copy);
+	return 0;
+}
+
+/* The first versions that wrote asymmetric v1 zeros; that may have either kind of 3 bits; that have no fault. */
+#define ASYMMETRIC 900
+#define UNSURE_3_BITS 60100
+#define CURED_3_BITS 70000
+#define CURED_MIXED 70302
+
+int zeros_find_shift(uint32_t gptqmodel, int64_t base_bits, int bits, const struct zeros_shift **out)
+{
+	*out = NULL;
+	if (gptqmodel < ASYMMETRIC || gptqmodel >= CURED_MIXED)
+		return 0;
+	if (base_bits == 3 && gptqmodel >= UNSURE_3_BITS)
+		return bits == 3 && gptqmodel >= CURED_3_BITS ? 0 : -ENOTSUP;
+	for (size_t i = 0; !*out && i < sizeof(shifts) / sizeof(*shifts); i++) {
+		const struct zeros_shift *s = &shifts[i];
+
+		if (base_bits == bits ? s->bits == bits : s->base_bits && s->base_bits == base_bits)
+			*out = s;
+	}
 	return 0;
 }
