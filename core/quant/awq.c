@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -30,7 +31,8 @@ static const char *const suffixes[] = {".qweight", ".qzeros", ".scales", NULL};
 struct awq_module {
 	struct encoded e; /* first */
 	struct awq_tensor t;
-	bool symmetric; /* no zeros are stored, or the configuration says that they are the middle value */
+	/* No zeros are stored; or the configuration says that they are the middle value, and the first ones are. */
+	bool symmetric;
 };
 
 /* What the configuration says; shapes are believed first. */
@@ -513,6 +515,41 @@ static int awq_find_group_size(const struct awq_opener *o, struct awq_module *m)
 	    (long long)wanted, (unsigned long long)count_slots(t->layout, div_up(in, size), size));
 }
 
+/* ---- zeros ---- */
+
+/* Reads the first row of zeros: of GEMM those of all outputs, of GEMV those of all groups. */
+static int are_first_middle(const struct awq_opener *o, const struct awq_module *m, bool *middle)
+{
+	const struct st_tensor *z = m->e.part[AWQ_QZEROS];
+	const bool gemm = m->t.layout == AWQ_GEMM;
+	const uint32_t count = gemm ? m->t.out_features : awq_groups(&m->t);
+	struct awq_tensor t = m->t;
+	void *row;
+	int rc = opening_read(o->o, z, z->bytes / z->shape[0], &row);
+
+	t.qzeros = row;
+	*middle = true;
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		*middle &= awq_zero(&t, gemm ? i : 0, gemm ? 0 : i) == 8;
+	free(row);
+	return rc;
+}
+
+/* Programs that run symmetric models look at no zeros, so a configuration is not believed. */
+static int check_awq_zeros(const struct awq_opener *o, struct awq_module *m)
+{
+	int rc;
+
+	m->symmetric = !m->t.qzeros || o->config.symmetric;
+	if (!m->t.qzeros || !o->config.symmetric || m->t.layout == AWQ_GEMV_FAST)
+		return 0;
+	rc = are_first_middle(o, m, &m->symmetric);
+	if (rc == 0 && !m->symmetric)
+		opening_tally(o->o, "the configuration says that zeros are the middle value, and they are not",
+		    "; served as stored", m->e.module);
+	return rc;
+}
+
 /* ---- modules ---- */
 
 /* Refuses a module that the configuration calls AWQ, and the shapes do not. */
@@ -550,9 +587,8 @@ static int open_awq(struct awq_opener *o, struct awq_module *m)
 	t->qweight = checkpoint_data(c, m->e.part[AWQ_QWEIGHT]);
 	t->qzeros = m->e.part[AWQ_QZEROS] ? checkpoint_data(c, m->e.part[AWQ_QZEROS]) : NULL;
 	t->scales = checkpoint_data(c, m->e.part[AWQ_SCALES]);
-	m->symmetric = !t->qzeros || o->config.symmetric;
 	m->e.encoding = encodings[t->layout];
-	return 0;
+	return check_awq_zeros(o, m);
 }
 
 static int add_awq(struct awq_opener *o, const struct awq_parts *p)

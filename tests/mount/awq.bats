@@ -99,6 +99,13 @@ refused() {
 	jq -e '.checkpoint_format == "gptq" and .sym' "$mnt/packed/quantize_config.json"
 }
 
+# Programs that run symmetric GPTQ look at no zeros.
+@test "packed: not symmetric because the configuration says so" {
+	packed_kind awq_not_symmetric
+	jq -e '.checkpoint_format == "gptq_v2" and .sym == false' "$mnt/packed/quantize_config.json"
+	grep -q '^Warning: *2 modules .*zeros are the middle value' "$mnt/info" || fail "$(cat "$mnt/info")"
+}
+
 @test "packed: zeros that are stored, as v2" {
 	packed_model awq-gemm-moe-gptqmodel
 	jq -e '.checkpoint_format == "gptq_v2" and .quant_method == "gptq" and .bits == 4 and .desc_act == false' \

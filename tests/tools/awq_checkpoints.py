@@ -91,6 +91,12 @@ def awq_no_zeros(path):
 
 
 @kind
+def awq_not_symmetric(path):
+    """Zeros of all values, although the configuration says that there are none."""
+    served(path, usual(model(zero_point=False)))
+
+
+@kind
 def awq_bf16(path):
     served(path, usual(model(), scale="BF16"))
 
