@@ -304,6 +304,24 @@ static void say_scheme(FILE *out, const struct scheme *s)
 	    s->bytes ? "int-quantized" : "pack-quantized");
 }
 
+/* Groups that do not count: one of floats, and one whose targets a later one has too. */
+static void say_losers(FILE *out)
+{
+	static const unsigned char sizes[] = {16, 24, 32, 40, 64};
+
+	if (scheme_count && chance(20))
+		fprintf(out,
+		    "\"floats\": {\"targets\": [\"Linear\"], \"weights\": {\"num_bits\": 4, \"type\": \"float\", "
+		    "\"group_size\": %u}}, ",
+		    PICK(sizes));
+	for (unsigned i = 0; i < scheme_count; i++)
+		if (chance(10))
+			fprintf(out,
+			    "\"loser_%u\": {\"targets\": [%s], \"weights\": {\"num_bits\": %u, \"type\": \"int\", "
+			    "\"group_size\": %u}}, ",
+			    i, schemes[i].targets, schemes[i].bits, PICK(sizes));
+}
+
 static void end(struct mixture *x)
 {
 	struct memo memo;
@@ -315,6 +333,7 @@ static void end(struct mixture *x)
 		say_setting(x, say("\"version\": \"%s\"", version));
 	memo_open(&memo);
 	fprintf(memo.out, "\"format\": \"mixed-precision\", \"config_groups\": {");
+	say_losers(memo.out);
 	for (unsigned i = 0; i < scheme_count; i++) {
 		fprintf(memo.out, "%s\"group_%u\": ", i ? ", " : "", i);
 		say_scheme(memo.out, &schemes[i]);
