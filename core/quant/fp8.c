@@ -262,6 +262,9 @@ static size_t fp8_fit_grid(const struct fp8_opener *o, struct fp8_tensor *t, str
 		return try_block(t, g, 1, t->columns / g->columns);
 	if (try_block(t, g, 128, 128))
 		return 1;
+	/* A few scales for whole rows may be those of q_proj, k_proj and v_proj in one, which differ in size. */
+	if (g->columns == 1 && !g->stacked)
+		return 0;
 	return g->rows && g->columns && t->rows % g->rows == 0 && t->columns % g->columns == 0 &&
 	       try_block(t, g, t->rows / g->rows, t->columns / g->columns);
 }

@@ -205,6 +205,15 @@ scheme() {
 	refused a.weight_scale 'several sizes of blocks' config.json
 }
 
+@test "a few scales for whole rows, which may be those of parts" {
+	ones '{"quant_method": "fp8"}' 96 256 3 1
+	refused a.weight_scale '[3, 1]' expected
+	ones '{"quant_method": "fp8", "weight_block_size": [32, 256]}' 96 256 3 1
+	blocks 96 256 32 256
+	ones '{"quant_method": "fp8"}' 96 256 3 2
+	blocks 96 256 32 128
+}
+
 @test "groups in the order of activations" {
 	ones "$(scheme '"group_size": 16, "actorder": "group"')" 2 32 2 2 -1
 	blocks 2 32 1 16

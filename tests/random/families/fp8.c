@@ -94,7 +94,7 @@ static bool read_grid(struct matrix *m, bool expert)
 		return fits(m, n, 1);
 	}
 	return fits(m, block[0], block[1]) || (r == n && divides(c, k) && fits(m, 1, k / c)) || fits(m, 128, 128) ||
-	       (divides(r, n) && divides(c, k) && fits(m, n / r, k / c));
+	       ((c > 1 || expert) && divides(r, n) && divides(c, k) && fits(m, n / r, k / c));
 }
 
 /* Draws a grid of some kind. */
