@@ -39,10 +39,10 @@ enum {
 #define EROFS_MAGIC 0xe0f5e1e2
 #define EROFS_COMPAT_CHECKSUM 1
 #define EROFS_COMPAT_MTIME 2
-#define EROFS_USER 1 /* attributes of which "user." is not stored */
+#define EROFS_USER 1 /* namespace of attributes; "user." is not stored */
 #define PREFIX "gptqfs."
 
-/* Where the list of a directory has come to. `next` is an index of gptqfs_readdir. */
+/* A position in the list of a directory. `next` is an index of gptqfs_readdir. */
 struct cursor {
 	uint32_t ino;
 	uint32_t next : 30;
@@ -114,7 +114,7 @@ static int add_attributes(const struct gptqfs_image *image, uint32_t ino, struct
 
 /* ---- directories ---- */
 
-/* True of a name that no listing can have. The tree has none; a bug there must not shape an image. */
+/* True for a name that no listing can have. The tree has none; a bug there must not shape an image. */
 static bool is_odd_name(const char *name)
 {
 	const size_t len = strnlen(name, NAME + 1);
@@ -123,8 +123,8 @@ static bool is_odd_name(const char *name)
 }
 
 /*
- * Moves on to the next entry. Entries are in bytewise order, among which "." and ".." have no special place. Returns
- * -ENOENT at the end.
+ * Moves on to the next entry. Entries are in bytewise order, with no special place for "." and "..". Returns -ENOENT at
+ * the end.
  */
 static int cursor_next(const struct gptqfs_image *image, struct cursor *at, struct gptqfs_dirent *out)
 {
@@ -150,8 +150,8 @@ static int cursor_next(const struct gptqfs_image *image, struct cursor *at, stru
 }
 
 /*
- * Moves on by as many entries as a block holds. *count gets their number: 0 at the end of the directory. Returns 0 or
- * -errno.
+ * Moves on by as many entries as a block holds, and sets *count to their number: 0 at the end of the directory. Returns
+ * 0 or -errno.
  */
 static int cursor_block(const struct gptqfs_image *image, struct cursor *at, struct gptqfs_dirent *entries,
     size_t *count)
@@ -206,7 +206,7 @@ static int add_directory(struct gptqfs_image *image, uint32_t ino)
 	return rc;
 }
 
-/* Returns the index of the first block of a directory, or of the next one if this is no directory. */
+/* Returns the index of the first block of a directory, or of the next one if this is not a directory. */
 static size_t find_directory(const struct gptqfs_image *image, uint32_t ino)
 {
 	size_t low = 0, high = image->block_count;
@@ -224,7 +224,7 @@ static size_t find_directory(const struct gptqfs_image *image, uint32_t ino)
 
 /* ---- opening ---- */
 
-/* A text that changes cannot be in an image. Planning a view may take long, so that only -o view= is worth it. */
+/* A text that changes cannot be in an image. Planning a view may take long, so only that of -o view= is worth it. */
 static void choose_inodes(struct gptqfs_image *image)
 {
 	for (uint32_t ino = GPTQFS_ROOT; ino <= image->inodes; ino++)
@@ -369,7 +369,7 @@ uint64_t gptqfs_image_size(const struct gptqfs_image *image)
 
 /* ---- metadata ---- */
 
-/* CRC-32C, of which the final inversion is left out. */
+/* CRC-32C without the final inversion. */
 static uint32_t checksum(const unsigned char *p, size_t size)
 {
 	uint32_t crc = UINT32_MAX;
@@ -459,7 +459,7 @@ static uint32_t find_inode(const struct gptqfs_image *image, const uint32_t *tab
 	return low - 1;
 }
 
-/* Makes all inodes of which a part is in the block, side by side, and copies that. */
+/* Makes all inodes that are partly in the block, side by side, and copies that part. */
 static int make_inodes(const struct gptqfs_image *image, uint64_t index, unsigned char *block)
 {
 	const uint64_t begin = index * (BLOCK / NID), end = begin + BLOCK / NID;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What a model tells of itself: counters, facts of files, the report of --check, statistics. */
+/* Reports on an open model: counters, facts about files, --check, statistics. */
 
 #include <errno.h>
 #include <inttypes.h>

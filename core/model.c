@@ -239,7 +239,7 @@ static int merge_adapters(struct gptqfs *m, const struct gptqfs_options *options
 	return rc ? rc : choose_variant(m, options->view, err);
 }
 
-/* Whether what is asked for goes together. */
+/* Checks that the options are compatible. */
 static int check_adapters(const struct gptqfs *m, const struct gptqfs_options *options, struct gptqfs_error *err)
 {
 	const bool variant = options->view && view_variant(options->view);
@@ -318,7 +318,7 @@ int gptqfs_open(const char *dir, const struct gptqfs_options *options, struct gp
 	m->sandbox = options->sandbox;
 	m->page_cache = options->page_cache;
 	rc = open_all(m, dir, options, err);
-	/* Whatever was made of it: an optional word that is absent, or a model that looks bad. */
+	/* Even if that was reported as something else: an absent optional string, or a model that looks bad. */
 	if (m->checkpoint.arena.failed)
 		rc = err_memory(err);
 	if (rc == -ENOMEM && m->checkpoint.arena.exceeded)

@@ -96,7 +96,7 @@ static enum exit_code check_model(struct options *o, struct gptqfs *model)
 	return rc ? model_exit_code(rc) : EXIT_OK;
 }
 
-/* Without -o view=, exports the view of which --sha256 tells the hashes. */
+/* Without -o view=, exports the view that --sha256 hashes. */
 static int export(struct options *o, struct gptqfs *model, struct target *target)
 {
 	const struct export_request request = {
@@ -482,7 +482,7 @@ static struct outcome mount_and_serve(struct options *o)
 	}
 	if (end.then == RUN_COMMAND)
 		end = (struct outcome){run_command(&command, path), AT_ONCE};
-	/* The helper does it too, in case that the launcher was killed. */
+	/* The helper does it too, in case the launcher was killed. */
 	if (own && path)
 		rmdir(path);
 	if (end.then == CLEAN_UP)
@@ -529,7 +529,7 @@ int main(int argc, char **argv)
 	struct outcome end = {EXIT_USAGE, CLEAN_UP};
 	int rc;
 
-	/* A caller that ignores it hands that down, and how children end would be lost. */
+	/* If the caller ignores it, so would this process, and the status of children would be lost. */
 	signal(SIGCHLD, SIG_DFL);
 	/* A command inherits them; its helper closes them later. */
 	if (!options_find_command(argc, argv))

@@ -77,7 +77,7 @@ void checkpoint_warn_once(struct checkpoint *c, const char *fmt, ...)
 
 /*
  * Detects incomplete files: open for writing, or with a hole, which interrupted downloads leave if they write in
- * several places. The zeros of a hole would be taken for weights.
+ * several places. The zeros of a hole would pass for weights.
  */
 static void warn_of_state(struct checkpoint *c, const struct source_file *f)
 {
@@ -108,7 +108,7 @@ static int open_shard(struct checkpoint *c, const char *name, struct safetensors
 	c->shard_count++;
 	c->disk_bytes += (uint64_t)f->stat.st_blocks * 512;
 	c->arena.limit = ARENA_FREE + (size_t)c->disk_bytes;
-	/* What is computed from it is at the top of the mount, wherever the shard is. */
+	/* Files computed from it are at the top of the mount, wherever the shard is. */
 	rc = rights_reach(&f->stat, f->fd, c->dir.path, err);
 	if (rc == 0)
 		rc = header_read(f, &c->arena, out, err);

@@ -57,7 +57,7 @@ enum companion companion_of(const char *name)
 		return is_another_set(base) ? COMPANION_HIDDEN : COMPANION_PASSES;
 	if (slash)
 		return COMPANION_PASSES;
-	/* With adapter_config.json at the top, loaders take the directory for an adapter. */
+	/* With adapter_config.json at the top, loaders treat the directory as an adapter. */
 	if (is_quantizers(name) || is_another_set(name) || begins_with(name, "adapter_") ||
 	    ends_with(name, ".index.json"))
 		return COMPANION_HIDDEN;

@@ -38,7 +38,7 @@ static bool walk_next(struct walk *w, char component[NAME_MAX + 1])
 	return len > 0;
 }
 
-/* Replaces the component, a link, by its target. */
+/* Replaces the component, a link, with its target. */
 static int walk_follow(struct walk *w, const char *target, uint64_t resolve)
 {
 	char rest[PATH_MAX];
@@ -80,7 +80,7 @@ static int walk_into(struct walk *w, const char *component)
 	return 0;
 }
 
-/* Opens the last component, which is no link unless it has just been exchanged for one: ELOOP or ENOTDIR then. */
+/* Opens the last component, which is not a link unless it has just been exchanged for one: then ELOOP or ENOTDIR. */
 static int walk_end(const struct walk *w, const char *component, const struct open_how *how)
 {
 	const int flags = (int)how->flags | (*w->rest ? O_DIRECTORY : 0);

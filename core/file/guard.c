@@ -25,7 +25,7 @@ void source_guard_install(void)
 	sigset_t mask;
 
 	sigaction(SIGBUS, &action, NULL);
-	/* A program inherits what is blocked, and with that the kernel would not call the handler, but kill. */
+	/* A blocked SIGBUS is inherited, and the kernel would then kill instead of calling the handler. */
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGBUS);
 	pthread_sigmask(SIG_UNBLOCK, &mask, NULL);

@@ -22,7 +22,7 @@
 #define INSIDE_PLAIN (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 #define AGAIN_MAX 100
 
-/* openat2, or what stands in for it where there is none, or a sandbox that does not know it forbids it. */
+/* openat2, or beneath_open if the kernel lacks it or a sandbox forbids it. */
 static int open_once(int dirfd, const char *name, const struct open_how *how)
 {
 	const int fd = (int)syscall(SYS_openat2, dirfd, name, how, sizeof(*how));

@@ -15,9 +15,9 @@
 #include "base/err.h"
 #include "file/rights.h"
 
-/* While a file is being renamed, ctime is new and the name still the old one: so long it may take. */
+/* While a file is being renamed, ctime is new but the name is still the old one: for at most this long. */
 #define RENAME_MS 50
-/* A name that changes as fast as it is read is read this often. */
+/* How often a name that keeps changing is read again. */
 #define AGAIN_MAX 100
 
 /* Attributes whose changes affect ctime but not the contents. */
@@ -57,7 +57,7 @@ static bool has_same_contents(const struct source_file *f, const struct stat *no
 	       now->st_ino == f->stat.st_ino && now->st_dev == f->stat.st_dev;
 }
 
-/* Reads name and attributes of one moment: between them, the file may have got another name. */
+/* Reads name and attributes that belong together: the file may be renamed between the calls. */
 static uint64_t read_traits(const struct source_file *f, struct stat *now)
 {
 	uint64_t path, ctime;

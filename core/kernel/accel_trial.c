@@ -10,7 +10,7 @@
 #include "kernel/kernels.h"
 
 enum {
-	/* Size of a tile: as far as planes of 32 allow, no multiple of any unit that a kernel might use. */
+	/* Size of a tile: as far as planes of 32 allow, not a multiple of any unit a kernel might use. */
 	TILE_K = 288,
 	TILE_N = 96,
 	TILE_ROW0 = 53,

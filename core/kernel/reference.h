@@ -8,7 +8,7 @@
 #include "kernel/rect.h"
 
 /*
- * Defines name_f16, name_bf16 and name_f32 for matrices of `type`: elements weight(m, row, column), but for the last
+ * Defines name_f16, name_bf16 and name_f32 for matrices of `type`: elements weight(m, row, column), except for the last
  * rounding.
  */
 #define DEFINE_REFERENCE(name, type, weight)                                                                  \

@@ -16,7 +16,7 @@
 
 #define CONFIG_NAME "adapter_config.json"
 
-/* Bytes of tensors in any case, and for each byte on disk: more would be holes, which take as long to read. */
+/* Bytes of tensors allowed in any case, and for each byte on disk: more would be holes, which take as long to read. */
 #define HOLES_FREE ((uint64_t)64 << 20)
 #define HOLES_PER_BYTE 8
 
@@ -140,7 +140,7 @@ static bool is_truthy(const struct json *value)
 	return json_count(value) || json_bool(value, false);
 }
 
-/* What changes the base itself, or is no sum with it. */
+/* Settings that change the base itself, or are not a sum with it. */
 static int refuse_config(const struct adapter *a, struct gptqfs_error *err)
 {
 	static const char *const keys[] = {"alora_invocation_tokens", "arrow_config", "kasa_config",

@@ -57,7 +57,7 @@ static int refuse_layer(const struct layer *l, const char *why, struct gptqfs_er
 	return adapter_refuse(l->pair->adapter, l->pair->a, err, "%.200s of the model %s", l->pair->module, why);
 }
 
-/* How the model has the experts of the layer, and how large they are. */
+/* How the model stores the experts of the layer, and how large they are. */
 static int read_layer(struct layer *l, struct gptqfs_error *err)
 {
 	const struct place *down = NULL;
@@ -85,7 +85,7 @@ static int read_layer(struct layer *l, struct gptqfs_error *err)
 	return 0;
 }
 
-/* Classes whose stacks have columns where others have rows: which is which cannot be told from shapes. */
+/* Classes whose stacks have columns where others have rows: shapes alone do not show which is which. */
 static bool has_transposed_stacks(const struct checkpoint *c)
 {
 	const struct expert_class *class = experts_find(c->config_json);
@@ -202,6 +202,6 @@ int pair_add_experts(struct pair *p, struct places *places, struct gptqfs_error 
 		    (ull)l.experts);
 	l.rank = (uint32_t)(p->rank / l.experts);
 	rc = add_layer(&l, err);
-	p->rank = l.rank; /* what is told of it */
+	p->rank = l.rank; /* for reports */
 	return rc;
 }

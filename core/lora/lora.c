@@ -51,7 +51,7 @@ static size_t count_unknown(const struct merging *m, const struct lora_entry **f
 	return count;
 }
 
-/* Exchanges what stands before "layers.N", if exactly one such exchange gives every name a place. */
+/* Exchanges the prefix of "layers.N", if exactly one exchange gives every name a place. */
 static int find_prefix(struct merging *m, const struct lora_entry *unknown)
 {
 	struct places *p = m->places;
@@ -466,7 +466,7 @@ static int open_adapter(struct adapter *a, struct checkpoint *c, const char *tex
 	char *path;
 	int rc = lora_request_parse(text, &path, &request.scale, err);
 
-	/* It is closed whatever becomes of it. */
+	/* It is closed in any case. */
 	*a = (struct adapter){.dir = {.fd = -1, .blobs = -1}, .file = {.fd = -1}};
 	request.path = path;
 	if (rc == 0)

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* No name of a real tensor has as many parts. */
+/* More parts than any real name has. */
 #define PARTS_MAX 64
 
 /* Parts of a name between its dots. */
@@ -14,7 +14,7 @@ struct parts {
 	size_t count;
 };
 
-/* A part that tells what the tensor is. After it may come the adapter's name, and then the last part. */
+/* A part that says what the tensor is. The adapter's name may follow, and then the last part. */
 static const struct marker {
 	const char *part, *last; /* the last one of the name; NULL: the marker or the adapter's name ends it */
 	enum lora_role role;
@@ -63,7 +63,7 @@ static bool cut_name(char *name, struct parts *p, unsigned *depth)
 	return true;
 }
 
-/* "base_model.model." is what PEFT wraps a model in; "base_model." is left of it where that was unwrapped. */
+/* PEFT wraps a model in "base_model.model."; "base_model." remains if it was unwrapped. */
 static void drop_prefix(struct parts *p)
 {
 	size_t drop = 0;
@@ -74,7 +74,7 @@ static void drop_prefix(struct parts *p)
 	memmove(p->list, p->list + drop, p->count * sizeof(*p->list));
 }
 
-/* True if the parts after number `at` are what the marker wants there; *who is the adapter's name or "". */
+/* True if the parts after number `at` are what the marker requires; sets *who to the adapter's name or "". */
 static bool marker_fits(const struct parts *p, size_t at, const struct marker *m, const char **who)
 {
 	size_t after = p->count - at - 1;

@@ -64,7 +64,7 @@ static int check_partners(const struct pair *p, struct gptqfs_error *err)
 	return 0;
 }
 
-/* A factor as it lies there: its rank and how long it is, and where its elements are. */
+/* A factor as stored: its rank, its length, and where its elements are. */
 static void read_factor(const struct pair *p, const struct lora_entry *e, struct lora_factor *f, uint64_t *rank,
     uint64_t *length)
 {

@@ -121,7 +121,7 @@ static struct place *find_spelled(struct places *p, const char *name)
 	return renamed && renamed != name ? find_place(p, renamed) : NULL;
 }
 
-/* Writes the name with the model's prefix in place of the adapter's. False if it has not that one, or is too long. */
+/* Writes the name with the model's prefix in place of the adapter's. False if it lacks that one, or is too long. */
 static bool exchange_prefix(const struct places *p, const char *name, char out[NAME_MAX_BYTES])
 {
 	const size_t len = p->from ? strlen(p->from) : 0;

@@ -30,7 +30,7 @@ void tying_open(struct tying *t, struct places *p)
 		t->embedding = places_find(p, names[i].embedding, "");
 		t->head = t->embedding ? names[i].head : NULL;
 	}
-	/* Gemma and others are tied without a word: their classes are, and there is no head in the file. */
+	/* Gemma and others are tied by their class, not by the configuration, and the file has no head. */
 	headless = t->head && architecture_has_head(p->c->config_json) && !places_find(p, t->head, "");
 	t->tied = architecture_ties_head(p->c->config_json, headless);
 	t->rows = t->embedding && t->embedding->t->ndim == 2 ? t->embedding->t->shape[0] : 0;

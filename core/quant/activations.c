@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 
-/* Last components of names. Those of caches are beside the projections of an attention, one level up. */
+/* Last components of names. Those of caches are beside an attention's projections, one level up. */
 static const struct {
 	const char *last;
 	bool cache;

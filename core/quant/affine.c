@@ -90,7 +90,7 @@ static void affine_needs(const struct matrix_part *p, const struct inputs *in, s
 
 const struct matrix_ops affine_matrix_ops = {affine_fill, affine_needs, .cut = MATRIX_CUT};
 
-/* A signed zero may lie outside of what a byte holds; then both it and the code are moved, by the same amount. */
+/* A signed zero may not fit in a byte; then both it and the code are shifted by the same amount. */
 void affine_codes(const struct encoded *e, const struct code_rect *r, const struct codes *out)
 {
 	const struct affine_matrix *m = affine_of(e);

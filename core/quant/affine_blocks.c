@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Blocks of GGUF from codes along rows, where they have the codes that are stored, in other places. */
+/* Blocks of GGUF from codes along rows, if blocks hold the stored codes in other places. */
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ struct affine_run {
 	size_t blocks;
 };
 
-/* Q8_0 has a byte for each code, which is the one that is stored. */
+/* Q8_0 has a byte for each code: the stored one. */
 static void affine_q8_0(unsigned char *dst, const unsigned char *codes, const uint16_t *scale, size_t blocks)
 {
 	for (size_t b = 0; b < blocks; b++, dst += 34) {

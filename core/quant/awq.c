@@ -2,9 +2,9 @@
 
 /*
  * AWQ: X.qweight, X.scales and mostly X.qzeros, of 4 bits, in one of three layouts (kernel/awq/awq.h). GEMM, which
- * nearly all checkpoints have, and GEMV fast show in their shapes; GEMV has the shapes of GPTQ too, so only the
- * configuration tells. Unlike GPTQ's, zeros are stored as they are. Sources: AutoAWQ's gemm.py, gemv.py, gemv_fast.py
- * and scale.py; AutoRound's export_to_awq; GPTQModel's awq packers.
+ * nearly all checkpoints have, and GEMV fast are recognised by their shapes; GEMV may have the shapes of GPTQ, so only
+ * the configuration tells them apart. Unlike GPTQ's, zeros are stored as they are. Sources: AutoAWQ's gemm.py, gemv.py,
+ * gemv_fast.py and scale.py; AutoRound's export_to_awq; GPTQModel's awq packers.
  */
 
 #include <errno.h>
@@ -35,7 +35,7 @@ struct awq_module {
 	bool symmetric;
 };
 
-/* What the configuration says; shapes are believed first. */
+/* What the configuration says; shapes take precedence. */
 struct awq_config {
 	const char *file; /* that calls the model AWQ, or NULL */
 	const char *version, *producer;
@@ -312,7 +312,7 @@ static void awq_examine(const struct encoded *e, struct findings *out)
 
 static const struct encoding awq_gemm_encoding = {AWQ_MEMBERS(awq_gemm_matrix), AWQ_CODES, .gptq = &awq_gemm_form};
 static const struct encoding awq_gemv_encoding = {AWQ_MEMBERS(awq_gemv_matrix), AWQ_CODES, .gptq = &awq_gemv_form};
-/* Zeros that are floats are no codes, but biases. */
+/* Zeros that are floats are biases, not codes. */
 static const struct encoding awq_fast_encoding = {
     AWQ_MEMBERS(awq_gemv_matrix), .lines = awq_lines, .line_levels = awq_line_levels, .gptq = &awq_none_form};
 
@@ -481,8 +481,8 @@ static int measure(const struct awq_opener *o, struct awq_module *m)
 }
 
 /*
- * The groups that there is room for where there are so many: GEMV kinds round up to words of qzeros, and those up to as
- * many as the kernel reads at once.
+ * Groups there is room for: GEMV kinds round them up to words of qzeros, and those up to as many as the kernel reads at
+ * once.
  */
 static uint64_t count_slots(enum awq_layout layout, uint64_t groups, uint64_t size)
 {
@@ -491,7 +491,7 @@ static uint64_t count_slots(enum awq_layout layout, uint64_t groups, uint64_t si
 	return layout == AWQ_GEMM ? groups : div_up(div_up(groups, 8), at_once) * at_once * 8;
 }
 
-/* The configuration's group size where it fits the shapes, else the one that divides evenly: GEMM has no padding. */
+/* The configuration's group size if it fits the shapes, else the one that divides evenly: GEMM has no padding. */
 static int awq_find_group_size(const struct awq_opener *o, struct awq_module *m)
 {
 	struct awq_tensor *t = &m->t;
@@ -552,7 +552,7 @@ static int check_awq_zeros(const struct awq_opener *o, struct awq_module *m)
 
 /* ---- modules ---- */
 
-/* Refuses a module that the configuration calls AWQ, and the shapes do not. */
+/* Refuses a module that is AWQ by the configuration but not by its shapes. */
 static int refuse_shapes(const struct awq_opener *o, const struct awq_parts *p)
 {
 	const struct st_tensor *w = p->part[AWQ_QWEIGHT];
@@ -617,7 +617,7 @@ static int open_qweight(struct awq_opener *o, const struct st_tensor *t)
 	return add_awq(o, &p);
 }
 
-/* A module that lost its codes would otherwise vanish without a word. */
+/* A module that lost its codes would otherwise vanish silently. */
 static int check_awq_orphan(const struct awq_opener *o, const struct st_tensor *t)
 {
 	if (!ends_with(t->name, ".qzeros") || opening_beside(o->o, t, ".qzeros", ".qweight"))

@@ -48,7 +48,7 @@ static const struct bnb8_module *bnb8_module_of(const struct encoded *e)
 
 /* ---- rows ---- */
 
-/* Matrices of a stack follow one another without a gap, and so do their blocks: rows of the whole are what counts. */
+/* Matrices of a stack follow one another without a gap, and so do their blocks: only rows of the whole matter. */
 static struct kernel_rect bnb4_rect(const struct encoded *e, uint64_t matrix, const struct kernel_rect *r)
 {
 	struct kernel_rect whole = *r;
@@ -234,7 +234,7 @@ struct bnb4_opener {
 	uint64_t *shape;
 };
 
-/* A member of the text is absent or not what it must be. */
+/* Reports a member of the text that is absent or invalid. */
 static int bad_state(const struct bnb4_opener *b, const char *expected)
 {
 	return err_set(b->o->err, -EBADMSG,

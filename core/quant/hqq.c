@@ -43,7 +43,7 @@ static const struct hqq_packing {
 struct hqq_module {
 	struct encoded e; /* first */
 	struct hqq_tensor t;
-	uint32_t bits; /* as the quantizer has them: of 5 or 6, bytes are stored */
+	uint32_t bits; /* the quantizer's: 5 and 6 are stored as bytes */
 	uint64_t groups;
 };
 
@@ -267,7 +267,7 @@ static int refuse_setting(const struct hqq_opener *h, const char *key, int64_t v
 	    opening_file(h->o, h->codes), h->m->e.module, key, (long long)value, (long long)expected);
 }
 
-/* Settings with which there would be other tensors, or others would mean something else. */
+/* Settings that would add tensors or change the meaning of others. */
 static int check_settings(const struct hqq_opener *h)
 {
 	static const struct {
@@ -366,7 +366,7 @@ static int check_params(struct hqq_opener *h)
 	return 0;
 }
 
-/* Seen as floats, the codes have the type and the width of those; their bytes are the same. */
+/* Codes viewed as floats have their type and width, but the same bytes. */
 static int hqq_check_codes(struct hqq_opener *h)
 {
 	struct hqq_tensor *t = &h->m->t;

@@ -30,7 +30,7 @@ static const struct encoding mlx_encoding = AFFINE_BIASES_ENCODING("MLX", affine
 
 /* ---- the configuration ---- */
 
-/* What is said of modules; 0 or NULL where nothing is. */
+/* What the configuration says about modules; 0 or NULL if nothing. */
 struct mlx_said {
 	uint64_t group_size, bits;
 	const char *mode;
@@ -41,8 +41,8 @@ struct mlx_opener {
 	const char *model_type;
 	enum mlx_change change;
 	const struct json *config;   /* or NULL */
-	struct mlx_said all;         /* what it says of modules that it does not name */
-	const struct json **members; /* [member_count] what it says of one each, by name */
+	struct mlx_said all;         /* for modules that it does not name */
+	const struct json **members; /* [member_count] for a single module each, by name */
 	size_t member_count;
 	struct affine_widths widths;
 };
@@ -109,9 +109,7 @@ static const struct json *mlx_member(const struct mlx_opener *m, const char *mod
 	return NULL;
 }
 
-/*
- * What is said of a module alone, else of all; but of a module that has its own configuration, the mode is only there.
- */
+/* Settings of a module alone, else those of all; but the mode of a module with its own configuration is only there. */
 static struct mlx_said mlx_said_of(const struct mlx_opener *m, const char *module)
 {
 	const struct json *own = mlx_member(m, module);
@@ -138,8 +136,8 @@ static bool mlx_try(uint64_t product, uint64_t group_size, struct mlx_fit *fit)
 }
 
 /*
- * The group size as the configuration says, if the width that it leads to is the one that it says. Else the one of
- * those that MLX has that makes a row as long as one of the model's is.
+ * The configuration's group size, if it leads to the configuration's width; else the one of MLX's sizes that makes a
+ * row as long as one of the model's widths.
  */
 static int mlx_fit(const struct mlx_opener *m, const char *module, const struct st_tensor *t, uint64_t groups,
     struct mlx_fit *fit)
@@ -241,7 +239,7 @@ static int mlx_find_parts(const struct mlx_opener *m, const struct st_tensor *t,
 
 /* ---- experts ---- */
 
-/* The number of experts in a tensor, and what its name has before and after the mark; false if it holds none. */
+/* Finds the number of experts in a tensor, and its name before and after the mark; false if it holds none. */
 struct mlx_stack {
 	uint64_t experts;
 	size_t before;

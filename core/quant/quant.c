@@ -99,7 +99,7 @@ static int refuse_unquantized(struct opening *o)
 			 o->c->dir.path);
 }
 
-/* True of F8, whose bytes are numbers though no family decodes them. */
+/* True for F8, whose bytes are numbers even if no family decodes them. */
 static bool is_f8(const struct st_tensor *s)
 {
 	return s->dtype < DTYPE_CASTS && !dtype_is_cast(s->dtype);

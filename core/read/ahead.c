@@ -13,7 +13,7 @@
 #define FOLLOWED_MIN 2
 /* For smaller requests, handing over costs more than computing. */
 #define AHEAD_MIN ((size_t)16 << 10)
-/* Consecutive requests, with no others in between, after which their reader is taken for the only one. */
+/* Consecutive requests, with no others in between, after which their reader counts as the only one. */
 #define ALONE_MIN 8
 
 /*

@@ -18,7 +18,7 @@
 #include "base/err.h"
 #include "file/pages.h"
 
-/* Both are part of the definition of the sums: to change them changes their last bits. */
+/* Both are part of the definition of the sums: changing them changes the last bits. */
 #define BLOCK_WEIGHTS ((uint64_t)128 << 10)
 #define CHUNK_BLOCKS 32
 
@@ -33,7 +33,7 @@ struct subject {
 	uint64_t *histogram;
 	unsigned code_bits; /* 0 unless there are codes */
 	struct stored_codes ends;
-	bool odd_codes; /* some code is out of range: no histogram then */
+	bool odd_codes; /* a code is out of range: no histogram then */
 	size_t module;  /* in stats.modules */
 	size_t chunks, left;
 };

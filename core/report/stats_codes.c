@@ -69,7 +69,7 @@ struct code_job {
 	bool packed; /* codes are fields of `bits` bits */
 };
 
-/* Fields as another program wants them need not be taken apart first. */
+/* Reads codes as fields, which are counted without unpacking. False if `words` cannot. */
 static bool read_words(const struct stats_codes *c)
 {
 	const struct kernel_rect r = {(uint32_t)c->row0, (uint32_t)c->rows, 0, (uint32_t)c->columns};
@@ -100,8 +100,8 @@ static void read_codes(void *ctx)
 /* ---- codes that are stored in sequence ---- */
 
 /*
- * Counts the share of these rows in all codes, which need not be their own: where weights are transposed, or lie in
- * another order, only the sum over all rows is of interest.
+ * Counts these rows' share of all codes, which need not be their own codes: if weights are transposed, or stored in
+ * another order, only the sum over all rows matters.
  */
 static void count_stored(void *ctx)
 {

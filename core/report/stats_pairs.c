@@ -19,7 +19,7 @@
 /* Rows computed at a time: a multiple of all usual run_rows. */
 #define BAND_ROWS 64
 
-/* True if columns can be had without the rest of their rows. */
+/* True if columns can be read without the rest of their rows. */
 static bool has_columns(const struct stats_rows *rows, uint64_t matrix_rows)
 {
 	const struct generator *g = rows->list[0];

@@ -124,7 +124,7 @@ static int make_cast(const struct dense *d, const struct st_tensor *stored, uint
 	return 0;
 }
 
-/* Each element is a row of its own: a cast has no need for longer ones. */
+/* Each element is a row of its own: casts need no longer ones. */
 static int append_cast(const struct dense *d, const struct st_tensor *stored, struct layout *layout)
 {
 	const struct generator *g;

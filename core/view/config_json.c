@@ -32,7 +32,7 @@ static bool is_packed(const struct rewrite *r)
 	return r->view->quantization.at != NULL;
 }
 
-/* MLX says it twice, the other time at the top only. */
+/* MLX writes its configuration a second time, as `quantization` at the top. */
 static bool is_cut(const struct rewrite *r, const struct object *o, struct json_member m)
 {
 	return (!is_packed(r) && json_text_is(m.key, "quantization_config")) ||

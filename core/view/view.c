@@ -131,7 +131,7 @@ const char *view_weights_stem(const struct plan *p)
 	return view_is_diffusers(p) ? "diffusion_pytorch_model" : "model";
 }
 
-/* Returns the tokenizer of an adapter, which takes the place of the model's; NULL if the model keeps its own. */
+/* Returns the tokenizer of an adapter, which replaces the model's; NULL if the model keeps its own. */
 static const struct tokenizer *adapter_tokenizer(const struct plan *p)
 {
 	return p->lora && p->lora->tokenizer.count ? &p->lora->tokenizer : NULL;

@@ -37,7 +37,7 @@ static bool split_line(struct mountinfo *m)
 	char *rest = m->line, *fields[FIXED];
 	unsigned major_number, minor_number;
 
-	/* Other white space than what is escaped may be part of a name. */
+	/* White space that is not escaped may be part of a name. */
 	for (size_t i = 0; i < FIXED; i++)
 		fields[i] = strsep(&rest, " ");
 	if (!rest || sscanf(fields[DEV], "%u:%u", &major_number, &minor_number) != 2)

@@ -17,7 +17,7 @@
 #include "mount/mountinfo.h"
 #include "size.h"
 
-/* One mount. What its server does not tell is empty, or 0. */
+/* One mount. What its server does not report is empty, or 0. */
 struct listed {
 	const char *where, *source;
 	dev_t dev;
@@ -92,7 +92,7 @@ static size_t character(const char *text)
 	return length;
 }
 
-/* Bytes of a path that are no UTF-8 become \udcXX, from which Python and others make them again. */
+/* Bytes of a path that are not UTF-8 become \udcXX, which Python and others turn back into bytes. */
 static void print_json(const char *text)
 {
 	putchar('"');

@@ -98,7 +98,7 @@ static int open_output(struct export *x)
 	o->held = 0;
 	o->fd = x->action == ACTION_WRITE ? target_create(x->target, &x->entries, x->next, &o->held)
 	                                  : target_reopen(x->target, &x->entries, x->next);
-	/* From the disk, as far as the kernel can forget what it has in memory. */
+	/* Makes the kernel forget what it has in memory, so that the file is read from the disk if possible. */
 	if (x->action == ACTION_VERIFY && o->fd >= 0)
 		posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED);
 	o->left = (unsigned)pieces_of(&x->entries.list[x->next]);
@@ -183,7 +183,7 @@ static int has_reply(int fd, const struct gptqfs_reply *reply, uint64_t at, char
 	return 1;
 }
 
-/* Brings the file to hold the bytes of a reply, or checks that it does. */
+/* Makes the file hold the bytes of a reply, or checks that it does. */
 static int settle_reply(struct export *x, const struct piece *p, const struct gptqfs_reply *reply, char *scratch)
 {
 	const bool verify = x->action == ACTION_VERIFY;
@@ -406,7 +406,7 @@ static int start_and_wait(struct export *x)
 
 /* ---- before and after ---- */
 
-/* Says what is left to be done where an export ended early. */
+/* Says what remains to be done after an export ended early. */
 static void explain_rest(const struct export *x)
 {
 	log_line(
@@ -443,7 +443,7 @@ static int check_space(const struct export *x)
 	uint64_t needed = 0, held, free_bytes;
 	struct statvfs fs;
 
-	/* Some file systems do not tell. */
+	/* Some file systems do not report it. */
 	if (fstatvfs(x->target->fd, &fs) < 0 || !fs.f_blocks || !fs.f_frsize)
 		return 0;
 	for (size_t i = 1; i < x->entries.count; i++)
@@ -508,7 +508,7 @@ static int export_listed(struct export *x)
 	const double started = progress_now();
 	int rc, interrupted;
 
-	/* A limit of file sizes is told like a full disk. */
+	/* A limit on file sizes is reported like a full disk. */
 	signal(SIGXFSZ, SIG_IGN);
 	rc = target_open(x->target);
 	if (rc)

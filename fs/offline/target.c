@@ -294,7 +294,7 @@ void target_close(struct target *t)
 
 /* ---- what an earlier export left ---- */
 
-/* Names that are not of this export. */
+/* Names that do not belong to this export. */
 struct strangers {
 	size_t count;
 	char *first; /* path */
@@ -386,8 +386,8 @@ static int examine_all(const struct target *t, const struct entries *entries, co
 }
 
 /*
- * Gives a finished file its dot name again. Another file that has this name stays, and is replaced when the new one is
- * whole.
+ * Gives a finished file its dot name again. Another file of that name stays, and is replaced when the new one is
+ * complete.
  */
 static int withdraw(const struct target *t, int dir, const char *name, size_t number)
 {
@@ -560,7 +560,7 @@ int target_make_directory(const struct target *t, const struct entries *entries,
 	return rc;
 }
 
-/* Opens what an earlier export has of a file. Returns a descriptor, or -1 if there is nothing to go on with. */
+/* Opens what an earlier export left of a file. Returns a descriptor, or -1 if there is nothing to continue. */
 static int open_part(const struct target *t, int dir, const char *part, const struct entry *e)
 {
 	struct stat st;

@@ -43,7 +43,7 @@ struct path_rule {
 #define NETWORK 3ull /* TCP: bind, connect */
 #define SCOPES 3ull  /* abstract sockets, signals */
 
-/* Everything that an ABI knows of files. */
+/* All rights on files that an ABI knows. */
 static uint64_t files_of(int abi)
 {
 	static const unsigned bits[] = {13, 14, 15, 15, 16};
@@ -87,7 +87,7 @@ int landlock_allow(const struct landlock *l, const char *path, enum landlock_acc
 	struct stat st;
 	int rc = 0;
 
-	/* What is not there, or not for this user, is told when it is needed. */
+	/* What is missing or inaccessible is reported when it is needed. */
 	if (rule.parent < 0)
 		return errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP ? 0 : -errno;
 	rule.allowed = rights_of(access) & l->handled;

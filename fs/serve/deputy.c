@@ -30,7 +30,7 @@ bool deputy_post(struct deputy *d)
 	bool promoted = false;
 	int ends[2];
 
-	/* Not forever: if what ends one ends all, each would start the next at once. */
+	/* Not forever: if the same cause kills each, each would start the next at once. */
 	for (int left = DEPUTIES_MAX;; left--) {
 		*d = (struct deputy)DEPUTY_NONE;
 		if (left == 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)

@@ -58,7 +58,7 @@ bool face_is_built(void)
 
 /* ---- the files ---- */
 
-/* True of what the image has. */
+/* True for what the image has. */
 static bool is_in_image(const struct face *face, uint64_t ino)
 {
 	return !gptqfs_is_status(face->model, ino) && !gptqfs_is_late(face->model, ino);
@@ -278,7 +278,7 @@ int face_back(int image, int device, const char *path, int life)
 
 	if (backing.fd < 0)
 		return -errno;
-	/* The server tells of contact before it answers the kernel, which until then knows nothing of passthrough. */
+	/* The server reports contact before it answers the kernel, which until then knows nothing of passthrough. */
 	while ((number = ioctl(device, BACKING_OPEN, &backing)) < 0 && errno == EPERM && poll(&other, 1, 1) == 0)
 		;
 	if (number <= 0)

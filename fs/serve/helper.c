@@ -62,7 +62,7 @@ struct state {
 	enum exit_code failure; /* why it was not mounted */
 };
 
-/* By number only a child is sure to be the same process still. */
+/* By its number, only a child is sure to be the same process still. */
 static void signal_server(const struct state *st, int sig)
 {
 	if (st->server >= 0)
@@ -113,8 +113,8 @@ static bool make_hidden_mount(struct state *st)
 
 /*
  * Passes the descriptor to the server, and keeps none: readers of a dead server would hang. libfuse gets a pipe without
- * a reader in its place: it closes that in the end, and, because poll reports an error, takes its mount for gone. With
- * a face, one is kept until all files are open.
+ * a reader in its place: it closes that at the end and, because poll reports an error, considers its mount gone. With a
+ * face, one is kept until all files are open.
  */
 static void hand_over(struct state *st, int pipe)
 {
@@ -208,7 +208,7 @@ static void note_below(struct state *st)
 	st->noted = rc == 0 || rc == -ENOENT;
 }
 
-/* Removes what was mounted by a process that has died before it could tell. */
+/* Removes what was mounted by a process that died before it could report it. */
 static void detach_unreported(const struct state *st)
 {
 	dev_t dev;
@@ -333,7 +333,7 @@ static void prepare_face(struct state *st, int files, struct prepared *p)
 	p->rc = open_files(st, files);
 	if (p->rc)
 		snprintf(p->err.text, sizeof(p->err.text), "files cannot be passed through FUSE: %s", strerror(-p->rc));
-	/* Or it would wait for ever with a server that is dead: see hand_over. */
+	/* Otherwise it would wait forever with a dead server: see hand_over. */
 	pagecache_close(&st->pagecache);
 	if (p->rc == 0)
 		wait_for_session(st, &fuse);
@@ -610,7 +610,7 @@ enum exit_code helper_run(struct helper *h)
 
 	/* Its arguments are those of the server. */
 	prctl(PR_SET_NAME, NAME);
-	/* A log that nobody reads any more ends no mount. */
+	/* A log that nobody reads any more must not end the mount. */
 	signal(SIGPIPE, SIG_IGN);
 	st.server = (int)syscall(SYS_pidfd_open, h->server, 0);
 	signals_of_server(&set);

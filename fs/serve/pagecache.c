@@ -94,7 +94,7 @@ static void describe(const struct server *server, fuse_ino_t ino, struct stat *o
 	};
 }
 
-/* Only this program can look anything up, so that any name will do. */
+/* Only this program can look anything up, so any name will do. */
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param e = {.ino = parent + 1, .attr_timeout = FOREVER, .entry_timeout = FOREVER};
@@ -440,8 +440,8 @@ void pagecache_close(struct pagecache *p)
 }
 
 /*
- * The kernel numbers mounts in the order in which they are made, but does not tell which is which. Returns the number
- * of the only EROFS mount newer than `before`, or of the newest one if there are several and `several` is set; else 0.
+ * The kernel numbers mounts in the order in which they are made, but does not say which is which. Returns the number of
+ * the only EROFS mount newer than `before`, or of the newest one if there are several and `several` is set; else 0.
  */
 static unsigned newest_number(int devices, unsigned before, bool several)
 {

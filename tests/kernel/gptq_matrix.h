@@ -2,7 +2,7 @@
 #ifndef GPTQFS_GPTQ_MATRIX_H
 #define GPTQFS_GPTQ_MATRIX_H
 
-/* Matrices of known codes, packed as formats.md describes it: the second implementation of GPTQ. */
+/* Matrices of known codes, packed as in core/kernel/gptq/gptq.h: the second implementation of GPTQ. */
 
 #include "check.h"
 

@@ -20,7 +20,7 @@ static void examine(unsigned bits, int64_t base, enum zeros zeros, const uint32_
 	CHECK(zeros_examine(&q, row, base, f) == 0);
 }
 
-/* The words of a symmetric row as each writer left them: formats.md, "Known wrong-label checkpoints". */
+/* The words of a symmetric row as each writer left them: see core/quant/gptq/zeros.h. */
 static void test_faults(void)
 {
 	static const uint32_t good4[] = {0x77777777, 0x77777777, 0x77777777, 0x77777777};

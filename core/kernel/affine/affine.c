@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/affine/affine.h"
 
@@ -8,9 +8,7 @@
 
 #include "kernel/reference.h"
 
-/*
- * Field i of words that lie `stride` bytes apart. A row of a stream may end with any byte, so bytes are what is read.
- */
+/* Field i of words that lie `stride` bytes apart. A row of a stream may end at any byte, so it reads bytes. */
 static uint32_t affine_field(const struct affine_matrix *m, const unsigned char *words, size_t stride, uint32_t i)
 {
 	const unsigned per_word = 32 / m->bits;
@@ -42,7 +40,7 @@ int32_t affine_zero(const struct affine_matrix *m, uint32_t n, uint32_t g)
 	return middle;
 }
 
-/* The contract, but for the last rounding. */
+/* The contract, except for the last rounding. */
 static float affine_weight(const struct affine_matrix *m, uint32_t n, uint32_t k)
 {
 	const uint32_t g = affine_group(m, k);

@@ -102,10 +102,7 @@ ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale,
 	t->high = bytes.high;
 }
 
-/*
- * 16 outputs in their order. `low` has elements 0 to 3 and 8 to 11, `high` the others; none is a NaN that is not
- * canonical.
- */
+/* 16 outputs in their order. `low` has elements 0 to 3 and 8 to 11, `high` the others; NaNs are canonical. */
 ALWAYS_INLINE void affine_store16(char *dst, __m256 low, __m256 high, enum dtype out)
 {
 	if (out == DTYPE_BF16) {
@@ -122,7 +119,7 @@ ALWAYS_INLINE void affine_store16(char *dst, __m256 low, __m256 high, enum dtype
 	}
 }
 
-/* 16 codes, which become floats by the bits before them: those add 2^23. */
+/* 16 codes, which become floats by the bits put before them, which add 2^23. */
 ALWAYS_INLINE void affine_compute16(char *dst, __m256i code, const struct affine_group_table *t,
     struct affine_variant v)
 {

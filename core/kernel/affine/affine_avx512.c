@@ -17,7 +17,7 @@ struct affine_spread {
 	__m512i words, pick, shift, mask;
 	__m512 codes[2]; /* 0 to 31, as tables have them */
 	__m256i flip;
-	bool wide; /* the codes beyond 15 are others */
+	bool wide; /* codes have more than 4 bits */
 };
 
 struct affine_group_table {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Vectors of 16 bytes in the compilers' own notation, for SSSE3 and NEON: 8 codes of 16 bits, or 16 as bytes, which
- * look up the low and the high bytes of their outputs.
+ * 16-byte vectors as a compiler extension, for SSSE3 and NEON: 8 codes of 16 bits, or 16 as bytes, which look up the
+ * low and the high bytes of their outputs.
  */
 
 #if defined(__x86_64__) || defined(__aarch64__)
@@ -84,7 +84,7 @@ ALWAYS_INLINE bool affine_looks_up(unsigned bits)
 	return bits <= 4;
 }
 
-/* Four codes, which become floats by the bits before them: those add 2^23. */
+/* Four codes, which become floats by the bits put before them, which add 2^23. */
 ALWAYS_INLINE floats4 affine_compute4(halves8 wide, const struct affine_group_table *t, bool biases)
 {
 	const floats4 code = (floats4)wide - 0x1p23f;
@@ -113,7 +113,7 @@ ALWAYS_INLINE void affine_table_build(struct affine_group_table *t, float scale,
 	floats4 value[4];
 
 	(void)s;
-	t->scale = (floats4){scale, scale, scale, scale}; /* 0 plus it would lose the sign of a zero */
+	t->scale = (floats4){scale, scale, scale, scale}; /* 0 + scale would lose the sign of a zero */
 	t->offset = (floats4){offset, offset, offset, offset};
 	if (v.kind != AFFINE_TABLE)
 		return;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/awq/awq.h"
 
@@ -62,7 +62,7 @@ size_t awq_scale_index(const struct awq_tensor *t, uint32_t n, uint32_t g)
 	return t->layout == AWQ_GEMV ? (size_t)n * t->slots + g : (size_t)g * t->out_features + n;
 }
 
-/* The contract, but for the last rounding. */
+/* The contract, except for the last rounding. */
 static float awq_weight(const struct awq_tensor *t, uint32_t n, uint32_t k)
 {
 	const uint32_t g = k / t->group_size;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/bnb/bnb.h"
 
@@ -26,7 +26,7 @@ float bnb4_absmax(const struct bnb4_tensor *t, uint64_t block)
 	return product + t->nested_offset;
 }
 
-/* The contract of both, but for the last rounding. */
+/* The contract of both, except for the last rounding. */
 static float bnb4_weight(const struct bnb4_tensor *t, uint32_t n, uint32_t k)
 {
 	const uint64_t i = (uint64_t)n * t->columns + k;

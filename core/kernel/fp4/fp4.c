@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/fp4/fp4.h"
 
@@ -19,7 +19,7 @@ static float fp4_code(const struct fp4_tensor *t, uint32_t n, uint32_t k)
 	return float_of_e2(code, bits - 3);
 }
 
-/* The contract, but for the last rounding. */
+/* The contract, except for the last rounding. */
 static float fp4_weight(const struct fp4_tensor *t, uint32_t n, uint32_t k)
 {
 	float scale = element_load(t->scales, (size_t)n * (t->columns / t->group) + k / t->group, t->scale_dtype);

@@ -52,7 +52,7 @@ ALWAYS_INLINE void fp4_look_up8(char *dst, const unsigned char *codes, const str
 
 	memcpy(&four, codes, sizeof(four));
 	bytes = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128((int)four));
-	/* The nibble in the low bits of each element; what is above bit 3 does no harm. */
+	/* The nibble in the low bits of each element; the bits above 3 do no harm. */
 	index = _mm256_or_si256(bytes, _mm256_slli_epi64(bytes, 28));
 	plus = _mm256_permutevar8x32_ps(_mm256_castsi256_ps(o->low), index);
 	minus = _mm256_permutevar8x32_ps(_mm256_castsi256_ps(o->high), index);

@@ -33,7 +33,7 @@ ALWAYS_INLINE struct fp4_outputs fp4_outputs_of(float scale, enum dtype out)
 ALWAYS_INLINE void fp4_look_up16(char *dst, const unsigned char *codes, const struct fp4_outputs *o)
 {
 	const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i_u *)codes));
-	/* The nibble in the low bits of each element; what is above bit 3 does no harm. */
+	/* The nibble in the low bits of each element; the bits above 3 do no harm. */
 	const __m512i index = _mm512_or_si512(bytes, _mm512_slli_epi64(bytes, 28));
 
 	_mm512_storeu_si512(dst, _mm512_permutexvar_epi32(index, o->table));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Vectors of 16 bytes: SSSE3 and NEON. Outputs of 16 bits are looked up as two tables of bytes. For fp32 the values of
- * codes are, whose upper halves are bytes enough, and each is multiplied.
+ * Vectors of 16 bytes: SSSE3 and NEON. Outputs of 16 bits are looked up as two tables of bytes. For fp32 the upper
+ * bytes of the codes' values are looked up, and each value is multiplied.
  */
 
 #if defined(__x86_64__) || defined(__aarch64__)

@@ -8,7 +8,7 @@
 
 #include "kernel/reference.h"
 
-/* The contract, except the last rounding. */
+/* The contract, except for the last rounding. */
 static float fp8_weight(const struct fp8_tensor *t, uint32_t n, uint32_t k)
 {
 	const size_t grid_columns = (t->columns - 1) / t->block_columns + 1;

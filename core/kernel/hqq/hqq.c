@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/hqq/hqq.h"
 
@@ -25,7 +25,7 @@ size_t hqq_group_of(const struct hqq_tensor *t, uint32_t n, uint32_t k)
 	return t->by_columns ? element % t->width : element / t->width;
 }
 
-/* The contract, but for the last rounding. */
+/* The contract, except for the last rounding. */
 static float hqq_weight(const struct hqq_tensor *t, uint32_t n, uint32_t k)
 {
 	const size_t group = hqq_group_of(t, n, k);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/lora/lora.h"
 
@@ -50,7 +50,7 @@ static void put_across(void *panel, const struct lora_piece *p, const uint32_t a
 	for (uint32_t k = 0; k < n; k += p->width, run += p->width) {
 		const size_t to = panel_at(p, at[0] + k, at[1]);
 
-		/* Nearly always a whole line of R: then it is some moves of vectors. */
+		/* Nearly always a whole line of R: then a few vector moves suffice. */
 		if (n - k >= LORA_COLUMNS && p->width == LORA_COLUMNS && p->floats)
 			put_line(panel, to, run, LORA_COLUMNS, true);
 		else if (n - k >= LORA_COLUMNS && p->width == LORA_COLUMNS)
@@ -150,7 +150,7 @@ static void put_norms_of(float *block, uint32_t rank, uint32_t width)
 	memcpy(block + (size_t)rank * width, norm, sizeof(norm));
 }
 
-/* The last line of each block of floats: norms, not less than they are, as lora_bounded.h has them. */
+/* The last line of each block of floats: norms as defined in lora_bounded.h, never rounded down. */
 static void put_norms(float *panel, const struct lora_piece *p)
 {
 	for (uint32_t x = 0; x < p->count; x += p->width, panel += lines_of_block(p) * p->width)
@@ -188,7 +188,7 @@ static void store_double(void *array, size_t i, double value, enum dtype dtype)
 		memcpy((char *)array + i * 2, &half, 2);
 }
 
-/* The contract, but for the last rounding. */
+/* The contract, except for the last rounding. */
 static double lora_value(const struct lora_tile *t, uint32_t n, uint32_t k, bool doubles)
 {
 	const double *l = (const double *)t->l + (size_t)(n / LORA_ROWS) * t->rank * LORA_ROWS + n % LORA_ROWS;

@@ -73,7 +73,7 @@ struct lora_tile {
 /* Up to this rank a bounded kernel pays. */
 #define LORA_BOUNDED_RANK 128
 
-/* A bounded kernel adds up so many products at a time, and then their sums. */
+/* A bounded kernel adds up this many products at a time, and then their sums. */
 #define LORA_CHUNK 16
 
 /* dst = round(w + scale * L R), exactly rows x columns elements. Nothing need be aligned. */

@@ -52,8 +52,8 @@ ALWAYS_INLINE void doubles_store(void *dst, doubles value)
 }
 
 /*
- * To fp32, to odd: bits that fp32 has not are cut off, and its last one is set if that lost anything. Rounding the
- * result once more to at most 22 bits gives what rounding the double would. Not below fp32's normal numbers, where the
+ * To fp32, to odd: bits that fp32 lacks are cut off, and its last one is set if that lost anything. Rounding the result
+ * once more to at most 22 bits gives what rounding the double would. Not below fp32's normal numbers, where the
  * processor would round in between: that is 0 in fp16, but not in bf16.
  */
 ALWAYS_INLINE __m128 round_to_odd(doubles value)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Vectors of 16 bytes in the compilers' own notation: 4 rows of 4 columns at a time. */
+/* 16-byte vectors as a compiler extension: 4 rows of 4 columns at a time. */
 
 #if defined(__x86_64__) || defined(__aarch64__)
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The C reference: plain on purpose, since every kernel is compared with it. */
+/* The C reference: deliberately plain, since every kernel is compared with it. */
 
 #include "kernel/mlx/mlx.h"
 

@@ -387,7 +387,7 @@ static int plan_contents(struct plan_file *f, struct layout *layout)
 	return rc;
 }
 
-/* Nothing is seen of a plan that fails for lack of memory: it is made again. */
+/* A plan that fails for lack of memory leaves nothing behind: it is made again. */
 static int plan_late(struct late *late)
 {
 	struct gguf_view *v = (struct gguf_view *)late;

@@ -275,8 +275,8 @@ static int is_all_zero(const struct placer *p, const struct tensor *t)
 }
 
 /*
- * Looks at a bias: it has a counterpart if the architecture adds it, and all-zero ones, which some quantizers write,
- * need none. Returns 1 if it has to be placed, 0 if not or if there is none, or -errno.
+ * Examines a bias: it has a counterpart if the architecture adds it; all-zero ones, which some quantizers write, need
+ * none. Returns 1 if it must be placed, 0 if not or if there is none, or -errno.
  */
 static int look_at_bias(struct placer *p, const char *name, bool kept)
 {

@@ -52,7 +52,9 @@ static int read_named(struct json_text object, struct arena *arena, const char *
 	return *out ? 0 : err_memory(err);
 }
 
-/* Reads a template: a string, or a list with one named default. Null is none, anything else no text. */
+/*
+ * Reads a template: a string, or a list with one named default. Null means none, anything else a template without text.
+ */
 static int read_template(struct json_text text, struct arena *arena, struct vocab_template *out,
     struct gptqfs_error *err)
 {

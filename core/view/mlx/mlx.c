@@ -42,7 +42,7 @@ struct mlx_shaped {
 	uint8_t ndim;
 };
 
-/* What one tensor of the file is of a tensor of the class; names come in this order. */
+/* Which part of a tensor of the class a tensor of the file is; names come in this order. */
 enum mlx_piece { MLX_BIASES, MLX_SCALES, MLX_WEIGHT };
 
 struct mlx_entry {
@@ -351,7 +351,7 @@ static void mlx_put_type(struct text *out, struct mlx_type type)
 	text_printf(out, "{\"group_size\": %u, \"bits\": %u, \"mode\": \"affine\"", type.group, type.bits);
 }
 
-/* What config.json says of all modules, and of each that is unlike most. */
+/* What config.json says about all modules, and about each that differs. */
 static void write_quantization(const struct mlx_plan *f, struct text *out)
 {
 	const struct mlx_type most = f->counts[0].type;
@@ -521,7 +521,7 @@ static int mlx_plan_contents(struct mlx_plan *f, struct layout layouts[MLX_FILES
 	return rc ? rc : mlx_keep_summary(f);
 }
 
-/* Nothing is seen of a plan that fails for lack of memory: it is made again. */
+/* A plan that fails for lack of memory leaves nothing behind: it is made again. */
 static int mlx_plan_late(struct late *late)
 {
 	struct mlx_view *v = (struct mlx_view *)late;

@@ -25,7 +25,7 @@ void mlx_parameters(const struct encoded *e, const struct code_rect *r, float *s
 		bias[i] = mlx_bias(scale[i], zero[i]);
 }
 
-/* What is known of scales and biases after looking at some of them. */
+/* What is known about the scales and biases examined so far. */
 struct parameters {
 	bool finite, exact;      /* exact: no step of the formula rounds */
 	bool holds[DTYPE_VIEWS]; /* all are exact in a type */
