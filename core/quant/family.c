@@ -95,8 +95,7 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 }
 
 /*
- * The list with room for one element more, in the arena: itself, or a copy that is twice as long. NULL for lack of
- * memory.
+ * Returns the list with room for one more element: itself, or a copy twice as long in the arena. NULL if out of memory.
  */
 static void *with_room(const struct opening *o, void *list, size_t count, size_t *room, size_t size)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * MXFP4, MXFP6 and NVFP4: codes of 4 or 6 bits, and a scale for each 32 (E8M0) or 16 (E4M3) of them along a row. What a
- * module is, names, types and shapes tell:
+ * MXFP4, MXFP6 and NVFP4: codes of 4 or 6 bits, and a scale for each 32 (E8M0) or 16 (E4M3) of them along a row. Names,
+ * types and shapes show what a module is:
  *
  *     P_blocks, P_scales                                        MXFP4 of gpt-oss: all experts, P is transposed
  *     M.weight_packed, M.weight_scale                           MXFP4 or MXFP6 of compressed-tensors
@@ -174,7 +174,7 @@ static struct fp4_stored fp4_beside(const struct opening *o, const struct st_ten
 	    .global = global ? opening_beside(o, codes, own, global) : NULL};
 }
 
-/* True if the tensor is codes of this family. What else there must be may be missing or of the wrong shape. */
+/* True if the tensor is codes of this family. Its other tensors may be missing or of the wrong shape. */
 static bool fp4_find(const struct opening *o, const struct st_tensor *t, struct fp4_stored *s)
 {
 	if (t->dtype == DTYPE_I8) {
@@ -222,7 +222,7 @@ static int fp4_missing(const struct opening *o, const struct fp4_stored *s, cons
 	    opening_file(o, s->codes), s->codes->name, what);
 }
 
-/* The type of the scales tells NVFP4 from the MX formats, and only the former has a global scale. */
+/* The type of the scales distinguishes NVFP4 from the MX formats, and only NVFP4 has a global scale. */
 static int check_scales(struct opening *o, const struct fp4_stored *s, struct fp4_tensor *t)
 {
 	const bool mx = s->scales && is_exponent(s->scales), packed = strcmp(s->suffix, ".weight_packed") == 0;
@@ -245,8 +245,8 @@ static int check_scales(struct opening *o, const struct fp4_stored *s, struct fp
 }
 
 /*
- * Rows are whole groups, so that the bytes of a group tell the width of codes. Scales in any other number, such as
- * those that TensorRT-LLM pads and swizzles, are refused.
+ * Rows are whole groups, so the bytes of a group give the width of codes. Scales in any other number, such as those
+ * that TensorRT-LLM pads and swizzles, are refused.
  */
 static int fp4_check_shapes(struct opening *o, const struct fp4_stored *s, struct fp4_tensor *t)
 {
@@ -299,7 +299,7 @@ static void fp4_set_shape(struct fp4_module *m, const struct fp4_stored *s)
 	m->e.transposed = stacked;
 }
 
-/* What the class calls the weight, in the arena. */
+/* Returns the class's name of the weight, in the arena. */
 static const char *fp4_name(const struct opening *o, const struct fp4_stored *s, const char *module)
 {
 	if (is_stack(s))
@@ -337,7 +337,7 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	return rc ? rc : opening_add(o, fp4_name(o, s, m->e.module), &m->e);
 }
 
-/* What M.weight of this family's are called within their modules: "q_proj.weight". */
+/* The names of this family's M.weight within their modules: "q_proj.weight". */
 struct fp4_seen {
 	const struct st_tensor *list[FP4_SEEN_MAX];
 	size_t count;
@@ -360,7 +360,7 @@ static bool fp4_is_seen(const struct fp4_seen *seen, const struct st_tensor *t)
 	return false;
 }
 
-/* Refuses codes without scales where those of the same name in other modules have theirs: an unfinished download. */
+/* Refuses codes without scales if codes of that name in other modules have theirs: an unfinished download. */
 static int refuse_orphan(const struct opening *o, const struct fp4_seen *seen, const struct st_tensor *t)
 {
 	struct fp4_stored s;
@@ -368,7 +368,7 @@ static int refuse_orphan(const struct opening *o, const struct fp4_seen *seen, c
 	if ((t->dtype != DTYPE_I8 && t->dtype != DTYPE_U8) || t->ndim != 2 || !ends_with(t->name, ".weight") ||
 	    !fp4_is_seen(seen, t))
 		return 0;
-	/* Of I8, those are another family's integers, whose modules may have the same names. */
+	/* With type I8 they are another family's integers, whose modules may have the same names. */
 	s = fp4_beside(o, t, ".weight", ".weight_scale", NULL);
 	if (!s.scales && t->dtype == DTYPE_I8)
 		s = fp4_beside(o, t, ".weight", ".scale", NULL);

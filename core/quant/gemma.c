@@ -31,7 +31,7 @@ struct gemma_pattern {
 struct gemma_opener {
 	struct opening *o;
 	const char *file; /* of the configuration, NULL if none names Gemma */
-	int64_t bits;     /* of modules that no pattern is for */
+	int64_t bits;     /* of modules that match no pattern */
 	struct gemma_pattern *list;
 	size_t count;
 	struct patterns *set;
@@ -95,8 +95,8 @@ static int gemma_find_bits(struct gemma_opener *g, const char *module, int64_t *
 /* ---- modules ---- */
 
 /*
- * A width of fields that the configuration says, and that makes rows as long as some are in the model where the other
- * one does not.
+ * A width of fields that the configuration gives, if it makes rows of a length that occurs in the model and the other
+ * width does not.
  */
 static bool bits_fit(const struct gemma_opener *g, uint64_t row_bytes, int64_t bits)
 {
@@ -171,7 +171,7 @@ static int add_gemma(struct gemma_opener *g, const struct st_tensor *codes, cons
 	return opening_add_matrix(g->o, &m->e, m->m.rows, m->m.columns);
 }
 
-/* The encoding that a tensor and its scale have by their names and types, or NULL. */
+/* Returns the encoding of a tensor and its scale, by names and types, or NULL. */
 static const struct encoding *gemma_encoding_of(const struct opening *o, const struct st_tensor *t,
     const struct st_tensor **scale)
 {
@@ -201,7 +201,7 @@ static bool gemma_claims(const struct opening *o)
 	return opening_has(o, is_gemma);
 }
 
-/* Others store bytes by these names too, so the configuration must name Gemma. */
+/* Other formats store bytes under these names too, so the configuration must name Gemma. */
 static int gemma_open(struct opening *opening)
 {
 	struct gemma_opener g = {.o = opening};

@@ -2,8 +2,8 @@
 
 /*
  * HQQ as transformers 4.4x to 4.57 saves it: X.W_q beside X.scale and X.zero, and X.shape, X.packing and more, which
- * are settings in the form of tensors. They say how codes lie, so they are read; configurations say less. What hqq
- * saves itself is a pickle. Sources: hqq's quantize.py and bitpack.py, transformers' quantizer_hqq.py.
+ * are settings in the form of tensors. They give the layout of codes, so they are read; configurations say less. hqq's
+ * own files are pickles. Sources: hqq's quantize.py and bitpack.py, transformers' quantizer_hqq.py.
  */
 
 #include <errno.h>

@@ -82,7 +82,7 @@ struct compressed_opener {
 	bool bytes; /* some weights are I8 */
 };
 
-/* The tensors of one module, and how it is stored as far as that has been found out. */
+/* The tensors of one module, and what is known so far about how it is stored. */
 struct compressed_parts {
 	const char *module;
 	const struct st_tensor *part[PART_G_IDX + 1];
@@ -122,7 +122,9 @@ static bool compressed_claims(const struct opening *o)
 
 /* ---- shapes ---- */
 
-/* True for the number of words in a row of this many codes; the packing that fits, of two that do the likelier. */
+/*
+ * True if this is the number of words in a row of that many codes; sets the packing that fits, the likelier one of two.
+ */
 static bool fit_words(const struct schemes *s, unsigned bits, uint64_t codes, uint64_t words,
     enum affine_packing *packing)
 {
@@ -132,7 +134,7 @@ static bool fit_words(const struct schemes *s, unsigned bits, uint64_t codes, ui
 	return stream || whole;
 }
 
-/* The grid of scales by a scheme's word for it. Without one, or `loosely`: what divides evenly. */
+/* The grid of scales by a scheme's settings. Without a scheme, or `loosely`: what divides evenly. */
 static bool fit_grid(const struct compressed_parts *p, const struct scheme *s, bool loosely, struct compressed_fit *fit)
 {
 	const struct st_tensor *scale = p->part[PART_SCALE];
@@ -200,7 +202,7 @@ static int fit_target(const struct compressed_opener *o, const struct compressed
 	    o->o->out->labels.configuration, p->module);
 }
 
-/* Counts schemes that fit in different ways; of the first that does, how. */
+/* Counts schemes that fit in different ways, and says how the first one does. */
 static size_t count_fits(const struct compressed_opener *o, const struct compressed_parts *p, bool loosely,
     struct compressed_fit *first)
 {
@@ -374,7 +376,7 @@ static int check_compressed_zeros(const struct compressed_opener *o, const struc
 
 enum g_idx_use { G_IDX_BAD, G_IDX_ORDERED, G_IDX_NEEDED };
 
-/* -1 anywhere says that groups are in order, whatever the others are. */
+/* A -1 anywhere means that groups are in order, whatever the others are. */
 static enum g_idx_use use_of_g_idx(const struct affine_matrix *m, const uint32_t *g_idx)
 {
 	enum g_idx_use use = G_IDX_ORDERED;
@@ -542,7 +544,7 @@ static int open_compressed(struct compressed_opener *o, const struct st_tensor *
 		return rc;
 	if (is_packed_weight(t))
 		return add_compressed(o, t);
-	/* Others store bytes by these names too: under another label they are not taken. */
+	/* Other formats store bytes under these names too: under another label they are not taken. */
 	if (is_bytes_weight(o->o, t) && (o->schemes.labelled || !o->schemes.other_label)) {
 		o->bytes = true;
 		return add_compressed(o, t);

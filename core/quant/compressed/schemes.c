@@ -53,7 +53,7 @@ void schemes_read_block(const struct json *value, uint32_t block[2])
 	}
 }
 
-/* Returns the scheme in the list, one for all that are alike; NULL for one of floats, and if there is no room. */
+/* Returns the scheme in the list, one for all equal ones; NULL for one of floats, or if there is no room. */
 static const struct scheme *add_scheme(struct schemes *s, const struct json *weights)
 {
 	const char *type = json_str(json_get(weights, "type"));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Makes what another family stores elsewhere, or does not store, into GPTQ's tensors. */
+/* Makes GPTQ's tensors from what another family stores elsewhere, or does not store. */
 
 #include "quant/gptq/form.h"
 
@@ -13,7 +13,7 @@
 /* Lines are cut at multiples of this many bytes: a cache line of each is read at once. */
 #define LINE_STEP 64
 
-/* Codes of 4 bits in a word, which are as many rows of stored codes. */
+/* Codes of 4 bits in a word, each from its own row of stored codes. */
 #define WORD_CODES 8
 
 size_t gptq_formed(const struct tensor *t, struct gptq_formed modules[JOIN_PARTS_MAX])
@@ -140,7 +140,7 @@ struct code_rows {
 	struct gptq_source source;
 };
 
-/* The columns [from, from + columns) of a row, which may be of several modules. */
+/* Writes columns [from, from + columns) of a row, which may belong to several modules. */
 static void make_row(const struct code_rows *rows, uint64_t row, struct rect part, unsigned char *dst)
 {
 	uint64_t from = part.from / sizeof(uint32_t), left = part.bytes / sizeof(uint32_t);

@@ -90,7 +90,7 @@ static void columns_need(const struct generator *g, const struct rect *r, struct
 		inputs_add_span(&g->inputs, c->data[i] + from * c->bytes[i], (to - from) * c->bytes[i], out);
 }
 
-/* The tensor that has these bytes as stored; NULL if they are made. */
+/* Returns the tensor that stores these bytes; NULL if they are made. */
 static const struct st_tensor *stored_part(const struct gptq_formed *m, int kind)
 {
 	static const enum gptq_part parts[] = {[PACKED_G_IDX] = GPTQ_G_IDX,
@@ -258,7 +258,7 @@ size_t packed_extents(const struct packed_tensor *t)
 	return t->kind == PACKED_STORED ? count : 1;
 }
 
-/* What no module has as stored. */
+/* Makes what no module stores. */
 static int append_made(const struct packed *p, const struct packed_tensor *t, struct layout *layout)
 {
 	const struct generator *g;

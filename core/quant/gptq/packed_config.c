@@ -150,8 +150,8 @@ static size_t module_len(const struct tensor *weight)
 }
 
 /*
- * The names by which readers look up a quantized module: its own, and those of the parts that it has, or had before the
- * model was saved.
+ * The names by which readers look up a quantized module: its own, and those of its parts, now or before the model was
+ * saved.
  */
 static void put_names(struct writer *w, const struct tensor *t, bool first)
 {
@@ -320,7 +320,7 @@ static void write_producer(struct writer *w)
 	}
 }
 
-/* That of a GPTQ model; of another, what its modules do not tell. */
+/* The configuration of a GPTQ model; for others, what their modules do not give. */
 static struct quant_config config_of(const struct tensors *ts)
 {
 	if (ts->encoded[0]->encoding == &gptq_encoding)

@@ -58,7 +58,7 @@ static const char *unlike_modules(const struct repack_pair *p)
 
 #define CANNOT "modules cannot be joined in packed form"
 
-/* A name that the form needs and a tensor of the model has; NULL if there is none. */
+/* Returns a name that the form needs but a tensor of the model already has; NULL if there is none. */
 static const char *taken_suffix(const struct tensors *ts, const struct tensor *weight)
 {
 	const size_t len = strlen(weight->name) - strlen(".weight");
@@ -98,7 +98,7 @@ static int refuse_form(struct arena *arena, const struct tensors *ts, const stru
 	return *reason ? 0 : -ENOMEM;
 }
 
-/* GPTQ's own weights have a configuration that tells how zeros are stored, and others must not be beside them. */
+/* GPTQ's own weights have a configuration that says how zeros are stored, and cannot be mixed with others. */
 static int refuse_model(struct arena *arena, const struct tensors *ts, const char **reason)
 {
 	const bool own = ts->encoded[0]->encoding == &gptq_encoding;
