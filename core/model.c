@@ -215,7 +215,7 @@ static int choose_variant(struct gptqfs *m, const char *view, struct gptqfs_erro
 	v = variants_find(&m->variants, name, len);
 	if (!v)
 		return err_set(err, -EINVAL,
-		    "view=%.80s: there is no adapter %.*s; give its directory's parent by loras=", view, (int)len,
+		    "view=%.80s: there is no adapter %.*s; give its directory's parent with loras=", view, (int)len,
 		    name);
 	if (v->refusal)
 		return err_set(err, -EBADMSG, "%s", v->refusal);

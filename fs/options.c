@@ -207,7 +207,7 @@ static void say_nothing(enum fuse_log_level level, const char *fmt, va_list args
 	(void)args;
 }
 
-/* True if libfuse or mount(2) has such an option. There is no list of them: only creating a session tells. */
+/* True if libfuse or mount(2) has such an option. There is no list of them: only creating a session shows it. */
 static bool is_of_libfuse(const char *arg)
 {
 	static const struct fuse_lowlevel_ops none;

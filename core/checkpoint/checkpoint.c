@@ -176,8 +176,7 @@ static int check_unique(struct checkpoint *c, struct gptqfs_error *err)
 		if (strcmp(a->name, b->name) == 0)
 			return err_set(err, -EBADMSG,
 			    "tensor %.200s is in %s and in %s, and no index says which to use; remove the file that "
-			    "does not "
-			    "belong to the model",
+			    "does not belong to the model",
 			    a->name, c->shards[a->shard].name, c->shards[b->shard].name);
 	}
 	return 0;
@@ -253,8 +252,7 @@ static int no_weights(const struct checkpoint *c, struct gptqfs_error *err)
 			if (ends_with(l->names[i], pickles[s]))
 				return err_set(err, -ENOENT,
 				    "weights only as torch pickles (%.500s), which can run code when read; convert "
-				    "them to "
-				    "safetensors first (transformers: save_pretrained), in %s",
+				    "them to safetensors first (transformers: save_pretrained), in %s",
 				    l->names[i], c->dir.path);
 	for (size_t i = 0; i < l->count; i++)
 		if (ends_with(l->names[i], ".gguf"))

@@ -15,9 +15,9 @@ static const struct {
 	const char *start, *what;
 } impostors[] = {
     {"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with: git lfs pull"},
-    {"<!doctype html", "an HTML page, not the file itself (a download that wanted a login?); fetch it again"},
-    {"<html", "an HTML page, not the file itself (a download that wanted a login?); fetch it again"},
-    {"<?xml", "an XML document, not the file itself (a download that failed?); fetch it again"},
+    {"<!doctype html", "an HTML page, not the file itself (a download that required a login?); fetch it again"},
+    {"<html", "an HTML page, not the file itself (a download that required a login?); fetch it again"},
+    {"<?xml", "an XML document, not the file itself (a failed download?); fetch it again"},
     {"PK\3\4", "a torch pickle or another zip file by its content; convert it to safetensors first"},
     {"GGUF", "a GGUF file by its content; gptqfs needs safetensors"},
 };

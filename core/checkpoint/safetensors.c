@@ -72,9 +72,8 @@ static int parse_offsets(const struct parser *p, struct json_text offsets, struc
 	t->bytes = end - begin;
 	if (!checked_mul(elements, dtype_bits(t->dtype), &bits) || bits % 8 || bits / 8 != t->bytes)
 		return err_set(p->err, -EBADMSG,
-		    "%s: tensor %.200s: %llu elements of %s do not take the %llu bytes of its data_offsets; the file "
-		    "is "
-		    "damaged, fetch it again",
+		    "%s: tensor %.200s: %llu elements of %s do not fill the %llu bytes of its data_offsets; the file "
+		    "is damaged, fetch it again",
 		    p->in->name, t->name, (unsigned long long)elements, dtype_name(t->dtype),
 		    (unsigned long long)t->bytes);
 	return 0;
@@ -170,8 +169,7 @@ static int check_tiling(const struct parser *p, struct safetensors *st)
 		if (t->begin != at)
 			return err_set(p->err, -EBADMSG,
 			    "%s: tensor %.200s begins at byte %llu of the file, expected %llu: tensors %s; the file is "
-			    "damaged, "
-			    "fetch it again",
+			    "damaged, fetch it again",
 			    p->in->name, t->name, (unsigned long long)t->begin, (unsigned long long)at,
 			    t->begin < at ? "overlap (or one occurs twice)" : "leave a gap");
 		at += t->bytes;

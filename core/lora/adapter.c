@@ -158,10 +158,8 @@ static int refuse_config(const struct adapter *a, struct gptqfs_error *err)
 		if (strncmp(init, inits[i], strlen(inits[i])) == 0)
 			return err_set(err, -ENOTSUP,
 			    "%s: init_lora_weights is \"%.40s\", so training began from a changed base; convert it "
-			    "(PEFT: "
-			    "save_pretrained with path_initial_model_for_weight_conversion), or, if the model given is "
-			    "that "
-			    "base, set it to true",
+			    "(PEFT: save_pretrained with path_initial_model_for_weight_conversion), or, if the model "
+			    "given is that base, set it to true",
 			    a->config_name, init);
 	return 0;
 }
@@ -390,8 +388,7 @@ int adapter_open(struct adapter *a, struct checkpoint *c, const struct lora_requ
 	if (rc == 0 && listing_has(&a->listing, "new_embeddings.safetensors"))
 		rc = err_set(err, -ENOTSUP,
 		    "%s: new_embeddings.safetensors holds rows for new tokens, which are not merged; resize the base "
-		    "and save "
-		    "the adapter with its embedding",
+		    "and save the adapter with its embedding",
 		    a->dir.path);
 	weights = a->mlx ? "adapters.safetensors" : "adapter_model.safetensors";
 	if (rc == 0)

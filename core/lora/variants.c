@@ -36,7 +36,7 @@ static int variants_list(struct variants *v, struct arena *arena, DIR *dir, stru
 		if (!holds_adapter(dirfd(dir), entry->d_name))
 			continue;
 		if (v->count == VARIANTS_MAX)
-			return err_set(err, -EBADMSG, "%s: more than %d adapters; give a directory of fewer", v->path,
+			return err_set(err, -EBADMSG, "%s: more than %d adapters; give a directory with fewer", v->path,
 			    VARIANTS_MAX);
 		v->list[v->count].name = arena_strndup(arena, entry->d_name, strlen(entry->d_name));
 		if (!v->list[v->count++].name)
@@ -46,7 +46,8 @@ static int variants_list(struct variants *v, struct arena *arena, DIR *dir, stru
 		return err_system(err, errno, "%s", v->path);
 	if (!v->count)
 		return err_set(err, -EBADMSG,
-		    "%s: none of its directories holds an adapter_config.json; give a directory of adapters (of one: lora=)",
+		    "%s: none of its directories holds an adapter_config.json; give a directory of adapters (for a "
+		    "single one: lora=)",
 		    v->path);
 	qsort(v->list, v->count, sizeof(*v->list), by_variant_name);
 	return 0;

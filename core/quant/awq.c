@@ -362,8 +362,7 @@ static int read_awq_config(void *ctx, const char *file, const struct json *confi
 	    strcasecmp(version, "gemv_fast") != 0)
 		return err_set(o->o->err, -ENOTSUP,
 		    "%s: AWQ's version is \"%.80s\", which is not supported (expected gemm, gemv or gemv_fast); "
-		    "convert the model "
-		    "with the tool that made it, or fetch another version",
+		    "convert the model with the tool that made it, or fetch another version",
 		    file, version);
 	c->file = c->file ? c->file : file;
 	c->version = c->version ? c->version : version;

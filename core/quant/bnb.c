@@ -347,8 +347,7 @@ static int check_nested(const struct bnb4_opener *b)
 	if (!map || !absmax)
 		return err_set(b->o->err, -EBADMSG,
 		    "%s: tensor %.200s is U8, but there is no nested_absmax or no nested_quant_map beside it; fetch "
-		    "the model "
-		    "again",
+		    "the model again",
 		    opening_file(b->o, m->e.part[BNB4_ABSMAX]), m->e.part[BNB4_ABSMAX]->name);
 	if (!is_array(map, DTYPE_F32, 256))
 		return opening_bad_tensor(b->o, map, "F32 [256]");
@@ -430,8 +429,7 @@ static int open_bnb4(struct opening *o, const struct st_tensor *state)
 	if (strcmp(type, "nf4") != 0 && strcmp(type, "fp4") != 0)
 		return err_set(o->err, -ENOTSUP,
 		    "%s: tensor %.200s: this type of bitsandbytes is not supported (nf4 and fp4 are); fetch another "
-		    "version of the "
-		    "model",
+		    "version of the model",
 		    opening_file(o, state), state->name);
 	b.m->e.encoding = *type == 'n' ? &nf4_encoding : &fp4_encoding;
 	b.m->e.module = name;
@@ -462,8 +460,7 @@ static int check_weight_format(struct opening *o, const struct st_tensor *t)
 	if (*(unsigned char *)format != 0)
 		rc = err_set(o->err, -ENOTSUP,
 		    "%s: tensor %.200s is %u: weights in tiles for one kind of GPU, which are not supported (0, row "
-		    "after row, is); "
-		    "save the model again with bitsandbytes 0.45 or later",
+		    "after row, is); save the model again with bitsandbytes 0.45 or later",
 		    opening_file(o, t), t->name, *(unsigned char *)format);
 	free(format);
 	return rc;

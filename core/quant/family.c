@@ -79,8 +79,7 @@ int opening_read(struct opening *o, const struct st_tensor *t, uint64_t bytes, v
 	if (!checked_add(o->read, bytes, &o->read) || o->read > READ_FREE + READ_PER_BYTE * o->c->disk_bytes)
 		return err_set(o->err, -EBADMSG,
 		    "%s: tensor %.200s is %llu bytes, far more than the shards take on disk: they have holes; finish "
-		    "the "
-		    "download or fetch the model again",
+		    "the download or fetch the model again",
 		    opening_file(o, t), t->name, (unsigned long long)t->bytes);
 	*out = malloc(bytes ? bytes : 1);
 	if (!*out)
@@ -143,8 +142,7 @@ int opening_drop_zeros(struct opening *o, const char *module)
 	if (i < t->bytes)
 		return err_set(o->err, -ENOTSUP,
 		    "%s: tensor %.200s is not all zero, and weights of this format have no zero points; fetch the "
-		    "model "
-		    "again, or its unquantized version",
+		    "model again, or its unquantized version",
 		    opening_file(o, t), t->name);
 	opening_take(o, t);
 	return 0;

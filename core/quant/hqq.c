@@ -213,8 +213,7 @@ static int hqq_missing(const struct hqq_opener *h, const char *what)
 {
 	return err_set(h->o->err, -ENOTSUP,
 	    "%s: tensor %.200s%s is missing: this is not HQQ as transformers saves it; fetch the model again, or save "
-	    "it with "
-	    "transformers 4.57",
+	    "it with transformers 4.57",
 	    opening_file(h->o, h->codes), h->m->e.module, what);
 }
 
@@ -263,7 +262,7 @@ static int refuse_setting(const struct hqq_opener *h, const char *key, int64_t v
 {
 	return err_set(h->o->err, -ENOTSUP,
 	    "%s: tensor %.200s%s is %lld, which is not supported (expected %lld); fetch a version that is quantized "
-	    "otherwise",
+	    "differently",
 	    opening_file(h->o, h->codes), h->m->e.module, key, (long long)value, (long long)expected);
 }
 
@@ -305,9 +304,8 @@ static int read_packing(struct hqq_opener *h)
 	free(text);
 	if (rc == 0 && !h->packing)
 		rc = err_set(h->o->err, -ENOTSUP,
-		    "%s: tensor %.200s names a packing that is not known (expected 8bit_u8, 4bit_u8, 3bit_32, 2bit_u8 "
-		    "or "
-		    "1bit_u8); fetch another version of the model",
+		    "%s: tensor %.200s names an unknown packing (expected 8bit_u8, 4bit_u8, 3bit_32, 2bit_u8 "
+		    "or 1bit_u8); fetch another version of the model",
 		    opening_file(h->o, t), t->name);
 	return rc;
 }

@@ -164,9 +164,8 @@ static int mlx_fit(const struct mlx_opener *m, const char *module, const struct 
 	if (found == 1)
 		return 0;
 	return err_set(m->o->err, -EBADMSG,
-	    "config.json: %llu bits in groups of %llu for %.200s, expected a product of %llu, as the shapes of its "
-	    "tensors "
-	    "have it; correct \"quantization\"",
+	    "config.json: %llu bits in groups of %llu for %.200s, expected a product of %llu, according to the shapes "
+	    "of its tensors; correct \"quantization\"",
 	    (unsigned long long)said.bits, (unsigned long long)said.group_size, module, (unsigned long long)product);
 }
 
@@ -188,8 +187,7 @@ static int refuse_mode(const struct mlx_opener *m, const struct st_tensor *t, co
 
 	return err_set(m->o->err, -ENOTSUP,
 	    "%s: tensor %.200s is MLX's in mode \"%.40s\", of which only \"affine\" is supported; fetch a version of "
-	    "the model "
-	    "in that mode, or its GPTQ or unquantized version",
+	    "the model in that mode, or its GPTQ or unquantized version",
 	    opening_file(m->o, t), t->name, mode && strcmp(mode, "affine") != 0 ? mode : "mxfp4, mxfp8 or nvfp4");
 }
 
@@ -339,9 +337,8 @@ static int fill_mlx_matrix(const struct mlx_opener *m, struct mlx_parts *p)
 static int refuse_change(const struct mlx_opener *m)
 {
 	return err_set(m->o->err, -ENOTSUP,
-	    "config.json: mlx-lm changes the tensors of model_type \"%.80s\", or it is not known what it does to them; "
-	    "fetch "
-	    "the version of the model that was made for transformers",
+	    "config.json: mlx-lm changes the tensors of model_type \"%.80s\", or what it does to them is unknown; "
+	    "fetch the version of the model that was made for transformers",
 	    m->model_type);
 }
 

@@ -55,8 +55,7 @@ static int refuse_scaled(const struct opening *o)
 		return rc ? err_memory(o->err) : 0;
 	return err_set(o->err, -ENOTSUP,
 	    "%s: tensor %.200s is %s, and %.200s looks like its scale: this way of storing weights is not supported; "
-	    "fetch the "
-	    "GPTQ version of the model, or one that is not quantized",
+	    "fetch the GPTQ version of the model, or one that is not quantized",
 	    opening_file(o, found.weight), found.weight->name, dtype_name(found.weight->dtype), found.scale->name);
 }
 
@@ -69,7 +68,7 @@ static int refuse_method(void *ctx, const char *where, const struct json *config
 	if (!found.what)
 		return 0;
 	return err_set(o->err, -ENOTSUP,
-	    found.served ? "%s: quant_method is \"%.80s\", and no tensor is stored as %s does it; %s"
+	    found.served ? "%s: quant_method is \"%.80s\", but no tensor is stored as in %s; %s"
 			 : "%s: quant_method is \"%.80s\": %s is not supported; %s",
 	    where, method, found.what, found.remedy);
 }
@@ -81,7 +80,7 @@ static int refuse_label(struct opening *o)
 
 	if (json_get(mlx, "group_size") && json_get(mlx, "bits"))
 		return err_set(o->err, -ENOTSUP,
-		    "config.json: \"quantization\" is MLX's, but no tensor is stored in its way; fetch the model "
+		    "config.json: \"quantization\" is MLX's, but no tensor is in MLX's form; fetch the model "
 		    "again");
 	return opening_configs(o, refuse_method, o);
 }
@@ -94,8 +93,7 @@ static int refuse_unquantized(struct opening *o)
 	           ? rc
 	           : err_set(o->err, -ENOTSUP,
 			 "%s: no quantized tensors (such as names that end in .qweight): the model is not quantized; "
-			 "use "
-			 "the directory as it is",
+			 "use the directory as it is",
 			 o->c->dir.path);
 }
 

@@ -239,7 +239,7 @@ void report_readme(const struct report *r, struct text *out)
 	text_printf(out,
 	    "%-12s what the model is, which view fits it, and every warning\n"
 	    "%-12s the same for programs, with the table of quantized modules\n"
-	    "%-12s counters of this mount, as they are now (unless EROFS shows it)\n"
+	    "%-12s counters of this mount, as they are now (absent if EROFS shows the mount)\n"
 	    "\n"
 	    "Programs want a view, not this directory: give them MOUNTPOINT/%s, or mount with -o view=%s.\n"
 	    "\n"

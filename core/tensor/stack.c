@@ -160,13 +160,14 @@ static int refusal_of(const struct stacker *s, const struct candidate *k, const 
 		*reason = "it is unknown whether gate_proj is every other row or the first half of both; config.json "
 			  "has no transformers_version";
 	else if (s->count && s->count != k->experts)
-		*reason = arena_printf(&s->c->arena, "there are %zu experts, and %s is %llu", k->experts,
+		*reason = arena_printf(&s->c->arena, "there are %zu experts, but %s is %llu", k->experts,
 		    s->class->count, (ull)s->count);
 	else if (misfit.reason)
 		*reason = arena_printf(&s->c->arena, "%s of expert %zu %s", misfit.part, misfit.expert, misfit.reason);
 	else if (k->order != STACK_ROWS && transposed_columns(k) > TRANSPOSED_COLUMNS_MAX)
-		*reason = arena_printf(&s->c->arena, "its rows would have %llu elements, and %llu are the most",
-		    (ull)transposed_columns(k), (ull)TRANSPOSED_COLUMNS_MAX);
+		*reason =
+		    arena_printf(&s->c->arena, "its rows would have %llu elements, but at most %llu are supported",
+			(ull)transposed_columns(k), (ull)TRANSPOSED_COLUMNS_MAX);
 	else
 		return 0;
 	return *reason ? 0 : -ENOMEM;
@@ -288,8 +289,7 @@ static void warn_apart(const struct stacker *s)
 	if (count)
 		checkpoint_warn(s->c,
 		    "%zu tensor%s of experts (the first: %.200s) cannot be put into one tensor%s%s. transformers reads "
-		    "all "
-		    "experts of a layer in one, finds none, and starts with random ones",
+		    "all experts of a layer in one, finds none, and starts with random ones",
 		    count, count > 1 ? "s" : "", first, s->reason ? "; " : "", s->reason ? s->reason : "");
 	if (s->square)
 		checkpoint_warn(s->c,
@@ -309,9 +309,8 @@ static void warn_unknown(struct checkpoint *c, const struct tensors *ts)
 		    matches(ts->list[i].name, ".experts.#.w1.weight", &prefix)) {
 			checkpoint_warn(c,
 			    "experts are served one by one, as stored; it is unknown whether model_type %.80s reads "
-			    "them so. "
-			    "A class that holds all experts of a layer in one tensor starts with random ones: check "
-			    "whether transformers reports missing keys",
+			    "them so. A class that holds all experts of a layer in one tensor starts with random ones: "
+			    "check whether transformers reports missing keys",
 			    type ? type : "(none)");
 			return;
 		}

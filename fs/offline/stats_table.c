@@ -349,7 +349,7 @@ static void put_lists(const struct style *s, const struct gptqfs_stats *stats, b
 	if (stats->unpaired_count > most)
 		fprintf(s->out, "  ... --all lists all of them\n");
 	if (stats->changed_count)
-		fprintf(s->out, "\n%zu tensors that are not quantized, and yet differ:\n", stats->changed_count);
+		fprintf(s->out, "\n%zu tensors that are not quantized but differ:\n", stats->changed_count);
 	for (size_t i = 0; i < stats->changed_count && i < most; i++) {
 		char text[40];
 

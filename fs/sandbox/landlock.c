@@ -15,7 +15,7 @@
 #define SYS_landlock_restrict_self 446
 #endif
 
-#define VERSION 1u      /* flag: tell the ABI */
+#define VERSION 1u      /* flag: return the ABI */
 #define PATH_BENEATH 1u /* type of a rule */
 
 struct ruleset {

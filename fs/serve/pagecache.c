@@ -290,7 +290,7 @@ static int check_kernel(struct gptqfs_error *err)
 
 	if (uname(&system) < 0 || !is_fixed(system.release)) {
 		snprintf(err->text, sizeof(err->text),
-		    "Linux %s may crash by it (CVE-2026-23224); fixed in 6.12.72, 6.18.11, 6.19.1 and 7.0",
+		    "Linux %s may crash because of it (CVE-2026-23224); fixed in 6.12.72, 6.18.11, 6.19.1 and 7.0",
 		    system.release);
 		return -ENOTSUP;
 	}

@@ -200,7 +200,7 @@ refused() {
 	refused 3 compressed_tensors_tensors $Q.weight_shape "[0, 0]" "64 rows" $AGAIN
 }
 
-@test "FP8 by quant_method" { refused 3 fp8_label quantize_config.json fp8 FP8 "named as GPTQ's" $AGAIN; }
+@test "FP8 by quant_method" { refused 3 fp8_label quantize_config.json fp8 FP8 "named like GPTQ's" $AGAIN; }
 @test "HQQ by quant_method" { refused 3 hqq_label quantize_config.json hqq HQQ $AGAIN; }
 @test "HQQ by its tensors" { refused 3 hqq_tensors $Q.encoded_state_dict HQQ $AGAIN; }
 @test "EXL2 by quant_method" { refused 3 exl2_label quantize_config.json exl2 EXL2 convert; }

@@ -326,25 +326,24 @@ static void test_refused(void)
 	static const struct {
 		const char *text, *says;
 	} cases[] = {
-	    {"{\"quant_method\":\"awq\"}", "\"awq\" is not known"},
+	    {"{\"quant_method\":\"awq\"}", "\"awq\" is unknown"},
 	    {"{\"quant_method\":\"compressed-tensors\"}", "compressed-tensors"},
 	    {"{\"quant_method\":\"fp8\"}", "FP8"},
 	    {"{\"quant_method\":\"bitsandbytes\"}", "bitsandbytes"},
 	    {"{\"quant_method\":\"hqq\"}", "HQQ"},
 	    {"{\"quant_method\":\"exl3\"}", "EXL3"},
 	    {"{\"quant_method\":\"marlin\"}", "Marlin"},
-	    {"{\"quant_method\":\"gptq_marlin_24\"}", "not known"},
-	    {"{\"quant_method\":\"something\"}", "not known"},
+	    {"{\"quant_method\":\"gptq_marlin_24\"}", "unknown"},
+	    {"{\"quant_method\":\"something\"}", "unknown"},
 	    {"{\"quant_method\":\"gptq\",\"checkpoint_format\":\"marlin\"}", "Marlin"},
 	    {"{\"checkpoint_format\":\"bitblas\"}", "BitBLAS"},
 	    {"{\"format\":\"qqq\"}", "QQQ"},
-	    {"{\"format\":\"newer\"}", "not known"},
+	    {"{\"format\":\"newer\"}", "unknown"},
 	    {"{\"is_marlin_format\":true}", "Marlin"},
-	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}",
-		"\"auto_awq\" is not known"},
-	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:awq:gemm\"}", "\"awq:gemm\" is not known"},
-	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:newer\"}", "\"newer\" is not known"},
-	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\"}", "not known"},
+	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\"}", "\"auto_awq\" is unknown"},
+	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:awq:gemm\"}", "\"awq:gemm\" is unknown"},
+	    {"{\"quant_method\":\"auto-round\",\"backend\":\"auto_round:newer\"}", "\"newer\" is unknown"},
+	    {"{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\"}", "unknown"},
 	    {"{\"rotation\":\"hadamard\"}", "rotated"},
 	};
 

@@ -51,7 +51,7 @@ static void test_bad(void)
 	    {ONE("\"F16\"", "[4]", "[0,8]"), 9, "the tensors end at byte"},
 	    {ONE("\"F16\"", "[4]", "[0,8]"), 7, "truncated"},
 	    {ONE("\"F16\"", "[4]", "[1,9]"), 9, "leave a gap"},
-	    {ONE("\"F16\"", "[5]", "[0,8]"), 8, "do not take"},
+	    {ONE("\"F16\"", "[5]", "[0,8]"), 8, "do not fill"},
 	    {ONE("\"F16\"", "[4]", "[8,0]"), 8, "data_offsets"},
 	    {ONE("\"F16\"", "[4]", "[0]"), 8, "data_offsets"},
 	    {ONE("\"F16\"", "[4]", "[-1,7]"), 8, "data_offsets"},

@@ -61,7 +61,9 @@ static void lora_vector(const struct lora_tile *t, uint32_t n, uint32_t k, enum 
 	lora_store((char *)t->dst + n * t->dst_step + (size_t)k * 2, v, t->columns - k, out);
 }
 
-/* Vectors of a block by the contract, as bounded_block tells which; those that are not there are left out. */
+/*
+ * Computes the vectors of a block that bounded_block returned, by the contract; those outside of the tile are left out.
+ */
 static __attribute__((noinline)) void lora_vectors(const struct lora_tile *t, uint32_t n, uint32_t k, uint32_t which,
     enum dtype out)
 {

@@ -179,7 +179,7 @@ static bool fits_alike(const struct compressed_fit *a, const struct compressed_f
 	       a->block_columns == b->block_columns;
 }
 
-/* Only targets tell: the shapes fit several schemes. */
+/* Finds the scheme by targets, as the shapes fit several. */
 static int fit_target(const struct compressed_opener *o, const struct compressed_parts *p, bool loosely,
     struct compressed_fit *fit)
 {
@@ -190,15 +190,13 @@ static int fit_target(const struct compressed_opener *o, const struct compressed
 	if (rc)
 		return err_set(o->o->err, rc,
 		    "%s: the shapes of module %.200s fit several config_groups, and which one it belongs to depends on "
-		    "the "
-		    "pattern \"%.200s\", which cannot be evaluated; write the module's name in its place",
+		    "the pattern \"%.200s\", which cannot be evaluated; write the module's name in its place",
 		    o->o->out->labels.configuration, p->module, pattern);
 	if (found && fit_scheme(o, p, found, loosely, fit))
 		return 0;
 	return err_set(o->o->err, -EBADMSG,
 	    "%s: the shapes of module %.200s fit several config_groups, and its name is not a target of any of them; "
-	    "add it "
-	    "to the targets of its group",
+	    "add it to the targets of its group",
 	    o->o->out->labels.configuration, p->module);
 }
 
@@ -522,15 +520,13 @@ static int refuse_sparse(const struct compressed_opener *o, const struct st_tens
 	                    (opening_beside(o->o, t, ".weight_packed", ".scale_packed") &&
 				opening_beside(o->o, t, ".weight_packed", ".meta"));
 
-	return sparse
-	           ? err_set(o->o->err, -ENOTSUP,
-			 "%s: tensor %.200s belongs to a sparse kind of compressed-tensors that is not supported; "
-			 "decompress "
-			 "it with a version of compressed-tensors before 0.14, or fetch a version of the model that is "
-			 "not "
-			 "sparse",
-			 opening_file(o->o, t), t->name)
-	           : 0;
+	return sparse ? err_set(o->o->err, -ENOTSUP,
+			    "%s: tensor %.200s belongs to a sparse kind of compressed-tensors that is not supported; "
+			    "decompress it with a version of compressed-tensors before 0.14, or fetch a version of the "
+			    "model that is not "
+			    "sparse",
+			    opening_file(o->o, t), t->name)
+	              : 0;
 }
 
 static int open_compressed(struct compressed_opener *o, const struct st_tensor *t)

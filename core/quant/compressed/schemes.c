@@ -135,9 +135,8 @@ static int refuse_format(const struct schemes_reader *r, const char *file, const
 		if (strcmp(format, refused[i]) == 0)
 			return err_set(r->o->err, -ENOTSUP,
 			    "%s: format is \"%s\", compressed-tensors of a sparse kind that is not supported; "
-			    "decompress it "
-			    "with a version of compressed-tensors before 0.14, or fetch a version of the model that is "
-			    "not "
+			    "decompress it with a version of compressed-tensors before 0.14, or fetch a version of the "
+			    "model that is not "
 			    "sparse",
 			    file, format);
 	return 0;

@@ -24,12 +24,11 @@ static int refuse_word(const char *file, const char *field, const char *word, st
 	if (foreign.what)
 		return err_set(err, -ENOTSUP,
 		    foreign.served
-			? "%s: %s is \"%.80s\" (%s), but tensors are named as GPTQ's are (expected \"gptq\"); %s"
+			? "%s: %s is \"%.80s\" (%s), but tensors are named like GPTQ's (expected \"gptq\"); %s"
 			: "%s: %s is \"%.80s\": %s is not supported (expected \"gptq\"); %s",
 		    file, field, word, foreign.what, foreign.remedy);
-	return err_set(err, -ENOTSUP,
-	    "%s: %s \"%.80s\" is not known (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s", file, field, word,
-	    foreign.remedy);
+	return err_set(err, -ENOTSUP, "%s: %s \"%.80s\" is unknown (expected \"gptq\", \"gptq_v2\" or \"gptq_p\"); %s",
+	    file, field, word, foreign.remedy);
 }
 
 /* Returns a string member in lower case; "" if absent, NULL if out of memory. */

@@ -94,8 +94,7 @@ static int find_gptq_parts(const struct gptq_opener *o, struct gptq_module *m)
 	if (opening_find(o->o, m->e.module, ".zeros"))
 		return err_set(o->o->err, -ENOTSUP,
 		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which "
-		    "are not "
-		    "served; fetch a later version of the model",
+		    "are not served; fetch a later version of the model",
 		    opening_file(o->o, qweight), m->e.module);
 	if (!m->e.part[GPTQ_SCALES])
 		return missing_part(o, m, ".scales", "F16, BF16 or F32 [groups, out_features]");
@@ -158,8 +157,7 @@ static int check_shapes(const struct gptq_opener *o, struct gptq_module *m)
 	if (s->shape[1] != w->shape[1] && w->shape[1] * 8 == s->shape[1])
 		return err_set(o->o->err, -ENOTSUP,
 		    "%s: tensor %.200s is packed along out_features, as AWQ does, but the configuration says GPTQ; "
-		    "correct it, or "
-		    "fetch the model again",
+		    "correct it, or fetch the model again",
 		    opening_file(o->o, w), w->name);
 	if (s->shape[1] != w->shape[1])
 		return err_set(o->o->err, -EBADMSG,
@@ -269,8 +267,7 @@ static int find_group_size(struct gptq_opener *o, struct gptq_module *m)
 	}
 	return err_set(o->o->err, -EBADMSG,
 	    "%s: module %.200s has %u groups for %u in_features, no g_idx, and group_size %lld in the configuration, "
-	    "which "
-	    "makes %llu; correct group_size or fetch the model again",
+	    "which makes %llu; correct group_size or fetch the model again",
 	    opening_file(o->o, m->e.part[GPTQ_SCALES]), m->e.module, q->groups, q->in_features, (long long)wanted,
 	    (unsigned long long)div_up(q->in_features, size));
 }
@@ -417,7 +414,7 @@ static int copy_zeros(struct gptq_opener *o, struct gptq_module *m, const struct
 	return 0;
 }
 
-/* Zeros that tell nothing themselves are what the version of their writer made of them. */
+/* Zeros without a telling pattern are read as the version of their writer wrote them. */
 static int shift_zeros(struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct zeros_shift *shift;
@@ -426,8 +423,8 @@ static int shift_zeros(struct gptq_opener *o, struct gptq_module *m)
 		return 0;
 	if (zeros_find_shift(o->config->gptqmodel, o->config->bits, m->q.bits, &shift))
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: tensor %.200s.qzeros: some builds of %.80s wrote zeros of %d bits in another way, and nothing tells "
-		    "which did this one; save the model again as gptq_v2 with the GPTQModel that wrote it",
+		    "%s: tensor %.200s.qzeros: some builds of %.80s wrote zeros of %d bits differently, and it is "
+		    "unknown which wrote this one; save the model again as gptq_v2 with the GPTQModel that wrote it",
 		    opening_file(o->o, m->e.part[GPTQ_QZEROS]), m->e.module, o->config->producer, m->q.bits);
 	if (shift)
 		return copy_zeros(o, m, shift);

@@ -96,8 +96,7 @@ static int refuse_file(const char *path, struct gptqfs_error *err)
 {
 	return err_set(err, -EINVAL,
 	    "gguf_kv=%.1000s: this is not a GGUF file with a tokenizer; llama.cpp's converter makes one of the "
-	    "original model "
-	    "with --vocab-only",
+	    "original model with --vocab-only",
 	    path);
 }
 

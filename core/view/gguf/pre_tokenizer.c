@@ -131,7 +131,7 @@ static int refuse_steps(const struct gguf_vocab *v, struct gptqfs_error *err)
 	         ? err_memory(err)
 	         : err_set(err, -ENOTSUP,
 		       "tokenizer.json splits texts by a rule that llama.cpp is not known to have (%s%s); give the "
-		       "tokenizer's keys by -o gguf_kv=FILE",
+		       "tokenizer's keys with -o gguf_kv=FILE",
 		       steps.data, v->json.ignore_merges ? ", ignore_merges" : "");
 	text_free(&steps);
 	return rc;
@@ -143,7 +143,7 @@ int vocab_find_pre(struct gguf_vocab *v, struct gptqfs_error *err)
 
 	if (!is_normalizer_known(v->json.normalizer))
 		return err_set(err, -ENOTSUP,
-		    "tokenizer.json normalizes texts in a way that llama.cpp does not; give the tokenizer's keys by "
+		    "tokenizer.json normalizes texts in a way that llama.cpp does not; give the tokenizer's keys with "
 		    "-o gguf_kv=FILE");
 	if (!v->json.ignore_merges)
 		v->pre = find_gpt2(pre);

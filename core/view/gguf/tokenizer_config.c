@@ -24,7 +24,7 @@ int vocab_read_small(struct json_text text, const char *name, struct json **out,
 	*out = NULL;
 	if (text.len > VOCAB_SMALL)
 		return err_set(err, -ENOTSUP,
-		    "%s: %zu bytes where tokenizers that llama.cpp knows have a few; give the tokenizer's keys by "
+		    "%s: %zu bytes, but tokenizers known to llama.cpp have only a few; give the tokenizer's keys with "
 		    "-o gguf_kv=FILE",
 		    name, text.len);
 	return json_parse(text, name, out, err);

@@ -123,7 +123,8 @@ static int read_kind(struct gguf_vocab *v, const char *model, size_t len, struct
 		return err_set(err, -ENOTSUP, "there is no tokenizer.json or tokenizer.model");
 	if (!bpe)
 		return err_set(err, -ENOTSUP,
-		    "tokenizer.json: the model is of type %.*s, not BPE; give the tokenizer's keys by -o gguf_kv=FILE",
+		    "tokenizer.json: the model is of type %.*s, not BPE; give the tokenizer's keys with -o "
+		    "gguf_kv=FILE",
 		    v->json.type.at ? (int)(v->json.type.len < 80 ? v->json.type.len : 80) : 4,
 		    v->json.type.at ? v->json.type.at : "none");
 	rc = v->sentencepiece ? 0 : vocab_find_pre(v, err);

@@ -555,7 +555,7 @@ static int mlx_refuse_type(const struct plan *p, const char *type, const char **
 
 	text_string(&text, "mlx-lm changes the tensors of model_type \"");
 	text_ascii(&text, type);
-	text_string(&text, "\", or it is not known what it does to them");
+	text_string(&text, "\", or what it does to them is unknown");
 	*reason = text_keep(&text, &p->c->arena);
 	text_free(&text);
 	return *reason ? 0 : -ENOMEM;
