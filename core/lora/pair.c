@@ -158,7 +158,8 @@ static bool is_transposed(const struct pair *p, const struct places *places, con
 
 	if (p->a->name.role == LORA_EMBEDDING_A)
 		return true;
-	if (e)
+	/* Quantized embeddings may be stored as they are. PEFT names pairs on embeddings, mlx-lm does not. */
+	if (e && (e->transposed || p->a->name.role != LORA_MLX_A))
 		return e->transposed;
 	return architecture_keeps_orientation(places->architecture, &places->tables,
 	    (struct linear){p->module, (int64_t)p->in, (int64_t)p->out});

@@ -187,6 +187,13 @@ adds() {
 	[[ $output = *"embedding and head have pairs that differ"* ]] || fail "$output"
 }
 
+@test "an embedding that is quantized as it is, and tied" {
+	find_model mlx-6b-g64-tied
+	made_adapters "$source"
+	adds embedding "$source" model.embed_tokens.weight=sum lm_head.weight=base
+	adds mlx "$source" model.embed_tokens.weight=sum lm_head.weight=none
+}
+
 @test "a model whose class ties the head without a word in config.json" {
 	local embedding=model.embed_tokens.weight head=lm_head.weight
 
