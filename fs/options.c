@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fuse_log.h>
 #include <fuse_lowlevel.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,9 @@ struct option {
 
 /* Replaces the format of lora=, which may be repeated: take_other handles it. */
 #define ADAPTERS ""
-#define KEY_ADAPTER 1
+
+/* Numbers are handled there, too: sscanf would ignore what follows them. The table's index is added to the key. */
+enum { KEY_ADAPTER = 1, KEY_NUMBER };
 
 #define OF(name) offsetof(struct options, name)
 #define QUOTE(number) #number
@@ -156,14 +159,17 @@ struct templates {
 
 static void add_template(struct templates *t, const struct option *o, const struct spelling *s, const char *dashes)
 {
+	const bool by_key = o->format && strcmp(o->format, "%s") != 0;
+
 	snprintf(t->text[t->count], TEMPLATE_SIZE, "%s%.*s%s%s", dashes, (int)s->length, s->name,
 	    s->has_value  ? "="
 	    : s->separate ? " "
 			  : "",
-	    s->has_value || s->separate ? o->format : "");
+	    (s->has_value || s->separate) && !by_key ? o->format : "");
 	t->opts[t->count] = (struct fuse_opt){t->text[t->count], o->field, 1};
-	if (o->format && !*o->format)
-		t->opts[t->count] = (struct fuse_opt)FUSE_OPT_KEY(t->text[t->count], KEY_ADAPTER);
+	if (by_key)
+		t->opts[t->count] = (struct fuse_opt)FUSE_OPT_KEY(t->text[t->count],
+		    *o->format ? KEY_NUMBER + (int)(o - table) : KEY_ADAPTER);
 	t->count++;
 }
 
@@ -293,6 +299,24 @@ static int take_lora(struct options *o, const char *arg)
 	return 0;
 }
 
+/* "readahead=VALUE", "--readahead=VALUE" or "-jVALUE". The largest number stands for an option that is not given. */
+static int take_number(struct options *o, const struct option *option, const char *arg)
+{
+	const bool octal = strcmp(option->format, "%o") == 0;
+	const char *equals = strchr(arg, '='), *value = equals ? equals + 1 : arg + 2;
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(value, &end, octal ? 8 : 10);
+	if (strspn(value, "0123456789") == 0 || *end || errno || n >= UINT_MAX) {
+		log_line("%s: expected %s", arg, octal ? "an octal number" : "a number");
+		return -1;
+	}
+	*(unsigned *)((char *)o + option->field) = (unsigned)n;
+	return 0;
+}
+
 /* The last one counts, as it does for libfuse. */
 static int note_fsname(struct options *o, const char *name)
 {
@@ -311,6 +335,8 @@ static int take_other(void *data, const char *arg, int key, struct fuse_args *ou
 	(void)outargs;
 	if (key == KEY_ADAPTER)
 		return take_lora(o, arg);
+	if (key >= KEY_NUMBER)
+		return take_number(o, &table[key - KEY_NUMBER], arg);
 	if (key == FUSE_OPT_KEY_NONOPT)
 		return take_argument(o, arg);
 	o->asks_rw |= strcmp(arg, "rw") == 0;

@@ -132,9 +132,14 @@ LIST
 @test "sizes and numbers that make no sense" {
 	mkdir "$mnt"
 	for option in cache= cache=lots cache=1x cache=-1 cache=1mm max_read=1 max_read=99999999 readahead=2000000 \
-		reader_threads=0 reader_threads=5; do
+		reader_threads=0 reader_threads=5 readahead= readahead=4m reader_threads=2.5 max_read=65536k uid=-5 \
+		uid=4294967296 gid=x umask=0778; do
 		usage_error -o $option "$BATS_TEST_TMPDIR" "$mnt"
 		[[ $stderr = *"${option%%=*}"*expected* ]] || fail "$option: $stderr"
+	done
+	for words in "-j 2x" -j2x --readahead=4m; do
+		usage_error $words --export="$mnt" "$BATS_TEST_TMPDIR"
+		[[ $stderr = *"expected a number"* ]] || fail "$words: $stderr"
 	done
 }
 
