@@ -51,37 +51,71 @@ static size_t count_unknown(const struct merging *m, const struct lora_entry **f
 	return count;
 }
 
-/* Exchanges the prefix of "layers.N", if exactly one exchange gives every name a place. */
+/* True if all names with this prefix of "layers.N" have a place. */
+static bool knows_prefix(const struct merging *m, const char *prefix)
+{
+	for (size_t i = 0; i < m->a->count; i++) {
+		const struct lora_entry *e = &m->a->entries[i];
+		const int len = places_prefix_length(e->name.module);
+
+		if (len >= 0 && (size_t)len == strlen(prefix) && strncmp(e->name.module, prefix, (size_t)len) == 0 &&
+		    !is_known(m, e))
+			return false;
+	}
+	return true;
+}
+
+static int note_exchange(struct merging *m, const struct exchange *x)
+{
+	m->a->renamed = arena_printf(&m->places->c->arena, "%s%s%s as %s", m->a->renamed ? m->a->renamed : "",
+	    m->a->renamed ? ", " : "", *x->from ? x->from : "(nothing)", *x->to ? x->to : "(nothing)");
+	return m->a->renamed ? 0 : err_memory(m->err);
+}
+
+/* Exchanges the prefix of "layers.N" in a name, if exactly one exchange gives every name with it a place. */
 static int find_prefix(struct merging *m, const struct lora_entry *unknown)
 {
 	struct places *p = m->places;
-	const char *prefixes[PREFIXES_MAX], *found = NULL, *from;
+	struct exchange *x = &p->exchanges[p->exchange_count];
+	const char *prefixes[PREFIXES_MAX], *found = NULL;
 	const size_t count = places_prefixes(p, prefixes, PREFIXES_MAX);
-	const int len = places_prefix_length(unknown->name.module);
 	size_t fitting = 0;
 
-	if (len < 0)
-		return 0;
-	from = arena_strndup(&p->c->arena, unknown->name.module, (size_t)len);
-	if (!from)
+	x->from = arena_strndup(&p->c->arena, unknown->name.module, (size_t)places_prefix_length(unknown->name.module));
+	if (!x->from)
 		return err_memory(m->err);
+	p->exchange_count++;
 	for (size_t i = 0; i < count; i++) {
-		const struct lora_entry *first;
-
-		p->from = from;
-		p->to = prefixes[i];
-		if (count_unknown(m, &first))
+		x->to = prefixes[i];
+		if (!knows_prefix(m, x->from))
 			continue;
 		found = prefixes[i];
 		fitting++;
 	}
-	p->from = fitting == 1 ? from : NULL;
-	p->to = fitting == 1 ? found : NULL;
-	if (fitting != 1)
-		return 0;
-	m->a->renamed =
-	    arena_printf(&p->c->arena, "%s as %s", *from ? from : "(nothing)", *found ? found : "(nothing)");
-	return m->a->renamed ? 0 : err_memory(m->err);
+	x->to = found;
+	if (fitting == 1)
+		return note_exchange(m, x);
+	p->exchange_count--;
+	return 0;
+}
+
+/* Models of several parts, whose class was written anew, have several such prefixes. */
+static int find_prefixes(struct merging *m)
+{
+	size_t before = SIZE_MAX;
+	int rc = 0;
+
+	while (rc == 0 && m->places->exchange_count < EXCHANGES_MAX && m->places->exchange_count != before) {
+		const struct lora_entry *unknown = NULL;
+
+		before = m->places->exchange_count;
+		for (size_t i = 0; !unknown && i < m->a->count; i++)
+			if (places_prefix_length(m->a->entries[i].name.module) >= 0 && !is_known(m, &m->a->entries[i]))
+				unknown = &m->a->entries[i];
+		if (unknown)
+			rc = find_prefix(m, unknown);
+	}
+	return rc;
 }
 
 static int check_names(struct merging *m)
@@ -92,7 +126,7 @@ static int check_names(struct merging *m)
 
 	if (!count)
 		return 0;
-	rc = find_prefix(m, unknown);
+	rc = find_prefixes(m);
 	if (rc || !count_unknown(m, &first))
 		return rc;
 	return adapter_refuse(m->a, unknown, m->err,
@@ -447,7 +481,7 @@ static int merge_adapter(struct adapter *a, struct places *places, struct tying 
 	struct merging m = {a, places, tying, together, err};
 	int rc;
 
-	places->from = places->to = NULL;
+	places->exchange_count = 0;
 	rc = check_names(&m);
 	if (rc == 0)
 		rc = replace_all(&m);

@@ -124,10 +124,18 @@ static struct place *find_spelled(struct places *p, const char *name)
 /* Writes the name with the model's prefix in place of the adapter's. False if it lacks that one, or is too long. */
 static bool exchange_prefix(const struct places *p, const char *name, char out[NAME_MAX_BYTES])
 {
-	const size_t len = p->from ? strlen(p->from) : 0;
+	const struct exchange *found = NULL;
+	size_t len = 0;
 
-	return p->from && strncmp(name, p->from, len) == 0 &&
-	       snprintf(out, NAME_MAX_BYTES, "%s%s", p->to, name + len) < NAME_MAX_BYTES;
+	for (size_t i = 0; i < p->exchange_count; i++) {
+		const struct exchange *x = &p->exchanges[i];
+
+		if (strncmp(name, x->from, strlen(x->from)) != 0 || (found && strlen(x->from) < len))
+			continue;
+		found = x;
+		len = strlen(x->from);
+	}
+	return found && snprintf(out, NAME_MAX_BYTES, "%s%s", found->to, name + len) < NAME_MAX_BYTES;
 }
 
 struct place *places_find(struct places *p, const char *module, const char *leaf)

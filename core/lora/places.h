@@ -14,6 +14,14 @@ struct place {
 	const struct st_tensor *replaced; /* the tensor of an adapter that replaced it, or NULL */
 };
 
+/* A prefix of names in an adapter, and the model's in its place. */
+struct exchange {
+	const char *from, *to;
+};
+
+/* Models of several parts have one for each. */
+#define EXCHANGES_MAX 4
+
 struct places {
 	struct checkpoint *c;
 	const struct architecture *architecture;
@@ -21,8 +29,9 @@ struct places {
 	struct tensors *out;  /* the list being built, sorted only at the end */
 	struct place *list;   /* [count] by name */
 	size_t count;
-	struct place head;     /* an untied head; its name is NULL while there is none */
-	const char *from, *to; /* a prefix in adapters' names, and its spelling in the model; NULL: none */
+	struct place head;                        /* an untied head; its name is NULL while there is none */
+	struct exchange exchanges[EXCHANGES_MAX]; /* prefixes that the adapter spells otherwise */
+	size_t exchange_count;
 };
 
 /* Makes *out a copy of a list that can be changed without changing `in`, and the places in it. Returns 0 or -ENOMEM. */

@@ -298,6 +298,33 @@ adds() {
 	[[ $output = *nowhere* ]] || fail "$output"
 }
 
+# With transformers 4.52 Qwen2-VL got model.language_model.layers and model.visual.blocks; files kept the older names.
+@test "an adapter with other prefixes of two parts" {
+	copy_model tiny-qwen2-4b-g64-asym
+	edit_model <<'END'
+for k in "attn.qkv", "mlp.fc1":
+    tensors[f"visual.blocks.0.{k}.weight"] = ["F32", [2, 2], ints("<4f", 1, 2, 3, 4)]
+END
+	mkdir "$BATS_TEST_TMPDIR/a"
+	python3 - "$BATS_TEST_TMPDIR/a" <<'END'
+import json, struct, sys
+header, data = {}, b""
+for module, (o, i) in {"language_model.layers.0.self_attn.q_proj": (128, 128), "visual.blocks.0.attn.qkv": (2, 2)}.items():
+    for part, shape in ("A", [1, i]), ("B", [o, 1]):
+        header[f"base_model.model.model.{module}.lora_{part}.weight"] = {
+            "dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * shape[0] * shape[1]]}
+        data += struct.pack("<f", 0.5) * (shape[0] * shape[1])
+text = json.dumps(header).encode()
+open(sys.argv[1] + "/adapter_model.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + data)
+json.dump({"peft_type": "LORA", "r": 1, "lora_alpha": 4}, open(sys.argv[1] + "/adapter_config.json", "w"))
+END
+	"$GPTQFS" --cat=info -o "lora=$BATS_TEST_TMPDIR/a" "$model" >"$BATS_TEST_TMPDIR/info"
+	grep -q '^Adapter_renamed: *model.language_model. as model., model.visual. as visual.$' "$BATS_TEST_TMPDIR/info" ||
+		fail "$(cat "$BATS_TEST_TMPDIR/info")"
+	"$GPTQFS" --cat=tensors/visual/blocks/0/attn/qkv.npy -o "lora=$BATS_TEST_TMPDIR/a,dtype=fp32" "$model" | tail -c 16 >"$BATS_TEST_TMPDIR/sum"
+	[[ $(od -An -tf4 "$BATS_TEST_TMPDIR/sum" | xargs) = "2 3 4 5" ]] || fail "$(od -tf4 "$BATS_TEST_TMPDIR/sum")"
+}
+
 @test "an adapter with another spelling of the prefix" {
 	find_model tiny-qwen2-4b-g64-asym
 	find_adapter qwen2-bias-all
