@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "offline/rival.h"
 
 /* Views have no names that begin with a dot, so these cannot be names of theirs; refuse_name makes sure. */
 #define JOURNAL ".gptqfs-export"
@@ -297,15 +298,18 @@ void target_close(struct target *t)
 /* Names that do not belong to this export. */
 struct strangers {
 	size_t count;
-	char *first; /* path */
+	bool rival;  /* the first is one */
+	char *first; /* path: of a rival, if there is any */
 };
 
-static int note_stranger(struct strangers *s, const struct entries *entries, size_t dir, const char *name)
+static int note_stranger(struct strangers *s, const struct entries *entries, size_t dir, const char *name, bool rival)
 {
 	char *path;
 
-	if (s->count++)
+	if (s->count++ && (s->rival || !rival))
 		return 0;
+	s->rival = rival;
+	free(s->first);
 	path = entries_path(entries, dir);
 	if (!path || asprintf(&s->first, "%s%s%s", path, *path ? "/" : "", name) < 0)
 		s->first = NULL;
@@ -333,6 +337,7 @@ static int examine_name(const struct entries *entries, size_t dir, int fd, const
 static int examine_directory(const struct entries *entries, size_t dir, int fd, const struct gptqfs *model,
     struct strangers *strangers)
 {
+	const uint64_t ino = entries->list[dir].ino;
 	DIR *d = fdopendir(fd);
 	const struct dirent *entry;
 	struct stat st;
@@ -352,9 +357,10 @@ static int examine_directory(const struct entries *entries, size_t dir, int fd, 
 		}
 		rc = examine_name(entries, dir, dirfd(d), entry->d_name);
 		if (rc == 1)
-			rc = gptqfs_lookup(model, entries->list[dir].ino, entry->d_name, &st) == 0
+			rc = gptqfs_lookup(model, ino, entry->d_name, &st) == 0
 			         ? 0
-			         : note_stranger(strangers, entries, dir, entry->d_name);
+			         : note_stranger(strangers, entries, dir, entry->d_name,
+				       rival_of(model, ino, entry->d_name));
 	}
 	closedir(d);
 	return rc;
@@ -433,6 +439,11 @@ static int refuse_strangers(const struct target *t, const struct strangers *s)
 {
 	if (!s->count)
 		return 0;
+	if (s->rival) {
+		log_line("%s/%s: other weights of the same name, which programs may load instead; remove it", t->path,
+		    s->first);
+		return -ENOTEMPTY;
+	}
 	if (t->force) {
 		if (s->count == 1)
 			log_hint("%s/%s does not belong to this export and is kept", t->path, s->first);

@@ -222,6 +222,22 @@ same_views() {
 	[[ -z $(leftovers "$out") ]]
 }
 
+@test "weights that programs would load instead are refused, with --force too" {
+	export_view fp16 "$out" -o shard=100k
+	for shard in 5g 200k; do
+		run -1 --separate-stderr "$GPTQFS" --export="$out" --force -o shard=$shard "$source"
+		[[ $stderr = *"$out/model"*": other weights of the same name"* ]] || fail "$stderr"
+	done
+	compare_view "$out" F16
+	rm "$out"/model*
+	export_view fp32 "$out" --force
+	cp "$out/model.safetensors" "$out/adapter_model.safetensors"
+	run -1 "$GPTQFS" --export="$out" --force -o shard=100k "$source"
+	[[ $output = *"$out/model.safetensors: other weights"* ]]
+	export_view bf16 "$out" --force
+	cmp "$out/adapter_model.safetensors" <("$GPTQFS" --cat=fp32/model.safetensors "$source")
+}
+
 @test "a new directory is made, but not its parents" {
 	run -5 --separate-stderr "$GPTQFS" --export="$out/a/b" "$source"
 	[[ $stderr = *"parent"*mkdir* && ! -e $out ]]
