@@ -58,6 +58,7 @@ static const struct {
     {".pre_quant_scale", false, DTYPE_COUNT, {"ModelOpt's AWQ, whose inputs are scaled at run time", OTHER, false}},
     {"svdquant_", true, DTYPE_COUNT, {"SVDQuant, which adds matrices of low rank at run time", OTHER, false}},
     {".q_weight", false, DTYPE_I32, {"EXL2", CONVERT, false}},
+    {".scaled_zeros", false, DTYPE_COUNT, {"llm-awq's own kind of AWQ", OTHER, false}},
     {".trellis", false, DTYPE_COUNT, {"EXL3", CONVERT, false}},
     {".codebooks", false, DTYPE_COUNT, {"AQLM", CONVERT, false}},
     {".w_bf16_to_fp8_scale", false, DTYPE_COUNT, {"AutoRound's W4A8, whose weights are scaled twice", OTHER, false}},

@@ -526,6 +526,19 @@ foreign("compressed_tensors_tensors", weight_packed=("I32", [64, 8]), weight_sca
 foreign("hqq_tensors", W_q=("U8", [32, 64]), scale=("F16", [64, 2]), zero=("F16", [64, 2]))
 foreign("exl2_tensors", q_weight=("I32", [8, 64]), q_scale=("I32", [2, 8]), q_perm=("I32", [64]))
 foreign("exl3_tensors", trellis=("I32", [4, 4, 32]), suh=("F16", [64]), svh=("F16", [64]))
+
+
+@kind
+def llm_awq_tensors(path):
+    """A square matrix of llm-awq, whose codes have the shape of GPTQ's in words of 16 bits."""
+    m = Model()
+    m.quant = {"w_bit": 4, "q_group_size": 16, "zero_point": False}
+    m.stored[Q + ".qweight"] = ["I16", [16, 64], bytes(2048)]
+    m.stored[Q + ".scales"] = ["F16", [8, 64], bytes(1024)]
+    m.stored[Q + ".scaled_zeros"] = ["F16", [8, 64], bytes(1024)]
+    m.write(path)
+
+
 foreign("dense", weight=("F16", [64, 64]))
 foreign("mlx_tensors", weight=("U32", [64, 8]), scales=("F16", [64, 1]), biases=("F16", [64, 1]))
 foreign("int8_tensors", weight=("I8", [64, 64]), scale_of_it=("F32", [64]))
