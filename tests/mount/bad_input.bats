@@ -207,6 +207,9 @@ refused() {
 @test "EXL2 by its tensors" { refused 3 exl2_tensors $Q.q_weight EXL2 convert; }
 @test "EXL3 by quant_method" { refused 3 exl3_label quantize_config.json exl3 EXL3 convert; }
 @test "EXL3 by its tensors" { refused 3 exl3_tensors $Q.trellis EXL3 convert; }
+@test "a width that a pattern may say which cannot be evaluated" {
+	refused 3 unsure_width $Q "several widths" $AGAIN
+}
 @test "llm-awq by its tensors" { refused 3 llm_awq_tensors $Q.scaled_zeros llm-awq $AGAIN; }
 @test "MLX by its tensors" { refused 3 mlx_tensors $Q.weight MLX $AGAIN; }
 @test "MLX by config.json alone" { refused 3 mlx_config config.json MLX $AGAIN; }

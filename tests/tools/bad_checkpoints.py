@@ -409,6 +409,14 @@ def no_scales(path):
 
 
 @kind
+def unsure_width(path):
+    """Shapes of a tiny module that several widths fit, and a pattern that cannot be evaluated may say which."""
+    m = Model(dynamic={"(": {"bits": 2}})
+    m.module(Q, 16, 8, g_idx=False)
+    m.write(path)
+
+
+@kind
 def no_qzeros_asym_module(path):
     """The configuration is symmetric, but for the module that lacks its zeros."""
     m = Model(sym=True, dynamic={"+:.*q_proj": {"sym": False}}).usual(qzeros=False)

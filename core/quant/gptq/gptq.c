@@ -198,7 +198,8 @@ static uint64_t fit_bits(const struct gptq_opener *o, const struct gptq_module *
 	return in <= IN_FEATURES_MAX && div_up(in * bits, w) == rows ? in : 0;
 }
 
-/* Determines the width by the shapes; if tiny shapes allow several, by the configuration. */
+/* Determines the width by the shapes; if tiny shapes allow several, by the configuration, unless a pattern that may
+ * apply cannot be evaluated. */
 static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qzeros = m->e.part[GPTQ_QZEROS], *g_idx = m->e.part[GPTQ_G_IDX];
@@ -213,11 +214,10 @@ static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 		fits += in[b] != 0;
 	}
 	if (fits > 1) {
-		const bool own =
-		    overrides_find(&o->config->overrides, m->e.module, &override) == 0 && override && override->bits;
-		const int64_t wanted = own ? override->bits : o->config->bits;
+		const bool unsure = overrides_find(&o->config->overrides, m->e.module, &override);
+		const int64_t wanted = override && override->bits ? override->bits : o->config->bits;
 
-		bits = wanted >= 2 && wanted <= 8 ? (unsigned)wanted : 0;
+		bits = !unsure && wanted >= 2 && wanted <= 8 ? (unsigned)wanted : 0;
 	}
 	if (in[bits]) {
 		q->bits = (uint8_t)bits;
