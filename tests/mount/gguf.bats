@@ -362,6 +362,14 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 	grep -q '^Gguf_view: .*dynamic' "$mnt/info"
 }
 
+@test "an activation that llama.cpp does not compute for the class" {
+	copy_model tiny-llama-4b-g32-shard
+	jq '.hidden_act = "relu"' "$source/config.json" >"$BATS_TEST_TMPDIR/config"
+	cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+	run -0 "$GPTQFS" --cat=info "$model"
+	[[ $output = *'Gguf_view:'*'hidden_act is "relu", and llama.cpp always computes silu for llama'* ]] || fail "$output"
+}
+
 @test "gguf_kv: the tokenizer of another GGUF file, byte for byte" {
 	find_model mistral-spm
 	mount_model "$source" "$mnt"

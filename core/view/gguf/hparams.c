@@ -189,6 +189,19 @@ static int read_sizes(struct gguf_hparams *h, struct gptqfs_error *err)
 	return rc ? rc : read_double(member(h, "rms_norm_eps"), "rms_norm_eps", h->arch->eps, &h->eps, err);
 }
 
+/* llama.cpp has one activation for each architecture, and no key for it. */
+static int check_activation(const struct gguf_hparams *h, struct gptqfs_error *err)
+{
+	static const char *const names[2][2] = {{"silu", "swish"}, {"gelu_pytorch_tanh", "gelu_pytorch_tanh"}};
+	const bool gemma = h->arch->plus_one;
+	const char *key = gemma ? "hidden_activation" : "hidden_act", *name = json_str(member(h, key));
+
+	if (!name || strcmp(name, names[gemma][0]) == 0 || strcmp(name, names[gemma][1]) == 0)
+		return 0;
+	return err_set(err, -ENOTSUP, "config.json: %s is \"%.80s\", and llama.cpp always computes %s for %s", key,
+	    name, names[gemma][0], h->arch->name);
+}
+
 /* Features that llama.cpp does not support. */
 static const char *find_warning(const struct gguf_hparams *h)
 {
@@ -207,6 +220,8 @@ int gguf_hparams_read(const struct json *config, struct gguf_hparams *out, struc
 
 	*out = (struct gguf_hparams){.root = config, .text = json_get(config, "text_config")};
 	rc = find_arch(out, err);
+	if (rc == 0)
+		rc = check_activation(out, err);
 	if (rc == 0)
 		rc = read_sizes(out, err);
 	if (rc == 0)
