@@ -41,8 +41,8 @@ class Mount:
         return self.server.poll()
 
     def mounted(self):
-        with open("/proc/self/mountinfo", errors="surrogateescape") as f:
-            return any(line.split()[4] == self.at for line in f)
+        with open("/proc/self/mountinfo", errors="surrogateescape", newline="\n") as f:
+            return any(line.split(" ")[4] == self.at for line in f)
 
     def pid(self):
         """The process that serves; the one that was started mounts and unmounts."""

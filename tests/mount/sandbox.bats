@@ -490,7 +490,7 @@ random.seed(int(seed))
 mnt = command[-1]
 
 def mounted():
-    return any(line.split()[4] == mnt for line in open("/proc/self/mountinfo"))
+    return any(line.split(" ")[4] == mnt for line in open("/proc/self/mountinfo", errors="surrogateescape", newline="\n"))
 
 def family(pid):
     pids = [pid]

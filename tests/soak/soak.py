@@ -54,8 +54,8 @@ class Served(Mount):
         return map_tree(copy)
 
     def is_erofs(self):
-        with open("/proc/self/mountinfo", errors="surrogateescape") as f:
-            return any(line.split()[4] == self.at and " - erofs " in line for line in f)
+        with open("/proc/self/mountinfo", errors="surrogateescape", newline="\n") as f:
+            return any(line.split(" ")[4] == self.at and " - erofs " in line for line in f)
 
     def await_gone(self):
         end = time.monotonic() + PATIENCE
