@@ -116,17 +116,17 @@ changed() {
 	types "scales and biases F32"
 }
 
-@test "config.json says whether the head is the embedding: by default mlx-lm's classes drop a head that is there" {
-	local name want
+@test "config.json says that a head is not the embedding: by default mlx-lm's classes drop one that is there" {
+	local name
 
-	for name in tiny-llama-4b-g32-asym tiny-qwen2-4b-g64-asym; do
+	for name in tiny-llama-4b-g32-shard tiny-qwen2-4b-g64-asym; do
 		rm -rf "$model"
 		copy_model "$name"
-		want=$(jq .tie_word_embeddings "$model/config.json")
-		jq 'del(.tie_word_embeddings)' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
+		jq 'del(.tie_word_embeddings)' "$source/config.json" >"$BATS_TEST_TMPDIR/config"
 		cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
-		[[ $("$GPTQFS" --cat=mlx/config.json "$model" | jq .tie_word_embeddings) = "$want" ]] || fail "$name"
+		"$GPTQFS" --cat=mlx/config.json "$model" | jq -c .tie_word_embeddings >>"$BATS_TEST_TMPDIR/tied"
 	done
+	[[ $(xargs <"$BATS_TEST_TMPDIR/tied") = "false null" ]] || fail "$(cat "$BATS_TEST_TMPDIR/tied")"
 }
 
 @test "widths and types that differ: config.json names the modules that are unlike most" {

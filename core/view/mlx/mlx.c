@@ -376,14 +376,14 @@ static void write_quantization(const struct mlx_plan *f, struct text *out)
 	text_string(out, "}");
 }
 
-/* Classes of mlx-lm tie the head by default, others than in transformers, and then drop it: so config.json says. */
-static const char *unsaid_tying(const struct mlx_plan *f)
+/*
+ * True if config.json leaves it to the class whether the head is the embedding, and there is a head. Some classes of
+ * mlx-lm tie by default, others than in transformers, and drop it.
+ */
+static bool must_untie(const struct plan *p)
 {
-	const struct plan *p = &f->v->p;
-
-	if (architecture_ties_head(p->c->config_json, true) != architecture_ties_head(p->c->config_json, false))
-		return tensors_find(p->tensors, "lm_head.weight") ? "false" : "true";
-	return NULL;
+	return architecture_ties_head(p->c->config_json, true) && !architecture_ties_head(p->c->config_json, false) &&
+	       !(p->lora && p->lora->untied) && tensors_find(p->tensors, "lm_head.weight");
 }
 
 #define MEMBERS_MAX (3 + VIEW_LORA_MEMBERS)
@@ -404,8 +404,8 @@ static int lay_out_config(const struct mlx_plan *f, struct layout *layout)
 	}
 	members[view.count++] = (struct config_member){.key = "quantization", .value = quantization.data};
 	members[view.count++] = (struct config_member){.key = "quantization_config", .value = quantization.data};
-	if (unsaid_tying(f) && !(p->lora && p->lora->untied))
-		members[view.count++] = (struct config_member){.key = "tie_word_embeddings", .value = unsaid_tying(f)};
+	if (must_untie(p))
+		members[view.count++] = (struct config_member){.key = "tie_word_embeddings", .value = "false"};
 	view.count += view_lora_members(p, members + view.count);
 	config_rewrite(p->c->config_text, &view, &text);
 	rc = layout_set_text(layout, &p->c->arena, &text);
