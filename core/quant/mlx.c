@@ -397,6 +397,19 @@ static int cut_stored(const struct mlx_opener *m, const struct st_tensor *t)
 	return rc;
 }
 
+/* Gives a parameter of Apertus's activation its dimension back. */
+static int add_dimension(const struct mlx_opener *m, const struct st_tensor *t)
+{
+	static const uint64_t shape[] = {1};
+
+	if (t->ndim || opening_is_taken(m->o, t) ||
+	    !(ends_with(t->name, ".act_fn.alpha_p") || ends_with(t->name, ".act_fn.alpha_n")))
+		return 0;
+	opening_take(m->o, t);
+	return opening_put(m->o,
+	    &(struct tensor){.name = t->name, .shape = shape, .ndim = 1, .origin = TENSOR_STORED, .stored = t});
+}
+
 static int mlx_open(struct opening *opening)
 {
 	struct mlx_opener m = {.o = opening};
@@ -410,7 +423,8 @@ static int mlx_open(struct opening *opening)
 		if (!opening->taken[i] && is_words(opening, &opening->c->tensors[i]))
 			rc = mlx_add_weight(&m, &opening->c->tensors[i]);
 	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
-		rc = cut_stored(&m, &opening->c->tensors[i]);
+		rc = m.change == MLX_APERTUS ? add_dimension(&m, &opening->c->tensors[i])
+		                             : cut_stored(&m, &opening->c->tensors[i]);
 	return rc;
 }
 

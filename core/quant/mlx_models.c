@@ -4,10 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-static const char *const unchanged[] = {"apertus", "cohere", "cohere2", "ernie4_5", "exaone", "exaone4", "gemma",
-    "gemma2", "gemma3_text", "glm", "glm4", "granite", "helium", "hunyuan_v1_dense", "internlm2", "internlm3", "llama",
-    "minicpm", "minicpm3", "mistral", "nemotron", "olmo", "olmo2", "olmo3", "phi", "phi3", "qwen", "qwen2", "qwen3",
-    "seed_oss", "smollm3", "stablelm", "starcoder2", "youtu_llm", NULL};
+static const char *const unchanged[] = {"cohere", "cohere2", "ernie4_5", "exaone", "exaone4", "gemma", "gemma2",
+    "gemma3_text", "glm", "glm4", "granite", "helium", "hunyuan_v1_dense", "internlm2", "internlm3", "llama", "minicpm",
+    "minicpm3", "mistral", "nemotron", "olmo", "olmo2", "olmo3", "phi", "phi3", "qwen", "qwen2", "qwen3", "seed_oss",
+    "smollm3", "stablelm", "starcoder2", "youtu_llm", NULL};
 static const char *const with_experts[] = {"deepseek", "deepseek_v2", "ernie4_5_moe", "exaone_moe", "glm4_moe",
     "mellum", "olmoe", "qwen2_moe", "qwen3_moe", NULL};
 static const char *const like_mixtral[] = {"mixtral", "phimoe", NULL};
@@ -32,6 +32,8 @@ enum mlx_change mlx_change_of(const char *model_type)
 		return MLX_OTHER;
 	if (is_listed(unchanged, model_type))
 		return MLX_NONE;
+	if (strcmp(model_type, "apertus") == 0)
+		return MLX_APERTUS;
 	if (is_listed(with_experts, model_type))
 		return MLX_EXPERTS;
 	return is_listed(like_mixtral, model_type) ? MLX_MIXTRAL : MLX_OTHER;

@@ -11,6 +11,7 @@ enum mlx_change {
 	MLX_OTHER, /* something else, or unknown */
 	MLX_NONE,
 	MLX_EXPERTS, /* X.mlp.experts.#.gate_proj become X.mlp.switch_mlp.gate_proj */
+	MLX_APERTUS, /* X.act_fn.alpha_p and alpha_n lose their dimension, which is 1 */
 	MLX_MIXTRAL, /* X.block_sparse_moe.experts.#.w1 become X.block_sparse_moe.switch_mlp.gate_proj */
 	MLX_CHANGES,
 };

@@ -54,6 +54,8 @@ static const struct rename_rule lfm2_moe[] = {
     {".feed_forward.experts.", ".down_proj.", ".w2."},
     {0},
 };
+/* As mlx-lm has it. */
+static const struct rename_rule exaone_moe[] = {{".mlp.gate.e_score_correction_bias", ".mlp.gate.", ".mlp."}, {0}};
 static const struct rename_rule ernie4_5_moe[] = {{".mlp.gate.moe_statics.", ".mlp.gate.", ".mlp."}, {0}};
 
 /* Spellings of GPTQModel before 5.8, AutoRound 0.10, unsloth and llm-compressor before 0.10, unified for experts.c. */
@@ -82,6 +84,7 @@ static const struct architecture architectures[] = {
     {"minimax_m2", BIAS_UNKNOWN, false, NULL, minimax_m2},
     {"lfm2_moe", BIAS_UNKNOWN, false, NULL, lfm2_moe},
     {"ernie4_5_moe", BIAS_UNKNOWN, false, NULL, ernie4_5_moe},
+    {"exaone_moe", BIAS_UNKNOWN, false, NULL, exaone_moe},
     {"gemma", BIAS_NONE, false, NULL, NULL},
     {"gemma2", BIAS_NONE, false, NULL, NULL},
     {"gemma3", BIAS_NONE, false, NULL, NULL},

@@ -79,6 +79,37 @@ model.layers.0.block_sparse_moe.experts.3.w3
 END
 }
 
+# header: names and shapes of the fp16 view of $model.
+header() {
+	"$GPTQFS" --cat=fp16/model.safetensors "$model" | python3 -S -c '
+import json, struct, sys
+data = sys.stdin.buffer.read()
+for name, t in json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]]).items():
+    print(name, t.get("shape"))'
+}
+
+@test "K-EXAONE: the bias of a router has another name" {
+	copy_model mlx-moe-qwen3
+	edit_model <<'END'
+config["model_type"] = "exaone_moe"
+tensors["model.layers.1.mlp.gate.e_score_correction_bias"] = ["F32", [4], bytes(16)]
+END
+	header | grep -qxF 'model.layers.1.mlp.e_score_correction_bias [4]'
+}
+
+@test "Apertus: parameters of the activation have lost their dimension" {
+	copy_model mlx-3b-g32
+	edit_model <<'END'
+config["model_type"] = "apertus"
+for name in "alpha_p", "alpha_n", "beta":
+    tensors[f"model.layers.0.mlp.act_fn.{name}"] = ["BF16", [], bytes(2)]
+END
+	header >"$BATS_TEST_TMPDIR/header"
+	for name in 'alpha_p [1]' 'alpha_n [1]' 'beta []'; do
+		grep -qxF "model.layers.0.mlp.act_fn.$name" "$BATS_TEST_TMPDIR/header" || fail "$name"
+	done
+}
+
 @test "models that mlx-lm changes are refused by name" {
 	copy_model mlx-3b-g32
 	edit_model <<<'config["model_type"] = "qwen3_next"'
