@@ -22,6 +22,7 @@ struct merging {
 	struct tying *tying;
 	bool together; /* embedding and head are trained as one: ensure_weight_tying, and in mlx-lm always */
 	struct gptqfs_error *err;
+	bool head_rows; /* there are rows of tokens for the head */
 };
 
 /* ---- which names the model has ---- */
@@ -315,7 +316,7 @@ static int give_rows(struct merging *m, struct pair *p)
 	struct adapted_given given = {0};
 	struct place *place;
 	struct tensor *t;
-	int rc = find_changed(m, e, !gives_rows_of_head(m), &place);
+	int rc = find_changed(m, e, !m->head_rows, &place);
 
 	if (rc)
 		return rc;
@@ -478,10 +479,11 @@ static int add_all(struct merging *m)
 static int merge_adapter(struct adapter *a, struct places *places, struct tying *tying, struct gptqfs_error *err)
 {
 	const bool together = a->mlx || json_bool(json_get(a->config, "ensure_weight_tying"), false);
-	struct merging m = {a, places, tying, together, err};
+	struct merging m = {a, places, tying, together, err, false};
 	int rc;
 
 	places->exchange_count = 0;
+	m.head_rows = gives_rows_of_head(&m);
 	rc = check_names(&m);
 	if (rc == 0)
 		rc = replace_all(&m);
