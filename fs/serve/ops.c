@@ -36,6 +36,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;
 	if (server->max_read)
 		conn->max_read = server->max_read;
+	/* It limits reads too, in pages: with pages of 64 KiB they could be larger. A short reply is the end of a file.
+	 */
+	if (conn->max_write > GPTQFS_READ_MAX)
+		conn->max_write = GPTQFS_READ_MAX;
 	face_init(server->face, conn);
 	if (write(server->event, "i", 1) < 0)
 		return;

@@ -397,6 +397,17 @@ assert os.pread(fd, 10, len(copy)) == os.pread(fd, 10, len(copy) + 12345) == b""
 END
 }
 
+@test "requests are not larger than replies, of which a short one would end the file" {
+	local GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
+
+	make_checkpoint plain
+	for option in view=fp16 view=fp16,direct_io view=fp16,max_read=65536; do
+		TRY_LARGE=1 mount_model -o $option "$model" "$mnt"
+		compare_view "$mnt" F16
+		unmount "$mnt"
+	done
+}
+
 @test "O_DIRECT" {
 	copy_model tiny-llama-4b-g32-asym-act
 	copy_of_view

@@ -10,7 +10,8 @@
  * has a link to that path in place of the directories above. With TRY_BEHIND a server with a face names that file
  * without end. With TRY_DIE the process that mounts EROFS dies when it has done so. With
  * TRY_LATE a server of an image greets the kernel a second late. With TRY_OWNER all files seem to belong to that user,
- * as on a file system that shows all as one user's.
+ * as on a file system that shows all as one user's. With TRY_LARGE a server dies that takes larger requests than it can
+ * answer.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,6 +37,7 @@
 #include <unistd.h>
 
 #include "../../fs/serve/channel.h"
+#include "gptqfs.h"
 
 struct face;
 struct gptqfs;
@@ -164,6 +166,18 @@ static void hang_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, st
 	hang();
 }
 
+/* As libfuse offers where pages have 64 KiB. */
+static void init_large(void *userdata, struct fuse_conn_info *conn)
+{
+	const unsigned given = conn->max_write;
+
+	conn->max_write = 256 * 65536;
+	__real_ops.init(userdata, conn);
+	if (conn->max_write > GPTQFS_READ_MAX)
+		abort();
+	conn->max_write = conn->max_write < given ? conn->max_write : given;
+}
+
 static void init_late(void *userdata, struct fuse_conn_info *conn)
 {
 	__real_poll(NULL, 0, 1000);
@@ -194,6 +208,8 @@ __attribute__((constructor)) static void set_operations(void)
 		__wrap_ops.getattr = hang_getattr;
 		__wrap_pagecache_ops.read = hang_read;
 	}
+	if (getenv("TRY_LARGE"))
+		__wrap_ops.init = init_large;
 	if (getenv("TRY_LATE"))
 		__wrap_pagecache_ops.init = init_late;
 	if (getenv("TRY_LINK")) {
