@@ -362,6 +362,19 @@ tensors['model.layers.0.self_attn.o_proj.bias'] = ['$type', [n], b'\x80' * (n * 
 	grep -q '^Gguf_view: .*dynamic' "$mnt/info"
 }
 
+@test "a quantized head that the class of Gemma ignores is left out, or refused if config.json unties it" {
+	copy_model gemma2
+	edit_model <<'END'
+for part, kind, rows, columns in ("qweight", "I32", 16, 400), ("qzeros", "I32", 4, 50), ("scales", "F16", 4, 400):
+    tensors["lm_head." + part] = [kind, [rows, columns], bytes(rows * columns * (2 if kind == "F16" else 4))]
+END
+	"$GPTQFS" --cat=gguf/model.gguf "$model" >"$BATS_TEST_TMPDIR/file"
+	run -1 grep -qaP '\x0d\x00{7}output\.weight' "$BATS_TEST_TMPDIR/file"
+	jq '.tie_word_embeddings = false' "$model/config.json" >"$BATS_TEST_TMPDIR/config"
+	cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+	"$GPTQFS" --cat=gguf/README "$model" | grep -q 'lm_head.weight is not the embedding'
+}
+
 @test "an activation that llama.cpp does not compute for the class" {
 	copy_model tiny-llama-4b-g32-shard
 	jq '.hidden_act = "relu"' "$source/config.json" >"$BATS_TEST_TMPDIR/config"

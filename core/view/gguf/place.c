@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "tensor/encoding.h"
+#include "tree/generator.h"
 
 #define NAME_MAX_BYTES 256
 
@@ -384,8 +384,8 @@ static int place_head(struct placer *p)
 	leaf = leaf_find(p, name);
 	if (!leaf)
 		return 0;
-	/* llama.cpp uses gemma's embedding as its head; the class ties them. */
-	if (p->h->arch->plus_one && !p->h->untied && !tensor_encoded(leaf->t)) {
+	/* llama.cpp uses gemma's embedding as its head, as the class does, which ignores another one. */
+	if (p->h->arch->plus_one && !p->h->untied) {
 		leaf->placed = true;
 		return 0;
 	}
