@@ -179,7 +179,7 @@ int opening_drop_order(struct opening *o, const char *module, uint32_t columns, 
 	free(g_idx);
 	if (!in_order)
 		return err_set(o->err, -ENOTSUP,
-		    "%s: tensor %.200s: groups in the order of activations are not served for weights of this format; fetch "
+		    "%s: tensor %.200s: groups in the order of activations are not supported for weights of this format; fetch "
 		    "a version that was quantized without \"actorder\": \"group\"",
 		    opening_file(o, t), t->name);
 	opening_take(o, t);

@@ -182,7 +182,7 @@ static const char *gptq_own_form(const struct encoded *e, struct gptq_form *out)
 
 	*out = (struct gptq_form){.q = m->q, .stored = m->stored, .symmetric = m->symmetric};
 	memcpy(out->part, e->part, sizeof(out->part));
-	return gptq_copied_zeros(m) ? "has zeros that only the version of their writer tells" : NULL;
+	return gptq_copied_zeros(m) ? "has zeros whose meaning depends on the version of their writer" : NULL;
 }
 
 static uint32_t gptq_own_zero(const struct encoded *e, uint32_t n, uint32_t g)

@@ -93,8 +93,7 @@ static int find_gptq_parts(const struct gptq_opener *o, struct gptq_module *m)
 		return rc;
 	if (opening_find(o->o, m->e.module, ".zeros"))
 		return err_set(o->o->err, -ENOTSUP,
-		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which "
-		    "are not served; fetch a later version of the model",
+		    "%s: tensor %.200s.zeros: float zeros are those of the first GPTQ-for-LLaMa (March 2023), which are not supported; fetch a later version of the model",
 		    opening_file(o->o, qweight), m->e.module);
 	if (!m->e.part[GPTQ_SCALES])
 		return missing_part(o, m, ".scales", "F16, BF16 or F32 [groups, out_features]");
