@@ -22,6 +22,8 @@ static const struct {
     {"output_scale", false},
     {"output_zero_point", false},
     {"qscale_act", false},
+    {"k_bias", false}, /* of a cache, but inside k_proj: ModelOpt's KV_CACHE_NVFP4_AFFINE */
+    {"v_bias", false},
     {"k_cache_scale", true},
     {"v_cache_scale", true},
     {"q_scale", true},

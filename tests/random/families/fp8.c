@@ -184,7 +184,7 @@ static void draw_codes(struct stored *w)
 /* Tensors of static activation schemes beside a weight, or of an attention's cache. No view shows them. */
 static void add_activations(struct mixture *x, const char *module)
 {
-	static const char *const names[] = {"input_scale", "activation_scale", "k_scale", "output_scale"};
+	static const char *const names[] = {"input_scale", "activation_scale", "k_scale", "output_scale", "k_bias"};
 	static const char *const types[] = {"F32", "BF16"};
 	const struct scales s = draw_scales(types, COUNT(types));
 	const uint64_t one = 1;
