@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "quant/activations.h"
 #include "quant/family.h"
+#include "quant/gptq/config.h"
 #include "quant/scaled.h"
 #include "quant/unsupported.h"
 #include "tensor/complete.h"
@@ -194,13 +195,13 @@ static int fit_architecture(struct opening *o)
 	return complete_check(o->c, ts, o->err);
 }
 
-/* Rotations that a runtime of compressed-tensors undoes in activations, whatever the weights are stored as. */
+/* Rotations that a runtime undoes in activations, whatever the weights are stored as. */
 static int refuse_transforms(void *ctx, const char *where, const struct json *config)
 {
 	const struct opening *o = ctx;
 
 	if (!json_first(json_get(json_get(config, "transform_config"), "config_groups")))
-		return 0;
+		return quant_config_refuse_rotation(where, config, o->err);
 	return err_set(o->err, -ENOTSUP,
 	    "%s: transform_config: the weights were rotated, and ordinary classes lack the other half of that; fetch a "
 	    "version that was quantized without transforms",

@@ -150,6 +150,7 @@ E=model.layers.0.mlp.experts.down_proj
 @test "AWQ's scales of inputs" { refused nvfp4_awq $Q.pre_quant_scale AWQ fetch; }
 @test "SVDQuant" { refused nvfp4_svdquant svdquant_lora_a SVDQuant fetch; }
 @test "rotations at run time" { refused nvfp4_rotated config.json transform_config rotat fetch; }
+@test "rotations of AutoRound" { refused mxfp4_rotated config.json rotation_config rotated fetch; }
 @test "MXFP4 without scales" { refused mxfp4_no_scale $Q.weight_packed .weight_scale fetch; }
 @test "scales of another type" { refused mxfp4_other_scale $Q.weight_scale BF16 expected; }
 @test "zero points that are not zero" { refused mxfp4_zero_point $Q.weight_zero_point "not all zero" fetch; }

@@ -184,20 +184,18 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 	return 0;
 }
 
-/* Rotated weights need an online rotation of activations, which a stock model does not do. */
-static int refuse_rotation(const struct quant_config_input *in, struct gptqfs_error *err)
+int quant_config_refuse_rotation(const char *file, const struct json *config, struct gptqfs_error *err)
 {
 	static const char *const keys[] = {"rotation", "rotation_config", "spinquant_config"};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
-		const struct json *value = json_get(in->json, keys[i]);
+		const struct json *value = json_get(config, keys[i]);
 
 		if (value && !json_is_null(value) && !(json_is_object(value) && !json_count(value)))
 			return err_set(err, -ENOTSUP,
 			    "%s: \"%s\" is set: the weights are rotated and need a runtime that rotates activations "
-			    "too; fetch a "
-			    "version quantized without it",
-			    in->file, keys[i]);
+			    "too; fetch a version quantized without it",
+			    file, keys[i]);
 	}
 	return 0;
 }
@@ -229,7 +227,7 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 		rc = read_gptq(in, arena, out, err);
 	else
 		rc = refuse_word(in->file, "quant_method", out->method, err);
-	return rc ? rc : refuse_rotation(in, err);
+	return rc ? rc : quant_config_refuse_rotation(in->file, json, err);
 }
 
 const char *quant_config_merge(struct quant_config *q, const struct quant_config *other)

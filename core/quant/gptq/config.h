@@ -46,6 +46,12 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
     struct gptqfs_error *err);
 
 /*
+ * Refuses a configuration, of any format, that says that weights are rotated: an ordinary model does not rotate its
+ * activations. Returns 0 or -ENOTSUP.
+ */
+int quant_config_refuse_rotation(const char *file, const struct json *config, struct gptqfs_error *err);
+
+/*
  * Combines all configurations of a checkpoint: quantize_config.json, quant_config.json, quantization_config.json, then
  * those inside config.json (subconfig.h). The first one with a setting counts; a warning reports contradictions.
  * out->file is NULL if there is none. Codes of quant_config_read.
