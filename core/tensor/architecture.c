@@ -292,19 +292,29 @@ static bool ties(const struct json *config, int depth, bool *said)
 	return false;
 }
 
-bool architecture_ties_head(const struct json *config, bool unsaid)
-{
-	bool said = false, tied = ties(config, CONFIG_DEPTH, &said);
-
-	return said ? tied : unsaid;
-}
-
 bool architecture_has_head(const struct json *config)
 {
 	const char *class = json_str(json_at(json_get(config, "architectures"), 0));
 
 	return class && (ends_with(class, "ForCausalLM") || ends_with(class, "ForConditionalGeneration") ||
 			    ends_with(class, "LMHeadModel"));
+}
+
+/* Classes that tie if config.json does not say otherwise; transformers leaves the member out if it is true then. */
+static bool ties_by_default(const struct json *config)
+{
+	static const char *const types[] = {"gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2", "gpt2",
+	    "gpt_bigcode", "opt", "bloom", "falcon", "starcoder2", NULL};
+	const char *type = json_str(json_get(config, "model_type"));
+
+	return type && any_of(type, types) && architecture_has_head(config);
+}
+
+bool architecture_ties_head(const struct json *config, bool unsaid)
+{
+	bool said = false, tied = ties(config, CONFIG_DEPTH, &said);
+
+	return said ? tied : unsaid || ties_by_default(config);
 }
 
 /* ---- names ---- */

@@ -80,7 +80,10 @@ bool architecture_keeps_orientation(const struct architecture *a, const struct t
 /* True if this module is a Conv1D, whose weight is [in_features, out_features]. */
 bool architecture_is_conv1d(const struct architecture *a, const char *module);
 
-/* True if the text model uses its embedding as its head; `unsaid` if the configuration leaves it to the class. */
+/*
+ * True if the text model uses its embedding as its head; `unsaid` if the configuration leaves it to the class, and that
+ * is not known to do so.
+ */
 bool architecture_ties_head(const struct json *config, bool unsaid);
 
 /* True if the class has a head for words. */

@@ -224,6 +224,22 @@ adds() {
 	"$GPTQFS" --cat=gguf/README -o "lora=$made/head" "$source" | grep -q 'lm_head.weight is not the embedding'
 }
 
+@test "a head in the file that the class ties without a word" {
+	copy_model gemma2
+	edit_model <<'END'
+tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+END
+	made_adapters "$model"
+	adds embedding "$model" model.embed_tokens.weight=sum lm_head.weight=base
+	adds head "$model" model.embed_tokens.weight=base lm_head.weight=sum
+	"$GPTQFS" --cat=fp16/config.json -o "lora=$made/head" "$model" >"$BATS_TEST_TMPDIR/config"
+	[[ $(jq .tie_word_embeddings "$BATS_TEST_TMPDIR/config") = false ]]
+	# mlx-lm's class has no place for it.
+	"$GPTQFS" --cat=mlx/model.safetensors "$model" >"$BATS_TEST_TMPDIR/mlx"
+	grep -qaF '"model.embed_tokens.weight"' "$BATS_TEST_TMPDIR/mlx"
+	run -1 grep -qaF '"lm_head.weight"' "$BATS_TEST_TMPDIR/mlx"
+}
+
 @test "target_parameters on experts that the class spells otherwise" {
 	find_model mixtral
 	made_adapters "$source"
