@@ -79,11 +79,26 @@ bool mountpoint_shows(const char *given, const char *source)
 	return shows;
 }
 
+/* Where there is no /proc, and so no table. Asks no server. Returns 0, -ENOENT or -errno. */
+static int device_of_root(const char *path, dev_t *dev)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW, 0, &st) < 0)
+		return -errno;
+	if (!(st.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+		return -ENOENT;
+	*dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	return 0;
+}
+
 int mountpoint_device(const char *path, dev_t *dev)
 {
 	struct mounted m;
-	const int rc = mountpoint_is_descriptor(path) ? -ENOTSUP : mounted_at(path, &m);
+	int rc = mountpoint_is_descriptor(path) ? -ENOTSUP : mounted_at(path, &m);
 
+	if (rc == -ENOENT && access("/proc/self/mountinfo", F_OK) < 0)
+		return device_of_root(path, dev);
 	if (rc == 0)
 		*dev = m.dev;
 	return rc;
@@ -222,10 +237,10 @@ static int run_fusermount(const char *path, const char *flags)
 
 int mountpoint_detach(const char *path, dev_t dev)
 {
-	struct mounted m;
-	int rc = mounted_at(path, &m);
+	dev_t now;
+	const int rc = mountpoint_device(path, &now);
 
-	if (rc || m.dev != dev)
+	if (rc || now != dev)
 		return rc ? rc : -EBUSY;
 	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		return 0;

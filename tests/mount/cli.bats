@@ -402,6 +402,18 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	done
 }
 
+@test "without /proc SIGTERM still removes the mount" {
+	need_namespace
+	make_checkpoint plain
+	mkdir "$mnt"
+	for options in -q -opagecache=auto; do
+		run -0 in_private timeout 20 bash -c 'umount -l /proc && "$0" "$3" "$1" "$2" 3>&- && cd "$2" &&
+			server=$(getfattr --only-values -n user.gptqfs.pid .) && kill -TERM $server &&
+			until [[ ! -e $2/info ]]; do sleep 0.1; done && cmp fp16/tokenizer.json "$1/tokenizer.json"' \
+			"$GPTQFS" "$model" "$mnt" "$options"
+	done
+}
+
 @test "a caller that ignores SIGCHLD is told of failures" {
 	make_checkpoint plain
 	mkdir "$mnt"
