@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,27 +19,13 @@
 #include "serve/channel.h"
 #include "serve/daemon.h"
 #include "serve/deputy.h"
-#include "serve/face.h"
 #include "log.h"
 #include "mount/mountpoint.h"
 #include "serve/pagecache.h"
+#include "serve/preparation.h"
 #include "signals.h"
 
 #define NAME "gptqfs-helper"
-
-/* The last step, which needs a server that answers. It is taken by a child: one that never answers hangs only that. */
-struct preparation {
-	pid_t pid; /* or 0 */
-	int pipe;  /* gets a struct prepared, or -1 */
-	int files; /* with a face: passes on the paths that the server names, each with its NUL; or -1 */
-	bool begun;
-};
-
-struct prepared {
-	int rc; /* 0 or -errno, with the reason in err.text for EROFS */
-	unsigned readahead;
-	struct gptqfs_error err;
-};
 
 struct state {
 	struct helper *h;
@@ -48,7 +33,8 @@ struct state {
 	struct pagecache pagecache;
 	struct deputy deputy;
 	struct preparation preparation;
-	char *source; /* the model: what the server sent */
+	bool preparing; /* it was started once */
+	char *source;   /* the model: what the server sent */
 	int signals, status, command;
 	int server;    /* pidfd, or -1 in old kernels */
 	bool promoted; /* this process was the deputy of a helper that was killed: the server is not its child */
@@ -284,78 +270,6 @@ static void tell_usable(struct state *st, unsigned readahead)
 		become_usable(st);
 }
 
-static void mount_image(struct state *st, struct prepared *p)
-{
-	const struct options *o = st->h->options;
-	struct pagecache_mount m = {o->face ? NULL : st->h->path, pagecache_name(o, st->source), o->readahead};
-
-	p->rc = pagecache_mount(&st->pagecache, o, &m, &p->err);
-	p->readahead = m.readahead;
-}
-
-/* The kernel lowers the readahead when it makes contact, which is over when the mount responds. */
-static void wait_for_session(const struct state *st, struct prepared *p)
-{
-	dev_t dev;
-
-	p->rc = mountpoint_wait(st->h->path, &dev);
-	/* Unless it was unmounted at once: the device is then that of the directory below. */
-	if (p->rc == 0 && st->mounted && dev == st->dev)
-		p->readahead = mountpoint_readahead(dev, st->h->options->readahead);
-}
-
-/* Asks for the files behind a face, one by one, until the server has no more. Returns 0 or -errno. */
-static int open_files(const struct state *st, int files)
-{
-	char path[MESSAGE_TEXT];
-	int number = 0;
-
-	for (unsigned count = 0; count <= FACE_FILES_MAX; count++) {
-		ssize_t n;
-
-		channel_send(st->h->channel, MESSAGE_BACKED, (unsigned)number, NULL);
-		n = recv(files, path, sizeof(path), 0);
-		if (n <= 0 || path[n - 1])
-			return -ECANCELED;
-		if (!*path)
-			return 0;
-		number = face_back(st->pagecache.image, st->pagecache.device, path, files);
-		if (number < 0)
-			return number;
-	}
-	return -E2BIG;
-}
-
-static void prepare_face(struct state *st, int files, struct prepared *p)
-{
-	struct prepared fuse = {0};
-
-	p->rc = open_files(st, files);
-	if (p->rc)
-		snprintf(p->err.text, sizeof(p->err.text), "files cannot be passed through FUSE: %s", strerror(-p->rc));
-	/* Otherwise it would wait forever with a dead server: see hand_over. */
-	pagecache_close(&st->pagecache);
-	if (p->rc == 0)
-		wait_for_session(st, &fuse);
-}
-
-static void prepare_in_child(struct state *st, int pipe, int files)
-{
-	const struct options *o = st->h->options;
-	struct prepared p = {0};
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (o->erofs)
-		mount_image(st, &p);
-	else
-		wait_for_session(st, &p);
-	if (o->face && p.rc == 0)
-		prepare_face(st, files, &p);
-	if (write(pipe, &p, sizeof(p)) != sizeof(p))
-		_exit(1);
-	_exit(0);
-}
-
 /* True if the mount is gone before it could be prepared. */
 static bool is_moot(const struct state *st)
 {
@@ -378,62 +292,32 @@ static void on_prepared(struct state *st, const struct prepared *p)
 	tell_usable(st, p->readahead);
 }
 
-/* The child gets no more paths. */
-static void end_files(struct state *st)
-{
-	if (st->preparation.files >= 0)
-		close(st->preparation.files);
-	st->preparation.files = -1;
-}
-
 /* Waits for the child. */
-static void receive_prepared(struct state *st, struct prepared *p)
+static void finish_preparation(struct state *st, struct prepared *p)
 {
 	const struct options *o = st->h->options;
-	const bool told = read(st->preparation.pipe, p, sizeof(*p)) == sizeof(*p);
 
-	while (waitpid(st->preparation.pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	if (!told) {
-		*p = (struct prepared){-ECANCELED, 0, {"the process that mounts it was killed"}};
-		if (o->erofs && !o->face)
-			detach_unreported(st);
-	}
-	close(st->preparation.pipe);
-	end_files(st);
-	st->preparation.pid = 0;
-	st->preparation.pipe = -1;
+	if (!preparation_finish(&st->preparation, p) && o->erofs && !o->face)
+		detach_unreported(st);
 }
 
 static void on_contact(struct state *st)
 {
-	int ends[2], files[2] = {-1, -1};
+	const struct preparation_job job = {
+	    st->h->options, st->h->path, st->source, &st->pagecache, st->h->channel, st->mounted ? st->dev : 0};
+	int rc;
 
-	if (st->preparation.begun || !st->source)
+	if (st->preparing || !st->source)
 		return;
-	st->preparation.begun = true;
-	if ((st->h->options->face && channel_open(files)) || pipe2(ends, O_CLOEXEC) < 0 ||
-	    (st->preparation.pid = fork()) < 0) {
-		log_line("cannot start a process: %s", strerror(errno));
+	st->preparing = true;
+	rc = preparation_start(&st->preparation, &job);
+	if (rc) {
+		log_line("cannot start a process: %s", strerror(-rc));
 		st->failure = EXIT_SERVE;
 		signal_server(st, SIGKILL);
 		return;
 	}
-	if (st->preparation.pid == 0) {
-		close(files[0]);
-		prepare_in_child(st, ends[1], files[1]);
-	}
-	close(ends[1]);
-	close(files[1]);
-	st->preparation.pipe = ends[0];
-	st->preparation.files = files[0];
 	pagecache_close(&st->pagecache);
-}
-
-static void on_file(const struct state *st, const char *path)
-{
-	if (st->preparation.files >= 0)
-		send(st->preparation.files, path, strlen(path) + 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* The server then waits for the mounts behind a face to end, even if it has never told of contact. */
@@ -441,7 +325,7 @@ static void on_over(struct state *st)
 {
 	st->mounted = false;
 	pagecache_close(&st->pagecache);
-	end_files(st);
+	preparation_end_files(&st->preparation);
 }
 
 static void on_detached(struct state *st)
@@ -496,12 +380,12 @@ static bool on_message(struct state *st)
 		return rc == -EPROTO;
 	if (m.kind == MESSAGE_OPENED)
 		on_opened(st, m.text);
-	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs && (!st->source || !st->preparation.begun))
+	else if (m.kind == MESSAGE_REFUSED && st->h->options->erofs && (!st->source || !st->preparing))
 		refuse_erofs(st, m.text);
 	else if (m.kind == MESSAGE_CONTACT)
 		on_contact(st);
 	else if (m.kind == MESSAGE_FILE)
-		on_file(st, m.text);
+		preparation_add_file(&st->preparation, m.text);
 	else if (m.kind == MESSAGE_DETACHED)
 		on_detached(st);
 	else if (m.kind == MESSAGE_EXIT)
@@ -530,7 +414,7 @@ static void watch(struct state *st)
 		if (polls[2].revents)
 			on_command(st);
 		if (polls[3].revents) {
-			receive_prepared(st, &prepared);
+			finish_preparation(st, &prepared);
 			on_prepared(st, &prepared);
 		}
 		if (polls[1].revents && !on_message(st))
@@ -545,8 +429,8 @@ static void end_preparation(struct state *st)
 
 	if (st->preparation.pipe < 0)
 		return;
-	end_files(st);
-	receive_prepared(st, &p);
+	preparation_end_files(&st->preparation);
+	finish_preparation(st, &p);
 	if (!st->h->options->erofs || is_moot(st))
 		return;
 	if (p.rc == 0 && !st->h->options->face)
@@ -602,7 +486,7 @@ enum exit_code helper_run(struct helper *h)
 	    .status = h->status,
 	    .command = h->command,
 	    .pagecache = PAGECACHE_NONE,
-	    .preparation = {.pipe = -1, .files = -1},
+	    .preparation = PREPARATION_NONE,
 	    .deputy = DEPUTY_NONE};
 	enum exit_code code;
 	sigset_t set;
