@@ -375,11 +375,38 @@ static int refuse_orphan(const struct opening *o, const struct fp4_seen *seen, c
 	return s.scales ? 0 : fp4_missing(o, &s, t->dtype == DTYPE_I8 ? ".scale" : ".weight_scale");
 }
 
+/* ---- the configuration ---- */
+
+static bool is_mxint(const struct json *scheme)
+{
+	const char *type = json_str(json_get(scheme, "data_type"));
+
+	return type && (strcasestr(type, "mx_int") || strcasestr(type, "mxint"));
+}
+
+/* AutoRound stores the integers of MXINT4 just as the floats of MXFP4; only a data_type, perhaps of a layer, tells. */
+static int read_fp4_config(void *ctx, const char *where, const struct json *config)
+{
+	struct opening *o = ctx;
+	const struct json *layers = json_get(config, "extra_config");
+	bool found = is_mxint(config);
+
+	opening_label(o, where, config);
+	for (const struct json *layer = json_first(layers); !found && layer; layer = json_after(layer))
+		found = is_mxint(layer);
+	return found
+	           ? err_set(o->err, -ENOTSUP,
+			 "%s: data_type is that of MXINT4, which is not supported; fetch the MXFP4 version of the model, "
+			 "or one in another format that README lists",
+			 where)
+	           : 0;
+}
+
 static int fp4_open(struct opening *o)
 {
 	const size_t others = o->out->encoded_count;
 	struct fp4_seen seen = {.count = 0};
-	int rc = opening_configs(o, opening_label, o);
+	int rc = opening_configs(o, read_fp4_config, o);
 
 	for (size_t i = 0; rc == 0 && i < o->c->tensor_count; i++) {
 		const struct st_tensor *t = &o->c->tensors[i];

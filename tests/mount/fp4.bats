@@ -151,6 +151,8 @@ E=model.layers.0.mlp.experts.down_proj
 @test "SVDQuant" { refused nvfp4_svdquant svdquant_lora_a SVDQuant fetch; }
 @test "rotations at run time" { refused nvfp4_rotated config.json transform_config rotat fetch; }
 @test "rotations of AutoRound" { refused mxfp4_rotated config.json rotation_config rotated fetch; }
+@test "integers in MXFP4's layout" { refused mxint4 config.json MXINT4 fetch; }
+@test "integers in MXFP4's layout, in one layer" { refused mxint4_layer config.json MXINT4 fetch; }
 @test "MXFP4 without scales" { refused mxfp4_no_scale $Q.weight_packed .weight_scale fetch; }
 @test "scales of another type" { refused mxfp4_other_scale $Q.weight_scale BF16 expected; }
 @test "zero points that are not zero" { refused mxfp4_zero_point $Q.weight_zero_point "not all zero" fetch; }

@@ -158,6 +158,9 @@ refused("nvfp4_rotated", "nvfp4_ct", lambda stored: None, quant_method="compress
         transform_config={"config_groups": {"R1": {"type": "hadamard"}}})
 refused("mxfp4_rotated", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_fp",
         rotation_config={"block_size": 32, "hadamard_type": "hadamard"})
+refused("mxint4", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_int")
+refused("mxint4_layer", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_fp",
+        extra_config={"lm_head": {"bits": 16}, Q: {"data_type": "mx_int"}})
 refused("mxfp4_zero_point", "mxfp4_ct", put(Q + ".weight_zero_point", "I8", [64, 2], 128))
 refused("mxfp4_other_without", "mxfp4", put("model.layers.1.self_attn.q_proj.weight", "U8", [64, 32], 2048))
 refused("deepseek_other_without", "deepseek", put("model.layers.1.self_attn.q_proj.weight", "I8", [64, 32], 2048))
