@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "kernel/element.h"
 #include "quant/family.h"
+#include "quant/gptq/config.h"
 #include "quant/matrix_rows.h"
 
 /* Names of weights within their modules: models have some ten. */
@@ -271,8 +272,6 @@ static int fp4_check_shapes(struct opening *o, const struct fp4_stored *s, struc
 	else
 		return opening_bad_tensor(o, scales,
 		    t->group == 16 ? "a scale for each 16 codes" : "a scale for each 32 codes");
-	if (stacked && d[0] > MATRIX_COLUMNS_MAX)
-		return opening_bad_tensor(o, codes, "at most 4194304 rows, which are columns as served");
 	t->rows = (uint32_t)d[0];
 	t->columns = (uint32_t)g[1] * t->group;
 	return opening_check_size(o, codes, d[0], g[1] > MATRIX_COLUMNS_MAX ? g[1] : g[1] * t->group);
@@ -294,9 +293,17 @@ static void fp4_set_shape(struct fp4_module *m, const struct fp4_stored *s)
 	m->shape[0] = stacked ? s->codes->shape[0] : m->t.rows;
 	m->shape[1] = m->t.columns;
 	m->shape[2] = m->t.rows;
-	m->e.shape = m->shape;
+	m->e.shape = m->e.transposed && !stacked ? m->shape + 1 : m->shape;
 	m->e.ndim = stacked ? 3 : 2;
-	m->e.transposed = stacked;
+}
+
+/* AutoRound packs the weight of a Conv1D as that of a Linear, [out_features, in_features]. */
+static bool fp4_is_conv1d(const struct opening *o, const struct fp4_stored *s, const char *module)
+{
+	const char *method = o->out->labels.checkpoint_format;
+
+	return strcmp(s->suffix, ".weight_packed") == 0 && method && quant_method_is_autoround(method) &&
+	       architecture_is_conv1d(o->architecture, module);
 }
 
 /* Returns the class's name of the weight, in the arena. */
@@ -324,11 +331,14 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	m->t.codes = checkpoint_data(c, s->codes);
 	m->t.scales = checkpoint_data(c, s->scales);
 	m->t.global = s->global ? checkpoint_data(c, s->global) : NULL;
-	fp4_set_shape(m, s);
-	m->e.encoding = fp4_encoding_of(&m->t, m->e.transposed);
+	m->e.encoding = fp4_encoding_of(&m->t, is_stack(s));
 	m->e.module = opening_module(o, s->codes, s->suffix);
 	if (!m->e.module)
 		return err_memory(o->err);
+	m->e.transposed = is_stack(s) || fp4_is_conv1d(o, s, m->e.module);
+	if (m->e.transposed && m->t.rows > MATRIX_COLUMNS_MAX)
+		return opening_bad_tensor(o, s->codes, "at most 4194304 rows, which are columns as served");
+	fp4_set_shape(m, s);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
 		opening_part(o, &m->e, i, parts[i]);
 	rc = opening_drop_zeros(o, m->e.module);

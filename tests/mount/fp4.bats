@@ -49,6 +49,7 @@ made() {
 	GPTQFS_CPU=c compare_model
 }
 
+@test "AutoRound's GPT-2, transposed" { made fp4_gpt2; }
 @test "DeepSeek's layout beside int8 modules of the same name" { made deepseek_and_int8; }
 
 @test "info names formats, groups, and what the global scale does" {

@@ -122,6 +122,20 @@ def deepseek_and_int8(path):
     served(path, model, quantize_config=False)
 
 
+@kind
+def fp4_gpt2(path):
+    """A Conv1D is [in_features, out_features] in the model; AutoRound packs it the other way round."""
+    model = llama(quant_method="auto-round", data_type="mx_fp")
+    model.config.update(model_type="gpt2", architectures=["GPT2LMHeadModel"])
+    for name, n, k, layout in ("attn.c_attn", 96, 32, "mxfp4_ct"), ("attn.c_proj", 64, 64, "mxfp4_ct"), \
+                              ("mlp.c_fc", 33, 80, "nvfp4_ct"):
+        name = "transformer.h.0." + name
+        module(model, name, n, k, layout, 1234.5678)
+        (_, values) = model.dense[name + ".weight"]
+        model.dense[name + ".weight"] = ([k, n], [values[j * k + i] for i in range(k) for j in range(n)])
+    served(path, model, quantize_config=False)
+
+
 # ---- what is refused ----
 
 def refused(name, layout, spoil, **quant):

@@ -83,7 +83,7 @@ static bool is_gptq(const char *method)
 	return false;
 }
 
-static bool is_autoround(const char *method)
+bool quant_method_is_autoround(const char *method)
 {
 	return strcmp(method, "auto-round") == 0 || strcmp(method, "auto_round") == 0 ||
 	       strcmp(method, "intel/auto-round") == 0 || strcmp(method, "autoround") == 0;
@@ -221,7 +221,7 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 	rc = overrides_read(in->file, json, arena, &out->overrides, err);
 	if (rc)
 		return rc;
-	if (is_autoround(out->method))
+	if (quant_method_is_autoround(out->method))
 		rc = read_autoround(in, arena, out, err);
 	else if (is_gptq(out->method))
 		rc = read_gptq(in, arena, out, err);

@@ -45,6 +45,9 @@ struct quant_config_input {
 int quant_config_read(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err);
 
+/* True for a quant_method of AutoRound, in any of its spellings. */
+bool quant_method_is_autoround(const char *method);
+
 /*
  * Refuses a configuration, of any format, that says that weights are rotated: an ordinary model does not rotate its
  * activations. Returns 0 or -ENOTSUP.
