@@ -394,10 +394,10 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 }
 
 @test "output that cannot be written" {
-	for words in --help --version --licenses --list; do
-		run -5 bash -c '"$0" $1 >/dev/full' "$GPTQFS" $words
+	for words in --help --version --licenses "--list --json"; do
+		run -5 bash -c '"$0" $1 >/dev/full' "$GPTQFS" "$words"
 		[[ $output = *"standard output: No space left"* ]] || fail "$words: $output"
-		run -5 bash -c '"$0" $1 >&-' "$GPTQFS" $words
+		run -5 bash -c '"$0" $1 >&-' "$GPTQFS" "$words"
 		[[ $output = *"standard output: Bad file descriptor"* ]] || fail "$words: $output"
 	done
 }
