@@ -13,7 +13,7 @@
 struct scaled_search {
 	const struct checkpoint *c;
 	const bool *taken;
-	const struct st_tensor **scales, **weights; /* sorted by name; weights: those of bytes */
+	const struct st_tensor **scales, **weights; /* sorted by name; weights: those of integers */
 	size_t scale_count, weight_count;
 };
 
@@ -47,12 +47,21 @@ static bool is_tiny_float(const struct st_tensor *t)
 	}
 }
 
-/* Bytes are also used for masks, tables and counters, so only matrices named weight count. */
-static bool is_bytes(const struct st_tensor *t)
+/* Integers are also used for masks, tables and counters, so only matrices named weight count. */
+static bool scaled_is_codes(const struct st_tensor *t)
 {
 	static const char *const words[] = {"weight", "quantized", "_data", "qdata", NULL};
 
-	return (t->dtype == DTYPE_I8 || t->dtype == DTYPE_U8) && t->ndim >= 2 && has_word(t->name, words);
+	switch (t->dtype) {
+	case DTYPE_I8:
+	case DTYPE_U8:
+	case DTYPE_I16:
+	case DTYPE_I32:
+	case DTYPE_U32:
+		return t->ndim >= 2 && has_word(t->name, words);
+	default:
+		return false;
+	}
 }
 
 static bool scaled_is_scale(const struct st_tensor *t)
@@ -76,7 +85,7 @@ static int list_tensors(struct scaled_search *s)
 
 		if (!s->taken[i] && scaled_is_scale(t))
 			s->scales[s->scale_count++] = t;
-		if (!s->taken[i] && is_bytes(t))
+		if (!s->taken[i] && scaled_is_codes(t))
 			s->weights[s->weight_count++] = t;
 	}
 	return 0;
@@ -232,7 +241,7 @@ static int search(const struct scaled_search *s, struct scaled *out)
 	for (size_t i = 0; i < s->c->tensor_count; i++) {
 		const struct st_tensor *t = &s->c->tensors[i];
 
-		if (s->taken[i] || !(is_tiny_float(t) || is_bytes(t)))
+		if (s->taken[i] || !(is_tiny_float(t) || scaled_is_codes(t)))
 			continue;
 		*out = (struct scaled){t, scale_near(s, t)};
 		if (!out->scale && is_tiny_float(t) && s->scale_count)

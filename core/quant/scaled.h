@@ -3,9 +3,9 @@
 #define GPTQFS_SCALED_H
 
 /*
- * Detects weights in a type of at most eight bits with a separate scale. Producers name the scale in many ways; shown
- * without it, weights would look right but be wrong. Those that no family takes must be refused, so this errs on the
- * side of finding too much.
+ * Detects weights in integers or a type of at most eight bits with a separate scale. Producers name the scale in many
+ * ways; shown without it, weights would look right but be wrong. Those that no family takes must be refused, so this
+ * errs on the side of finding too much.
  */
 
 #include "checkpoint/checkpoint.h"

@@ -214,6 +214,7 @@ refused() {
 @test "MLX by its tensors" { refused 3 mlx_tensors $Q.weight MLX $AGAIN; }
 @test "MLX by config.json alone" { refused 3 mlx_config config.json MLX $AGAIN; }
 @test "8-bit integers and a scale" { refused 3 int8_tensors $Q.weight I8 $Q.scale_of_it $AGAIN; }
+@test "words and a scale, as Quark stores them" { refused 3 quark_tensors $Q.weight I32 $Q.weight_scale $AGAIN; }
 @test "FP8 and a scale with an unknown name" { refused 3 fp8_odd_name $Q.weight F8_E4M3 $Q.weight_wobble $AGAIN; }
 @test "a scaled weight in a GPTQ model, its scale in another shard" {
 	refused 3 scaled_elsewhere model-00001 mlp.up_proj.weight I8 zz_scales/ $AGAIN

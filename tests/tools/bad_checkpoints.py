@@ -550,6 +550,7 @@ def llm_awq_tensors(path):
 foreign("dense", weight=("F16", [64, 64]))
 foreign("mlx_tensors", weight=("U32", [64, 8]), scales=("F16", [64, 1]), biases=("F16", [64, 1]))
 foreign("int8_tensors", weight=("I8", [64, 64]), scale_of_it=("F32", [64]))
+foreign("quark_tensors", weight=("I32", [64, 8]), weight_scale=("F16", [2, 64]), weight_zero_point=("I32", [2, 8]))
 foreign("fp8_odd_name", weight=("F8_E4M3", [64, 64]), weight_wobble=("F32", [1]))
 
 
