@@ -110,6 +110,7 @@ int mountpoint_check(const char *given, char **path)
 	struct statvfs fs;
 	struct mounted m;
 	struct stat st;
+	int error;
 
 	*path = descriptor ? strdup(given) : realpath(given, NULL);
 	/* stat alone may be answered from the kernel's cache even if the server is dead. */
@@ -121,17 +122,19 @@ int mountpoint_check(const char *given, char **path)
 			return 0;
 		errno = ENOTDIR;
 	}
-	if (errno == ENOTCONN) {
+	/* A message changes it if it cannot be written. */
+	error = errno;
+	if (error == ENOTCONN) {
 		log_line("%s: a FUSE mount whose server died; clear it with: fusermount3 -uz '%s'", given, given);
 		return -ENOTCONN;
 	}
-	if (errno == ENOENT)
+	if (error == ENOENT)
 		log_line("%s: no such directory; make it with: mkdir -p '%s'", given, given);
-	else if (errno == ENOTDIR)
+	else if (error == ENOTDIR)
 		log_line("%s: not a directory; the mountpoint must be one", given);
 	else
-		log_line("%s: %s; the mountpoint must be a directory this user may use", given, strerror(errno));
-	return errno == EACCES ? -EACCES : -EINVAL;
+		log_line("%s: %s; the mountpoint must be a directory this user may use", given, strerror(error));
+	return error == EACCES ? -EACCES : -EINVAL;
 }
 
 bool mountpoint_holds_model(const char *given)

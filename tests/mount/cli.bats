@@ -333,6 +333,18 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ -z $output && $stderr = *"/dev/fuse: "*"gptqfs --export=DIR"* ]]
 }
 
+@test "exit 4: a mountpoint that this user may not use, even if the message cannot be written" {
+	need_root
+	public_directory
+	cp "$GPTQFS" "$dir/gptqfs"
+	mkdir -p "$dir/private/mnt"
+	chmod 700 "$dir/private"
+	for to in "&1" "&-" /dev/full; do
+		run -4 setpriv --reuid=65534 --regid=65534 --clear-groups bash -c "\"\$@\" 2>$to" bash \
+			"$dir/gptqfs" "$BATS_TEST_TMPDIR" "$dir/private/mnt"
+	done
+}
+
 @test "exit 4: a stale mountpoint, with the command that clears it" {
 	make_checkpoint plain
 	mount_model "$model" "$mnt"
