@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "quant/compressed/schemes.h"
 #include "quant/family.h"
+#include "quant/gptq/config.h"
 #include "quant/matrix_rows.h"
 
 enum fp8_part { FP8_WEIGHT, FP8_SCALE };
@@ -26,6 +27,7 @@ struct fp8_module {
 	struct encoded e;    /* first */
 	struct fp8_tensor t; /* one matrix; of a stack the first */
 	uint64_t scale_step; /* bytes between scales of consecutive matrices; 0: all share them */
+	uint64_t turned[2];  /* the shape of a transposed matrix */
 };
 
 /* Sizes of blocks in one configuration; models have one or two. */
@@ -306,6 +308,27 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 	return 0;
 }
 
+/* AutoRound stores the weight of a Conv1D in MXFP8 as that of a Linear, [out_features, in_features]. */
+static bool fp8_is_conv1d(const struct fp8_opener *o, const struct fp8_module *m)
+{
+	const char *method = o->o->out->labels.checkpoint_format;
+
+	return m->t.scale_dtype == DTYPE_F8_E8M0 && method && quant_method_is_autoround(method) &&
+	       architecture_is_conv1d(o->o->architecture, m->e.module);
+}
+
+static void fp8_set_shape(const struct fp8_opener *o, const struct st_tensor *t, struct fp8_module *m)
+{
+	m->e.shape = t->shape;
+	m->e.ndim = t->ndim;
+	if (t->ndim != 2 || !fp8_is_conv1d(o, m))
+		return;
+	m->e.transposed = true;
+	m->turned[0] = t->shape[1];
+	m->turned[1] = t->shape[0];
+	m->e.shape = m->turned;
+}
+
 static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct st_tensor *s)
 {
 	struct checkpoint *c = o->o->c;
@@ -323,11 +346,12 @@ static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct
 	m->t.codes = checkpoint_data(c, t);
 	m->t.scales = checkpoint_data(c, s);
 	m->e.encoding = &fp8_encoding;
-	m->e.shape = t->shape;
-	m->e.ndim = t->ndim;
 	m->e.module = ends_with(t->name, ".weight") ? opening_module(o->o, t, ".weight") : t->name;
 	if (!m->e.module)
 		return err_memory(o->o->err);
+	fp8_set_shape(o, t, m);
+	if (m->e.transposed && m->t.rows > MATRIX_COLUMNS_MAX)
+		return opening_bad_tensor(o->o, t, "at most 4194304 rows, which are columns as served");
 	rc = opening_drop_zeros(o->o, m->e.module);
 	if (rc == 0)
 		rc = opening_drop_order(o->o, m->e.module, m->t.columns, m->t.block_columns);

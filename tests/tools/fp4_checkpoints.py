@@ -133,6 +133,10 @@ def fp4_gpt2(path):
         module(model, name, n, k, layout, 1234.5678)
         (_, values) = model.dense[name + ".weight"]
         model.dense[name + ".weight"] = ([k, n], [values[j * k + i] for i in range(k) for j in range(n)])
+    name, codes = "transformer.h.0.mlp.c_proj.weight", bytes(i % 0x7F for i in range(33 * 64))
+    model.stored[name], model.stored[name + "_scale"] = ["F8_E4M3", [33, 64], codes], ["U8", [33, 2], bytes(range(55, 121))]
+    model.dense[name] = ([64, 33], [decode_f8(codes[j * 64 + i], "F8_E4M3") * 2.0 ** (55 + j * 2 + i // 32 - 127)
+                                    for i in range(64) for j in range(33)])
     served(path, model, quantize_config=False)
 
 
