@@ -49,6 +49,7 @@ made() {
 	GPTQFS_CPU=c compare_model
 }
 
+@test "Quark's rotations that are undone in weights" { made quark_rotated_weights; }
 @test "AutoRound's GPT-2, transposed" { made fp4_gpt2; }
 @test "DeepSeek's layout beside int8 modules of the same name" { made deepseek_and_int8; }
 
@@ -152,6 +153,8 @@ E=model.layers.0.mlp.experts.down_proj
 @test "SVDQuant" { refused nvfp4_svdquant svdquant_lora_a SVDQuant fetch; }
 @test "rotations at run time" { refused nvfp4_rotated config.json transform_config rotat fetch; }
 @test "rotations of AutoRound" { refused mxfp4_rotated config.json rotation_config rotated fetch; }
+@test "rotations of Quark, by its configuration" { refused quark_r4 config.json algo_config rotated fetch; }
+@test "rotations of Quark, by a tensor" { refused quark_input_rotation $Q.input_rotation rotated fetch; }
 @test "integers in MXFP4's layout" { refused mxint4 config.json MXINT4 fetch; }
 @test "integers in MXFP4's layout, in one layer" { refused mxint4_layer config.json MXINT4 fetch; }
 @test "MXFP4 without scales" { refused mxfp4_no_scale $Q.weight_packed .weight_scale fetch; }

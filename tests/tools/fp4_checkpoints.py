@@ -140,6 +140,15 @@ def fp4_gpt2(path):
     served(path, model, quantize_config=False)
 
 
+@kind
+def quark_rotated_weights(path):
+    """Rotations that are undone in other weights: the model is an ordinary one."""
+    model = llama(quant_method="quark", algo_config=[{"name": "rotation", "r1": True, "r2": True, "r3": False, "r4": False,
+                                                      "online_r1_rotation": False}])
+    module(model, Q, 64, 64, "mxfp4")
+    served(path, model, quantize_config=False)
+
+
 # ---- what is refused ----
 
 def refused(name, layout, spoil, **quant):
@@ -176,6 +185,9 @@ refused("nvfp4_rotated", "nvfp4_ct", lambda stored: None, quant_method="compress
         transform_config={"config_groups": {"R1": {"type": "hadamard"}}})
 refused("mxfp4_rotated", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_fp",
         rotation_config={"block_size": 32, "hadamard_type": "hadamard"})
+refused("quark_r4", "mxfp4", lambda stored: None, quant_method="quark",
+        algo_config=[{"name": "rotation", "r1": True, "r2": True, "r3": False, "r4": True, "online_r1_rotation": False}])
+refused("quark_input_rotation", "mxfp4", put(Q + ".input_rotation", "I8", [64, 64], 4096), quant_method="quark")
 refused("mxint4", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_int")
 refused("mxint4_layer", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_fp",
         extra_config={"lm_head": {"bits": 16}, Q: {"data_type": "mx_int"}})

@@ -184,20 +184,46 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 	return 0;
 }
 
+/* An algorithm of Quark. Of its rotations, R1 and R2 may be undone in other weights. */
+static bool rotates_activations(const struct json *algorithm)
+{
+	return json_bool(json_get(algorithm, "r4"), false) ||
+	       json_bool(json_get(algorithm, "online_r1_rotation"), false);
+}
+
+/* The algorithms of Quark: a list, or in old files one, or those before quantization. */
+static const char *rotating_algorithm(const struct json *config)
+{
+	static const char *const keys[] = {"algo_config", "pre_quant_opt_config"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		const struct json *all = json_get(config, keys[i]);
+
+		if (rotates_activations(all))
+			return keys[i];
+		for (const struct json *one = json_first(all); one; one = json_after(one))
+			if (rotates_activations(one))
+				return keys[i];
+	}
+	return NULL;
+}
+
 int quant_config_refuse_rotation(const char *file, const struct json *config, struct gptqfs_error *err)
 {
 	static const char *const keys[] = {"rotation", "rotation_config", "spinquant_config"};
+	const char *found = rotating_algorithm(config);
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+	for (size_t i = 0; !found && i < sizeof(keys) / sizeof(*keys); i++) {
 		const struct json *value = json_get(config, keys[i]);
 
 		if (value && !json_is_null(value) && !(json_is_object(value) && !json_count(value)))
-			return err_set(err, -ENOTSUP,
-			    "%s: \"%s\" is set: the weights are rotated and need a runtime that rotates activations "
-			    "too; fetch a version quantized without it",
-			    file, keys[i]);
+			found = keys[i];
 	}
-	return 0;
+	return found ? err_set(err, -ENOTSUP,
+			   "%s: \"%s\" is set: the weights are rotated and need a runtime that rotates activations "
+			   "too; fetch a version quantized without it",
+			   file, found)
+	             : 0;
 }
 
 int quant_config_read(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
