@@ -334,6 +334,18 @@ static int fill_mlx_matrix(const struct mlx_opener *m, struct mlx_parts *p)
 	return 0;
 }
 
+/* Parameters of a module that lost its codes, which would otherwise vanish. */
+static int check_mlx_orphan(const struct mlx_opener *m, const struct st_tensor *t)
+{
+	const bool orphan =
+	    opening_beside(m->o, t, ".scales", ".biases") && !opening_beside(m->o, t, ".scales", ".weight");
+
+	return orphan
+	           ? err_set(m->o->err, -EBADMSG, "%s: tensor %.200s has no .weight beside it; fetch the model again",
+			 opening_file(m->o, t), t->name)
+	           : 0;
+}
+
 static int refuse_change(const struct mlx_opener *m)
 {
 	return err_set(m->o->err, -ENOTSUP,
@@ -422,6 +434,8 @@ static int mlx_open(struct opening *opening)
 	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
 		if (!opening->taken[i] && is_words(opening, &opening->c->tensors[i]))
 			rc = mlx_add_weight(&m, &opening->c->tensors[i]);
+		else
+			rc = check_mlx_orphan(&m, &opening->c->tensors[i]);
 	for (size_t i = 0; rc == 0 && i < opening->c->tensor_count; i++)
 		rc = m.change == MLX_APERTUS ? add_dimension(&m, &opening->c->tensors[i])
 		                             : cut_stored(&m, &opening->c->tensors[i]);

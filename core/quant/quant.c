@@ -60,6 +60,31 @@ static int refuse_scaled(const struct opening *o)
 	    opening_file(o, found.weight), found.weight->name, dtype_name(found.weight->dtype), found.scale->name);
 }
 
+/* True for integers that are named as codes are which families decode. */
+static bool looks_like_codes(const struct st_tensor *t)
+{
+	return t->dtype >= DTYPE_U8 && t->dtype <= DTYPE_I64 && t->ndim >= 2 && ends_with(t->name, ".weight");
+}
+
+/* Refuses what looks like the codes of other modules, if no family took it: its scale was lost. */
+static int refuse_lost(const struct opening *o)
+{
+	const char *decoded[DTYPE_COUNT] = {NULL};
+
+	for (size_t i = 0; i < o->c->tensor_count; i++)
+		if (o->taken[i] && looks_like_codes(&o->c->tensors[i]))
+			decoded[o->c->tensors[i].dtype] = o->c->tensors[i].name;
+	for (size_t i = 0; i < o->c->tensor_count; i++) {
+		const struct st_tensor *t = &o->c->tensors[i];
+
+		if (!o->taken[i] && looks_like_codes(t) && decoded[t->dtype])
+			return err_set(o->err, -EBADMSG,
+			    "%s: tensor %.200s is %s like %.200s, but has no scale; fetch the model again",
+			    opening_file(o, t), t->name, dtype_name(t->dtype), decoded[t->dtype]);
+	}
+	return 0;
+}
+
 static int refuse_method(void *ctx, const char *where, const struct json *config)
 {
 	const struct opening *o = ctx;
@@ -223,6 +248,8 @@ static int open_families(struct opening *o)
 		rc = refuse_tensors(o);
 	if (rc == 0)
 		rc = refuse_scaled(o);
+	if (rc == 0)
+		rc = refuse_lost(o);
 	if (rc == 0 && !o->out->encoded_count && !quant_has_work(o))
 		rc = refuse_unquantized(o);
 	if (rc == 0)

@@ -121,5 +121,6 @@ Q=model.layers.0.self_attn.q_proj
 	refused bnb_tiles mlp.up_proj.weight_format "is 2" "not supported"
 	refused bnb_scb_short mlp.up_proj.SCB "F32 [7]"
 	refused bnb_scb_half mlp.up_proj.SCB "F16 [8]"
+	refused bnb_scb_lost SCB_of_none.weight "I8 like" "no scale"
 	refused bnb_scb_of_floats mlp.up_proj.weight "F16 [8, 8]" I8
 }

@@ -139,6 +139,18 @@ END
 	refused config.json '4 bits in groups of 64' 'product of 96'
 }
 
+@test "a module that has lost a tensor" {
+	local q=model.layers.0.self_attn.q_proj
+
+	copy_model mlx-3b-g32
+	edit_model <<<"del tensors['$q.scales']"
+	refused $q.weight 'U32 like' 'no scale'
+	rm -r "$model"
+	copy_model mlx-3b-g32
+	edit_model <<<"del tensors['$q.weight']"
+	refused $q.scales 'no .weight'
+}
+
 @test "shapes that do not belong together" {
 	copy_model mlx-3b-g32
 	edit_model <<<'tensors["lm_head.biases"] = ["F16", [2], bytes(4)]'

@@ -234,4 +234,5 @@ spoiled("bnb_unknown_type", tensor_of(".weight.quant_state.bitsandbytes__af4", "
 spoiled("bnb_tiles", eight_of(weight_format=["U8", [], b"\2"]))
 spoiled("bnb_scb_short", eight_of(SCB=["F32", [7], bytes(28)]))
 spoiled("bnb_scb_half", eight_of(SCB=["F16", [8], bytes(16)]))
+spoiled("bnb_scb_lost", eight_of(**{"SCB_of_none.weight": ["I8", [8, 8], bytes(64)]}))
 spoiled("bnb_scb_of_floats", eight_of(weight=["F16", [8, 8], bytes(128)]))
