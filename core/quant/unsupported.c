@@ -62,6 +62,8 @@ static const struct {
     {".trellis", false, DTYPE_COUNT, {"EXL3", CONVERT, false}},
     {".codebooks", false, DTYPE_COUNT, {"AQLM", CONVERT, false}},
     {".w_bf16_to_fp8_scale", false, DTYPE_COUNT, {"AutoRound's W4A8, whose weights are scaled twice", OTHER, false}},
+    {".comfy_quant", false, DTYPE_COUNT,
+	{"ComfyUI's kind of FP8, NVFP4 or int8, whose scales and codes may be in another order", CONVERT, false}},
     {"input_rotation", true, DTYPE_COUNT,
 	{"a model with rotated weights", "fetch a version that was quantized without rotation", false}},
     {"hadamard", true, DTYPE_COUNT,

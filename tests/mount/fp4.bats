@@ -155,6 +155,7 @@ E=model.layers.0.mlp.experts.down_proj
 @test "rotations of AutoRound" { refused mxfp4_rotated config.json rotation_config rotated fetch; }
 @test "rotations of Quark, by its configuration" { refused quark_r4 config.json algo_config rotated fetch; }
 @test "rotations of Quark, by a tensor" { refused quark_input_rotation $Q.input_rotation rotated fetch; }
+@test "scales in ComfyUI's order" { refused nvfp4_comfy $Q.comfy_quant ComfyUI; }
 @test "integers in MXFP4's layout" { refused mxint4 config.json MXINT4 fetch; }
 @test "integers in MXFP4's layout, in one layer" { refused mxint4_layer config.json MXINT4 fetch; }
 @test "MXFP4 without scales" { refused mxfp4_no_scale $Q.weight_packed .weight_scale fetch; }

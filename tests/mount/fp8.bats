@@ -214,6 +214,18 @@ scheme() {
 	blocks 96 256 32 128
 }
 
+@test "ComfyUI: plain scales, but no rotated weights" {
+	for more in '' ', "full_precision_matrix_mult": true' ', "convrot": true'; do
+		ones '{}' 3 32 1 1
+		edit_model <<-END
+			text = b'{"format": "float8_e4m3fn"$more}'
+			tensors["a.comfy_quant"] = ["U8", [len(text)], text]
+		END
+		[[ $more = *convrot* ]] || blocks 3 32 3 32
+	done
+	refused a.comfy_quant ComfyUI
+}
+
 @test "groups in the order of activations" {
 	ones "$(scheme '"group_size": 16, "actorder": "group"')" 2 32 2 2 -1
 	blocks 2 32 1 16

@@ -188,6 +188,7 @@ refused("mxfp4_rotated", "mxfp4_ct", lambda stored: None, quant_method="auto-rou
 refused("quark_r4", "mxfp4", lambda stored: None, quant_method="quark",
         algo_config=[{"name": "rotation", "r1": True, "r2": True, "r3": False, "r4": True, "online_r1_rotation": False}])
 refused("quark_input_rotation", "mxfp4", put(Q + ".input_rotation", "I8", [64, 64], 4096), quant_method="quark")
+refused("nvfp4_comfy", "nvfp4", put(Q + ".comfy_quant", "U8", [19], 19))
 refused("mxint4", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_int")
 refused("mxint4_layer", "mxfp4_ct", lambda stored: None, quant_method="auto-round", data_type="mx_fp",
         extra_config={"lm_head": {"bits": 16}, Q: {"data_type": "mx_int"}})
