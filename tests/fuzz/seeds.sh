@@ -266,14 +266,14 @@ import json, struct, sys
 P = "base_model.model.model."
 CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 3}
 
-def adapter(name, tensors, config, odd=False):
+def adapter(name, tensors, config, odd=False, step=37):
     header, data = {}, b""
     for key, (dtype, *shape) in tensors.items():
         size = {"F32": 4, "F16": 2, "BF16": 2}[dtype]
         for n in shape:
             size *= n
         header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + size]}
-        data += bytes((i * 37) % 60 for i in range(size))
+        data += bytes((i * step) % 60 for i in range(size))
     header, config = json.dumps(header).encode(), json.dumps(config).encode()
     # The length selects the file name.
     config += b" " * ((len(header) + len(config) + len(data)) % 2 != odd)
@@ -287,11 +287,19 @@ adapter("bias", {**pair, Q + "lora_B.bias": ("F16", 6), P + "norm.weight": ("F32
 adapter("dora", {**pair, Q + "lora_magnitude_vector": ("F32", 6)}, {**CONFIG, "use_dora": True})
 adapter("embedding", {P + "embed_tokens.lora_embedding_A": ("F32", 2, 7), P + "embed_tokens.lora_embedding_B": ("F32", 5, 2)}, CONFIG)
 adapter("head", {"base_model.model.lm_head.lora_A.weight": ("F32", 2, 5), "base_model.model.lm_head.lora_B.weight": ("F32", 7, 2)}, CONFIG)
+adapter("twin", {P + "embed_tokens.lora_embedding_A": ("F32", 2, 7), P + "embed_tokens.lora_embedding_B": ("F32", 5, 2),
+                 "base_model.model.lm_head.lora_A.weight": ("F32", 2, 5), "base_model.model.lm_head.lora_B.weight": ("F32", 7, 2)},
+        {**CONFIG, "ensure_weight_tying": True}, step=0)
 adapter("saved", {P + "embed_tokens.weight": ("BF16", 9, 5), "base_model.model.lm_head.weight": ("BF16", 9, 5)}, CONFIG)
 adapter("tokens", {P + "embed_tokens.token_adapter.trainable_tokens_delta": ("F32", 2, 5)}, {**CONFIG, "trainable_token_indices": [6, 1]})
+adapter("head-tokens", {"base_model.model.lm_head.token_adapter.trainable_tokens_delta": ("F32", 1, 5)},
+        {**CONFIG, "trainable_token_indices": {"lm_head": [3]}})
+adapter("prefixes", {name.replace("model.layers", "text.layers"): shape for name, shape in pair.items()}, CONFIG)
 adapter("experts", {E + "lora_A.weight": ("F32", 4, 3), E + "lora_B.weight": ("F32", 5, 4), E + "base_layer.lora_A.weight": ("F32", 2, 5),
                     E + "base_layer.lora_B.weight": ("F32", 6, 2)}, CONFIG)
 adapter("mlx", {"model.layers.0.q_proj.lora_a": ("F32", 5, 2), "model.layers.0.q_proj.lora_b": ("F32", 2, 6)},
+        {"fine_tune_type": "lora", "lora_parameters": {"scale": 20.0}}, odd=True)
+adapter("mlx-embedding", {"model.embed_tokens.lora_a": ("F32", 7, 2), "model.embed_tokens.lora_b": ("F32", 2, 5)},
         {"fine_tune_type": "lora", "lora_parameters": {"scale": 20.0}}, odd=True)
 EOF
 # The length of an input selects what is computed. Of each, one for all views, and of checkpoints for statistics as well.
