@@ -375,6 +375,17 @@ END
 	"$GPTQFS" --cat=gguf/README "$model" | grep -q 'lm_head.weight is not the embedding'
 }
 
+@test "a warning where llama.cpp scales the attention of Gemma otherwise" {
+	copy_model gemma2
+	run -0 "$GPTQFS" --cat=info "$model"
+	[[ $output != *query_pre_attn_scalar* ]] || fail "$output"
+	jq '.query_pre_attn_scalar = 28' "$source/config.json" >"$BATS_TEST_TMPDIR/config"
+	cp "$BATS_TEST_TMPDIR/config" "$model/config.json"
+	run -0 "$GPTQFS" --cat=info "$model"
+	[[ $output = *'no key for query_pre_attn_scalar'* ]] || fail "$output"
+	"$GPTQFS" --cat=gguf/README "$model" | grep -q query_pre_attn_scalar
+}
+
 @test "an activation that llama.cpp does not compute for the class" {
 	copy_model tiny-llama-4b-g32-shard
 	jq '.hidden_act = "relu"' "$source/config.json" >"$BATS_TEST_TMPDIR/config"

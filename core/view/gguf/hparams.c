@@ -202,6 +202,16 @@ static int check_activation(const struct gguf_hparams *h, struct gptqfs_error *e
 	    name, names[gemma][0], h->arch->name);
 }
 
+/* llama.cpp divides by the root of head_dim, of the models of 27B by that of hidden_size / heads. */
+static bool scales_otherwise(const struct gguf_hparams *h)
+{
+	const uint32_t large = is_arch(h, "gemma2") ? 46 : 62; /* layers */
+	int64_t scalar;
+
+	return h->arch->plus_one && json_integer(member(h, "query_pre_attn_scalar"), &scalar) &&
+	       scalar != (h->blocks == large ? h->embedding / h->heads : h->head_dim);
+}
+
 /* Features that llama.cpp does not support. */
 static const char *find_warning(const struct gguf_hparams *h)
 {
@@ -210,6 +220,8 @@ static const char *find_warning(const struct gguf_hparams *h)
 		       "its attention is wider than the class's";
 	if (h->arch->biases == GGUF_BIAS_QKV && json_bool(member(h, "use_sliding_window"), false))
 		return "gguf: llama.cpp has no sliding window for this model, and use_sliding_window is true";
+	if (scales_otherwise(h))
+		return "gguf: llama.cpp scales the attention of this model otherwise: it has no key for query_pre_attn_scalar";
 	return NULL;
 }
 
