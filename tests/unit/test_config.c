@@ -214,6 +214,13 @@ static void test_fields(void)
 	CHECK(r.bits == 8 && r.group_size == 64 && !r.sym && r.zeros == ZEROS_V2);
 	CHECK(r.doubt && !q.doubt);
 	CHECK(!strcmp(quant_config_merge(&q, &r), "bits"));
+	CHECK(read_config("{\"sym\":false,\"meta\":{\"quantizer\":[\"gptqmodel:5.0.0-dev0\"]}}", &arena, &q, &err) ==
+	      0);
+	CHECK(q.doubt && q.zeros == ZEROS_V1 && q.gptqmodel == 50000);
+	CHECK(read_config("{\"sym\":true,\"meta\":{\"quantizer\":\"gptqmodel:5.0.0-dev0\"}}", &arena, &q, &err) == 0);
+	CHECK(!q.doubt && q.gptqmodel == 50000);
+	CHECK(read_config("{\"sym\":false,\"meta\":{\"quantizer\":[\"gptqmodel:5.0.0\"]}}", &arena, &q, &err) == 0);
+	CHECK(!q.doubt && q.gptqmodel == 50000);
 	CHECK(read_config("{\"format\":\"gptq_p\"}", &arena, &q, &err) == 0 && q.planar && q.zeros == ZEROS_V2 &&
 	      q.sym);
 	arena_free(&arena);

@@ -181,6 +181,11 @@ static int read_gptq(const struct quant_config_input *in, struct arena *arena, s
 	if (*other && (word_is(other, "gptq") || stores_zeros(other)) &&
 	    stores_zeros(other) != stores_zeros(out->format))
 		out->doubt = "checkpoint_format and format contradict each other, and the former takes precedence";
+	/* Those of symmetric models are known by their values: see zeros.h. */
+	else if (producer && strncmp(producer, "gptqmodel:5.0.0-dev", 19) == 0 && out->zeros == ZEROS_V1 && !out->sym)
+		out->doubt =
+		    "some builds of GPTQModel 5.0.0-dev stored gptq_v2 zeros under the label gptq, and nothing "
+		    "tells which did; read as the label says";
 	return 0;
 }
 
