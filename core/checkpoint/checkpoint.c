@@ -189,10 +189,12 @@ static int open_shards(struct checkpoint *c, const char **names, size_t count, c
 	int rc = 0;
 
 	c->shards = arena_alloc(&c->arena, count, sizeof(*c->shards));
-	if (!c->shards)
+	c->layers = arena_alloc(&c->arena, count, sizeof(*c->layers));
+	if (!c->shards || !c->layers)
 		return err_memory(err);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
 		rc = open_shard(c, names[i], &st, err);
+		c->layers[i] = st.layers;
 		if (rc == 0)
 			rc = checkpoint_add_tensors(c, &st, index, err);
 		safetensors_free(&st);

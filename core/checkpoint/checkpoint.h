@@ -31,6 +31,7 @@ struct checkpoint {
 	struct listing listing;
 
 	struct source_file *shards;
+	const char **layers; /* [shard_count] see struct safetensors */
 	size_t shard_count;
 	uint64_t disk_bytes;           /* taken by the shards */
 	struct source_file **attached; /* [attached_count] see checkpoint_attach; owned by the caller */

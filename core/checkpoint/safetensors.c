@@ -129,17 +129,24 @@ static int parse_tensor(const struct parser *p, struct json_text text, struct st
 	return rc ? rc : parse_offsets(p, entry.offsets, t, elements);
 }
 
-/* "__metadata__" is null or an object of strings, which are not needed. */
-static int parse_metadata(const struct parser *p, struct json_text text)
+/* "__metadata__" is null or an object of strings, of which one is needed. */
+static int parse_metadata(const struct parser *p, struct json_text text, struct safetensors *st)
 {
 	struct json_walk walk;
 	struct json_member m;
 
 	if (!json_walk(&walk, text))
 		return text.at[0] == 'n' ? 0 : bad(p, "__metadata__", "expected an object");
-	while (json_next(&walk, &m))
+	while (json_next(&walk, &m)) {
 		if (m.value.at[0] != '"')
 			return bad(p, "__metadata__", "expected strings only");
+		if (!json_text_is(m.key, "_quantization_metadata"))
+			continue;
+		errno = 0;
+		st->layers = json_string(m.value, p->arena);
+		if (!st->layers)
+			return errno == ENOMEM ? err_memory(p->err) : bad(p, "__metadata__", "expected UTF-8");
+	}
 	return 0;
 }
 
@@ -210,7 +217,7 @@ static int parse_members(const struct parser *p, struct json_walk walk, struct s
 		else if (metadata)
 			rc = bad(p, "__metadata__", "occurs twice");
 		else
-			rc = parse_metadata(p, member.value);
+			rc = parse_metadata(p, member.value, st);
 		metadata |= json_text_is(member.key, "__metadata__");
 	}
 	return rc;

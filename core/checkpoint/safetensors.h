@@ -42,6 +42,7 @@ static inline uint64_t st_elements(const struct st_tensor *t)
 struct safetensors {
 	struct st_tensor *tensors; /* sorted by name, bytewise; pointees live in the arena */
 	size_t count;
+	const char *layers; /* in __metadata__, how ComfyUI stores layers, as JSON; NULL if there is none */
 };
 
 struct safetensors_input {

@@ -10,11 +10,11 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
 #include "base/err.h"
+#include "quant/comfy.h"
 #include "quant/compressed/schemes.h"
 #include "quant/family.h"
 #include "quant/gptq/config.h"
@@ -309,38 +309,6 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 	return 0;
 }
 
-/* True for ComfyUI's description of a plain scale for each weight. */
-static bool is_plain_comfy(struct json_text text)
-{
-	struct gptqfs_error ignored;
-	struct json *json = NULL;
-	const char *format;
-	bool plain;
-
-	if (json_check(text, "comfy_quant", &ignored) || json_parse(text, "comfy_quant", &json, &ignored))
-		return false;
-	format = json_str(json_get(json, "format"));
-	plain = format && strncmp(format, "float8_", strlen("float8_")) == 0 &&
-	        json_count(json) == 1u + (json_get(json, "full_precision_matrix_mult") != NULL);
-	json_free(json);
-	return plain;
-}
-
-/* Takes it; modules that are stored in other ways are refused for having one: see unsupported.h. */
-static int take_comfy(const struct fp8_opener *o, const char *module)
-{
-	const struct st_tensor *t = opening_find(o->o, module, ".comfy_quant");
-	void *text;
-	int rc = t ? opening_read(o->o, t, t->bytes, &text) : 0;
-
-	if (!t || rc)
-		return rc;
-	if (is_plain_comfy((struct json_text){text, t->bytes}))
-		opening_take(o->o, t);
-	free(text);
-	return 0;
-}
-
 /* AutoRound stores the weight of a Conv1D in MXFP8 as that of a Linear, [out_features, in_features]. */
 static bool fp8_is_conv1d(const struct fp8_opener *o, const struct fp8_module *m)
 {
@@ -389,7 +357,7 @@ static int add_fp8(struct fp8_opener *o, const struct st_tensor *t, const struct
 	if (rc == 0)
 		rc = opening_drop_order(o->o, m->e.module, m->t.columns, m->t.block_columns);
 	if (rc == 0 && m->t.scale_dtype != DTYPE_F8_E8M0)
-		rc = take_comfy(o, m->e.module);
+		rc = comfy_take(o->o, m->e.module);
 	if (rc)
 		return rc;
 	opening_part(o->o, &m->e, FP8_WEIGHT, t);

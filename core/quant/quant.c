@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "quant/activations.h"
+#include "quant/comfy.h"
 #include "quant/family.h"
 #include "quant/gptq/config.h"
 #include "quant/scaled.h"
@@ -239,6 +240,8 @@ static int open_families(struct opening *o)
 
 	if (rc == 0)
 		rc = refuse_transforms(o, "config.json", json_get(o->c->config_json, "compression_config"));
+	if (rc == 0)
+		rc = comfy_refuse(o);
 	for (size_t i = 0; rc == 0 && i < sizeof(families) / sizeof(*families); i++)
 		if (families[i]->claims(o))
 			rc = families[i]->open(o);

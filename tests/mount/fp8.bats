@@ -226,6 +226,24 @@ scheme() {
 	refused a.comfy_quant ComfyUI
 }
 
+@test "ComfyUI: the same in the header" {
+	for format in float8_e4m3fn mxfp8; do
+		ones '{}' 3 32 1 1
+		python3 - "$model/model.safetensors" "$format" <<'END'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + size])
+layers = {"a": {"format": "float8_e4m3fn"}, "b": {"format": sys.argv[2]}}
+header["__metadata__"] = {"format": "pt", "_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})}
+header = json.dumps(header).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(header)) + header + data[8 + size:])
+END
+		[[ $format = mxfp8 ]] || blocks 3 32 3 32
+	done
+	refused model.safetensors 'layer b' ComfyUI
+}
+
 @test "groups in the order of activations" {
 	ones "$(scheme '"group_size": 16, "actorder": "group"')" 2 32 2 2 -1
 	blocks 2 32 1 16
