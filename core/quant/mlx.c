@@ -65,13 +65,21 @@ static struct mlx_said said_in(const struct json *config)
 	    mlx_number(config, "group_size"), mlx_number(config, "bits"), json_str(json_get(config, "mode"))};
 }
 
+/* AutoRound writes MLX's form too, with the names and shapes of transformers. */
+static bool is_by_autoround(const struct json *config)
+{
+	const char *method = json_str(json_get(json_get(config, "quantization_config"), "quant_method"));
+
+	return method && strstr(method, "auto-round");
+}
+
 static int mlx_read_config(struct mlx_opener *m)
 {
 	struct checkpoint *c = m->o->c;
 	const char *type = json_str(json_get(c->config_json, "model_type"));
 
 	m->model_type = type ? type : "";
-	m->change = mlx_change_of(m->model_type);
+	m->change = is_by_autoround(c->config_json) ? MLX_NONE : mlx_change_of(m->model_type);
 	m->config = json_get(c->config_json, "quantization");
 	if (!json_is_object(m->config))
 		m->config = json_get(c->config_json, "quantization_config");

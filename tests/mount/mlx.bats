@@ -110,11 +110,15 @@ END
 	done
 }
 
-@test "models that mlx-lm changes are refused by name" {
+@test "models that mlx-lm changes are refused by name, but AutoRound changes none" {
 	copy_model mlx-3b-g32
 	edit_model <<<'config["model_type"] = "qwen3_next"'
 	refused config.json mlx-lm qwen3_next
-	edit_model <<<'del config["model_type"]'
+	edit_model <<<'config["quantization_config"] = {"quant_method": "auto-round", "packing_format": "mlx"}'
+	mount_model "$model" "$mnt"
+	compare_views "$mnt"
+	unmount "$mnt"
+	edit_model <<<'del config["model_type"], config["quantization_config"]'
 	refused config.json mlx-lm
 }
 
