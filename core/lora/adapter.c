@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/err.h"
 #include "checkpoint/header.h"
@@ -140,12 +141,22 @@ static bool is_truthy(const struct json *value)
 	return json_count(value) || json_bool(value, false);
 }
 
+/* True if training began with the base as it is: other ways take something out of it first. */
+static bool keeps_base(const char *init)
+{
+	static const char *const inits[] = {"gaussian", "eva", "orthogonal", "mica", "true", "false", ""};
+
+	for (size_t i = 0; i < sizeof(inits) / sizeof(*inits); i++)
+		if (strcasecmp(init, inits[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Settings that change the base itself, or are not a sum with it. */
 static int refuse_config(const struct adapter *a, struct gptqfs_error *err)
 {
 	static const char *const keys[] = {"alora_invocation_tokens", "arrow_config", "kasa_config",
 	    "layer_replication", "use_bdlora", "use_qalora", "megatron_config"};
-	static const char *const inits[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
 	const char *init = json_str(json_get(a->config, "init_lora_weights"));
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
@@ -154,13 +165,12 @@ static int refuse_config(const struct adapter *a, struct gptqfs_error *err)
 			    "%s: %s is set, and so the result is not a sum of the base and a product; merge it with "
 			    "PEFT",
 			    a->config_name, keys[i]);
-	for (size_t i = 0; init && i < sizeof(inits) / sizeof(*inits); i++)
-		if (strncmp(init, inits[i], strlen(inits[i])) == 0)
-			return err_set(err, -ENOTSUP,
-			    "%s: init_lora_weights is \"%.40s\", so training began from a changed base; convert it "
-			    "(PEFT: save_pretrained with path_initial_model_for_weight_conversion), or, if the model "
-			    "given is that base, set it to true",
-			    a->config_name, init);
+	if (init && !keeps_base(init))
+		return err_set(err, -ENOTSUP,
+		    "%s: init_lora_weights is \"%.40s\", so training began from a changed base; convert it "
+		    "(PEFT: save_pretrained with path_initial_model_for_weight_conversion), or, if the model "
+		    "given is that base, set it to true",
+		    a->config_name, init);
 	return 0;
 }
 

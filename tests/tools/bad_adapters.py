@@ -144,7 +144,8 @@ def config(says, **faults):
 
 config("has no lora_magnitude_vector", no_magnitude={"use_dora": True})
 config('peft_type is "IA3"', ia3={"peft_type": "IA3"})
-config("training began from a changed base", pissa={"init_lora_weights": "pissa_niter_4"}, loftq={"init_lora_weights": "loftq"})
+config("training began from a changed base", pissa={"init_lora_weights": "pissa_niter_4"}, loftq={"init_lora_weights": "loftq"},
+       olora={"init_lora_weights": "OLoRA"}, unknown_init={"init_lora_weights": "lora-ga"})
 config("is set, and so the result is not a sum", alora={"alora_invocation_tokens": [1]}, bdlora={"use_bdlora": {"nblocks": 2}},
        replicated={"layer_replication": [[0, 1], [0, 1]]}, qalora={"use_qalora": True}, arrow={"arrow_config": {"a": 1}})
 config("lora_alpha is not a finite number", alpha={"lora_alpha": "16"}, alpha_inf={"lora_alpha": float("inf")})
