@@ -227,6 +227,16 @@ END
 	refused up_proj.weight_packed 'has no' weight_shape
 }
 
+@test "bytes with an offset, which are another program's" {
+	copy_model ct-w8a8
+	edit_model <<'END'
+del config["quantization_config"]
+scale = tensors["model.layers.0.mlp.up_proj.weight_scale"]
+tensors["model.layers.0.mlp.up_proj.weight_offset"] = [scale[0], scale[1], bytes(len(scale[2]))]
+END
+	refused up_proj.weight_offset ModelSlim
+}
+
 @test "bytes without a scale while other modules have theirs" {
 	copy_model ct-w8a8
 	edit_model <<<'del tensors["model.layers.0.mlp.up_proj.weight_scale"]'

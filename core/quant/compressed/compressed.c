@@ -529,6 +529,19 @@ static int refuse_sparse(const struct compressed_opener *o, const struct st_tens
 	              : 0;
 }
 
+/* Codes of Ascend's tools, which have these names too, but may be two in a byte, or have an offset. */
+static int refuse_offset(const struct compressed_opener *o, const struct st_tensor *t)
+{
+	const struct st_tensor *offset = opening_beside(o->o, t, ".weight", ".weight_offset");
+
+	return offset
+	           ? err_set(o->o->err, -ENOTSUP,
+			 "%s: tensor %.200s belongs to ModelSlim's way of storing integers, which is not supported; fetch "
+			 "the unquantized version of the model, or one in another format that README lists",
+			 opening_file(o->o, offset), offset->name)
+	           : 0;
+}
+
 static int open_compressed(struct compressed_opener *o, const struct st_tensor *t)
 {
 	int rc;
@@ -543,7 +556,8 @@ static int open_compressed(struct compressed_opener *o, const struct st_tensor *
 	/* Other formats store bytes under these names too: under another label they are not taken. */
 	if (is_bytes_weight(o->o, t) && (o->schemes.labelled || !o->schemes.other_label)) {
 		o->bytes = true;
-		return add_compressed(o, t);
+		rc = refuse_offset(o, t);
+		return rc ? rc : add_compressed(o, t);
 	}
 	if (ends_with(t->name, ".weight_scale"))
 		hide_parameters(o, t);
