@@ -17,6 +17,25 @@
 #include "log.h"
 #include "signals.h"
 
+/* Also where the kernel has no close_range, or a sandbox forbids it. */
+static void close_between(unsigned from, unsigned to)
+{
+	const struct dirent *entry;
+	DIR *dir;
+
+	if (close_range(from, to, 0) == 0)
+		return;
+	dir = opendir("/proc/self/fd");
+	while (dir && (entry = readdir(dir))) {
+		const int fd = atoi(entry->d_name);
+
+		if ((unsigned)fd >= from && (unsigned)fd <= to && fd != dirfd(dir))
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 void daemon_close_inherited(int argc, char **argv)
 {
 	unsigned from = 3, next, named;
@@ -27,7 +46,7 @@ void daemon_close_inherited(int argc, char **argv)
 			if (sscanf(argv[i], "/dev/fd/%u", &named) == 1 && named >= from && named < next)
 				next = named;
 		if (next > from)
-			close_range(from, next == UINT_MAX ? UINT_MAX : next - 1, 0);
+			close_between(from, next == UINT_MAX ? UINT_MAX : next - 1);
 		from = next == UINT_MAX ? next : next + 1;
 	} while (next != UINT_MAX);
 }

@@ -394,6 +394,19 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 	[[ $session = "$server" && $tty = 0 ]]
 }
 
+@test "nor where a sandbox forbids close_range" {
+	make_checkpoint plain
+	mkdir "$mnt"
+	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	# Which it does not find out when it is traced itself.
+	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+	timeout 20 strace -o /dev/null -e trace=close_range -e inject=close_range:error=EPERM "$GPTQFS" "$model" "$mnt" \
+		3>&- 7>"$BATS_TEST_TMPDIR/seven"
+	find_server "$mnt"
+	run -0 ls -l "/proc/$server/fd"
+	[[ $output != */seven* ]] || fail "$output"
+}
+
 @test "closed stdin, stdout and stderr" {
 	make_checkpoint plain
 	mkdir "$mnt"
