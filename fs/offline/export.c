@@ -384,13 +384,15 @@ static int start_and_wait(struct export *x)
 	struct progress *progress;
 	pthread_t thread;
 	sigset_t set;
-	int signals, interrupted = 0;
+	int signals, interrupted = 0, rc;
 
 	signals_of_server(&set);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	x->event = eventfd(0, EFD_CLOEXEC);
-	if (signals < 0 || x->event < 0 || pthread_create(&thread, NULL, export_all, x)) {
-		fail(x, 0, "cannot be exported", -EAGAIN);
+	if (signals >= 0)
+		x->event = eventfd(0, EFD_CLOEXEC);
+	rc = signals < 0 || x->event < 0 ? -errno : -pthread_create(&thread, NULL, export_all, x);
+	if (rc) {
+		fail(x, 0, "cannot be exported", rc);
 	} else {
 		progress = progress_start(&task, x->request->quiet);
 		interrupted = wait_for_end(x, signals);

@@ -307,6 +307,16 @@ with_small() {
 	[[ $output = *"model.safetensors cannot be written: File too large"* && ! -e $out/config.json ]] || fail "$output"
 }
 
+@test "too few descriptors: exit 5, and a message that says so" {
+	sanitized && skip "sanitizers need some"
+	for limit in {5..16}; do
+		run -5 bash -c 'ulimit -n $1; exec "$0" --export="$2" "$3"' "$GPTQFS" "$limit" "$out" "$source" 3>&-
+		[[ $output = *"Too many open files"* ]] || fail "$limit: $output"
+	done
+	run -0 "$GPTQFS" --export="$out" "$source"
+	compare_view "$out" F16
+}
+
 @test "a target that cannot be written: exit 5, and nothing there" {
 	need_namespace
 	mkdir "$out"
