@@ -58,9 +58,10 @@ static char *quant_text(const struct gptq *g)
 		fprintf(memo.out, ", \"sym\": %s", g->sym ? "true" : "false");
 	else if (g->says_sym)
 		fprintf(memo.out, ", \"zero_point\": %s", g->sym ? "false" : "true");
-	if (chance(30))
+	if (g->version || chance(30))
 		fprintf(memo.out,
-		    ", \"damp_percent\": 0.01, \"meta\": {\"quantizer\": [\"gptqmodel:7.7.0\"], \"v2\": false}");
+		    ", \"damp_percent\": 0.01, \"meta\": {\"quantizer\": [\"gptqmodel:%s\"], \"v2\": false}",
+		    g->version ? g->version : "7.7.0");
 	if (g->mixed)
 		put_overrides(memo.out, g);
 	putc('}', memo.out);

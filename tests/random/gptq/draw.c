@@ -47,6 +47,17 @@ static int64_t draw_group_size(void)
 	return chance(80) ? PICK(usual) : 1 + (int64_t)below(150);
 }
 
+/* Of 7.3.1 with a base of 3 bits nobody knows what it did to other widths. */
+static void draw_version(struct gptq *g)
+{
+	static const char *const versions[] = {"0.8.5", "0.9.0", "5.0.0", "6.0.3", "7.3.1", "7.3.2"};
+	const char *version = PICK(versions);
+
+	if (g->family == FAMILY_GPTQ && !g->v2 && !g->sym && g->says_bits && chance(50) &&
+	    !(g->bits == 3 && g->mixed && strcmp(version, "7.3.1") == 0))
+		g->version = version;
+}
+
 static void draw_settings(struct gptq *g)
 {
 	*g = (struct gptq){.family = chance(5) ? FAMILY_NONE : chance(75) ? FAMILY_GPTQ : FAMILY_AUTOROUND};
@@ -62,6 +73,7 @@ static void draw_settings(struct gptq *g)
 	g->group_size = draw_group_size();
 	g->mixed = chance(30);
 	g->base.has_config = chance(85);
+	draw_version(g);
 }
 
 /* ---- modules ---- */

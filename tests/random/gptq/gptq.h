@@ -36,6 +36,8 @@ struct gptq {
 	struct checkpoint base; /* first */
 	enum family family;
 	const char *checkpoint_format, *format, *packing_format; /* NULL if absent */
+	const char *version; /* of GPTQModel, one of those that shift v1 zeros in their own way, or NULL */
+	bool shifted;        /* some module's zeros are */
 	bool v2, planar, sym, says_sym, says_bits, says_group_size, mixed;
 	unsigned bits;
 	int64_t group_size;

@@ -45,6 +45,21 @@ static void subtract_ones(const struct module *m, unsigned char *data, uint64_t 
 		store(data + i * bytes, load(data + i * bytes, bytes) - ones, bytes);
 }
 
+/* What a version subtracted from words 0, 1, 2, 0, ... of a row instead; NULL if ones. */
+static const uint32_t *shift_of(const struct gptq *g, const struct module *m)
+{
+	static const uint32_t reversed[] = {0x24924924, 0x92492492, 0x49249249},
+			      of2[] = {0x55555555, 0x55555555, 0x55555555},
+			      of4[] = {0x11111111, 0x11111111, 0x11111111},
+			      of8[] = {0x01010101, 0x01010101, 0x01010101};
+	const bool old = g->version && strchr("956", g->version[0] == '0' ? g->version[2] : g->version[0]);
+	const bool mixed = old || (g->version && strcmp(g->version, "7.3.1") == 0);
+
+	if (m->planar || m->word_bits != 32 || (m->bits == g->bits ? !old || m->bits != 3 : !mixed))
+		return NULL;
+	return g->bits == 2 ? of2 : g->bits == 3 ? reversed : g->bits == 4 ? of4 : g->bits == 8 ? of8 : NULL;
+}
+
 /* The tails of words are random. */
 static void fill_tails(struct stored *s)
 {
@@ -75,8 +90,10 @@ static void pack_zeros(struct gptq *g, const struct module *m)
 {
 	const uint64_t words = div_up(m->out * m->bits, m->word_bits), shape[] = {m->groups, words};
 	struct stored *s = add_stored(&g->base, word_dtype(m), m->word_bits, 2, shape);
-	const bool less = !g->v2 && !m->planar;
+	const uint32_t *shift = shift_of(g, m);
+	const bool less = !g->v2 && !m->planar && !shift;
 
+	g->shifted |= shift != NULL;
 	s->name = say("%s.qzeros", m->name);
 	fill_tails(s);
 	for (uint64_t g = 0; g < m->groups; g++)
@@ -85,6 +102,8 @@ static void pack_zeros(struct gptq *g, const struct module *m)
 
 			put_code(m, s->data, g * words, 1, n, less && m->bits == 3 ? (zero - 1) & 7 : zero);
 		}
+	for (uint64_t i = 0; shift && i < m->groups * words; i++)
+		store(s->data + i * 4, load(s->data + i * 4, 4) - shift[i % words % 3], 4);
 	if (less && m->bits != 3)
 		subtract_ones(m, s->data, m->groups * words);
 }
