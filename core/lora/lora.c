@@ -22,7 +22,7 @@ struct merging {
 	struct tying *tying;
 	bool together; /* embedding and head are trained as one: ensure_weight_tying, and in mlx-lm always */
 	struct gptqfs_error *err;
-	bool head_rows; /* there are rows of tokens for the head */
+	bool head_rows; /* there are rows of tokens for the head that are not the embedding's */
 };
 
 /* ---- which names the model has ---- */
@@ -300,13 +300,27 @@ static int read_indices(const struct merging *m, const struct lora_entry *e, con
 	return 0;
 }
 
-/* PEFT has rows for the head as well only if they are not those of the embedding. */
+/* Returns the tensor with rows for the head or the embedding, or NULL. */
+static const struct lora_entry *find_rows(const struct merging *m, bool head)
+{
+	for (size_t i = 0; i < m->a->count; i++) {
+		const struct lora_entry *e = &m->a->entries[i];
+
+		if (e->name.role == LORA_TOKENS &&
+		    (head ? tying_is_head(m->tying, e->name.module)
+			  : places_find(m->places, e->name.module, "weight") == m->tying->embedding))
+			return e;
+	}
+	return NULL;
+}
+
+/* Of a tied model PEFT saves the embedding's rows for the head, too, if both were resized. */
 static bool gives_rows_of_head(const struct merging *m)
 {
-	for (size_t i = 0; i < m->a->count; i++)
-		if (m->a->entries[i].name.role == LORA_TOKENS && tying_is_head(m->tying, m->a->entries[i].name.module))
-			return true;
-	return false;
+	const struct lora_entry *head = find_rows(m, true),
+				*embedding = m->tying->embedding ? find_rows(m, false) : NULL;
+
+	return head && !(embedding && is_same_tensor(m->places->c, &head->t, &embedding->t));
 }
 
 static int give_rows(struct merging *m, struct pair *p)
@@ -316,8 +330,12 @@ static int give_rows(struct merging *m, struct pair *p)
 	struct adapted_given given = {0};
 	struct place *place;
 	struct tensor *t;
-	int rc = find_changed(m, e, !m->head_rows, &place);
+	int rc;
 
+	/* The embedding's once more. */
+	if (tying_is_head(m->tying, p->module) && !m->head_rows && m->tying->tied && !m->tying->untied)
+		return 0;
+	rc = find_changed(m, e, !m->head_rows, &place);
 	if (rc)
 		return rc;
 	t = place ? place->t : NULL;
@@ -483,8 +501,8 @@ static int merge_adapter(struct adapter *a, struct places *places, struct tying 
 	int rc;
 
 	places->exchange_count = 0;
-	m.head_rows = gives_rows_of_head(&m);
 	rc = check_names(&m);
+	m.head_rows = rc == 0 && gives_rows_of_head(&m);
 	if (rc == 0)
 		rc = replace_all(&m);
 	if (rc == 0)

@@ -138,6 +138,16 @@ static void drop_saved(struct parts *p, struct lora_name *out)
 	}
 }
 
+/* "X.token_adapter.base_layer.weight" is "X.weight": the embedding that rows of tokens go into, if it was resized. */
+static void drop_token_adapter(struct parts *p, const struct lora_name *out)
+{
+	if (!out->depth || p->count < 2 || strcmp(p->list[p->count - 2], "token_adapter") != 0 ||
+	    strcmp(p->list[p->count - 1], "weight") != 0)
+		return;
+	p->list[p->count - 2] = p->list[p->count - 1];
+	p->count--;
+}
+
 static bool has_part(const struct parts *p, const char *word)
 {
 	for (size_t i = 0; i < p->count; i++)
@@ -167,6 +177,7 @@ int lora_name_parse(const char *name, struct arena *arena, struct lora_name *out
 	if (!cut_name(copy, &p, &out->depth))
 		return 0;
 	drop_prefix(&p);
+	drop_token_adapter(&p, out);
 	at = find_marker(&p, out);
 	if (at < p.count) {
 		at -= at && out->role == LORA_TOKENS && strcmp(p.list[at - 1], "token_adapter") == 0;

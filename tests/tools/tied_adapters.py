@@ -6,7 +6,7 @@
     tied_adapters.py check FP32_MODEL_FILE MERGED_FP32_MODEL_FILE TENSOR=WHAT...
 
 FP32_MODEL_FILE is the model without adapters. WHAT is `base` (the embedding as it is), `sum` (with the pair added once),
-`rows` (with the rows of tokens), or `none` (there is no such tensor). `experts` stands alone: with the pairs on the
+`rows` (with the rows of tokens), `longer` (with them, and the first of them once more as the last row), or `none` (there is no such tensor). `experts` stands alone: with the pairs on the
 stacks, tensors w1, w2 and w3 of all experts.
 """
 import json
@@ -86,6 +86,13 @@ def make(path, out):
           {EMBEDDING + ".lora_a": transposed(a), EMBEDDING + ".lora_b": transposed(b)})
     write(out + "/tokens", {**CONFIG, "trainable_token_indices": {"lm_head": TOKENS}},
           {P + "lm_head.token_adapter.trainable_tokens_delta": rows})
+    (count, width), values = model[EMBEDDING + ".weight"]
+    longer = [count + 1, width], [*values, *rows[1][:width]]
+    resized = {}
+    for module in EMBEDDING, "lm_head":
+        resized[P + module + ".token_adapter.base_layer.weight"] = longer
+        resized[P + module + ".token_adapter.trainable_tokens_delta"] = rows
+    write(out + "/resized", {**CONFIG, "trainable_token_indices": TOKENS}, resized)
     if EXPERTS + "0.w2.weight" in model:
         stack = P + "model.layers.0.mlp.experts."
         _, down_a, down_b, up_a, up_b = expert_factors(model)
@@ -125,9 +132,11 @@ def wanted(base, model, what):
     if what == "sum":
         return added(base, lambda n, i: a[i * count + n], lambda i, k: b[k * RANK + i])
     values = list(base[1])
-    for i, token in enumerate(TOKENS if what == "rows" else ()):
+    for i, token in enumerate(TOKENS if what != "base" else ()):
         values[token * width:(token + 1) * width] = rows[i * width:(i + 1) * width]
-    return some_rows((base[0], tuple(values)))
+    if what == "longer":
+        values += rows[:width]
+    return some_rows(([len(values) // width, width], tuple(values)))
 
 
 def check_experts(model, merged):

@@ -28,6 +28,8 @@ static const struct {
     {"model.x.lora_a", LORA_MLX_A, "model.x", "", "", 0},
     {"model.x.lora_b", LORA_MLX_B, "model.x", "", "", 0},
     {"base_model.model.e.token_adapter.trainable_tokens_delta", LORA_TOKENS, "e", "", "", 0},
+    {"base_model.model.e.token_adapter.base_layer.weight", LORA_REPLACES, "e", "weight", "", 1},
+    {"base_model.model.e.token_adapter.base_layer.bias", LORA_UNKNOWN, "", "", "", 1},
     {"base_model.model.m.experts.base_layer.lora_A.weight", LORA_A, "m.experts", "", "", 1},
     {"base_model.model.m.experts.base_layer.base_layer.lora_A.weight", LORA_A, "m.experts", "", "", 2},
     {"base_model.model.x.base_layer.weight", LORA_REPLACES, "x", "weight", "", 1},
