@@ -22,11 +22,12 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* Same order as in huggingface_hub's constants.py. */
+/* Same order as in huggingface_hub's constants.py, which expands a tilde: no shell does that in files of settings. */
 char *hub_entry(const char *name)
 {
 	const int org = (int)strcspn(name, "/");
-	const char *dir = variable("HF_HUB_CACHE"), *below = "";
+	const char *dir = variable("HF_HUB_CACHE"), *below = "", *home = variable("HOME");
+	bool tilde;
 	char *path;
 
 	if (!dir)
@@ -40,10 +41,12 @@ char *hub_entry(const char *name)
 		below = "/huggingface/hub";
 	}
 	if (!dir) {
-		dir = variable("HOME");
+		dir = home;
 		below = "/.cache/huggingface/hub";
 	}
-	if (asprintf(&path, "%s%s/models--%.*s--%s", dir ? dir : "", below, org, name, name + org + 1) < 0)
+	tilde = home && dir && dir[0] == '~' && (dir[1] == '/' || !dir[1]);
+	if (asprintf(&path, "%s%s%s/models--%.*s--%s", tilde ? home : "", dir ? dir + tilde : "", below, org, name,
+		name + org + 1) < 0)
 		return NULL;
 	return path;
 }

@@ -278,6 +278,9 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 		run -0 env -u HF_HUB_CACHE -u HF_HOME -u XDG_CACHE_HOME "$setting" "$GPTQFS" --check --json org/name
 		[[ $(jq -r .source <<<"$output") = "$(realpath "$model")"/snapshots/* ]]
 	done
+	for setting in HF_HUB_CACHE="~/.cache/huggingface/hub" HF_HOME="~/.cache/huggingface"; do
+		run -0 env -u HF_HUB_CACHE -u HF_HOME HOME="$BATS_TEST_TMPDIR/home" "$setting" "$GPTQFS" --check --json org/name
+	done
 	HF_HUB_CACHE=$hub mount_model org/name "$mnt"
 	[[ -e $mnt/fp16/config.json ]]
 	# Not in the cache, or a directory of that name exists.
