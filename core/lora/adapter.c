@@ -317,12 +317,44 @@ static int by_module(const void *x, const void *y)
 	return order ? order : (a->role > b->role) - (a->role < b->role);
 }
 
-static int check_twice(const struct adapter *a, struct gptqfs_error *err)
+struct repetition {
+	const unsigned char *a, *b;
+	uint64_t bytes;
+	bool same;
+};
+
+static void compare_repetition(void *ctx)
 {
-	for (size_t i = 1; i < a->count; i++)
-		if (by_module(&a->entries[i - 1], &a->entries[i]) == 0)
-			return adapter_refuse(a, &a->entries[i], err,
-			    "tensor %.200s means the same; remove one of them", a->entries[i - 1].t.name);
+	struct repetition *x = ctx;
+
+	x->same = memcmp(x->a, x->b, x->bytes) == 0;
+}
+
+/* PEFT saves an embedding that was resized as X.weight and as X.modules_to_save.weight. */
+static bool is_repeated(const struct adapter *a, const struct lora_entry *e, const struct lora_entry *other)
+{
+	struct repetition x = {a->file.map + e->t.begin, a->file.map + other->t.begin, e->t.bytes, false};
+
+	return e->name.role == LORA_REPLACES && e->t.dtype == other->t.dtype && e->t.ndim == other->t.ndim &&
+	       memcmp(e->t.shape, other->t.shape, e->t.ndim * sizeof(*e->t.shape)) == 0 &&
+	       source_guard(compare_repetition, &x) == 0 && x.same;
+}
+
+/* Refuses two tensors that mean the same, and drops the second one of equals. */
+static int drop_repeated(struct adapter *a, struct gptqfs_error *err)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < a->count; i++) {
+		const struct lora_entry *e = &a->entries[i], *last = kept ? &a->entries[kept - 1] : NULL;
+
+		if (!last || by_module(last, e) != 0)
+			a->entries[kept++] = *e;
+		else if (!is_repeated(a, e, last))
+			return adapter_refuse(a, e, err, "tensor %.200s means the same; remove one of them",
+			    last->t.name);
+	}
+	a->count = kept;
 	return 0;
 }
 
@@ -355,7 +387,7 @@ static int take_tensors(struct adapter *a, struct checkpoint *c, const struct sa
 		return err_set(err, -EBADMSG, "%s: holds no tensors: nothing was saved; save the adapter again",
 		    a->file.name);
 	qsort(a->entries, a->count, sizeof(*a->entries), by_module);
-	return check_twice(a, err);
+	return drop_repeated(a, err);
 }
 
 static int read_tensors(struct adapter *a, struct checkpoint *c, struct gptqfs_error *err)

@@ -183,6 +183,7 @@ adds() {
 	adds both "$source" $embedding=sum $head=none
 	adds mlx "$source" $embedding=sum $head=none
 	adds tokens "$source" $embedding=base $head=rows
+	adds saved "$source" $embedding=more $head=none
 	adds resized "$source" $embedding=longer $head=none
 	[[ $("$GPTQFS" --cat=fp16/config.json -o "lora=$made/resized" "$source" | jq .vocab_size) = 257 ]]
 	run -3 "$GPTQFS" --check -o "lora=$made/unlike" "$source"

@@ -94,7 +94,9 @@ change('it belongs to the adapter "other"',
        several=lambda t: t.update({A.replace("lora_A", "lora_A.other"): t.pop(A), B.replace("lora_B", "lora_B.other"): t.pop(B)}))
 change("PEFT gives no tensor such a name", unknown=put(P + "0.self_attn.v_proj.lora_C.weight", zeros([4, 4])),
        mlx_name=put(P + "0.self_attn.q_proj.lora_a", zeros([128, 4])))
-change("means the same; remove one of them", twice=put(A.replace("v_proj", "v_proj._orig_mod"), zeros([4, 128])))
+change("means the same; remove one of them", twice=put(A.replace("v_proj", "v_proj._orig_mod"), zeros([4, 128])),
+       saved_twice=lambda t: t.update({P + "0.input_layernorm.weight": zeros([128]),
+                                       P + "0.input_layernorm.modules_to_save.weight": ("F32", [128], b"\0\0\x80\x3f" * 128)}))
 change("the model has no bias in", no_bias=lambda t: t.update({
     P + "0.self_attn.o_proj.lora_A.weight": zeros([4, 128]), P + "0.self_attn.o_proj.lora_B.weight": zeros([128, 4]),
     P + "0.self_attn.o_proj.lora_B.bias": zeros([128])}))

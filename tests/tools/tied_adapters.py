@@ -6,8 +6,9 @@
     tied_adapters.py check FP32_MODEL_FILE MERGED_FP32_MODEL_FILE TENSOR=WHAT...
 
 FP32_MODEL_FILE is the model without adapters. WHAT is `base` (the embedding as it is), `sum` (with the pair added once),
-`rows` (with the rows of tokens), `longer` (with them, and the first of them once more as the last row), or `none` (there is no such tensor). `experts` stands alone: with the pairs on the
-stacks, tensors w1, w2 and w3 of all experts.
+`more` (all values plus 1), `rows` (with the rows of tokens), `longer` (with them, and the first of them once more as the
+last row), or `none` (there is no such tensor). `experts` stands alone: with the pairs on the stacks, tensors w1, w2 and
+w3 of all experts.
 """
 import json
 import os
@@ -93,6 +94,11 @@ def make(path, out):
         resized[P + module + ".token_adapter.base_layer.weight"] = longer
         resized[P + module + ".token_adapter.trainable_tokens_delta"] = rows
     write(out + "/resized", {**CONFIG, "trainable_token_indices": TOKENS}, resized)
+    saved = {}
+    for module in EMBEDDING, "lm_head":
+        for name in "weight", "modules_to_save.weight", "original_module.weight":
+            saved[f"{P}{module}.{name}"] = [count, width], [v + (name != "original_module.weight") for v in values]
+    write(out + "/saved", CONFIG, saved)
     if EXPERTS + "0.w2.weight" in model:
         stack = P + "model.layers.0.mlp.experts."
         _, down_a, down_b, up_a, up_b = expert_factors(model)
@@ -129,6 +135,8 @@ def rounded(tensor):
 def wanted(base, model, what):
     (_, a), (_, b), (_, rows) = map(rounded, factors(model))
     count, width = base[0]
+    if what == "more":
+        return some_rows(rounded((base[0], [v + 1 for v in base[1]])))
     if what == "sum":
         return added(base, lambda n, i: a[i * count + n], lambda i, k: b[k * RANK + i])
     values = list(base[1])
