@@ -79,7 +79,10 @@ bool mountpoint_shows(const char *given, const char *source)
 	return shows;
 }
 
-/* Where there is no /proc, and so no table. Asks no server. Returns 0, -ENOENT or -errno. */
+/*
+ * For what the table lacks: all where there is no /proc, and lines that the kernel skips while mounts come and go. Asks
+ * no server. Returns 0, -ENOENT or -errno.
+ */
 static int device_of_root(const char *path, dev_t *dev)
 {
 	struct statx st;
@@ -95,9 +98,9 @@ static int device_of_root(const char *path, dev_t *dev)
 int mountpoint_device(const char *path, dev_t *dev)
 {
 	struct mounted m;
-	int rc = mountpoint_is_descriptor(path) ? -ENOTSUP : mounted_at(path, &m);
+	const int rc = mountpoint_is_descriptor(path) ? -ENOTSUP : mounted_at(path, &m);
 
-	if (rc == -ENOENT && access("/proc/self/mountinfo", F_OK) < 0)
+	if (rc == -ENOENT)
 		return device_of_root(path, dev);
 	if (rc == 0)
 		*dev = m.dev;
