@@ -390,9 +390,10 @@ static int start_and_wait(struct export *x)
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	if (signals >= 0)
 		x->event = eventfd(0, EFD_CLOEXEC);
-	rc = signals < 0 || x->event < 0 ? -errno : -pthread_create(&thread, NULL, export_all, x);
-	if (rc) {
-		fail(x, 0, "cannot be exported", rc);
+	if (signals < 0 || x->event < 0) {
+		fail(x, 0, "cannot be exported", -errno);
+	} else if ((rc = pthread_create(&thread, NULL, export_all, x))) {
+		fail(x, 0, "cannot be exported", -rc);
 	} else {
 		progress = progress_start(&task, x->request->quiet);
 		interrupted = wait_for_end(x, signals);
