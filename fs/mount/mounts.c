@@ -64,6 +64,8 @@ static void examine(struct listed *l)
 	}
 	l->bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
 	ask(l->where, "user.gptqfs.view", l->view, sizeof(l->view));
+	/* It may be any user's program that says so. */
+	gptqfs_printable(l->view);
 	ask(l->where, "user.gptqfs.pid", pid, sizeof(pid));
 	l->pid = strtol(pid, NULL, 10);
 	if (l->erofs && l->pid > 0 && has_ended(l->pid))

@@ -51,6 +51,14 @@ assert os.fsencode(sys.argv[1]) in [os.fsencode(m["mountpoint"]) for m in json.l
 	[[ $("$GPTQFS" --list) != *$'\e'* ]]
 }
 
+@test "a server that claims to have a view that a terminal would obey" {
+	local real=$GPTQFS GPTQFS=$(dirname "$GPTQFS")/gptqfs-try
+
+	TRY_VIEW=$'fp16\e[2J\xc2\x9b1m' mount_model "$model" "$mnt"
+	run -0 bash -c '"$0" --list | grep -aF " $1 "; "$0" --list --json | grep -aF "\"$1\""' "$real" "$mnt"
+	[[ $output = *" fp16?"* && $output != *$'\e'* && $output != *$'\xc2\x9b'* ]]
+}
+
 @test "usage" {
 	for words in "--list $model" "--list --sha256" "--list --check" "--list -- true"; do
 		run -1 "$GPTQFS" $words

@@ -11,7 +11,7 @@
  * without end. With TRY_DIE the process that mounts EROFS dies when it has done so. With
  * TRY_LATE a server of an image greets the kernel a second late. With TRY_OWNER all files seem to belong to that user,
  * as on a file system that shows all as one user's. With TRY_LARGE a server dies that takes larger requests than it can
- * answer.
+ * answer. TRY_VIEW is the view that a server claims to show.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -343,7 +343,10 @@ static const char *word_of(const struct try *t)
 ssize_t __wrap_status_get_attribute(const struct server *s, uint64_t ino, const char *name, char *out, size_t size)
 {
 	static const char prefix[] = "user.gptqfs.try.";
+	const char *view = getenv("TRY_VIEW");
 
+	if (view && strcmp(name, "user.gptqfs.view") == 0)
+		return size ? snprintf(out, size, "%s", view) : (ssize_t)strlen(view);
 	if (strncmp(name, prefix, strlen(prefix)) != 0)
 		return __real_status_get_attribute(s, ino, name, out, size);
 	/* A value has one size for the call that asks for it and the one that fetches it; only the latter tries. */
