@@ -102,7 +102,8 @@ static void add_holes(struct checkpoint *c)
 		const uint64_t shape[] = {(UINT64_C(1000000000) + below(2000000000)) / 1024 / bytes, 1024};
 		struct stored *s = add_stored(c, bytes == 1 ? "U8" : bytes == 4 ? "F32" : "BF16", bytes * 8, 2, shape);
 
-		s->name = say("large.%u.weight", (unsigned)below(4) * 10 + (unsigned)i);
+		s->name = say("large.%u.%s", (unsigned)below(4) * 10 + (unsigned)i,
+		    c->no_codes && bytes == 1 ? "table" : "weight");
 		s->passes = true;
 	}
 }
