@@ -143,6 +143,7 @@ for r in json.load(sys.stdin)["left_apart"]: print(r["module"], r["fused"], r["r
 @test "packed: Mixtral's experts by the names of the class" { packed_kind mixtral; }
 @test "packed: a split MLP" { packed_kind joined_mlp; }
 @test "packed: an 8-bit head in a 4-bit model, repaired" { packed_kind base_width_zeros; }
+@test "packed: zeros of an old version that shifted none" { packed_kind packed_asymmetric; }
 @test "packed: 3-bit zeros with reversed constants, repaired" { packed_kind reversed_3bit_zeros; }
 @test "packed: no configuration in config.json" { packed_kind no_config; }
 @test "packed: only config.json has the configuration" { packed_kind only_config; }

@@ -166,6 +166,15 @@ def mended_asymmetric(path):
 
 
 @kind
+def packed_asymmetric(path):
+    """Not shifted by an old version, as far as can be known, but a packed view says bits, by which it might be."""
+    model = old_asymmetric("6.0.3")
+    model.module("model.layers.0.self_attn.q_proj", 64, 64, bits=3)
+    del model.quant["bits"]
+    served(path, model)
+
+
+@kind
 def unsure_3bit_asymmetric(path):
     """Of the builds that call themselves so, some have the fault and some do not."""
     model = old_asymmetric("6.1.0-dev", bits=3)

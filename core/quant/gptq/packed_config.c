@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "quant/gptq/packed.h"
+#include "quant/gptq/zeros.h"
 #include "tensor/join.h"
 
 /* Configurable properties of a module. */
@@ -302,10 +303,14 @@ static bool has_quantized_head(const struct tensors *ts)
 	return false;
 }
 
-/* GPTQModel reads asymmetric v1 zeros only if it knows their writer. */
+/*
+ * GPTQModel reads asymmetric v1 zeros only if it knows their writer. They are what the format says here, which not all
+ * of those of older versions are: one that has not shifted any is named instead.
+ */
 static void write_producer(struct writer *w)
 {
-	const char *producer = w->config.producer;
+	const bool old = w->config.gptqmodel && w->config.gptqmodel < ZEROS_CURED;
+	const char *producer = old ? "gptqmodel:7.3.2" : w->config.producer;
 
 	if (!*producer)
 		return;

@@ -78,12 +78,11 @@ int zeros_examine(const struct qtensor *q, const unsigned char *row, int64_t bas
 #define ASYMMETRIC 900
 #define UNSURE_3_BITS 60100
 #define CURED_3_BITS 70000
-#define CURED_MIXED 70302
 
 int zeros_find_shift(uint32_t gptqmodel, int64_t base_bits, int bits, const struct zeros_shift **out)
 {
 	*out = NULL;
-	if (gptqmodel < ASYMMETRIC || gptqmodel >= CURED_MIXED)
+	if (gptqmodel < ASYMMETRIC || gptqmodel >= ZEROS_CURED)
 		return 0;
 	if (base_bits == 3 && gptqmodel >= UNSURE_3_BITS)
 		return bits == 3 && gptqmodel >= CURED_3_BITS ? 0 : -ENOTSUP;

@@ -34,6 +34,8 @@ struct zeros_shift {
 	uint32_t words[3];
 };
 
+#define ZEROS_CURED 70302 /* the first version of GPTQModel that shifts none */
+
 /*
  * Finds the shift of v1 zeros by a version of GPTQModel, as in struct quant_config; NULL if they are what the format
  * says. Returns 0, or -ENOTSUP if that version may have written either.
