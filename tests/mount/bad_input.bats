@@ -208,7 +208,7 @@ refused() {
 @test "EXL3 by quant_method" { refused 3 exl3_label quantize_config.json exl3 EXL3 convert; }
 @test "EXL3 by its tensors" { refused 3 exl3_tensors $Q.trellis EXL3 convert; }
 @test "a width that a pattern may say which cannot be evaluated" {
-	refused 3 unsure_width $Q "several widths" $AGAIN
+	refused 3 unsure_width $Q "several widths" "the pattern" "use the plain name of the module"
 }
 @test "llm-awq by its tensors" { refused 3 llm_awq_tensors $Q.scaled_zeros llm-awq $AGAIN; }
 @test "MLX by its tensors" { refused 3 mlx_tensors $Q.weight MLX $AGAIN; }

@@ -149,7 +149,8 @@ public_model() {
 
 @test "2000 patterns for 2000 modules" {
 	make_hostile patterns_by_modules
-	shown 0
+	shown 3
+	[[ $stderr = *" fits several widths, "*"the pattern "*"take too many steps"* ]] || fail "$stderr"
 }
 
 @test "a shape of ten million dimensions" {

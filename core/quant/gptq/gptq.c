@@ -197,8 +197,7 @@ static uint64_t fit_bits(const struct gptq_opener *o, const struct gptq_module *
 	return in <= IN_FEATURES_MAX && div_up(in * bits, w) == rows ? in : 0;
 }
 
-/* Determines the width by the shapes; if tiny shapes allow several, by the configuration, unless a pattern that may
- * apply cannot be evaluated. */
+/* Determines the width by the shapes; if tiny shapes allow several, by the configuration. */
 static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 {
 	const struct st_tensor *qzeros = m->e.part[GPTQ_QZEROS], *g_idx = m->e.part[GPTQ_G_IDX];
@@ -213,10 +212,16 @@ static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 		fits += in[b] != 0;
 	}
 	if (fits > 1) {
-		const bool unsure = overrides_find(&o->config->overrides, m->e.module, &override);
+		const int unsure = overrides_find(&o->config->overrides, m->e.module, &override);
 		const int64_t wanted = override && override->bits ? override->bits : o->config->bits;
 
-		bits = !unsure && wanted >= 2 && wanted <= 8 ? (unsigned)wanted : 0;
+		if (unsure)
+			return err_set(o->o->err, -ENOTSUP,
+			    "%s: module %.200s fits several widths, and it is unknown which one the configuration names: the "
+			    "pattern \"%.100s\" %s; use the plain name of the module",
+			    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module, override->pattern.text,
+			    override->pattern.fault);
+		bits = wanted >= 2 && wanted <= 8 ? (unsigned)wanted : 0;
 	}
 	if (in[bits]) {
 		q->bits = (uint8_t)bits;
