@@ -92,7 +92,7 @@ repaired() {
 @test "made here: asymmetric 3-bit zeros with reversed constants" {
 	synthetic reversed_3bit_asymmetric
 	grep -q '^Warning: .*reversed constants .*as that version does' "$mnt/info"
-	grep -q '^Packed_view: *- (.*zeros that only the version' "$mnt/info" || fail "$(cat "$mnt/info")"
+	grep -q '^Packed_view: *- (.*zeros whose meaning depends on the version' "$mnt/info" || fail "$(cat "$mnt/info")"
 }
 @test "made here: asymmetric zeros with the constant of the base width" {
 	synthetic base_width_asymmetric
