@@ -496,7 +496,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 # starts_a_server TRACER: true when the helper that it traces has a child; sets $helper.
 starts_a_server() {
 	helper=$(pgrep -P "$1")
-	[[ $helper && $(<"/proc/$helper/task/$helper/children") ]]
+	[[ $helper && $(cat "/proc/$helper/task/$helper/children" 2>/dev/null) ]]
 }
 
 @test "SIGUSR1 while the model is being opened waits until there are counters" {
