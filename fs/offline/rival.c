@@ -4,19 +4,27 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PART "-00001-of-00002"
+
+/* True if `text` begins like PART. */
+static bool is_like_part(const char *text)
+{
+	for (const char *c = PART; *c; c++, text++)
+		if (*c >= '0' && *c <= '9' ? *text < '0' || *text > '9' : *text != *c)
+			return false;
+	return true;
+}
+
 /* Returns the length of NAME in NAME.safetensors, NAME-00001-of-00002.safetensors and the index of these, else 0. */
 static size_t name_length(const char *file)
 {
-	static const char suffix[] = ".safetensors", digits[] = "0123456789";
+	static const char suffix[] = ".safetensors";
 	const char *end = strstr(file, suffix), *rest = end ? end + strlen(suffix) : file;
-	const size_t length = end ? (size_t)(end - file) : 0, part = strlen("-00001-of-00002");
+	const size_t length = end ? (size_t)(end - file) : 0, part = strlen(PART);
 
 	if (*rest && strcmp(rest, ".index.json") != 0)
 		return 0;
-	if (length > part && end[-15] == '-' && strspn(end - 14, digits) == 5 && strncmp(end - 9, "-of-", 4) == 0 &&
-	    strspn(end - 5, digits) == 5)
-		return length - part;
-	return length;
+	return length > part && is_like_part(file + length - part) ? length - part : length;
 }
 
 bool rival_of(const struct gptqfs *model, uint64_t dir, const char *file)
