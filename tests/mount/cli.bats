@@ -400,9 +400,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "nor where a sandbox forbids close_range" {
 	make_checkpoint plain
 	mkdir "$mnt"
-	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
-	# Which it does not find out when it is traced itself.
-	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+	need_strace
 	timeout 20 strace -o /dev/null -e trace=close_range -e inject=close_range:error=EPERM "$GPTQFS" "$model" "$mnt" \
 		3>&- 7>"$BATS_TEST_TMPDIR/seven"
 	find_server "$mnt"
@@ -479,9 +477,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 @test "a signal between the mount and the first contact leaves no stale mount" {
 	make_checkpoint plain
 	mkdir "$mnt"
-	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
-	# Which it does not find out when it is traced itself.
-	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+	need_strace
 	# Delays the process where a signal used to kill it, and where it was handled without detaching.
 	for call in mount signalfd4; do
 		strace -o /dev/null -e inject=$call:delay_exit=2000000 "$GPTQFS" -f "$model" "$mnt" 2>"$BATS_TEST_TMPDIR/log" 3>&- &
@@ -502,7 +498,7 @@ starts_a_server() {
 @test "SIGUSR1 while the model is being opened waits until there are counters" {
 	make_checkpoint plain
 	mkdir "$mnt"
-	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	need_strace
 	in_background strace -f -o /dev/null -e trace=openat2 -e inject=openat2:delay_enter=100000 \
 		"$GPTQFS" -f "$model" "$mnt" 2>"$BATS_TEST_TMPDIR/log"
 	wait_until 20 starts_a_server "$process"

@@ -424,7 +424,7 @@ END
 }
 
 @test "a journal that was removed before it could be locked is not gone on with" {
-	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	need_strace
 	interrupted_export
 	in_background strace -f -o /dev/null -e trace=flock -e inject=flock:delay_enter=1000000 \
 		"$GPTQFS" --export="$out" "$source" 2>"$BATS_TEST_TMPDIR/log"

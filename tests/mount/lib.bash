@@ -382,6 +382,12 @@ need_root() {
 	[[ $EUID = 0 ]] || skip "needs root"
 }
 
+# It cannot be used together with LeakSanitizer.
+need_strace() {
+	strace -o /dev/null -e inject=getpid:delay_exit=1 true 2>/dev/null || skip "needs strace"
+	export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+}
+
 need_namespace() {
 	need_root
 	unshare -m true 2>/dev/null || skip "needs a private mount namespace (unshare -m)"
