@@ -429,6 +429,7 @@ assert json.load(sys.stdin)["source"].endswith("/quo\"te \\ tab\t")'
 }
 
 @test "without /proc SIGTERM still removes the mount" {
+	! sanitized || skip "sanitizers need /proc"
 	need_namespace
 	make_checkpoint plain
 	mkdir "$mnt"
