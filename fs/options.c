@@ -646,8 +646,7 @@ void options_help(FILE *out)
 	fprintf(out,
 	    "usage: gptqfs [options] MODEL_DIR MOUNTPOINT     show a quantized model as ordinary model files\n"
 	    "       gptqfs [options] MODEL_DIR [MOUNTPOINT] -- COMMAND ARG...\n"
-	    "                                                 mount, run the command, unmount; returns its status; "
-	    "without\n"
+	    "                                                 mount, run the command, unmount; returns its status; without\n"
 	    "                                                 MOUNTPOINT, {} in an argument becomes a temporary one\n"
 	    "       gptqfs --check [--json|--sha256] MODEL_DIR\n"
 	    "                                                 read and validate everything, mount nothing\n"
@@ -659,8 +658,7 @@ void options_help(FILE *out)
 	    "       gptqfs --list [--json]                    list the mounts\n"
 	    "       gptqfs -u MOUNTPOINT                      unmount\n"
 	    "\n"
-	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache "
-	    "(models--org--name), or\n"
+	    "MODEL_DIR is a directory with quantized safetensors, an entry of the Hugging Face cache (models--org--name), or\n"
 	    "the name of a model in that cache (org/name).\n"
 	    "\n");
 	for (size_t i = 0; i < OPTIONS; i++)
@@ -669,10 +667,8 @@ void options_help(FILE *out)
 	help_values(out);
 	fprintf(out,
 	    "\n"
-	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported "
-	    "format;\n"
-	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: an export or statistics "
-	    "were\n"
+	    "exit: 0 mounted; 1 usage; 2 no readable weights; 3 weights damaged, incomplete or in an unsupported format;\n"
+	    "      4 the mount failed; 5 failed while serving or exporting; 128 + signal: an export or statistics were\n"
 	    "      interrupted; with a command, its status\n");
 }
 

@@ -89,8 +89,7 @@ static void warn_of_state(struct checkpoint *c, const struct source_file *f)
 		    f->name);
 	if (hole >= 0 && hole < f->stat.st_size)
 		checkpoint_warn(c,
-		    "%.500s: nothing was ever written from byte %lld on, which reads as zeros (an interrupted "
-		    "download?); "
+		    "%.500s: nothing was ever written from byte %lld on, which reads as zeros (an interrupted download?); "
 		    "compare the file with the original",
 		    f->name, (long long)hole);
 }

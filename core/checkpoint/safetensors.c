@@ -121,8 +121,7 @@ static int parse_tensor(const struct parser *p, struct json_text text, struct st
 	dtype = dtype_parse(entry.dtype.at + 1, entry.dtype.len - 2);
 	if (dtype == DTYPE_COUNT)
 		return err_set(p->err, -ENOTSUP,
-		    "%s: tensor %.200s has dtype %.*s, a type that this gptqfs does not know; fetch the file again, or "
-		    "a newer gptqfs",
+		    "%s: tensor %.200s has dtype %.*s, a type that this gptqfs does not know; fetch the file again, or a newer gptqfs",
 		    p->in->name, t->name, (int)(entry.dtype.len < 42 ? entry.dtype.len - 2 : 40), entry.dtype.at + 1);
 	t->dtype = (uint8_t)dtype;
 	rc = parse_shape(p, entry.shape, t, &elements);

@@ -80,8 +80,7 @@ static int refuse_directory(const struct adapter *a, const char *wanted, struct 
 		"'adapter_model.safetensors')\""},
 	    {".gguf", "is an adapter in GGUF; take the PEFT adapter that it was made from"},
 	    {"config.json",
-		"belongs to a full model, not to an adapter; mount that model instead, or give the directory of an "
-		"adapter"},
+		"belongs to a full model, not to an adapter; mount that model instead, or give the directory of an adapter"},
 	};
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)

@@ -169,8 +169,7 @@ static int add_layer(struct layer *l, struct gptqfs_error *err)
 
 	if (!down && (p->out != both || p->in != l->hidden))
 		return adapter_refuse(p->adapter, p->b, err,
-		    "with lora_A it makes [%llu, %llu], expected [%llu, %llu] of down_proj or [%llu, %llu] of "
-		    "gate_up_proj",
+		    "with lora_A it makes [%llu, %llu], expected [%llu, %llu] of down_proj or [%llu, %llu] of gate_up_proj",
 		    (ull)p->out, (ull)p->in, (ull)l->hidden, (ull)l->intermediate, both, (ull)l->hidden);
 	rc = scale_layer(l, down ? "down_proj" : "gate_up_proj", err);
 	if (rc || !l->spelling)
@@ -194,8 +193,7 @@ int pair_add_experts(struct pair *p, struct places *places, struct gptqfs_error 
 		return rc;
 	if (has_transposed_stacks(places->c))
 		return refuse_layer(&l,
-		    "has experts in a stack that is transposed or interleaved: which of its rows target_parameters "
-		    "means cannot be told from shapes; merge it with PEFT",
+		    "has experts in a stack that is transposed or interleaved: which of its rows target_parameters means cannot be told from shapes; merge it with PEFT",
 		    err);
 	if (!l.experts || p->rank % l.experts || p->rank / l.experts > LORA_RANK_MAX)
 		return adapter_refuse(p->adapter, p->a, err, "expected a multiple of %llu rows, the number of experts",

@@ -325,8 +325,7 @@ static int hqq_read_shape(struct hqq_opener *h)
 	if (shape[0] < 1 || shape[1] < 1 || (uint64_t)shape[0] > MATRIX_ROWS_MAX ||
 	    (uint64_t)shape[1] > MATRIX_COLUMNS_MAX)
 		return err_set(h->o->err, -EBADMSG,
-		    "%s: tensor %.200s.shape is [%lld, %lld], expected [out_features, in_features], at most "
-		    "[2147483648, "
+		    "%s: tensor %.200s.shape is [%lld, %lld], expected [out_features, in_features], at most [2147483648, "
 		    "4194304]; fetch the model again",
 		    opening_file(h->o, h->codes), h->m->e.module, (long long)shape[0], (long long)shape[1]);
 	rc = read_setting(h, ".axis", -1, &axis);

@@ -194,8 +194,7 @@ static int open_journal(struct target *t)
 	}
 	if (rc == 1 && !t->force) {
 		log_line(
-		    "%s is not empty (%s); give an empty or new directory, or --force to replace files of the same "
-		    "name",
+		    "%s is not empty (%s); give an empty or new directory, or --force to replace files of the same name",
 		    t->path, name);
 		return -ENOTEMPTY;
 	}

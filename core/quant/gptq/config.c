@@ -336,8 +336,7 @@ static int take_option(const struct checkpoint *c, struct quant_config *out, str
 		return err_set(err, -EINVAL, "zeros=%.80s: expected v1 or v2", c->zeros);
 	if (*out->format)
 		return err_set(err, -EINVAL,
-		    "zeros=%s is for files without a label, but %s says \"%.80s\"; omit the option, or correct that "
-		    "file",
+		    "zeros=%s is for files without a label, but %s says \"%.80s\"; omit the option, or correct that file",
 		    c->zeros, out->file, out->format);
 	out->zeros = v1 ? ZEROS_V1 : ZEROS_V2;
 	out->format = v1 ? "gptq (given as -o zeros=v1)" : "gptq_v2 (given as -o zeros=v2)";

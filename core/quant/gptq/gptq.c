@@ -229,8 +229,7 @@ static int find_bits(const struct gptq_opener *o, struct gptq_module *m)
 		return 0;
 	}
 	return err_set(o->o->err, -EBADMSG,
-	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected "
-	    "ceil(in_features * "
+	    "%s: module %.200s: qweight [%llu, %u], qzeros [%llu, %llu] and g_idx [%llu] fit %s; expected ceil(in_features * "
 	    "bits / %u) rows and ceil(out_features * bits / %u) columns; fetch the model again",
 	    opening_file(o->o, m->e.part[GPTQ_QWEIGHT]), m->e.module,
 	    (unsigned long long)m->e.part[GPTQ_QWEIGHT]->shape[0], q->out_features,
@@ -317,8 +316,7 @@ static int check_g_idx(const struct gptq_opener *o, const struct gptq_module *m,
 	for (uint32_t k = 0; k < m->q.in_features; k++)
 		if (g_idx[k] >= m->q.groups)
 			return err_set(o->o->err, -EBADMSG,
-			    "%s: tensor %.200s: element %u is %d, expected 0 to %u (scales have %u rows); fetch the "
-			    "model again",
+			    "%s: tensor %.200s: element %u is %d, expected 0 to %u (scales have %u rows); fetch the model again",
 			    opening_file(o->o, t), t->name, k, (int32_t)g_idx[k], m->q.groups - 1, m->q.groups);
 	return 0;
 }

@@ -437,12 +437,9 @@ static int mlx_lay_out_readme(const struct mlx_plan *f, struct layout *layout)
 	for (size_t i = 0; i < f->count_count; i++)
 		wide |= f->counts[i].type.dtype == DTYPE_F32;
 	text_printf(&text,
-	    "The model for mlx-lm. It is computed when it is read. Quantized weights are the checkpoint's own codes in "
-	    "MLX's\n"
-	    "affine form: nothing is quantized again. Scales and biases dequantized in 32 bits give the numbers of the "
-	    "fp32\n"
-	    "view; only a negative zero becomes 0. Everything else is %s, rounded once (-o dtype= for another "
-	    "type).\n\n"
+	    "The model for mlx-lm. It is computed when it is read. Quantized weights are the checkpoint's own codes in MLX's\n"
+	    "affine form: nothing is quantized again. Scales and biases dequantized in 32 bits give the numbers of the fp32\n"
+	    "view; only a negative zero becomes 0. Everything else is %s, rounded once (-o dtype= for another type).\n\n"
 	    "Quantized modules:\n",
 	    dtype);
 	write_types(f, "    ", "\n    ", &text);
