@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <string.h>
 #include <stddef.h>
 
 /* The program's only mutable global: a signal handler has no other way to find its thread's state. */
@@ -42,4 +43,24 @@ int source_guard(void (*fn)(void *ctx), void *ctx)
 	}
 	guard = NULL;
 	return fault ? -EIO : 0;
+}
+
+struct comparison {
+	const void *a, *b;
+	size_t bytes;
+	bool same;
+};
+
+static void compare_bytes(void *ctx)
+{
+	struct comparison *x = ctx;
+
+	x->same = memcmp(x->a, x->b, x->bytes) == 0;
+}
+
+bool source_same_bytes(const void *a, const void *b, size_t bytes)
+{
+	struct comparison x = {a, b, bytes, false};
+
+	return source_guard(compare_bytes, &x) == 0 && x.same;
 }

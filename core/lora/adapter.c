@@ -316,27 +316,12 @@ static int by_module(const void *x, const void *y)
 	return order ? order : (a->role > b->role) - (a->role < b->role);
 }
 
-struct repetition {
-	const unsigned char *a, *b;
-	uint64_t bytes;
-	bool same;
-};
-
-static void compare_repetition(void *ctx)
-{
-	struct repetition *x = ctx;
-
-	x->same = memcmp(x->a, x->b, x->bytes) == 0;
-}
-
 /* PEFT saves an embedding that was resized as X.weight and as X.modules_to_save.weight. */
 static bool is_repeated(const struct adapter *a, const struct lora_entry *e, const struct lora_entry *other)
 {
-	struct repetition x = {a->file.map + e->t.begin, a->file.map + other->t.begin, e->t.bytes, false};
-
 	return e->name.role == LORA_REPLACES && e->t.dtype == other->t.dtype && e->t.ndim == other->t.ndim &&
 	       memcmp(e->t.shape, other->t.shape, e->t.ndim * sizeof(*e->t.shape)) == 0 &&
-	       source_guard(compare_repetition, &x) == 0 && x.same;
+	       source_same_bytes(a->file.map + e->t.begin, a->file.map + other->t.begin, e->t.bytes);
 }
 
 /* Refuses two tensors that mean the same, and drops the second one of equals. */

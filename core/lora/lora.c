@@ -150,25 +150,10 @@ static int find_changed(const struct merging *m, const struct lora_entry *e, boo
 
 /* ---- replaced tensors ---- */
 
-struct comparison {
-	const struct checkpoint *c;
-	const struct st_tensor *a, *b;
-	bool same;
-};
-
-static void compare_bytes(void *ctx)
-{
-	struct comparison *x = ctx;
-
-	x->same = memcmp(checkpoint_data(x->c, x->a), checkpoint_data(x->c, x->b), x->a->bytes) == 0;
-}
-
 static bool is_same_tensor(const struct checkpoint *c, const struct st_tensor *a, const struct st_tensor *b)
 {
-	struct comparison x = {c, a, b, false};
-
 	return a->dtype == b->dtype && a->bytes == b->bytes && a->ndim && b->ndim && a->shape[0] == b->shape[0] &&
-	       source_guard(compare_bytes, &x) == 0 && x.same;
+	       source_same_bytes(checkpoint_data(c, a), checkpoint_data(c, b), a->bytes);
 }
 
 static bool is_shape_of(const struct st_tensor *s, const struct tensor *t, bool rows_too)
@@ -300,13 +285,13 @@ static int read_indices(const struct merging *m, const struct lora_entry *e, con
 	return 0;
 }
 
-/* Returns the tensor with rows for the head or the embedding, or NULL. */
-static const struct lora_entry *find_rows(const struct merging *m, bool head)
+/* Returns the adapter's tensor of this role for the head or the embedding, or NULL. */
+static const struct lora_entry *find_vocabulary(const struct merging *m, enum lora_role role, bool head)
 {
 	for (size_t i = 0; i < m->a->count; i++) {
 		const struct lora_entry *e = &m->a->entries[i];
 
-		if (e->name.role == LORA_TOKENS &&
+		if (e->name.role == role &&
 		    (head ? tying_is_head(m->tying, e->name.module)
 			  : places_find(m->places, e->name.module, "weight") == m->tying->embedding))
 			return e;
@@ -317,8 +302,10 @@ static const struct lora_entry *find_rows(const struct merging *m, bool head)
 /* Of a tied model PEFT saves the embedding's rows for the head, too, if both were resized. */
 static bool gives_rows_of_head(const struct merging *m)
 {
-	const struct lora_entry *head = find_rows(m, true),
-				*embedding = m->tying->embedding ? find_rows(m, false) : NULL;
+	const struct lora_entry *head = find_vocabulary(m, LORA_TOKENS, true), *embedding = NULL;
+
+	if (m->tying->embedding)
+		embedding = find_vocabulary(m, LORA_TOKENS, false);
 
 	return head && !(embedding && is_same_tensor(m->places->c, &head->t, &embedding->t));
 }
@@ -398,18 +385,6 @@ static bool is_transposed_of(const struct checkpoint *c, const struct st_tensor 
 	       source_guard(compare_transposed, &x) == 0 && x.same;
 }
 
-/* Returns the factor of the embedding, or NULL. */
-static const struct lora_entry *factor_of_embedding(const struct merging *m, enum lora_role role)
-{
-	for (size_t i = 0; i < m->a->count; i++) {
-		const struct lora_entry *e = &m->a->entries[i];
-
-		if (e->name.role == role && places_find(m->places, e->name.module, "weight") == m->tying->embedding)
-			return e;
-	}
-	return NULL;
-}
-
 /*
  * With ensure_weight_tying PEFT saves the pair of the embedding once more as the head's, transposed. It is one pair of
  * one tensor. Sets *twin if this is the head's, which then adds nothing.
@@ -423,8 +398,8 @@ static int find_twin(const struct merging *m, const struct pair *p, bool *twin)
 	*twin = false;
 	if (!m->together || !m->tying->tied || m->tying->untied || !tying_is_head(m->tying, p->module))
 		return 0;
-	a = factor_of_embedding(m, LORA_EMBEDDING_A);
-	b = factor_of_embedding(m, LORA_EMBEDDING_B);
+	a = find_vocabulary(m, LORA_EMBEDDING_A, false);
+	b = find_vocabulary(m, LORA_EMBEDDING_B, false);
 	if (!a || !b)
 		return 0;
 	rc = lora_scale_of(&m->a->scale, a->name.module, p->rank, &scale, m->err);
