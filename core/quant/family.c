@@ -148,8 +148,7 @@ int opening_drop_zeros(struct opening *o, const char *module)
 	return 0;
 }
 
-/* -1 anywhere says that groups are in order, whatever the others are. */
-static bool groups_in_order(const uint32_t *g_idx, uint32_t columns, uint32_t size)
+bool opening_is_ordered(const uint32_t *g_idx, uint32_t columns, uint32_t size)
 {
 	bool in_order = true;
 
@@ -175,7 +174,7 @@ int opening_drop_order(struct opening *o, const char *module, uint32_t columns, 
 	rc = opening_read(o, t, t->bytes, &g_idx);
 	if (rc)
 		return rc;
-	in_order = groups_in_order(g_idx, columns, size);
+	in_order = opening_is_ordered(g_idx, columns, size);
 	free(g_idx);
 	if (!in_order)
 		return err_set(o->err, -ENOTSUP,

@@ -99,6 +99,9 @@ int opening_drop_zeros(struct opening *o, const char *module);
  */
 int opening_drop_order(struct opening *o, const char *module, uint32_t columns, uint32_t size);
 
+/* True if groups of this many columns come in order. A -1 anywhere means that, whatever the others are. */
+bool opening_is_ordered(const uint32_t *g_idx, uint32_t columns, uint32_t size);
+
 /*
  * Calls fn for each quantization configuration until a call fails: those in the quantizer's files, then those inside
  * config.json. Returns the last result of fn, or -EBADMSG or -ENOMEM with a message.

@@ -297,15 +297,6 @@ static void fp4_set_shape(struct fp4_module *m, const struct fp4_stored *s)
 	m->e.ndim = stacked ? 3 : 2;
 }
 
-/* AutoRound packs the weight of a Conv1D as that of a Linear, [out_features, in_features]. */
-static bool fp4_is_conv1d(const struct opening *o, const struct fp4_stored *s, const char *module)
-{
-	const char *method = o->out->labels.checkpoint_format;
-
-	return strcmp(s->suffix, ".weight_packed") == 0 && method && quant_method_is_autoround(method) &&
-	       architecture_is_conv1d(o->architecture, module);
-}
-
 /* Returns the class's name of the weight, in the arena. */
 static const char *fp4_name(const struct opening *o, const struct fp4_stored *s, const char *module)
 {
@@ -335,7 +326,8 @@ static int add_fp4(struct opening *o, const struct fp4_stored *s)
 	m->e.module = opening_module(o, s->codes, s->suffix);
 	if (!m->e.module)
 		return err_memory(o->err);
-	m->e.transposed = is_stack(s) || fp4_is_conv1d(o, s, m->e.module);
+	m->e.transposed =
+	    is_stack(s) || (strcmp(s->suffix, ".weight_packed") == 0 && quant_method_turns_conv1d(o, m->e.module));
 	if (m->e.transposed && m->t.rows > MATRIX_COLUMNS_MAX)
 		return opening_bad_tensor(o, s->codes, "at most 4194304 rows, which are columns as served");
 	fp4_set_shape(m, s);

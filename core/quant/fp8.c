@@ -309,20 +309,11 @@ static int check_scale(const struct fp8_opener *o, const struct st_tensor *t, co
 	return 0;
 }
 
-/* AutoRound stores the weight of a Conv1D in MXFP8 as that of a Linear, [out_features, in_features]. */
-static bool fp8_is_conv1d(const struct fp8_opener *o, const struct fp8_module *m)
-{
-	const char *method = o->o->out->labels.checkpoint_format;
-
-	return m->t.scale_dtype == DTYPE_F8_E8M0 && method && quant_method_is_autoround(method) &&
-	       architecture_is_conv1d(o->o->architecture, m->e.module);
-}
-
 static void fp8_set_shape(const struct fp8_opener *o, const struct st_tensor *t, struct fp8_module *m)
 {
 	m->e.shape = t->shape;
 	m->e.ndim = t->ndim;
-	if (t->ndim != 2 || !fp8_is_conv1d(o, m))
+	if (t->ndim != 2 || m->t.scale_dtype != DTYPE_F8_E8M0 || !quant_method_turns_conv1d(o->o, m->e.module))
 		return;
 	m->e.transposed = true;
 	m->turned[0] = t->shape[1];

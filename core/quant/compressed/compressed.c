@@ -374,20 +374,14 @@ static int check_compressed_zeros(const struct compressed_opener *o, const struc
 
 enum g_idx_use { G_IDX_BAD, G_IDX_ORDERED, G_IDX_NEEDED };
 
-/* A -1 anywhere means that groups are in order, whatever the others are. */
 static enum g_idx_use use_of_g_idx(const struct affine_matrix *m, const uint32_t *g_idx)
 {
-	enum g_idx_use use = G_IDX_ORDERED;
-
-	for (uint32_t k = 0; k < m->columns; k++) {
-		if (g_idx[k] == UINT32_MAX)
-			return G_IDX_ORDERED;
+	if (opening_is_ordered(g_idx, m->columns, m->block_columns))
+		return G_IDX_ORDERED;
+	for (uint32_t k = 0; k < m->columns; k++)
 		if (g_idx[k] >= m->groups)
-			use = G_IDX_BAD;
-		else if (use == G_IDX_ORDERED && g_idx[k] != k / m->block_columns)
-			use = G_IDX_NEEDED;
-	}
-	return use;
+			return G_IDX_BAD;
+	return G_IDX_NEEDED;
 }
 
 /* The groups of columns that are not in order, as private memory. */

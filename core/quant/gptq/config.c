@@ -83,10 +83,17 @@ static bool is_gptq(const char *method)
 	return false;
 }
 
-bool quant_method_is_autoround(const char *method)
+static bool is_autoround(const char *method)
 {
 	return strcmp(method, "auto-round") == 0 || strcmp(method, "auto_round") == 0 ||
 	       strcmp(method, "intel/auto-round") == 0 || strcmp(method, "autoround") == 0;
+}
+
+bool quant_method_turns_conv1d(const struct opening *o, const char *module)
+{
+	const char *method = o->out->labels.checkpoint_format;
+
+	return method && is_autoround(method) && architecture_is_conv1d(o->architecture, module);
 }
 
 /*
@@ -252,7 +259,7 @@ int quant_config_read(const struct quant_config_input *in, struct arena *arena, 
 	rc = overrides_read(in->file, json, arena, &out->overrides, err);
 	if (rc)
 		return rc;
-	if (quant_method_is_autoround(out->method))
+	if (is_autoround(out->method))
 		rc = read_autoround(in, arena, out, err);
 	else if (is_gptq(out->method))
 		rc = read_gptq(in, arena, out, err);

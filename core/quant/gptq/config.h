@@ -45,8 +45,8 @@ struct quant_config_input {
 int quant_config_read(const struct quant_config_input *in, struct arena *arena, struct quant_config *out,
     struct gptqfs_error *err);
 
-/* True for a quant_method of AutoRound, in any of its spellings. */
-bool quant_method_is_autoround(const char *method);
+/* True for a Conv1D by AutoRound, which stores the weight as that of a Linear, [out_features, in_features]. */
+bool quant_method_turns_conv1d(const struct opening *o, const char *module);
 
 /*
  * Refuses a configuration, of any format, that says that weights are rotated: an ordinary model does not rotate its
