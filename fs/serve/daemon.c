@@ -17,23 +17,32 @@
 #include "log.h"
 #include "signals.h"
 
-/* Also where the kernel has no close_range, or a sandbox forbids it. */
-static void close_between(unsigned from, unsigned to)
+/* Closes open descriptors of the range, of which `foreign` keeps those that are marked close-on-exec. */
+static void close_open(unsigned from, unsigned to, bool foreign)
 {
+	const long most = sysconf(_SC_OPEN_MAX);
+	DIR *dir = opendir("/proc/self/fd");
 	const struct dirent *entry;
-	DIR *dir;
 
-	if (close_range(from, to, 0) == 0)
-		return;
-	dir = opendir("/proc/self/fd");
+	for (unsigned fd = from; !dir && (long)fd < most && fd <= to; fd++)
+		if (!foreign || fcntl((int)fd, F_GETFD) == 0)
+			close((int)fd);
 	while (dir && (entry = readdir(dir))) {
 		const int fd = atoi(entry->d_name);
 
-		if ((unsigned)fd >= from && (unsigned)fd <= to && fd != dirfd(dir))
+		if ((unsigned)fd >= from && (unsigned)fd <= to && fd != dirfd(dir) &&
+		    (!foreign || fcntl(fd, F_GETFD) == 0))
 			close(fd);
 	}
 	if (dir)
 		closedir(dir);
+}
+
+/* Also where the kernel has no close_range, or a sandbox forbids it. */
+static void close_all(unsigned from, unsigned to)
+{
+	if (close_range(from, to, 0) < 0)
+		close_open(from, to, false);
 }
 
 void daemon_close_inherited(int argc, char **argv)
@@ -46,28 +55,14 @@ void daemon_close_inherited(int argc, char **argv)
 			if (sscanf(argv[i], "/dev/fd/%u", &named) == 1 && named >= from && named < next)
 				next = named;
 		if (next > from)
-			close_between(from, next == UINT_MAX ? UINT_MAX : next - 1);
+			close_all(from, next == UINT_MAX ? UINT_MAX : next - 1);
 		from = next == UINT_MAX ? next : next + 1;
 	} while (next != UINT_MAX);
 }
 
 void daemon_close_foreign(void)
 {
-	const int most = (int)sysconf(_SC_OPEN_MAX);
-	DIR *dir = opendir("/proc/self/fd");
-	const struct dirent *entry;
-
-	for (int fd = 3; !dir && fd < most; fd++)
-		if (fcntl(fd, F_GETFD) == 0)
-			close(fd);
-	while (dir && (entry = readdir(dir))) {
-		int fd = atoi(entry->d_name);
-
-		if (fd > 2 && fcntl(fd, F_GETFD) == 0)
-			close(fd);
-	}
-	if (dir)
-		closedir(dir);
+	close_open(3, UINT_MAX, true);
 }
 
 int daemon_guard_descriptors(void)
