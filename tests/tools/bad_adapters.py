@@ -13,26 +13,10 @@ import shutil
 import struct
 import sys
 
+from checkpoint import read_safetensors, write_safetensors
+
 SIZES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8, "I32": 4, "F8_E4M3": 1}
 P = "base_model.model.model.layers."
-
-
-def read(path):
-    with open(path, "rb") as f:
-        size = struct.unpack("<Q", f.read(8))[0]
-        header, data = json.loads(f.read(size)), f.read()
-    header.pop("__metadata__", None)
-    return {n: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])]) for n, t in header.items()}
-
-
-def write(path, tensors):
-    header, at = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header).encode()
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(t[2] for t in tensors.values()))
 
 
 def zeros(shape, dtype="F32"):
@@ -248,12 +232,12 @@ def main():
         d = os.path.join(out, name)
         shutil.copytree(good, d)
         path = os.path.join(d, "adapter_config.json")
-        tensors = read(os.path.join(d, "adapter_model.safetensors"))
+        tensors = read_safetensors(os.path.join(d, "adapter_model.safetensors"))
         with open(path) as f:
             settings = json.load(f)
         if not after:
             make(tensors, settings, d)
-            write(os.path.join(d, "adapter_model.safetensors"), tensors)
+            write_safetensors(os.path.join(d, "adapter_model.safetensors"), tensors)
             with open(path, "w") as f:
                 json.dump(settings, f)
         else:

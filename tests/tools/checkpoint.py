@@ -214,6 +214,14 @@ def write_bytes(path, name, data):
         f.write(data)
 
 
+def read_safetensors(path):
+    """Of each tensor by name its type, shape and bytes."""
+    with open(path, "rb") as f:
+        header, data = json.loads(f.read(struct.unpack("<Q", f.read(8))[0])), f.read()
+    header.pop("__metadata__", None)
+    return {n: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])]) for n, t in header.items()}
+
+
 def write_safetensors(path, tensors, edit=None):
     """edit(header) may modify the header before it is written, or return other bytes."""
     header, at = {"__metadata__": {"format": "pt"}}, 0

@@ -10,11 +10,12 @@ FP32_MODEL_FILE is the model without adapters. WHAT is `base` (the embedding as 
 last row), or `none` (there is no such tensor). `experts` stands alone: with the pairs on the stacks, tensors w1, w2 and
 w3 of all experts.
 """
-import json
 import os
 import random
 import struct
 import sys
+
+from checkpoint import read_safetensors, write_json, write_safetensors
 
 RANK, SCALE, TOKENS, ROWS = 3, 2.0, (0, 2), 5
 CONFIG = {"peft_type": "LORA", "r": RANK, "lora_alpha": SCALE * RANK}
@@ -24,27 +25,16 @@ EXPERTS = "model.layers.0.block_sparse_moe.experts."
 
 
 def read(path):
-    with open(path, "rb") as f:
-        size = struct.unpack("<Q", f.read(8))[0]
-        header, data = json.loads(f.read(size)), f.read()
-    header.pop("__metadata__", None)
-    return {n: (t["shape"], struct.unpack("<%df" % ((e - b) // 4), data[b:e]))
-            for n, t in header.items() for b, e in [t["data_offsets"]]}
+    return {n: (shape, struct.unpack("<%df" % (len(raw) // 4), raw))
+            for n, (_, shape, raw) in read_safetensors(path).items()}
 
 
 def write(out, config, tensors):
-    header, data = {}, b""
-    for name, (shape, values) in tensors.items():
-        part = struct.pack("<%df" % len(values), *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(part)]}
-        data += part
-    text = json.dumps(header).encode()
-    os.makedirs(out)
     name = "adapter_model.safetensors" if "peft_type" in config else "adapters.safetensors"
-    with open(os.path.join(out, name), "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
-    with open(os.path.join(out, "adapter_config.json"), "w") as f:
-        json.dump(config, f)
+    os.makedirs(out)
+    write_safetensors(os.path.join(out, name), {
+        n: ("F32", shape, struct.pack("<%df" % len(values), *values)) for n, (shape, values) in tensors.items()})
+    write_json(out, "adapter_config.json", config)
 
 
 def noise(*shape):
